@@ -1,0 +1,237 @@
+//! What crosses from the kernel to userspace: events, and the counters of everything that is not one.
+
+use crate::{
+    flow::Addr,
+    handshake::{Facts, Handshake, Nanos, Point, Transition},
+    seq::Seq,
+};
+
+/// The layout's version: the first octet of every record. A reader refuses any other.
+pub const VERSION: u8 = 1;
+
+/// One record of the ring buffer: a transition worth telling, the attempt after it, the packet that made it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Event {
+    pub version: u8,
+    /// A [`Transition`], by number.
+    pub transition: u8,
+    /// Octets of the whole record.
+    pub size: u16,
+    /// Where the packet was seen.
+    pub point: Point,
+    pub time: Nanos,
+    /// The attempt as it is now; as it was where the transition is [`Transition::Superseded`].
+    pub handshake: Handshake,
+    /// The packet's sender: for an ICMP error the router or host that sent it.
+    pub from: Addr,
+    /// The packet's numbers; for an ICMP error those it quotes.
+    pub seq: Seq,
+    pub ack: Seq,
+    pub window: u16,
+    pub flags: u8,
+    pub ttl: u8,
+    /// Zero: makes the size a multiple of eight.
+    pub pad: u32,
+}
+
+const _: () = assert!(size_of::<Event>() == 168 && align_of::<Event>() == 8);
+
+/// Which transitions are told one by one; the rest is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling {
+    /// Every completed handshake, not only those that came late or after trouble.
+    pub all: bool,
+    /// Nanoseconds after which a completion is late.
+    pub stall_after: u64,
+}
+
+/// The SYN, and the SYN/ACK, whose sending makes an attempt stalled: two went without an answer.
+pub const STALLED_AT_TRY: u8 = 3;
+
+impl Telling {
+    /// Whether a transition to this attempt is told.
+    #[inline(always)]
+    #[must_use]
+    pub fn tells(self, transition: Transition, it: &Handshake) -> bool {
+        match transition {
+            Transition::Refused
+            | Transition::Aborted
+            | Transition::ResetOnAnswer
+            | Transition::Unreachable
+            | Transition::Challenged
+            | Transition::WrongAnswer => true,
+            Transition::SynRetried => it.syn.tries == STALLED_AT_TRY && it.state().is_pending(),
+            Transition::AnswerRetried => it.answer.tries == STALLED_AT_TRY,
+            Transition::Completed => self.all || self.was_in_trouble(it),
+            Transition::Superseded => it.state().is_pending(),
+            Transition::Opened | Transition::Answered | Transition::SeenAgain | Transition::Noted => false,
+        }
+    }
+
+    /// Whether an established attempt had been told as stalled or failed, or should have been.
+    #[inline(always)]
+    fn was_in_trouble(self, it: &Handshake) -> bool {
+        const TOLD: u32 = Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER;
+        it.syn.tries >= STALLED_AT_TRY
+            || it.answer.tries >= STALLED_AT_TRY
+            || it.facts.any(TOLD)
+            || it.ended.since(it.first_syn) >= self.stall_after
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// What is counted besides transitions and lost events.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Counter {
+            /// Every counter, in the order of its place in [`Tally`].
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in reports.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// TCP segments without SYN, FIN and RST, of no pending handshake.
+    Established = "tcp_established",
+    /// TCP segments with SYN, FIN or RST, or of a pending handshake.
+    Control = "tcp_control",
+    /// ICMP errors about TCP segments.
+    IcmpError = "icmp_errors",
+    /// IP packets that are neither.
+    NotTcp = "not_tcp",
+    /// Frames that are not IP.
+    NotIp = "not_ip",
+    /// Fragments after the first.
+    LaterFragment = "later_fragments",
+    /// Packets whose headers contradict themselves or break off.
+    Malformed = "malformed",
+    /// SYN/ACKs of no attempt: asymmetric path, backscatter, or a SYN from before the start.
+    AnswerUnmatched = "syn_ack_unmatched",
+    /// RSTs of no attempt.
+    RstUnmatched = "rst_unmatched",
+    /// FINs of no attempt.
+    FinUnmatched = "fin_unmatched",
+    /// ICMP errors of no attempt.
+    IcmpUnmatched = "icmp_unmatched",
+    /// Settled attempts whose slot a new one took: no loss.
+    ReplacedSettled = "table_replaced_settled",
+    /// Open attempts whose slot a new one took because all were open: a loss.
+    ReplacedPending = "table_replaced_pending",
+    /// Segments dropped from the account because another CPU held the slot: a loss.
+    Contended = "table_contended",
+}
+
+const TRANSITIONS: usize = Transition::ALL.len();
+
+/// Buckets of a latency histogram: bucket `n` counts times of at least 2ⁿ⁻¹ and less than 2ⁿ microseconds.
+pub const BUCKETS: usize = 32;
+
+/// One CPU's counters: all it does not tell one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Tally {
+    pub counters: [u64; Counter::ALL.len()],
+    /// By [`Transition`].
+    pub transitions: [u64; TRANSITIONS],
+    /// Events that found the ring full, by [`Transition`].
+    pub lost: [u64; TRANSITIONS],
+    /// SYN to SYN/ACK.
+    pub syn_to_answer: [u64; BUCKETS],
+    /// SYN/ACK to final ACK.
+    pub answer_to_ack: [u64; BUCKETS],
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            counters: [0; Counter::ALL.len()],
+            transitions: [0; TRANSITIONS],
+            lost: [0; TRANSITIONS],
+            syn_to_answer: [0; BUCKETS],
+            answer_to_ack: [0; BUCKETS],
+        }
+    }
+}
+
+impl Tally {
+    /// Adds another CPU's.
+    pub fn add(&mut self, other: &Self) {
+        fn sum(to: &mut [u64], from: &[u64]) {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        }
+        sum(&mut self.counters, &other.counters);
+        sum(&mut self.transitions, &other.transitions);
+        sum(&mut self.lost, &other.lost);
+        sum(&mut self.syn_to_answer, &other.syn_to_answer);
+        sum(&mut self.answer_to_ack, &other.answer_to_ack);
+    }
+
+    /// Counts an event that found the ring full; `index` is its transition's number.
+    #[inline(always)]
+    pub fn lose(&mut self, index: usize) {
+        if let Some(count) = self.lost.get_mut(index) {
+            *count += 1;
+        }
+    }
+
+    /// Counts a transition, given by number, and the times that a completed handshake took.
+    #[inline(always)]
+    pub fn count(&mut self, index: usize, it: &Handshake) {
+        if let Some(count) = self.transitions.get_mut(index) {
+            *count += 1;
+        }
+        if index == Transition::Completed as usize {
+            if let Some(nanos) = it.syn_to_answer() {
+                self.syn_to_answer[bucket(nanos)] += 1;
+            }
+            if let Some(nanos) = it.answer_to_ack() {
+                self.answer_to_ack[bucket(nanos)] += 1;
+            }
+        }
+    }
+}
+
+/// The bucket of a time in nanoseconds. BPF has no instruction that counts leading zeros: five halvings do it.
+#[inline(always)]
+fn bucket(nanos: u64) -> usize {
+    let mut micros = nanos / 1000;
+    if micros >= 1 << (BUCKETS - 1) {
+        return BUCKETS - 1;
+    }
+    let mut bucket = 0;
+    let mut half = 16;
+    while half > 0 {
+        if micros >= 1 << half {
+            micros >>= half;
+            bucket += half;
+        }
+        half /= 2;
+    }
+    (bucket + micros as usize) & (BUCKETS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_powers_of_two() {
+        for (micros, expected) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (1023, 10), (1024, 11), (u64::MAX / 1000, 31)]
+        {
+            assert_eq!(bucket(micros * 1000), expected, "{micros} µs");
+        }
+    }
+}

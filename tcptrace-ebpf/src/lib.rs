@@ -1,0 +1,15 @@
+//! tcptrace's core: bytes → segment → handshake → event.
+//!
+//! One library for the kernel programs, the offline reader, the tests and the fuzzers. It knows no map, clock, helper,
+//! socket or allocator; time and the place of observation are arguments. See SEMANTICS in the repository's docs for the
+//! words it uses.
+#![no_std]
+
+pub mod event;
+pub mod flow;
+pub mod handshake;
+pub mod outcome;
+pub mod packet;
+pub mod segment;
+pub mod seq;
+pub mod table;

@@ -1,0 +1,263 @@
+//! The hooks: XDP and TC on the way in, TC on the way out, with and without a link header. All pass every packet on.
+//!
+//! A segment without SYN, FIN or RST is asked one question, whether a handshake is pending under its flow's hash, and
+//! with a no it is done: established traffic reads one line of the directory and no slot.
+#![expect(unsafe_code, reason = "packets are raw memory")]
+
+use core::{arch::asm, mem::MaybeUninit};
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{tcx_action_base::TCX_NEXT, xdp_action::XDP_PASS},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use aya_log_ebpf::debug;
+use tcptrace_core::{
+    event::Counter,
+    flow::{self, Addr, Endpoint},
+    handshake::{Handshake, Nanos, Point, Transition},
+    packet::{Packet, REACH},
+    segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
+    seq::Seq,
+    table::{self, PENDING, WAYS},
+};
+
+use crate::maps::{self, Cause, Held};
+
+/// Some helpers are open only to programs under a licence that the kernel counts as GPL-compatible.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[xdp(frags)]
+fn xdp_ingress_frags(ctx: XdpContext) -> u32 {
+    on_frame(&ctx)
+}
+
+/// For kernels before 5.18, which know no frames of several buffers.
+#[xdp]
+fn xdp_ingress(ctx: XdpContext) -> u32 {
+    on_frame(&ctx)
+}
+
+#[classifier]
+fn tc_ingress(ctx: TcContext) -> i32 {
+    on_skb(&ctx, Link::Ethernet, Point::ingress)
+}
+
+#[classifier]
+fn tc_egress(ctx: TcContext) -> i32 {
+    on_skb(&ctx, Link::Ethernet, Point::egress)
+}
+
+#[classifier]
+fn tc_ingress_ip(ctx: TcContext) -> i32 {
+    on_skb(&ctx, Link::Ip, Point::ingress)
+}
+
+#[classifier]
+fn tc_egress_ip(ctx: TcContext) -> i32 {
+    on_skb(&ctx, Link::Ip, Point::egress)
+}
+
+#[inline(always)]
+fn on_frame(ctx: &XdpContext) -> u32 {
+    let frame = Frame { data: ctx.data(), end: ctx.data_end(), unknown: ctx.rx_queue_index() as usize };
+    let found = segment::locate(&frame, Link::Ethernet);
+    observe(ctx, &frame, found, Point::ingress(ctx.ingress_ifindex() as u32));
+    XDP_PASS
+}
+
+#[inline(always)]
+fn on_skb(ctx: &TcContext, link: Link, point: fn(u32) -> Point) -> i32 {
+    // Headers lie in the skb's head unless a driver or a tunnel left them in a fragment: then they are pulled, once.
+    for pulled in [false, true] {
+        let frame = Frame { data: ctx.data(), end: ctx.data_end(), unknown: ctx.len() as usize };
+        let found = segment::locate(&frame, link);
+        let cut = found == Found::Skipped(Skip::Malformed) && (ctx.len() as usize) > frame.end - frame.data;
+        if cut && !pulled && ctx.pull_data(ctx.len().min(HEADERS)).is_ok() {
+            continue;
+        }
+        // SAFETY: the context of a running program.
+        let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+        observe(ctx, &frame, found, point(ifindex));
+        break;
+    }
+    // Not TC_ACT_OK, which would keep the programs behind this one from running. In clsact it reads TC_ACT_UNSPEC.
+    TCX_NEXT
+}
+
+/// Octets that hold every header looked at: Ethernet, two tags, IPv6 with its extensions, TCP with its options.
+const HEADERS: u32 = 256;
+
+/// The octets of an XDP frame, or of an skb's head.
+struct Frame {
+    data: usize,
+    end: usize,
+    /// Any number that the verifier cannot foresee.
+    unknown: usize,
+}
+
+impl Packet for Frame {
+    #[inline(always)]
+    fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        // The verifier wants to see that the offset is small before it is added to a packet pointer.
+        if at >= 2 * REACH {
+            return None;
+        }
+        let mut start = self.data + at;
+        // Opaque to the compiler, which would otherwise leave out a check that an earlier one implies: the verifier
+        // knows only what was checked on the very register that is read through.
+        // SAFETY: a register is moved to itself; an empty template would put two source lines on one instruction, which
+        // the kernel refuses.
+        unsafe { asm!("{0} = {0}", inout(reg) start, options(pure, nomem, nostack, preserves_flags)) };
+        if start + N > self.end {
+            return None;
+        }
+        // SAFETY: checked against the end of the packet on the line before.
+        Some(unsafe { read(start as *const u8) })
+    }
+
+    #[inline(always)]
+    fn forget(&self, offset: usize) -> usize {
+        maps::forget(offset, self.unknown) & (REACH - 1)
+    }
+}
+
+/// Reads `N` octets in words: the compiler, which may not assume alignment, would read them one by one, and the
+/// kernel's machines do not mind.
+#[inline(always)]
+unsafe fn read<const N: usize>(from: *const u8) -> [u8; N] {
+    let mut octets = MaybeUninit::<[u8; N]>::uninit();
+    let to = octets.as_mut_ptr().cast::<u8>();
+    let mut at = 0;
+    // SAFETY: the caller's, for `N` octets; the steps below write each of them once.
+    unsafe {
+        while at + 8 <= N {
+            to.add(at).cast::<u64>().write_unaligned(from.add(at).cast::<u64>().read());
+            at += 8;
+        }
+        if at + 4 <= N {
+            to.add(at).cast::<u32>().write_unaligned(from.add(at).cast::<u32>().read());
+            at += 4;
+        }
+        if at + 2 <= N {
+            to.add(at).cast::<u16>().write_unaligned(from.add(at).cast::<u16>().read());
+            at += 2;
+        }
+        if at < N {
+            to.add(at).write(from.add(at).read());
+        }
+        octets.assume_init()
+    }
+}
+
+#[inline(always)]
+fn observe<C: EbpfContext>(ctx: &C, frame: &Frame, found: Found, point: Point) {
+    match found {
+        Found::Tcp(located) => on_tcp(ctx, frame, &located, point),
+        Found::Error(error) => on_icmp_error(ctx, &error, point),
+        Found::Skipped(skip) => maps::count(match skip {
+            Skip::NotIp => Counter::NotIp,
+            Skip::NotTcp => Counter::NotTcp,
+            Skip::LaterFragment => Counter::LaterFragment,
+            Skip::Malformed => Counter::Malformed,
+        }),
+    }
+}
+
+#[inline(always)]
+fn on_tcp<C: EbpfContext>(ctx: &C, frame: &Frame, located: &Located, point: Point) {
+    let hash = flow::hash(maps::hash_key(), located.src, located.dst);
+    let tag = table::tag(hash);
+    let Some(set) = maps::set_of(hash) else { return };
+    if !located.flags.any(Flags::SYN | Flags::FIN | Flags::RST) && !set.directory().has_pending(tag) {
+        return maps::count(Counter::Established);
+    }
+    maps::count(Counter::Control);
+    let segment = blur(Segment::read(frame, located), frame.unknown);
+    let now = maps::now();
+    let opens = segment.flags.kind() == Kind::Syn;
+    let way = match set.find(tag, segment.src, segment.dst) {
+        Some(way) => way,
+        None if opens => set.directory().to_replace(maps::seconds(now)),
+        None => return maps::count_unmatched(segment.flags.kind()),
+    };
+    let Some(mut held) = set.lock(maps::forget(way, frame.unknown) & (WAYS - 1)) else { return };
+    let handshake = held.handshake();
+    match handshake.side(segment.src, segment.dst) {
+        Some(side) => {
+            let transition = handshake.step(side, &segment, now, point);
+            maps::tell(transition, handshake, &Cause::of(&segment), now, point);
+            debug!(ctx, "{}:{} transition {}", handshake.server_addr.lo as u32, handshake.server_port, transition as u8);
+            let pending = if handshake.state().is_pending() { PENDING } else { 0 };
+            held.set_lane(tag | pending);
+            if transition == Transition::Superseded {
+                open(&mut held, tag, &segment, now, point);
+            }
+        }
+        None if opens => {
+            held.count_replaced();
+            open(&mut held, tag, &segment, now, point);
+        }
+        // Another flow took the slot between finding and locking it: this segment's attempt is gone.
+        None => maps::count(Counter::Contended),
+    }
+    held.release();
+}
+
+/// Fills a held slot with the attempt that a SYN opens.
+#[inline(always)]
+fn open(held: &mut Held, tag: u16, syn: &Segment, now: Nanos, point: Point) {
+    held.open(tag, Handshake::open(syn, now, point), maps::seconds(now));
+    maps::tell(Transition::Opened, held.handshake(), &Cause::of(syn), now, point);
+}
+
+/// The same segment, of which the verifier has forgotten by which of many ways through the parsers it was read: what
+/// follows is then checked once and not once for each.
+#[inline(always)]
+fn blur(it: Segment, unknown: usize) -> Segment {
+    let word = |it: u64| maps::forget(it as usize, unknown) as u64;
+    let endpoint = |it: Endpoint| Endpoint {
+        addr: Addr { hi: word(it.addr.hi), lo: word(it.addr.lo) },
+        port: word(it.port.into()) as u16,
+    };
+    Segment {
+        src: endpoint(it.src),
+        dst: endpoint(it.dst),
+        flags: Flags(word(it.flags.0.into()) as u8),
+        payload: word(it.payload.into()) as u16,
+        options: Options {
+            present: word(it.options.present.into()) as u8,
+            mss: word(it.options.mss.into()) as u16,
+            window_scale: word(it.options.window_scale.into()) as u8,
+        },
+        ..it
+    }
+}
+
+#[inline(always)]
+fn on_icmp_error<C: EbpfContext>(ctx: &C, error: &IcmpError, point: Point) {
+    maps::count(Counter::IcmpError);
+    let hash = flow::hash(maps::hash_key(), error.src, error.dst);
+    let tag = table::tag(hash);
+    let Some(set) = maps::set_of(hash) else { return };
+    let Some(way) = set.find(tag, error.src, error.dst) else { return maps::count(Counter::IcmpUnmatched) };
+    let Some(mut held) = set.lock(way) else { return };
+    let handshake = held.handshake();
+    if let Some(side) = handshake.side(error.src, error.dst) {
+        let transition = handshake.icmp(side, error);
+        debug!(ctx, "ICMP {}/{}: transition {}", error.icmp.kind, error.icmp.code, transition as u8);
+        let cause = Cause { from: error.from, seq: error.seq, ack: Seq(0), window: 0, flags: 0, ttl: 0 };
+        maps::tell(transition, handshake, &cause, maps::now(), point);
+    }
+    held.release();
+}
+
+impl Cause {
+    #[inline(always)]
+    fn of(it: &Segment) -> Self {
+        Self { from: it.src.addr, seq: it.seq, ack: it.ack, window: it.window, flags: it.flags.0, ttl: it.ttl }
+    }
+}

@@ -1,0 +1,2 @@
+//! The userspace of tcptrace.
+pub mod live;

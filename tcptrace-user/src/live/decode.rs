@@ -1,0 +1,85 @@
+//! From the kernel's octets to events and attempts: length, version and each discriminant are checked.
+//!
+//! Native byte order throughout: writer and reader are one machine.
+
+use bytes::Buf;
+use tcptrace_core::{
+    event::{Event, VERSION},
+    flow::Addr,
+    handshake::{End, Facts, Handshake, Nanos, Offer, Point, State, Transition},
+    seq::Seq,
+};
+
+/// Decodes a record of the ring buffer; `None` where it is not one of this version.
+pub fn event(mut octets: &[u8]) -> Option<(Transition, Event)> {
+    let buf = &mut octets;
+    if buf.remaining() < size_of::<Event>() {
+        return None;
+    }
+    let event = Event {
+        version: buf.get_u8(),
+        transition: buf.get_u8(),
+        size: buf.get_u16_ne(),
+        point: Point(buf.get_u32_ne()),
+        time: Nanos(buf.get_u64_ne()),
+        handshake: handshake(buf)?,
+        from: addr(buf),
+        seq: Seq(buf.get_u32_ne()),
+        ack: Seq(buf.get_u32_ne()),
+        window: buf.get_u16_ne(),
+        flags: buf.get_u8(),
+        ttl: buf.get_u8(),
+        pad: buf.get_u32_ne(),
+    };
+    if event.version != VERSION || usize::from(event.size) != size_of::<Event>() {
+        return None;
+    }
+    let transition = *Transition::ALL.get(usize::from(event.transition))?;
+    Some((transition, event))
+}
+
+/// Decodes an attempt; `None` where the octets are too few, or the state is none.
+pub fn handshake(buf: &mut impl Buf) -> Option<Handshake> {
+    if buf.remaining() < size_of::<Handshake>() {
+        return None;
+    }
+    let it = Handshake {
+        client_addr: addr(buf),
+        server_addr: addr(buf),
+        first_syn: Nanos(buf.get_u64_ne()),
+        last_syn: Nanos(buf.get_u64_ne()),
+        first_answer: Nanos(buf.get_u64_ne()),
+        last_answer: Nanos(buf.get_u64_ne()),
+        ended: Nanos(buf.get_u64_ne()),
+        client_port: buf.get_u16_ne(),
+        server_port: buf.get_u16_ne(),
+        isn: Seq(buf.get_u32_ne()),
+        server_isn: Seq(buf.get_u32_ne()),
+        client_point: Point(buf.get_u32_ne()),
+        server_point: Point(buf.get_u32_ne()),
+        facts: Facts(buf.get_u32_ne()),
+        syn: offer(buf),
+        answer: offer(buf),
+        end: End { window: buf.get_u16_ne(), flags: buf.get_u8(), ttl: buf.get_u8() },
+        state: buf.get_u8(),
+        icmp_kind: buf.get_u8(),
+        icmp_code: buf.get_u8(),
+        answered_try: buf.get_u8(),
+    };
+    State::ALL.get(usize::from(it.state)).map(|_| it)
+}
+
+fn addr(buf: &mut impl Buf) -> Addr {
+    Addr { hi: buf.get_u64_ne(), lo: buf.get_u64_ne() }
+}
+
+fn offer(buf: &mut impl Buf) -> Offer {
+    Offer {
+        window: buf.get_u16_ne(),
+        mss: buf.get_u16_ne(),
+        options: buf.get_u8(),
+        window_scale: buf.get_u8(),
+        ttl: buf.get_u8(),
+        tries: buf.get_u8(),
+    }
+}

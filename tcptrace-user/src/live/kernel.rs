@@ -1,0 +1,199 @@
+//! The kernel side as userspace holds it: the loaded object, its programs, its maps.
+//!
+//! Map sizes and policy are set before loading and never change. Attaching is `hooks`' business.
+#![expect(unsafe_code, reason = "aya asks for an unsafe promise that a type is plain data")]
+
+use std::{fs::File, io::Read};
+
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Map, MapData, PerCpuArray, RingBuf},
+    programs::{ProgramError, SchedClassifier, Xdp},
+};
+use tcptrace_core::event::Tally;
+
+use super::table::Table;
+
+/// The object that build.rs made of tcptrace-ebpf.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
+
+/// What is fixed when the programs are loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Slots of the table; rounded up to a power of two, at least one set.
+    pub max_attempts: u32,
+    /// Octets of the ring; rounded up to a power of two, at least a page.
+    pub ring: u32,
+    /// Nanoseconds without progress after which an attempt is stalled, and after which a completion is late.
+    pub stall_after: u64,
+    /// Tell every completed handshake.
+    pub tell_all: bool,
+    /// The programs' own log, read by [`Kernel::take_log`].
+    pub debug: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_attempts: 1 << 18, ring: 1 << 22, stall_after: 3_000_000_000, tell_all: false, debug: false }
+    }
+}
+
+/// Why the kernel side could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The kernel refused a program or a map, and not for want of privilege.
+    #[error("cannot load the {what}: this kernel lacks something: {reason}")]
+    Kernel { what: &'static str, reason: String },
+    /// The kernel refused for want of privilege.
+    #[error("cannot load the {what}: permission denied")]
+    Privilege { what: &'static str },
+}
+
+/// The loaded object.
+pub struct Kernel {
+    ebpf: Ebpf,
+    /// The attempts.
+    pub table: Table,
+    tally: PerCpuArray<MapData, PlainTally>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PlainTally(Tally);
+
+// SAFETY: `Tally` is an array of integers under repr(C).
+unsafe impl Pod for PlainTally {}
+
+/// An entry point of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    XdpIngressFrags,
+    XdpIngress,
+    TcIngress,
+    TcEgress,
+    TcIngressIp,
+    TcEgressIp,
+}
+
+impl Program {
+    /// Its name in the object, and in the kernel's list of programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XdpIngressFrags => "xdp_ingress_frags",
+            Self::XdpIngress => "xdp_ingress",
+            Self::TcIngress => "tc_ingress",
+            Self::TcEgress => "tc_egress",
+            Self::TcIngressIp => "tc_ingress_ip",
+            Self::TcEgressIp => "tc_egress_ip",
+        }
+    }
+}
+
+impl Kernel {
+    /// Creates the maps. Programs are loaded when first asked for.
+    ///
+    /// # Errors
+    /// When the kernel refuses a map, or memory for it.
+    pub fn load(settings: &Settings) -> Result<Self, LoadError> {
+        let sets = (settings.max_attempts as usize).div_ceil(tcptrace_core::table::WAYS).next_power_of_two() as u32;
+        let key = hash_key();
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("SETS", sets)
+            .map_max_entries("SLOTS", sets * tcptrace_core::table::WAYS as u32)
+            .map_max_entries("EVENTS", settings.ring.next_power_of_two().max(4096))
+            .override_global("SET_MASK", &u64::from(sets - 1), true)
+            .override_global("HASH_KEY_0", &key[0], true)
+            .override_global("HASH_KEY_1", &key[1], true)
+            .override_global("STALL_AFTER", &settings.stall_after, true)
+            .override_global("TELL_ALL", &u8::from(settings.tell_all), true)
+            .override_global(aya_log::LEVEL, &if settings.debug { aya_log::Level::Debug as u8 } else { 0 }, true)
+            .load(OBJECT)
+            .map_err(|error| refused("maps", &error))?;
+        let table = Table::map(array(&ebpf, "SETS"), array(&ebpf, "SLOTS"))
+            .map_err(|error| refused("table", &error))?;
+        let tally = ebpf.take_map("TALLY").and_then(|map| PerCpuArray::try_from(map).ok()).expect("TALLY is in the object");
+        Ok(Self { ebpf, table, tally })
+    }
+
+    /// The ring buffer; once.
+    pub fn take_events(&mut self) -> Option<RingBuf<MapData>> {
+        RingBuf::try_from(self.ebpf.take_map("EVENTS")?).ok()
+    }
+
+    /// The reader of the programs' log; once.
+    pub fn take_log(&mut self) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>> {
+        aya_log::EbpfLogger::init(&mut self.ebpf).ok()
+    }
+
+    /// All CPUs' counters, added up.
+    ///
+    /// # Errors
+    /// Those of the map look-up.
+    pub fn tally(&self) -> Result<Tally, aya::maps::MapError> {
+        let mut sum = Tally::default();
+        for PlainTally(cpu) in self.tally.get(&0, 0)?.iter() {
+            sum.add(cpu);
+        }
+        Ok(sum)
+    }
+
+    /// An XDP program, loaded.
+    ///
+    /// # Errors
+    /// When the verifier refuses it, with its log.
+    pub fn xdp(&mut self, program: Program) -> Result<&mut Xdp, LoadError> {
+        let it: &mut Xdp = self.ebpf.program_mut(program.name()).and_then(|it| it.try_into().ok()).expect("an XDP program");
+        loaded(it.load(), program)?;
+        Ok(it)
+    }
+
+    /// A TC program, loaded.
+    ///
+    /// # Errors
+    /// When the verifier refuses it, with its log.
+    pub fn classifier(&mut self, program: Program) -> Result<&mut SchedClassifier, LoadError> {
+        let it: &mut SchedClassifier =
+            self.ebpf.program_mut(program.name()).and_then(|it| it.try_into().ok()).expect("a TC program");
+        loaded(it.load(), program)?;
+        Ok(it)
+    }
+}
+
+fn loaded(result: Result<(), ProgramError>, program: Program) -> Result<(), LoadError> {
+    match result {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(error) => Err(refused(program.name(), &error)),
+    }
+}
+
+fn array<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
+    match ebpf.map(name) {
+        Some(Map::Array(data)) => data,
+        _ => unreachable!("{name} is an array in the object"),
+    }
+}
+
+/// Sorts a refusal by the errno at its root.
+fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> LoadError {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    let mut errno = None;
+    while let Some(error) = source {
+        errno = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).or(errno);
+        reason = format!("{reason}: {error}");
+        source = error.source();
+    }
+    match errno {
+        Some(libc::EPERM) => LoadError::Privilege { what },
+        _ => LoadError::Kernel { what, reason },
+    }
+}
+
+/// Two random words: whoever chooses addresses must not know where they land in the table.
+fn hash_key() -> [u64; 2] {
+    let mut octets = [0; 16];
+    File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut octets)).expect("/dev/urandom gives random octets");
+    let (low, high) = octets.split_at(8);
+    [low, high].map(|half| u64::from_ne_bytes(half.try_into().expect("eight octets")))
+}

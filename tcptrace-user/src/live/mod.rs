@@ -1,0 +1,4 @@
+//! Live.
+pub mod decode;
+pub mod kernel;
+pub mod table;

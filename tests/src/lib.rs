@@ -1,0 +1,3 @@
+//! The tests: what they share.
+
+pub mod prog_run;

@@ -1,0 +1,81 @@
+//! The project's own commands, as `cargo xtask <command>`: the command line, and the one place that prints an error.
+//!
+//! It does no work itself: each command has a file of its own, and CI calls nothing but these commands.
+
+mod bench;
+mod bless;
+mod build;
+mod check;
+mod debian;
+mod demo;
+mod need;
+mod process;
+mod root;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    about = "Builds, runs and tests tcptrace, with everything that takes"
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make sure of a compiler and a linker for BPF; every command below that builds does this first
+    Setup,
+    /// Build the release binary and print its path
+    Build,
+    /// Build, then run tcptrace with the given arguments, as root where it needs that
+    Run {
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Run all tests; with arguments, `cargo test` with those
+    Test {
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Check formatting, lints (on the host and for BPF), documentation and dependencies
+    Check,
+    /// Build, then show tcptrace at work in a lab of network namespaces
+    Demo,
+    /// Build, then measure; arguments go to the benchmark
+    Bench {
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Run all tests and rewrite the golden files with what they got
+    Bless,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Setup => setup::run(),
+        Task::Build => build::run(),
+        Task::Run { args } => run::run(&args),
+        Task::Test { args } => test::run(&args),
+        Task::Check => check::run(),
+        Task::Demo => demo::run(),
+        Task::Bench { args } => bench::run(&args),
+        Task::Bless => bless::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
