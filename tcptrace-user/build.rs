@@ -29,9 +29,12 @@ fn toolchain() -> Result<String> {
     if list.lines().any(|line| line.starts_with(DEBIAN)) {
         return Ok(DEBIAN.to_owned());
     }
-    let components = Command::new("rustup").args(["component", "list", "--installed", "--toolchain", "nightly"]).output();
+    let components =
+        Command::new("rustup").args(["component", "list", "--installed", "--toolchain", "nightly"]).output();
     if components.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("rust-src")) {
         return Ok("nightly".to_owned());
     }
-    bail!("no compiler for BPF: `cargo xtask setup` installs one, or `rustup toolchain install nightly --component rust-src`")
+    bail!(
+        "no compiler for BPF: `cargo xtask setup` installs one, or `rustup toolchain install nightly --component rust-src`"
+    )
 }

@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn buckets_are_powers_of_two() {
-        for (micros, expected) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (1023, 10), (1024, 11), (u64::MAX / 1000, 31)]
+        for (micros, expected) in
+            [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (1023, 10), (1024, 11), (u64::MAX / 1000, 31)]
         {
             assert_eq!(bucket(micros * 1000), expected, "{micros} µs");
         }

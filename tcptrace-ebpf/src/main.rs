@@ -1,6 +1,9 @@
 //! The kernel programs: five hooks over one path. See `programs` for the hooks, `maps` for what they keep.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
-#![cfg_attr(target_arch = "bpf", expect(internal_features, reason = "core::sync::atomic has no compare_exchange on BPF"))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(internal_features, reason = "core::sync::atomic has no compare_exchange on BPF")
+)]
 
 #[cfg(target_arch = "bpf")]
 mod maps;

@@ -149,7 +149,9 @@ impl SetRef {
             // SAFETY: as above.
             let seen = unsafe { ptr::read_volatile(version) };
             // SAFETY: as above.
-            if seen & 1 == 0 && unsafe { intrinsics::atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(version, seen, seen + 1) }.1 {
+            if seen & 1 == 0
+                && unsafe { intrinsics::atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(version, seen, seen + 1) }.1
+            {
                 return Some(Held { set: self.set, slot, way, version: seen });
             }
         }

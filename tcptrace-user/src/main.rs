@@ -1,2 +1,45 @@
-//! The command line of tcptrace.
-fn main() {}
+//! The tcptrace program: parses the command line, runs, prints errors, chooses the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tcptrace::{
+    cli::{Args, Command, exit},
+    live::{guard, interfaces::Error as InterfaceError, kernel::LoadError, privilege, session},
+};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args) {
+        Ok(code) => code,
+        Err(error) => {
+            anstream::eprintln!("tcptrace: {error:#}");
+            code(&error)
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Guard { index, added_qdisc, programs }) = &args.command {
+        guard::run(*index, *added_qdisc, programs)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(session::run(args))
+}
+
+/// The exit code of an error, by what is at its root.
+fn code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(if error.is::<privilege::Missing>() {
+        exit::PRIVILEGE
+    } else if let Some(error) = error.downcast_ref::<LoadError>() {
+        match error {
+            LoadError::Kernel { .. } => exit::UNAVAILABLE,
+            LoadError::Privilege { .. } => exit::PRIVILEGE,
+        }
+    } else if let Some(InterfaceError::NoSuchInterface { .. }) = error.downcast_ref() {
+        exit::USAGE
+    } else {
+        exit::RUNTIME
+    })
+}

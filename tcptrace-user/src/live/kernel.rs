@@ -10,7 +10,7 @@ use aya::{
     maps::{Map, MapData, PerCpuArray, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
-use tcptrace_core::event::Tally;
+use tcptrace_core::{event::Tally, flow::HashKey};
 
 use super::table::Table;
 
@@ -103,16 +103,17 @@ impl Kernel {
             .map_max_entries("SLOTS", sets * tcptrace_core::table::WAYS as u32)
             .map_max_entries("EVENTS", settings.ring.next_power_of_two().max(4096))
             .override_global("SET_MASK", &u64::from(sets - 1), true)
-            .override_global("HASH_KEY_0", &key[0], true)
-            .override_global("HASH_KEY_1", &key[1], true)
+            .override_global("HASH_KEY_0", &key.0, true)
+            .override_global("HASH_KEY_1", &key.1, true)
             .override_global("STALL_AFTER", &settings.stall_after, true)
             .override_global("TELL_ALL", &u8::from(settings.tell_all), true)
             .override_global(aya_log::LEVEL, &if settings.debug { aya_log::Level::Debug as u8 } else { 0 }, true)
             .load(OBJECT)
             .map_err(|error| refused("maps", &error))?;
-        let table = Table::map(array(&ebpf, "SETS"), array(&ebpf, "SLOTS"))
-            .map_err(|error| refused("table", &error))?;
-        let tally = ebpf.take_map("TALLY").and_then(|map| PerCpuArray::try_from(map).ok()).expect("TALLY is in the object");
+        let table =
+            Table::map(array(&ebpf, "SETS"), array(&ebpf, "SLOTS"), key).map_err(|error| refused("table", &error))?;
+        let tally =
+            ebpf.take_map("TALLY").and_then(|map| PerCpuArray::try_from(map).ok()).expect("TALLY is in the object");
         Ok(Self { ebpf, table, tally })
     }
 
@@ -143,7 +144,8 @@ impl Kernel {
     /// # Errors
     /// When the verifier refuses it, with its log.
     pub fn xdp(&mut self, program: Program) -> Result<&mut Xdp, LoadError> {
-        let it: &mut Xdp = self.ebpf.program_mut(program.name()).and_then(|it| it.try_into().ok()).expect("an XDP program");
+        let it: &mut Xdp =
+            self.ebpf.program_mut(program.name()).and_then(|it| it.try_into().ok()).expect("an XDP program");
         loaded(it.load(), program)?;
         Ok(it)
     }
@@ -191,9 +193,10 @@ fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Loa
 }
 
 /// Two random words: whoever chooses addresses must not know where they land in the table.
-fn hash_key() -> [u64; 2] {
+fn hash_key() -> HashKey {
     let mut octets = [0; 16];
     File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut octets)).expect("/dev/urandom gives random octets");
     let (low, high) = octets.split_at(8);
-    [low, high].map(|half| u64::from_ne_bytes(half.try_into().expect("eight octets")))
+    let word = |half: &[u8]| u64::from_ne_bytes(half.try_into().expect("eight octets"));
+    HashKey(word(low), word(high))
 }

@@ -1,4 +1,17 @@
-//! Live.
+//! Live tracing: load, attach, read events, sweep, detach.
+//!
+//! A reader task drains the ring and hands events on through a bounded channel; this task tracks, sweeps and renders;
+//! a thread writes. Nothing upstream waits for what is downstream of it: what finds no room is counted.
+
+pub mod clock;
+pub mod clsact;
 pub mod decode;
+pub mod events;
+pub mod guard;
+pub mod hooks;
+pub mod interfaces;
 pub mod kernel;
+mod netlink;
+pub mod privilege;
+pub mod session;
 pub mod table;

@@ -14,7 +14,8 @@ use std::{
 
 use aya::maps::{MapData, MapError};
 use tcptrace_core::{
-    handshake::Handshake,
+    flow::{self, HashKey},
+    handshake::{Handshake, State},
     table::{LANES, PENDING, Set, Slot, WAYS},
 };
 
@@ -29,15 +30,16 @@ const TRIES: usize = 8;
 pub struct Table {
     sets: Mapping,
     slots: Mapping,
+    key: HashKey,
 }
 
 impl Table {
-    /// Maps the two arrays.
+    /// Maps the two arrays, in which flows are found by `key`.
     ///
     /// # Errors
     /// Those of mmap(2).
-    pub fn map(sets: &MapData, slots: &MapData) -> Result<Self, MapError> {
-        Ok(Self { sets: Mapping::new::<Set>(sets)?, slots: Mapping::new::<Slot>(slots)? })
+    pub fn map(sets: &MapData, slots: &MapData, key: HashKey) -> Result<Self, MapError> {
+        Ok(Self { sets: Mapping::new::<Set>(sets)?, slots: Mapping::new::<Slot>(slots)?, key })
     }
 
     /// Number of slots.
@@ -60,6 +62,18 @@ impl Table {
     /// Every attempt, pending or settled, that no other has replaced.
     pub fn attempts(&self) -> impl Iterator<Item = Handshake> {
         self.lanes().filter(|&(_, lane)| lane != 0).filter_map(|(slot, _)| self.read(slot))
+    }
+
+    /// An attempt as it is now; `None` when another has replaced it.
+    #[must_use]
+    pub fn find(&self, it: &Handshake) -> Option<Handshake> {
+        let hash = flow::hash(self.key, it.client(), it.server());
+        let sets = self.sets.words().len() / SET_WORDS;
+        let set = hash as usize & (sets - 1);
+        (0..WAYS).filter_map(|way| self.read(set * WAYS + way)).find(|found| {
+            found.state() != State::Free
+                && (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn)
+        })
     }
 
     fn lanes(&self) -> impl Iterator<Item = (usize, u16)> {

@@ -1,0 +1,145 @@
+//! The command line: what can be asked for, and what each exit code means.
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tcptrace_core::outcome::Outcome;
+
+/// Exit codes, in the order of sysexits(3) where it has one.
+pub mod exit {
+    pub const RUNTIME: u8 = 1;
+    pub const USAGE: u8 = 2;
+    /// Something was found that `--fail-on` names.
+    pub const FINDINGS: u8 = 3;
+    /// The kernel lacks something.
+    pub const UNAVAILABLE: u8 = 69;
+    pub const PRIVILEGE: u8 = 77;
+}
+
+/// Watches TCP handshakes in the kernel and reports those that stall or are reset.
+#[derive(Parser, Debug)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = AFTER)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Interface to trace; may be given several times [default: the default route's]
+    #[arg(short, long = "iface", value_name = "INTERFACE")]
+    pub interfaces: Vec<String>,
+    /// Where to read incoming packets; auto takes what costs the host least, and says why
+    #[arg(long, value_enum, default_value_t, value_name = "HOOK")]
+    pub hook: Hook,
+    /// Report completed handshakes as well
+    #[arg(short, long)]
+    pub all: bool,
+    /// Seconds without progress after which an attempt is reported as stalled
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub stall_after: Duration,
+    /// JSON lines instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub duration: Option<Duration>,
+    /// Stop after so many reported attempts
+    #[arg(short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Exit with 3 if an attempt ended so; `any` for every failure
+    #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = finding)]
+    pub fail_on: Vec<Finding>,
+    /// Attempts that the table holds, 136 bytes each; rounded up to a power of two
+    #[arg(long, value_name = "COUNT", default_value_t = 1 << 18, value_parser = clap::value_parser!(u32).range(1..=1 << 26))]
+    pub max_attempts: u32,
+    /// When to colour
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+    /// Addresses and ports as numbers: they always are
+    #[arg(short)]
+    pub numeric: bool,
+    /// Shorter lines, no banner
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// More about each attempt; twice: the kernel programs' own log as well
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// How to attach TC programs
+    #[arg(long, value_enum, hide = true)]
+    pub tc: Option<Tc>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Takes the filters of a killed tracer off an interface
+    #[command(name = crate::live::guard::SUBCOMMAND, hide = true)]
+    Guard {
+        index: u32,
+        #[arg(action = clap::ArgAction::Set)]
+        added_qdisc: bool,
+        programs: Vec<u32>,
+    },
+}
+
+const AFTER: &str = "\
+Lines go to standard output, everything else to standard error. SIGUSR1 prints the summary so far.
+Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 found what --fail-on names, 69 the kernel lacks something,
+77 missing privilege.";
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Hook {
+    #[default]
+    Auto,
+    /// Native XDP, in the driver
+    Xdp,
+    /// TC ingress
+    Tc,
+    /// Generic XDP: slower than TC, for comparison
+    Generic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tc {
+    Tcx,
+    Clsact,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// What `--fail-on` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    Any,
+    Outcome(Outcome),
+}
+
+impl Finding {
+    /// Whether an attempt that ended so is a finding.
+    #[must_use]
+    pub fn covers(self, outcome: Outcome) -> bool {
+        match self {
+            Self::Any => outcome != Outcome::Established,
+            Self::Outcome(it) => it == outcome,
+        }
+    }
+}
+
+fn finding(text: &str) -> Result<Finding, String> {
+    if text == "any" {
+        return Ok(Finding::Any);
+    }
+    let known = Outcome::ALL.into_iter().find(|it| it.name() == text).map(Finding::Outcome);
+    known.ok_or_else(|| format!("no such outcome; these are: any, {}", Outcome::ALL.map(Outcome::name).join(", ")))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.trim_end_matches('s').parse().map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(it) if !it.is_zero() && it < Duration::from_secs(10 * 365 * 86_400) => Ok(it),
+        _ => Err("a number of seconds above zero is wanted".to_owned()),
+    }
+}

@@ -1,0 +1,168 @@
+//! Attaching to an interface, and what that says of itself. Every attachment is a link where the kernel has them: it
+//! ends with its file descriptor, so also when this process is killed.
+//!
+//! Programs of others stay where they are: XDP gives way to TC, and TC passes every packet on.
+
+use anyhow::Context as _;
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    links::FdLink,
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, qdisc_add_clsact},
+};
+
+use super::{
+    clsact,
+    guard::Guard,
+    interfaces::{HookChoice, Ingress, Interface, LinkType, ingress_hook},
+    kernel::{Kernel, LoadError, Program},
+};
+
+/// An interface with the programs on it; dropping it takes them off.
+pub struct Attached {
+    pub interface: Interface,
+    /// Where incoming packets are read, and why there.
+    pub ingress: Ingress,
+    pub reason: String,
+    /// How outgoing packets are read; `None` on loopback, whose packets all come in again.
+    pub egress: Option<Tc>,
+    // In this order: the links go, then the guard looks whether its qdisc may.
+    _xdp: Option<FdLink>,
+    _tc: Vec<SchedClassifierLink>,
+    _guard: Option<Guard>,
+}
+
+/// How a TC program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tc {
+    /// A tcx link: Linux 6.6.
+    Tcx,
+    /// A filter of the clsact qdisc, for older kernels. No link: a guard takes it off when this process is killed.
+    Clsact,
+}
+
+impl Tc {
+    /// The word in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+}
+
+/// Attaches to an interface.
+///
+/// # Errors
+/// When the kernel refuses the programs or TC. A refusal of XDP leads to TC, and into [`Attached::reason`].
+pub fn attach(kernel: &mut Kernel, interface: Interface, hook: HookChoice, tc: Option<Tc>) -> anyhow::Result<Attached> {
+    if let LinkType::Other(number) = interface.link_type {
+        anyhow::bail!(
+            "cannot trace '{}': its link type {number} is neither Ethernet nor IP; choose another interface",
+            interface.name
+        );
+    }
+    let (mut ingress, mut reason) = ingress_hook(&interface, hook);
+    let mut xdp = None;
+    if ingress != Ingress::Tc {
+        match attach_xdp(kernel, &interface, ingress) {
+            Ok(link) => xdp = Some(link),
+            Err(Refused::Load(error)) => return Err(error.into()),
+            Err(Refused::Driver(why)) => (ingress, reason) = (Ingress::Tc, format!("{ingress} refused: {why}")),
+        }
+    }
+    let mut wanted = Vec::new();
+    let ip = interface.link_type == LinkType::RawIp;
+    if ingress == Ingress::Tc {
+        wanted.push((if ip { Program::TcIngressIp } else { Program::TcIngress }, TcAttachType::Ingress));
+    }
+    if interface.link_type != LinkType::Loopback {
+        wanted.push((if ip { Program::TcEgressIp } else { Program::TcEgress }, TcAttachType::Egress));
+    }
+    let (tc, links, guard) =
+        attach_tc(kernel, &interface, &wanted, tc).with_context(|| format!("cannot attach to '{}'", interface.name))?;
+    let egress = (interface.link_type != LinkType::Loopback).then_some(tc);
+    Ok(Attached { interface, ingress, reason, egress, _xdp: xdp, _tc: links, _guard: guard })
+}
+
+enum Refused {
+    Load(LoadError),
+    Driver(String),
+}
+
+fn attach_xdp(kernel: &mut Kernel, interface: &Interface, ingress: Ingress) -> Result<FdLink, Refused> {
+    let mode = if ingress == Ingress::XdpNative { XdpMode::Driver } else { XdpMode::Skb };
+    // Frames of several buffers are known since 5.18; before, a program that says it can take them does not load.
+    let program = match kernel.xdp(Program::XdpIngressFrags) {
+        Ok(_) => Program::XdpIngressFrags,
+        Err(LoadError::Privilege { what }) => return Err(Refused::Load(LoadError::Privilege { what })),
+        Err(LoadError::Kernel { .. }) => Program::XdpIngress,
+    };
+    let program: &mut Xdp = kernel.xdp(program).map_err(Refused::Load)?;
+    let refused = |error: &dyn std::error::Error| Refused::Driver(root(error));
+    let id = program.attach_to_if_index(interface.index, mode).map_err(|error| refused(&error))?;
+    let link = program.take_link(id).map_err(|error| refused(&error))?;
+    // aya falls back to an attachment that would outlive a killed process: rather TC than that.
+    FdLink::try_from(link).map_err(|error| refused(&error))
+}
+
+type TcLinks = (Tc, Vec<SchedClassifierLink>, Option<Guard>);
+
+fn attach_tc(
+    kernel: &mut Kernel,
+    interface: &Interface,
+    wanted: &[(Program, TcAttachType)],
+    tc: Option<Tc>,
+) -> anyhow::Result<TcLinks> {
+    if tc != Some(Tc::Clsact) {
+        match attach_each(kernel, interface, wanted, || TcAttachOptions::TcxOrder(LinkOrder::default())) {
+            Ok(links) => return Ok((Tc::Tcx, links, None)),
+            // Before 6.6 the kernel does not know the command.
+            Err(error) if tc.is_none() && lacks_tcx(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let added = !clsact::exists(interface.index)?;
+    if added {
+        qdisc_add_clsact(&interface.name).context("cannot add the clsact qdisc")?;
+    }
+    let links = attach_each(kernel, interface, wanted, || TcAttachOptions::Netlink(NlOptions::default()))?;
+    let programs = wanted
+        .iter()
+        .map(|&(program, _)| Ok(kernel.classifier(program)?.info()?.id()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let guard = Guard::start(interface.index, &programs, added)?;
+    Ok((Tc::Clsact, links, Some(guard)))
+}
+
+fn attach_each(
+    kernel: &mut Kernel,
+    interface: &Interface,
+    wanted: &[(Program, TcAttachType)],
+    options: impl Fn() -> TcAttachOptions,
+) -> anyhow::Result<Vec<SchedClassifierLink>> {
+    wanted
+        .iter()
+        .map(|&(program, direction)| {
+            let program: &mut SchedClassifier = kernel.classifier(program)?;
+            let id = program.attach_with_options(&interface.name, direction, options())?;
+            Ok(program.take_link(id)?)
+        })
+        .collect()
+}
+
+fn lacks_tcx(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<ProgramError>(),
+        Some(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EINVAL)
+    )
+}
+
+/// The innermost error: the one that says something.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

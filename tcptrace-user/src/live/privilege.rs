@@ -1,0 +1,43 @@
+//! Which capabilities tracing takes, and what to say to whoever lacks one.
+//!
+//! The user id is never asked: what counts is what the kernel will check.
+
+use caps::{CapSet, Capability};
+
+/// What loading and attaching take, with the reason. CAP_SYS_ADMIN stands for the first and the last, as in the kernel.
+const NEEDED: [(Capability, &str); 3] = [
+    (Capability::CAP_BPF, "to create maps and load programs"),
+    (Capability::CAP_NET_ADMIN, "to attach them to interfaces"),
+    (Capability::CAP_PERFMON, "to load programs that read headers of variable length"),
+];
+
+/// This process lacks a capability.
+#[derive(Debug, thiserror::Error)]
+#[error("missing privilege: {lacks}; {}", grant())]
+pub struct Missing {
+    lacks: String,
+}
+
+/// Whether tracing may begin.
+///
+/// # Errors
+/// Which capabilities lack, what for, and the command that grants them.
+pub fn check() -> Result<(), Missing> {
+    let held = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let lacks: Vec<_> = NEEDED
+        .iter()
+        .filter(|(capability, _)| {
+            let covered = *capability != Capability::CAP_NET_ADMIN && held.contains(&Capability::CAP_SYS_ADMIN);
+            !covered && !held.contains(capability)
+        })
+        .map(|(capability, why)| format!("{capability} ({why})"))
+        .collect();
+    if lacks.is_empty() { Ok(()) } else { Err(Missing { lacks: lacks.join(", ") }) }
+}
+
+/// How to get the privilege.
+#[must_use]
+pub fn grant() -> String {
+    let program = std::env::current_exe().map_or_else(|_| "tcptrace".to_owned(), |path| path.display().to_string());
+    format!("run it with sudo, or grant it once: sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep {program}")
+}

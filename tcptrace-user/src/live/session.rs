@@ -1,0 +1,375 @@
+//! One run of the tracer, from the interfaces' names to the summary.
+
+use std::{collections::HashMap, io, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use tcptrace_core::{event::Counter, handshake::Nanos};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    signal::unix::{SignalKind, signal},
+    time,
+};
+
+use super::{
+    clock::{Clock, monotonic},
+    events::Reader,
+    hooks::{self, Attached, Tc},
+    interfaces::{self, HookChoice, Interface, LinkEvent, LinkWatch},
+    kernel::{Kernel, Settings},
+    privilege,
+};
+use crate::{
+    cli::{self, Args, exit},
+    output::Output,
+    report::{Setting, json, summary::Summary, text},
+    track::{Losses, Report, Tracker},
+};
+
+/// How often silence is looked for.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// Says something that is not data.
+macro_rules! say {
+    ($($arg:tt)*) => { anstream::eprintln!("tcptrace: {}", format_args!($($arg)*)) };
+}
+
+/// Traces until a signal, a limit or the end of standard output.
+///
+/// # Errors
+/// When nothing can be traced: see `cli::exit` for which error becomes which code.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let settings = Settings {
+        max_attempts: args.max_attempts,
+        stall_after: args.stall_after.as_nanos() as u64,
+        tell_all: args.all,
+        debug: args.verbose > 1,
+        ..Settings::default()
+    };
+    let wanted = wanted(&args.interfaces)?;
+    privilege::check()?;
+    let mut session = Session::start(args, wanted, &settings)?;
+    session.banner();
+    session.trace().await?;
+    Ok(session.end())
+}
+
+/// The interfaces to trace: those named, or the default route's.
+fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
+    let mut wanted: Vec<Interface> = Vec::new();
+    for name in names {
+        let interface = interfaces::find(name)?;
+        if !wanted.iter().any(|it| it.index == interface.index) {
+            wanted.push(interface);
+        }
+    }
+    if wanted.is_empty() {
+        let all = interfaces::list()?;
+        let index = interfaces::default_route()?;
+        let Some(interface) = all.iter().find(|it| Some(it.index) == index) else {
+            let names: Vec<_> = all.iter().map(|it| it.name.escape_debug().to_string()).collect();
+            anyhow::bail!(
+                "no default route to choose an interface by: name one with --iface; these exist: {}",
+                names.join(", ")
+            );
+        };
+        say!("no interface given: tracing {}, which has the default route", interface.name);
+        wanted.push(interface.clone());
+    }
+    Ok(wanted)
+}
+
+struct Session {
+    args: Args,
+    kernel: Kernel,
+    attached: Vec<Attached>,
+    /// Names of interfaces that went away and are waited for.
+    missing: Vec<String>,
+    watch: AsyncFd<LinkWatch>,
+    reader: Reader,
+    log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+    tracker: Tracker,
+    setting: Setting,
+    output: Option<Output>,
+    output_failed: Option<tokio::sync::oneshot::Receiver<io::Error>>,
+    started: Nanos,
+    told: u64,
+    found: bool,
+}
+
+impl Session {
+    fn start(args: Args, wanted: Vec<Interface>, settings: &Settings) -> anyhow::Result<Self> {
+        let mut kernel = Kernel::load(settings)?;
+        let watch = LinkWatch::open().context("cannot watch the interfaces")?;
+        // SAFETY: the watch keeps one descriptor open until it is dropped.
+        #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
+        let watch = unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?;
+        let started = monotonic();
+        let attached = wanted
+            .into_iter()
+            .map(|interface| attach(&mut kernel, interface, &args))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let log = if settings.debug { kernel.take_log() } else { None };
+        let reader = Reader::start(kernel.take_events().context("the ring buffer was taken already")?)?;
+        let styled = match args.color {
+            cli::Color::Auto => anstream::AutoStream::choice(&io::stdout()),
+            cli::Color::Always => anstream::ColorChoice::Always,
+            cli::Color::Never => anstream::ColorChoice::Never,
+        };
+        let (output, output_failed) = Output::start(styled);
+        let interfaces = attached.iter().map(|it| (it.interface.index, it.interface.name.clone())).collect();
+        Ok(Self {
+            tracker: Tracker::new(started, settings.stall_after),
+            setting: Setting { clock: Clock::now(), interfaces },
+            args,
+            kernel,
+            attached,
+            missing: Vec::new(),
+            watch,
+            reader,
+            log,
+            output: Some(output),
+            output_failed: Some(output_failed),
+            started,
+            told: 0,
+            found: false,
+        })
+    }
+
+    fn banner(&self) {
+        if self.args.quiet {
+            return;
+        }
+        for it in &self.attached {
+            say!("{}", describe(it));
+            if !it.interface.up {
+                say!("{} is down: no packets until it is up", it.interface.name);
+            }
+        }
+        let all = interfaces::list().unwrap_or_default();
+        let name = |index| self.setting.interface(index);
+        for (lower, upper) in interfaces::overlapping(&all) {
+            if self.setting.interfaces.contains_key(&lower) && self.setting.interfaces.contains_key(&upper) {
+                say!("{} and {} carry the same packets: each is counted once", name(lower), name(upper));
+            }
+        }
+        let table = &self.kernel.table;
+        say!(
+            "tracing; the table holds {} attempts in {} MiB; Ctrl-C ends",
+            table.capacity(),
+            table.size().div_ceil(1 << 20)
+        );
+    }
+
+    /// The loop: events, silence, interfaces, signals, limits.
+    async fn trace(&mut self) -> anyhow::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut user1 = signal(SignalKind::user_defined1())?;
+        let mut sweep = time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let duration = self.args.duration.unwrap_or(Duration::MAX);
+        let limit = time::sleep(duration.min(Duration::from_secs(10 * 365 * 86_400)));
+        tokio::pin!(limit);
+        let mut output_failed = self.output_failed.take().context("a session traces once")?;
+        while !self.enough() {
+            tokio::select! {
+                event = self.reader.events.recv() => match event {
+                    Some((transition, event)) => {
+                        let report = self.tracker.event(transition, &event);
+                        self.tell(report);
+                    }
+                    None => anyhow::bail!("the ring buffer cannot be read any more"),
+                },
+                _ = sweep.tick() => self.sweep(),
+                ready = self.watch.readable_mut() => {
+                    ready?.clear_ready();
+                    self.links();
+                }
+                failure = &mut output_failed => match failure {
+                    Ok(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                        return Err(error).context("cannot write to standard output");
+                    }
+                    _ => return Ok(()),
+                },
+                _ = user1.recv() => say!("{}", self.summary().text()),
+                () = &mut limit => break,
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hangup.recv() => break,
+            }
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    /// What the ring still holds when tracing ends.
+    async fn drain(&mut self) {
+        self.attached.clear();
+        self.reader.stop();
+        while let Some((transition, event)) = self.reader.events.recv().await {
+            let report = self.tracker.event(transition, &event);
+            self.tell(report);
+        }
+    }
+
+    fn enough(&self) -> bool {
+        self.args.count.is_some_and(|count| self.told >= count)
+    }
+
+    fn sweep(&mut self) {
+        self.setting.clock = Clock::now();
+        let now = monotonic();
+        if let Ok(tally) = self.kernel.tally() {
+            let lost = |counter| tally.counters[counter as usize];
+            let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
+            self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
+        }
+        let table = &self.kernel.table;
+        let reports = self.tracker.sweep(now, table.pending(), |it| table.find(it));
+        self.tell(reports);
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+
+    fn tell(&mut self, reports: impl IntoIterator<Item = Report>) {
+        for report in reports {
+            if let Report::Attempt(it) = &report {
+                if self.enough() {
+                    return;
+                }
+                self.told += 1;
+                self.found |= self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
+            }
+            let line = if self.args.json {
+                json::line(&report, &self.setting)
+            } else {
+                text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
+            };
+            if let Some(output) = &self.output {
+                output.line(line);
+            }
+        }
+    }
+
+    /// What happened to interfaces: gone, back, renamed, down, up.
+    fn links(&mut self) {
+        loop {
+            match self.watch.get_mut().next_event() {
+                Ok(None) => return,
+                Ok(Some(LinkEvent::Gone { index, .. })) => self.gone(index),
+                Ok(Some(LinkEvent::Changed(interface))) => self.changed(interface),
+                Ok(Some(LinkEvent::Lost)) => {
+                    let all = interfaces::list().unwrap_or_default();
+                    let gone: Vec<_> = self.attached.iter().map(|it| it.interface.index).collect();
+                    for index in gone.into_iter().filter(|index| !all.iter().any(|it| it.index == *index)) {
+                        self.gone(index);
+                    }
+                    all.into_iter().for_each(|it| self.changed(it));
+                }
+                Err(error) => {
+                    say!("cannot watch the interfaces any more: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn gone(&mut self, index: u32) {
+        if let Some(at) = self.attached.iter().position(|it| it.interface.index == index) {
+            let name = self.attached.remove(at).interface.name;
+            say!("{name} has gone; waiting for it to come back");
+            self.missing.push(name);
+        }
+    }
+
+    fn changed(&mut self, now: Interface) {
+        if let Some(it) = self.attached.iter_mut().find(|it| it.interface.index == now.index) {
+            if it.interface.name != now.name {
+                say!("{} is called {} now", it.interface.name, now.name);
+            }
+            match (it.interface.up, now.up) {
+                (true, false) => say!("{} went down: no packets until it is up again", now.name),
+                (false, true) => say!("{} is up", now.name),
+                _ => {}
+            }
+            self.setting.interfaces.insert(now.index, now.name.clone());
+            it.interface = now;
+            return;
+        }
+        let Some(at) = self.missing.iter().position(|name| *name == now.name) else { return };
+        let (index, name) = (now.index, now.name.clone());
+        // Asked for anew: the notice may be older than a program that somebody has attached since.
+        match interfaces::find(&name).map_err(Into::into).and_then(|it| attach(&mut self.kernel, it, &self.args)) {
+            Ok(attached) => {
+                self.missing.remove(at);
+                say!("{name} is back: {}", describe(&attached));
+                self.setting.interfaces.insert(index, name);
+                self.attached.push(attached);
+            }
+            Err(error) => say!("{name} is back: {error:#}"),
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let mut servers: HashMap<_, _> =
+            self.tracker.servers.iter().map(|(&server, &told)| (server, (told, 0))).collect();
+        let mut in_flight = 0;
+        for it in self.kernel.table.attempts() {
+            if it.state() == tcptrace_core::handshake::State::Established {
+                servers.entry(it.server()).or_default().1 += 1;
+            } else if it.state().is_pending() && !self.tracker.knows(&it) {
+                in_flight += 1;
+            }
+        }
+        Summary {
+            traced_for: monotonic().since(self.started),
+            interfaces: self.setting.interfaces.values().cloned().collect(),
+            tally: self.kernel.tally().unwrap_or_default(),
+            told: self.tracker.told,
+            stalls: self.tracker.stalls,
+            recovered: self.tracker.recovered,
+            in_flight,
+            servers,
+            undecodable: self.reader.undecodable(),
+            untracked: self.tracker.untracked,
+            output_shed: self.output.as_ref().map_or(0, Output::shed),
+        }
+    }
+
+    /// Tells what is still open, and sums up.
+    fn end(mut self) -> ExitCode {
+        let summary = self.summary();
+        let table = &self.kernel.table;
+        let reports = self.tracker.finish(|it| table.find(it));
+        self.tell(reports);
+        let summary = Summary { told: self.tracker.told, recovered: self.tracker.recovered, ..summary };
+        if !self.args.quiet {
+            say!("{}", summary.text());
+        }
+        if let Some(output) = self.output.take() {
+            output.finish(self.args.json.then(|| summary.json()));
+        }
+        if self.found { ExitCode::from(exit::FINDINGS) } else { ExitCode::SUCCESS }
+    }
+}
+
+fn attach(kernel: &mut Kernel, interface: Interface, args: &Args) -> anyhow::Result<Attached> {
+    let hook = match args.hook {
+        cli::Hook::Auto => HookChoice::Auto,
+        cli::Hook::Xdp => HookChoice::Xdp,
+        cli::Hook::Tc => HookChoice::Tc,
+        cli::Hook::Generic => HookChoice::Generic,
+    };
+    let tc = args.tc.map(|tc| match tc {
+        cli::Tc::Tcx => Tc::Tcx,
+        cli::Tc::Clsact => Tc::Clsact,
+    });
+    hooks::attach(kernel, interface, hook, tc)
+}
+
+fn describe(it: &Attached) -> String {
+    let egress = it.egress.map_or("the same packets", Tc::name);
+    format!("{}: in by {} ({}), out by {egress}", it.interface.name, it.ingress, it.reason)
+}

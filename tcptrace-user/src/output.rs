@@ -1,0 +1,95 @@
+//! Standard output behind a thread of its own: a slow pipe or a full disk never holds up tracing.
+//!
+//! What does not fit into the queue is shed and counted. A reader that goes away (`| head`) ends tracing.
+
+use std::{
+    io::{self, BufWriter, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, channel, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+/// Lines that may wait.
+const QUEUE: usize = 1 << 14;
+/// How long the end waits for a reader that does not read.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// The writing side of standard output.
+pub struct Output {
+    lines: Option<SyncSender<String>>,
+    shed: Arc<AtomicU64>,
+    done: Receiver<()>,
+}
+
+impl Output {
+    /// Starts the thread. The receiver says when, and why, nothing more can be written.
+    #[must_use]
+    pub fn start(styled: anstream::ColorChoice) -> (Self, oneshot::Receiver<io::Error>) {
+        let (lines, queue) = sync_channel(QUEUE);
+        let (failed, failure) = oneshot::channel();
+        let (finished, done) = channel();
+        thread::spawn(move || {
+            if let Err(error) = write(&queue, styled) {
+                let _ = failed.send(error);
+            }
+            let _ = finished.send(());
+        });
+        (Self { lines: Some(lines), shed: Arc::default(), done }, failure)
+    }
+
+    /// Queues a line, or sheds it.
+    pub fn line(&self, line: String) {
+        if self.lines.as_ref().is_none_or(|lines| lines.try_send(line).is_err()) {
+            self.shed.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Lines shed so far.
+    #[must_use]
+    pub fn shed(&self) -> u64 {
+        self.shed.load(Relaxed)
+    }
+
+    /// Queues the last line, waiting a while for room, and sees the queue out.
+    pub fn finish(mut self, last: Option<String>) {
+        if let (Some(lines), Some(last)) = (self.lines.take(), last) {
+            // A full queue that nobody empties: the last line goes the way of those shed.
+            let deadline = Instant::now() + LAST_WAIT;
+            let mut last = last;
+            while let Err(TrySendError::Full(line)) = lines.try_send(last) {
+                if Instant::now() >= deadline {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(10));
+                last = line;
+            }
+        }
+        let _ = self.done.recv_timeout(LAST_WAIT);
+    }
+}
+
+/// Writes until the queue is closed; flushes when it is empty.
+fn write(queue: &Receiver<String>, styled: anstream::ColorChoice) -> io::Result<()> {
+    let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout(), styled));
+    loop {
+        let line = match queue.try_recv() {
+            Ok(line) => line,
+            Err(TryRecvError::Disconnected) => return out.flush(),
+            Err(TryRecvError::Empty) => {
+                out.flush()?;
+                match queue.recv() {
+                    Ok(line) => line,
+                    Err(_) => return Ok(()),
+                }
+            }
+        };
+        out.write_all(line.as_bytes())?;
+        out.write_all(b"\n")?;
+    }
+}

@@ -1,0 +1,105 @@
+//! What people and programs read: text lines, JSON lines, the summary. Rendering only: nothing here decides.
+
+pub mod json;
+pub mod summary;
+pub mod text;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use jiff::Timestamp;
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    handshake::Nanos,
+    segment::{Flags, Icmp, Options},
+};
+
+use crate::live::clock::Clock;
+
+/// What rendering needs beside the report itself.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub clock: Clock,
+    /// Interface names by index.
+    pub interfaces: HashMap<u32, String>,
+}
+
+impl Setting {
+    /// A moment of the kernel's clock as a point in time.
+    #[must_use]
+    pub fn timestamp(&self, at: Nanos) -> Timestamp {
+        Timestamp::from_nanosecond(self.clock.wall(at)).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// An interface's name; its number where it has gone.
+    #[must_use]
+    pub fn interface(&self, index: u32) -> String {
+        self.interfaces.get(&index).cloned().unwrap_or_else(|| format!("#{index}"))
+    }
+}
+
+/// An address as the standard library knows it, IPv4 as such.
+#[must_use]
+pub fn ip(addr: Addr) -> IpAddr {
+    Ipv6Addr::from(addr.octets()).to_canonical()
+}
+
+/// `address:port`, with brackets around IPv6.
+#[must_use]
+pub fn endpoint(it: Endpoint) -> String {
+    std::net::SocketAddr::new(ip(it.addr), it.port).to_string()
+}
+
+/// The meaning of an ICMP error, in nmap's words (its reason codes) where it has one.
+#[must_use]
+pub fn icmp_reason(it: Icmp) -> &'static str {
+    if it.v6 {
+        return match (it.kind, it.code) {
+            (1, 0) => "net-unreach",
+            (1, 1) => "admin-prohibited",
+            (1, 2) => "beyond-scope",
+            (1, 3) => "host-unreach",
+            (1, 4) => "port-unreach",
+            (1, 5) => "source-policy-failed",
+            (1, 6) => "reject-route",
+            (3, _) => "time-exceeded",
+            (4, _) => "param-problem",
+            _ => "unreachable",
+        };
+    }
+    match (it.kind, it.code) {
+        (3, 0 | 6) => "net-unreach",
+        (3, 1 | 7) => "host-unreach",
+        (3, 2) => "proto-unreach",
+        (3, 3) => "port-unreach",
+        (3, 5) => "source-route-failed",
+        (3, 9) => "net-prohibited",
+        (3, 10) => "host-prohibited",
+        (3, 13) => "admin-prohibited",
+        (11, _) => "time-exceeded",
+        (12, _) => "param-problem",
+        _ => "unreachable",
+    }
+}
+
+/// The name of a segment by its flags: `RST/ACK`.
+#[must_use]
+pub fn flag_names(flags: u8) -> String {
+    let names: Vec<_> = [(Flags::SYN, "SYN"), (Flags::FIN, "FIN"), (Flags::RST, "RST"), (Flags::ACK, "ACK")]
+        .into_iter()
+        .filter_map(|(bit, name)| (flags & bit != 0).then_some(name))
+        .collect();
+    if names.is_empty() { "none".to_owned() } else { names.join("/") }
+}
+
+/// The options that both sides must send for them to hold (RFC 2018, RFC 7323, RFC 3168, RFC 8684), with their names in
+/// JSON and in text.
+pub const NEGOTIATED: [(u8, &str, &str); 5] = [
+    (Options::WINDOW_SCALE, "window_scale", "ws"),
+    (Options::SACK_PERMITTED, "sack_permitted", "sack"),
+    (Options::TIMESTAMPS, "timestamps", "ts"),
+    (Options::ECN, "ecn", "ecn"),
+    (Options::MPTCP, "mptcp", "mptcp"),
+];

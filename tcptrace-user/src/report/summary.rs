@@ -1,0 +1,244 @@
+//! The end's account, and SIGUSR1's: totals, the worst servers and ports, losses by stage.
+
+use std::{cmp::Reverse, collections::HashMap, fmt::Write as _};
+
+use serde_json::{Map, Value, json};
+use tcptrace_core::{
+    event::{Counter, Tally},
+    flow::Endpoint,
+    handshake::Transition,
+    outcome::Outcome,
+};
+
+use super::{endpoint, ip, text::duration};
+
+/// Servers listed at most.
+const SERVERS: usize = 10;
+
+/// What the summary says.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Nanoseconds of tracing.
+    pub traced_for: u64,
+    pub interfaces: Vec<String>,
+    pub tally: Tally,
+    /// Lines told, by outcome.
+    pub told: [u64; Outcome::ALL.len()],
+    pub stalls: u64,
+    pub recovered: u64,
+    /// Attempts still pending, neither stalled nor told.
+    pub in_flight: u64,
+    /// By server: lines told by outcome, and established attempts still in the table.
+    pub servers: HashMap<Endpoint, ([u64; Outcome::ALL.len()], u64)>,
+    /// Losses in userspace, by stage.
+    pub undecodable: u64,
+    pub untracked: u64,
+    pub output_shed: u64,
+}
+
+impl Summary {
+    /// Losses by stage, those of the kernel first; only what was lost.
+    #[must_use]
+    pub fn losses(&self) -> Vec<(String, u64)> {
+        let kernel = [Counter::ReplacedPending, Counter::Contended].map(|it| (it.name().to_owned(), self.counter(it)));
+        let ring = Transition::ALL.iter().map(|&it| (format!("ring_full_{}", name(it)), self.tally.lost[it as usize]));
+        let user =
+            [("undecodable", self.undecodable), ("untracked", self.untracked), ("output_shed", self.output_shed)]
+                .map(|(name, count)| (name.to_owned(), count));
+        kernel.into_iter().chain(ring).chain(user).filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn counter(&self, it: Counter) -> u64 {
+        self.tally.counters[it as usize]
+    }
+
+    fn transitions(&self, it: Transition) -> u64 {
+        self.tally.transitions[it as usize]
+    }
+
+    /// Servers with failures, the worst first, each with its figures.
+    fn worst(&self) -> Vec<(Endpoint, [u64; Outcome::ALL.len()], u64)> {
+        let mut worst: Vec<_> = self
+            .servers
+            .iter()
+            .map(|(&server, &(told, established))| (server, told, established))
+            .filter(|(_, told, _)| failures(told) > 0)
+            .collect();
+        worst.sort_by_key(|(server, told, _)| (Reverse(failures(told)), *server));
+        worst.truncate(SERVERS);
+        worst
+    }
+
+    /// Other ports of a server's host that have established attempts.
+    fn works(&self, server: Endpoint) -> Vec<(u16, u64)> {
+        let mut ports: Vec<_> = self
+            .servers
+            .iter()
+            .filter(|(it, (_, established))| it.addr == server.addr && it.port != server.port && *established > 0)
+            .map(|(it, (_, established))| (it.port, *established))
+            .collect();
+        ports.sort_unstable();
+        ports.truncate(SERVERS);
+        ports
+    }
+
+    /// The paragraph for eyes.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let established = self.transitions(Transition::Completed);
+        let _ = write!(
+            out,
+            "{} on {}: {} attempts, {established} established",
+            duration(self.traced_for),
+            self.interfaces.join(", "),
+            self.transitions(Transition::Opened),
+        );
+        for outcome in Outcome::ALL.into_iter().filter(|it| *it != Outcome::Established) {
+            let count = self.told[outcome as usize];
+            if count > 0 {
+                let _ = write!(out, ", {count} {}", outcome.name());
+            }
+        }
+        let _ = writeln!(out, "; {} stalled, {} recovered, {} in flight", self.stalls, self.recovered, self.in_flight);
+        for (label, buckets) in
+            [("SYN to SYN/ACK", &self.tally.syn_to_answer), ("SYN/ACK to ACK", &self.tally.answer_to_ack)]
+        {
+            if let (Some(median), Some(tail)) = (percentile(buckets, 50), percentile(buckets, 99)) {
+                let _ = writeln!(out, "  {label}: half under {}, 99 % under {}", duration(median), duration(tail));
+            }
+        }
+        for (server, told, established) in self.worst() {
+            let counts = Outcome::ALL
+                .into_iter()
+                .filter(|it| *it != Outcome::Established && told[*it as usize] > 0)
+                .map(|it| format!("{} {}", told[it as usize], it.name()))
+                .collect::<Vec<_>>();
+            let _ = write!(out, "  {}: {}, {established} established", endpoint(server), counts.join(", "));
+            let works = self.works(server);
+            if !works.is_empty() {
+                let ports = works.iter().map(|(port, count)| format!("{port} ({count})")).collect::<Vec<_>>();
+                let _ = write!(out, "; {} answers on {}", ip(server.addr), ports.join(", "));
+            }
+            out.push('\n');
+        }
+        let packets = Counter::ALL.iter().filter(|it| is_packets(**it) && self.counter(**it) > 0);
+        let packets = packets.map(|it| format!("{} {}", self.counter(*it), it.name())).collect::<Vec<_>>();
+        let _ = writeln!(out, "  packets: {}", if packets.is_empty() { "none".to_owned() } else { packets.join(", ") });
+        let losses = self.losses();
+        let losses = losses.iter().map(|(stage, count)| format!("{count} {stage}")).collect::<Vec<_>>();
+        let _ = write!(out, "  losses: {}", if losses.is_empty() { "none".to_owned() } else { losses.join(", ") });
+        out
+    }
+
+    /// The last JSON line.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let object = |pairs: Vec<(String, u64)>| {
+            Value::Object(pairs.into_iter().map(|(name, count)| (name, json!(count))).collect::<Map<_, _>>())
+        };
+        let outcomes = Outcome::ALL
+            .into_iter()
+            .map(|it| {
+                let count = match it {
+                    Outcome::Established => self.transitions(Transition::Completed),
+                    _ => self.told[it as usize],
+                };
+                (it.name().to_owned(), count)
+            })
+            .collect();
+        let counters = |wanted: fn(Counter) -> bool| {
+            let counters = Counter::ALL.iter().filter(|it| wanted(**it));
+            object(counters.map(|it| (it.name().to_owned(), self.counter(*it))).collect())
+        };
+        let servers: Vec<_> = self
+            .worst()
+            .into_iter()
+            .map(|(server, told, established)| {
+                let mut counts: Vec<_> = Outcome::ALL
+                    .into_iter()
+                    .filter(|it| *it != Outcome::Established && told[*it as usize] > 0)
+                    .map(|it| (it.name().to_owned(), told[it as usize]))
+                    .collect();
+                counts.push((Outcome::Established.name().to_owned(), established));
+                json!({
+                    "ip": ip(server.addr).to_string(),
+                    "port": server.port,
+                    "attempts": object(counts),
+                    "other_ports_established": self.works(server).into_iter().map(|(port, _)| port).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        json!({
+            "v": super::json::VERSION,
+            "type": "summary",
+            "traced_for_s": self.traced_for as f64 / 1e9,
+            "interfaces": self.interfaces,
+            "attempts": {
+                "opened": self.transitions(Transition::Opened),
+                "by_outcome": object(outcomes),
+                "stalled": self.stalls,
+                "recovered": self.recovered,
+                "in_flight": self.in_flight,
+            },
+            "packets": counters(is_packets),
+            "segments": object(Transition::ALL.iter().map(|&it| (name(it).to_owned(), self.transitions(it))).collect()),
+            "counters": counters(|it| !is_packets(it)),
+            "worst": servers,
+            "losses": object(self.losses()),
+        })
+        .to_string()
+    }
+}
+
+fn failures(told: &[u64; Outcome::ALL.len()]) -> u64 {
+    told.iter().sum::<u64>() - told[Outcome::Established as usize]
+}
+
+/// Whether a counter counts every packet of its kind once; their sum is all packets seen.
+const fn is_packets(it: Counter) -> bool {
+    matches!(
+        it,
+        Counter::Established
+            | Counter::Control
+            | Counter::IcmpError
+            | Counter::NotTcp
+            | Counter::NotIp
+            | Counter::LaterFragment
+            | Counter::Malformed
+    )
+}
+
+/// Nanoseconds that a percentage of the times stays under; the upper end of a bucket. `None` without times.
+fn percentile(buckets: &[u64], percent: u64) -> Option<u64> {
+    let total: u64 = buckets.iter().sum();
+    let wanted = (total * percent).div_ceil(100);
+    let mut sum = 0;
+    for (bucket, count) in buckets.iter().enumerate() {
+        sum += count;
+        if sum >= wanted && total > 0 {
+            return Some((1 << bucket) * 1_000);
+        }
+    }
+    None
+}
+
+/// A transition's name in JSON.
+const fn name(it: Transition) -> &'static str {
+    match it {
+        Transition::Opened => "opened",
+        Transition::SynRetried => "syn_retried",
+        Transition::Answered => "answered",
+        Transition::AnswerRetried => "syn_ack_retried",
+        Transition::Completed => "completed",
+        Transition::Refused => "refused",
+        Transition::Aborted => "aborted",
+        Transition::ResetOnAnswer => "reset_on_answer",
+        Transition::Unreachable => "unreachable",
+        Transition::Challenged => "challenged",
+        Transition::WrongAnswer => "wrong_answer",
+        Transition::Superseded => "superseded",
+        Transition::SeenAgain => "seen_again",
+        Transition::Noted => "noted",
+    }
+}

@@ -1,0 +1,165 @@
+//! One line an attempt, for eyes: when, what became of it, who, how long, who sent what, options.
+//!
+//! Columns line up as long as addresses are short; nothing is cut.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+use tcptrace_core::{
+    handshake::{Facts, Handshake, Nanos, Offer},
+    outcome::Outcome,
+    segment::Options,
+};
+
+use super::{NEGOTIATED, Setting, endpoint, flag_names, icmp_reason, ip};
+use crate::{
+    attempt::{Attempt, StalledBy},
+    track::Report,
+};
+
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+const DIM: Style = Style::new().dimmed();
+
+/// A report's line, without its end, styled; `anstream` takes the styles out where they are not wanted. `quiet` leaves
+/// out the options, `verbose` adds each side's numbers.
+#[must_use]
+pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> String {
+    let (it, word, style, at) = match report {
+        Report::Stall(it) => (it, "stalled", YELLOW, it.stalled.map_or(it.handshake.last_seen(), |stalled| stalled.at)),
+        Report::Attempt(it) if it.recovered => (it, "recovered", GREEN, it.handshake.last_seen()),
+        Report::Attempt(it) => (it, it.outcome.name(), style(it.outcome), it.handshake.last_seen()),
+    };
+    let hs = &it.handshake;
+    let mut line = format!(
+        "{}  {style}{word:<15}{style:#}  {} → {}  {:>8}  {}",
+        time(at, setting),
+        endpoint(hs.client()),
+        endpoint(hs.server()),
+        duration(match report {
+            Report::Stall(_) => at.since(hs.first_syn),
+            Report::Attempt(it) => it.duration(),
+        }),
+        story(report, it),
+    );
+    if !quiet {
+        let _ = write!(line, "  {DIM}[{}]{DIM:#}", options(hs));
+    }
+    if verbose {
+        let _ = write!(line, "  {DIM}{}{DIM:#}", details(it));
+    }
+    if it.trust.events_lost + it.trust.attempts_lost > 0 {
+        let _ =
+            write!(line, "  (while {} events and {} attempts were lost)", it.trust.events_lost, it.trust.attempts_lost);
+    }
+    line
+}
+
+fn style(outcome: Outcome) -> Style {
+    match outcome {
+        Outcome::Established => GREEN,
+        Outcome::NoReply | Outcome::Refused | Outcome::Unreachable | Outcome::ResetOnAnswer => RED,
+        Outcome::HalfOpen | Outcome::Aborted | Outcome::Challenged | Outcome::WrongAnswer => YELLOW,
+    }
+}
+
+/// Local time to the millisecond.
+fn time(at: Nanos, setting: &Setting) -> String {
+    setting.timestamp(at).to_zoned(TimeZone::system()).strftime("%H:%M:%S%.3f").to_string()
+}
+
+/// Who sent what.
+fn story(report: &Report, it: &Attempt) -> String {
+    let hs = &it.handshake;
+    let syns = times(hs.syn.tries, "SYN");
+    let answers = times(hs.answer.tries, "SYN/ACK");
+    let rst = || {
+        let ttl = hs.end.ttl;
+        format!("{} (ttl {ttl}, window {})", flag_names(hs.end.flags), hs.end.window)
+    };
+    let mut story = match it.outcome {
+        Outcome::NoReply => format!("{syns}, no answer"),
+        Outcome::Refused => format!("{syns}, server sent {}", rst()),
+        Outcome::Unreachable => match (hs.unreachable(), it.icmp_from) {
+            (Some(icmp), Some(from)) => format!("{syns}, ICMP {} from {}", icmp_reason(icmp), ip(from)),
+            (Some(icmp), None) => format!("{syns}, ICMP {}", icmp_reason(icmp)),
+            (None, _) => syns,
+        },
+        Outcome::Challenged => format!("{syns}, server sent an ACK without SYN: these ports are in use there"),
+        Outcome::WrongAnswer => format!("{syns}, the SYN/ACK acknowledges another SYN"),
+        Outcome::HalfOpen => format!("{syns}, {answers}, no final ACK"),
+        Outcome::Aborted if hs.answer.tries == 0 => format!("{syns}, client sent {} before any answer", rst()),
+        Outcome::Aborted => format!("{syns}, {answers}, client sent {}", rst()),
+        Outcome::ResetOnAnswer => format!("{syns}, {answers}, server sent {}", rst()),
+        Outcome::Established if hs.answer.tries == 0 => format!("{syns}, answered by a way not seen here"),
+        Outcome::Established => format!("{syns}, {answers}, ACK"),
+    };
+    if let (Report::Stall(_), Some(stalled)) = (report, it.stalled) {
+        match stalled.by {
+            StalledBy::ThirdSyn => {}
+            StalledBy::ThirdSynAck if it.outcome == Outcome::Established => {
+                story.push_str(", and the server sends SYN/ACK again: the final ACK does not reach it");
+            }
+            StalledBy::ThirdSynAck => {}
+            StalledBy::Silence => story.push_str(", silent since"),
+        }
+    }
+    if it.trust.still_open && matches!(report, Report::Attempt(_)) {
+        story.push_str(", still open");
+    }
+    if hs.facts.any(Facts::FALLBACK) {
+        story.push_str(", retried with fewer options");
+    }
+    story
+}
+
+fn times(tries: u8, what: &str) -> String {
+    match tries {
+        1 => what.to_owned(),
+        255 => format!("255+ {what}s"),
+        it => format!("{it} {what}s"),
+    }
+}
+
+/// What `-v` adds: the id, and each side's numbers.
+fn details(it: &Attempt) -> String {
+    let hs = &it.handshake;
+    let offer = |it: &Offer, isn: u32| format!("isn {isn} window {} ttl {}", it.window, it.ttl);
+    let answer = if hs.answer.tries > 0 { offer(&hs.answer, hs.server_isn.0) } else { "no answer".to_owned() };
+    format!("id {:016x}, client {}, server {answer}", it.id(), offer(&hs.syn, hs.isn.0))
+}
+
+/// The options agreed on, or offered while there is no answer.
+fn options(hs: &Handshake) -> String {
+    let mss = |it: &Offer| if it.options & Options::MSS == 0 { "-".to_owned() } else { it.mss.to_string() };
+    if hs.answer.tries == 0 {
+        let offered = NEGOTIATED.iter().filter(|(bit, ..)| hs.syn.options & bit != 0).map(|(.., name)| *name);
+        return std::iter::once(format!("offered mss {}", mss(&hs.syn)))
+            .chain(offered.map(str::to_owned))
+            .collect::<Vec<_>>()
+            .join(" ");
+    }
+    let mut words = vec![format!("mss {}/{}", mss(&hs.syn), mss(&hs.answer))];
+    for (bit, _, name) in NEGOTIATED {
+        let offered = hs.syn.options & bit != 0;
+        let agreed = hs.answer.options & bit != 0;
+        match (offered, agreed) {
+            (true, true) => words.push(name.to_owned()),
+            (true, false) => words.push(format!("no-{name}")),
+            (false, _) => {}
+        }
+    }
+    words.join(" ")
+}
+
+/// A duration in three digits or so.
+pub(super) fn duration(nanos: u64) -> String {
+    match nanos {
+        0..1_000 => format!("{nanos} ns"),
+        1_000..1_000_000 => format!("{} µs", nanos / 1_000),
+        1_000_000..1_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
+        _ => format!("{:.2} s", nanos as f64 / 1e9),
+    }
+}

@@ -1,0 +1,291 @@
+//! From events and the sweep to what is told: which attempts stall, how they end, each said once.
+//!
+//! Knows neither the kernel nor the clock: time is an argument, and the table is a function that finds an attempt as
+//! it is now. Memory is bounded; what does not fit is counted in [`Tracker::untracked`].
+
+use std::collections::HashMap;
+
+use tcptrace_core::{
+    event::{Event, STALLED_AT_TRY},
+    flow::{Addr, Endpoint},
+    handshake::{Facts, Handshake, Nanos, Transition},
+    outcome::Outcome,
+};
+
+use crate::attempt::{Attempt, Stalled, StalledBy, Trust, id};
+
+/// Attempts kept in mind at once; some 300 octets each.
+const CAPACITY: usize = 1 << 16;
+
+/// Linux, Windows and macOS double the pause between tries: the next SYN comes within the time passed so far. What is
+/// silent for twice that and a little more has given up. Should it try again all the same, it is told again.
+const GIVE_UP_SLACK: u64 = 3_000_000_000;
+
+/// How long after the start of tracing an attempt may be one that began before it: Linux's longest pause.
+const LONGEST_PAUSE: u64 = 64_000_000_000;
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// An attempt stalls; a line about its end follows.
+    Stall(Attempt),
+    /// An attempt ended.
+    Attempt(Attempt),
+}
+
+/// Losses so far, of the kind that makes a verdict less certain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    pub events: u64,
+    pub attempts: u64,
+}
+
+/// What is known of the attempts that were told, or will have to be.
+pub struct Tracker {
+    started: Nanos,
+    stall_after: u64,
+    known: HashMap<u64, Known>,
+    losses: Losses,
+    /// Losses at the times they were seen to grow.
+    lost_at: Vec<(Nanos, Losses)>,
+    /// Attempts whose stall could not be kept in mind.
+    pub untracked: u64,
+    /// Lines told, by outcome; stalls aside.
+    pub told: [u64; Outcome::ALL.len()],
+    /// Lines told as stalled, and of these the recovered.
+    pub stalls: u64,
+    pub recovered: u64,
+    /// By server: lines told by outcome. Bounded like the rest.
+    pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
+}
+
+struct Known {
+    last: Handshake,
+    stalled: Option<Stalled>,
+    icmp_from: Option<Addr>,
+    /// Told as ended: silent from then on, unless it recovers or tries again.
+    told_at_tries: Option<(u8, u8)>,
+}
+
+impl Known {
+    fn new(it: &Handshake) -> Self {
+        Self { last: *it, stalled: None, icmp_from: None, told_at_tries: None }
+    }
+}
+
+impl Tracker {
+    /// A tracker of attempts seen from `started` on, stalled after so many nanoseconds.
+    #[must_use]
+    pub fn new(started: Nanos, stall_after: u64) -> Self {
+        Self {
+            started,
+            stall_after,
+            known: HashMap::new(),
+            losses: Losses::default(),
+            lost_at: Vec::new(),
+            untracked: 0,
+            told: [0; Outcome::ALL.len()],
+            stalls: 0,
+            recovered: 0,
+            servers: HashMap::new(),
+        }
+    }
+
+    /// Takes note of the losses so far.
+    pub fn lose(&mut self, now: Nanos, losses: Losses) {
+        if losses != self.losses {
+            self.lost_at.push((now, self.losses));
+            self.losses = losses;
+            // Attempts older than this many losses' times are told with more losses than there were: the safe side.
+            if self.lost_at.len() > 1024 {
+                self.lost_at.drain(1..512);
+            }
+        }
+    }
+
+    /// An event of the kernel.
+    pub fn event(&mut self, transition: Transition, event: &Event) -> Option<Report> {
+        let it = &event.handshake;
+        match transition {
+            Transition::SynRetried => self.stall(it, event.time, StalledBy::ThirdSyn),
+            Transition::AnswerRetried => self.stall(it, event.time, StalledBy::ThirdSynAck),
+            Transition::Unreachable => {
+                self.know(it)?.icmp_from = Some(event.from);
+                self.end(it)
+            }
+            // The client may overcome these, and mostly does: they are told when it has, or when it falls silent.
+            Transition::Challenged | Transition::WrongAnswer => None,
+            Transition::Refused
+            | Transition::Aborted
+            | Transition::ResetOnAnswer
+            | Transition::Completed
+            | Transition::Superseded => self.end(it),
+            Transition::Opened | Transition::Answered | Transition::SeenAgain | Transition::Noted => None,
+        }
+    }
+
+    /// Looks for silence: among the `pending` attempts of the table for new stalls, among the known ones for their end.
+    pub fn sweep(
+        &mut self,
+        now: Nanos,
+        pending: impl Iterator<Item = Handshake>,
+        find: impl Fn(&Handshake) -> Option<Handshake>,
+    ) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for it in pending {
+            if now.since(it.last_seen()) >= self.stall_after && !self.known.contains_key(&id(&it)) {
+                reports.extend(self.silent(&it, now));
+            }
+        }
+        let mut gone = Vec::new();
+        let current: Vec<_> = self.known.iter().map(|(&id, known)| (id, find(&known.last))).collect();
+        for (id, found) in current {
+            match found {
+                Some(it) => reports.extend(self.look_again(id, &it, now)),
+                None => gone.push(id),
+            }
+        }
+        for id in gone {
+            // Its slot has a new tenant: its last known state is its end.
+            if let Some(known) = self.known.remove(&id)
+                && known.told_at_tries.is_none()
+            {
+                reports.push(self.tell(&known.last, &known, false));
+            }
+        }
+        reports
+    }
+
+    /// The end of tracing: every attempt told as stalled is told as it stands.
+    pub fn finish(&mut self, find: impl Fn(&Handshake) -> Option<Handshake>) -> Vec<Report> {
+        let known = std::mem::take(&mut self.known);
+        let mut reports = Vec::new();
+        for known in known.into_values().filter(|known| known.told_at_tries.is_none() && known.stalled.is_some()) {
+            let it = find(&known.last).unwrap_or(known.last);
+            let open = it.state().is_pending();
+            reports.push(self.tell(&it, &known, open));
+        }
+        reports
+    }
+
+    /// Whether an attempt was told, or will be.
+    #[must_use]
+    pub fn knows(&self, it: &Handshake) -> bool {
+        self.known.contains_key(&id(it))
+    }
+
+    fn know(&mut self, it: &Handshake) -> Option<&mut Known> {
+        if self.known.len() >= CAPACITY && !self.known.contains_key(&id(it)) {
+            self.untracked += 1;
+            return None;
+        }
+        let known = self.known.entry(id(it)).or_insert_with(|| Known::new(it));
+        known.last = *it;
+        Some(known)
+    }
+
+    fn stall(&mut self, it: &Handshake, at: Nanos, by: StalledBy) -> Option<Report> {
+        let known = self.know(it)?;
+        if known.stalled.is_some() || known.told_at_tries.is_some() {
+            return None;
+        }
+        known.stalled = Some(Stalled { at, by });
+        let (stalled, icmp_from) = (known.stalled, known.icmp_from);
+        self.stalls += 1;
+        let attempt = Attempt {
+            handshake: *it,
+            outcome: Outcome::of(it)?,
+            stalled,
+            recovered: false,
+            icmp_from,
+            trust: self.trust(it, true),
+        };
+        Some(Report::Stall(attempt))
+    }
+
+    /// A pending attempt that was not known and has been silent for too long: stalled, unless it is over already.
+    fn silent(&mut self, it: &Handshake, now: Nanos) -> Option<Report> {
+        if self.has_given_up(it, now) { self.end(it) } else { self.stall(it, now, StalledBy::Silence) }
+    }
+
+    /// A known attempt, as the table has it now.
+    fn look_again(&mut self, id: u64, it: &Handshake, now: Nanos) -> Option<Report> {
+        let known = self.known.get_mut(&id)?;
+        known.last = *it;
+        let tries = (it.syn.tries, it.answer.tries);
+        if known.told_at_tries.is_some_and(|told| told != tries) && it.state().is_pending() {
+            // It was given up too early.
+            known.told_at_tries = None;
+        }
+        if known.told_at_tries.is_some() {
+            return None;
+        }
+        // Settled without an event: the event was lost, or the attempt is established and its server does not see it.
+        let settled = !it.state().is_pending() && !known.stalled.is_some_and(|_| is_established(it));
+        if settled || self.has_given_up(it, now) { self.end(it) } else { None }
+    }
+
+    fn has_given_up(&self, it: &Handshake, now: Nanos) -> bool {
+        let tried_for = it.last_seen().since(it.first_syn);
+        now.since(it.last_seen()) >= self.stall_after.max(2 * tried_for + GIVE_UP_SLACK)
+    }
+
+    fn end(&mut self, it: &Handshake) -> Option<Report> {
+        let tries = (it.syn.tries, it.answer.tries);
+        let established = is_established(it);
+        if established && !self.known.contains_key(&id(it)) {
+            return Some(self.tell(it, &Known::new(it), false));
+        }
+        let Some(known) = self.know(it) else {
+            // No room to remember it: told all the same, perhaps twice.
+            return Some(self.tell(it, &Known::new(it), false));
+        };
+        let before = known.told_at_tries.replace(tries);
+        if before.is_some() && !established {
+            return None;
+        }
+        let known = Known { last: *it, told_at_tries: before, ..*known };
+        if established && known.stalled.is_none_or(|stalled| stalled.at <= it.ended) {
+            self.known.remove(&id(it));
+        }
+        Some(self.tell(it, &known, false))
+    }
+
+    fn tell(&mut self, it: &Handshake, known: &Known, open: bool) -> Report {
+        let outcome = Outcome::of(it).unwrap_or(Outcome::NoReply);
+        let trouble = known.stalled.is_some_and(|stalled| stalled.at <= it.ended)
+            || known.told_at_tries.is_some()
+            || it.facts.any(Facts::RECOVERING)
+            || it.syn.tries >= STALLED_AT_TRY
+            || it.ended.since(it.first_syn) >= self.stall_after;
+        let recovered = outcome == Outcome::Established && trouble;
+        self.told[outcome as usize] += 1;
+        self.recovered += u64::from(recovered);
+        if self.servers.len() < CAPACITY || self.servers.contains_key(&it.server()) {
+            self.servers.entry(it.server()).or_default()[outcome as usize] += 1;
+        }
+        Report::Attempt(Attempt {
+            handshake: *it,
+            outcome,
+            stalled: known.stalled,
+            recovered,
+            icmp_from: known.icmp_from,
+            trust: self.trust(it, open),
+        })
+    }
+
+    fn trust(&self, it: &Handshake, still_open: bool) -> Trust {
+        // Losses at the moment the attempt began: those noted before the first growth that came after it.
+        let before = self.lost_at.iter().find(|(at, _)| *at >= it.first_syn).map_or(self.losses, |(_, before)| *before);
+        Trust {
+            still_open,
+            may_have_begun_earlier: it.first_syn.since(self.started) < LONGEST_PAUSE,
+            events_lost: self.losses.events - before.events,
+            attempts_lost: self.losses.attempts - before.attempts,
+        }
+    }
+}
+
+fn is_established(it: &Handshake) -> bool {
+    Outcome::of(it) == Some(Outcome::Established)
+}
