@@ -158,20 +158,23 @@ impl Tracker {
 
     /// The end of tracing: every attempt told as stalled is told as it stands.
     pub fn finish(&mut self, find: impl Fn(&Handshake) -> Option<Handshake>) -> Vec<Report> {
-        let known = std::mem::take(&mut self.known);
-        let mut reports = Vec::new();
-        for known in known.into_values().filter(|known| known.told_at_tries.is_none() && known.stalled.is_some()) {
-            let it = find(&known.last).unwrap_or(known.last);
-            let open = it.state().is_pending();
-            reports.push(self.tell(&it, &known, open));
-        }
-        reports
+        let open: Vec<_> = self
+            .known
+            .values_mut()
+            .filter(|known| known.told_at_tries.is_none())
+            .map(|known| {
+                let it = find(&known.last).unwrap_or(known.last);
+                known.told_at_tries = Some((it.syn.tries, it.answer.tries));
+                (it, Known { last: it, told_at_tries: None, ..*known })
+            })
+            .collect();
+        open.into_iter().map(|(it, known)| self.tell(&it, &known, it.state().is_pending())).collect()
     }
 
-    /// Whether an attempt was told, or will be.
+    /// Whether an attempt's end was told.
     #[must_use]
-    pub fn knows(&self, it: &Handshake) -> bool {
-        self.known.contains_key(&id(it))
+    pub fn has_told(&self, it: &Handshake) -> bool {
+        self.known.get(&id(it)).is_some_and(|known| known.told_at_tries.is_some())
     }
 
     fn know(&mut self, it: &Handshake) -> Option<&mut Known> {

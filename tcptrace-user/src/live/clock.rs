@@ -4,10 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tcptrace_core::handshake::Nanos;
 
-/// Nanoseconds between the epoch and the monotonic clock's zero. Asked for again now and then: the time of day is
-/// stepped and slewed, the monotonic clock is not.
+/// Nanoseconds between the epoch and the monotonic clock's zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(i128);
+
+/// How far the time of day may be slewed before it is read anew: until then, one moment has one name in every line.
+const STEP: u128 = 1_000_000;
 
 impl Clock {
     /// The offset as it is now.
@@ -15,6 +17,14 @@ impl Clock {
     pub fn now() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_nanos() as i128);
         Self(wall - i128::from(monotonic().0))
+    }
+
+    /// Follows the time of day where it was set or has drifted away.
+    pub fn follow(&mut self) {
+        let now = Self::now();
+        if now.0.abs_diff(self.0) > STEP {
+            *self = now;
+        }
     }
 
     /// Nanoseconds since the epoch.

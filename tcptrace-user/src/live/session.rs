@@ -1,6 +1,11 @@
 //! One run of the tracer, from the interfaces' names to the summary.
 
-use std::{collections::HashMap, io, process::ExitCode, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tcptrace_core::{event::Counter, handshake::Nanos};
@@ -92,6 +97,8 @@ struct Session {
     output: Option<Output>,
     output_failed: Option<tokio::sync::oneshot::Receiver<io::Error>>,
     started: Nanos,
+    /// When tracing ended; zero until then.
+    ended: Nanos,
     told: u64,
     found: bool,
 }
@@ -130,6 +137,7 @@ impl Session {
             output: Some(output),
             output_failed: Some(output_failed),
             started,
+            ended: Nanos(0),
             told: 0,
             found: false,
         })
@@ -205,6 +213,7 @@ impl Session {
 
     /// What the ring still holds when tracing ends.
     async fn drain(&mut self) {
+        self.ended = monotonic();
         self.attached.clear();
         self.reader.stop();
         while let Some((transition, event)) = self.reader.events.recv().await {
@@ -218,7 +227,7 @@ impl Session {
     }
 
     fn sweep(&mut self) {
-        self.setting.clock = Clock::now();
+        self.setting.clock.follow();
         let now = monotonic();
         if let Ok(tally) = self.kernel.tally() {
             let lost = |counter| tally.counters[counter as usize];
@@ -304,7 +313,7 @@ impl Session {
         match interfaces::find(&name).map_err(Into::into).and_then(|it| attach(&mut self.kernel, it, &self.args)) {
             Ok(attached) => {
                 self.missing.remove(at);
-                say!("{name} is back: {}", describe(&attached));
+                say!("back: {}", describe(&attached));
                 self.setting.interfaces.insert(index, name);
                 self.attached.push(attached);
             }
@@ -319,13 +328,13 @@ impl Session {
         for it in self.kernel.table.attempts() {
             if it.state() == tcptrace_core::handshake::State::Established {
                 servers.entry(it.server()).or_default().1 += 1;
-            } else if it.state().is_pending() && !self.tracker.knows(&it) {
+            } else if it.state().is_pending() && !self.tracker.has_told(&it) {
                 in_flight += 1;
             }
         }
         Summary {
-            traced_for: monotonic().since(self.started),
-            interfaces: self.setting.interfaces.values().cloned().collect(),
+            traced_for: if self.ended == Nanos(0) { monotonic() } else { self.ended }.since(self.started),
+            interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
             tally: self.kernel.tally().unwrap_or_default(),
             told: self.tracker.told,
             stalls: self.tracker.stalls,
@@ -338,18 +347,17 @@ impl Session {
         }
     }
 
-    /// Tells what is still open, and sums up.
+    /// Tells what is still open, and sums up: in the last JSON line, or behind the last text line.
     fn end(mut self) -> ExitCode {
-        let summary = self.summary();
         let table = &self.kernel.table;
         let reports = self.tracker.finish(|it| table.find(it));
         self.tell(reports);
-        let summary = Summary { told: self.tracker.told, recovered: self.tracker.recovered, ..summary };
-        if !self.args.quiet {
-            say!("{}", summary.text());
-        }
+        let summary = self.summary();
         if let Some(output) = self.output.take() {
             output.finish(self.args.json.then(|| summary.json()));
+        }
+        if !self.args.json && !self.args.quiet {
+            say!("{}", summary.text());
         }
         if self.found { ExitCode::from(exit::FINDINGS) } else { ExitCode::SUCCESS }
     }

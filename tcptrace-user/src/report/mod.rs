@@ -5,7 +5,7 @@ pub mod summary;
 pub mod text;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -23,7 +23,7 @@ use crate::live::clock::Clock;
 pub struct Setting {
     pub clock: Clock,
     /// Interface names by index.
-    pub interfaces: HashMap<u32, String>,
+    pub interfaces: BTreeMap<u32, String>,
 }
 
 impl Setting {
@@ -50,6 +50,12 @@ pub fn ip(addr: Addr) -> IpAddr {
 #[must_use]
 pub fn endpoint(it: Endpoint) -> String {
     std::net::SocketAddr::new(ip(it.addr), it.port).to_string()
+}
+
+/// A number of things, in words.
+#[must_use]
+pub fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// The meaning of an ICMP error, in nmap's words (its reason codes) where it has one.

@@ -10,7 +10,7 @@ use tcptrace_core::{
     outcome::Outcome,
 };
 
-use super::{endpoint, ip, text::duration};
+use super::{count, endpoint, ip, text::duration};
 
 /// Servers listed at most.
 const SERVERS: usize = 10;
@@ -89,15 +89,15 @@ impl Summary {
         let established = self.transitions(Transition::Completed);
         let _ = write!(
             out,
-            "{} on {}: {} attempts, {established} established",
+            "{} on {}: {}, {established} established",
             duration(self.traced_for),
             self.interfaces.join(", "),
-            self.transitions(Transition::Opened),
+            count(self.transitions(Transition::Opened), "attempt"),
         );
         for outcome in Outcome::ALL.into_iter().filter(|it| *it != Outcome::Established) {
-            let count = self.told[outcome as usize];
-            if count > 0 {
-                let _ = write!(out, ", {count} {}", outcome.name());
+            let told = self.told[outcome as usize];
+            if told > 0 {
+                let _ = write!(out, ", {told} {}", outcome.name());
             }
         }
         let _ = writeln!(out, "; {} stalled, {} recovered, {} in flight", self.stalls, self.recovered, self.in_flight);

@@ -1,6 +1,6 @@
 //! One line an attempt, for eyes: when, what became of it, who, how long, who sent what, options.
 //!
-//! Columns line up as long as addresses are short; nothing is cut.
+//! Columns line up for IPv4; nothing is cut.
 
 use std::fmt::Write as _;
 
@@ -34,10 +34,9 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     };
     let hs = &it.handshake;
     let mut line = format!(
-        "{}  {style}{word:<15}{style:#}  {} → {}  {:>8}  {}",
+        "{}  {style}{word:<15}{style:#}  {:<44}  {:>8}  {}",
         time(at, setting),
-        endpoint(hs.client()),
-        endpoint(hs.server()),
+        format!("{} → {}", endpoint(hs.client()), endpoint(hs.server())),
         duration(match report {
             Report::Stall(_) => at.since(hs.first_syn),
             Report::Attempt(it) => it.duration(),
@@ -146,6 +145,9 @@ fn options(hs: &Handshake) -> String {
         let offered = hs.syn.options & bit != 0;
         let agreed = hs.answer.options & bit != 0;
         match (offered, agreed) {
+            (true, true) if bit == Options::WINDOW_SCALE => {
+                words.push(format!("{name} {}/{}", hs.syn.window_scale, hs.answer.window_scale));
+            }
             (true, true) => words.push(name.to_owned()),
             (true, false) => words.push(format!("no-{name}")),
             (false, _) => {}
