@@ -1,3 +1,4 @@
 //! The tests: what they share.
 
+pub mod lab;
 pub mod prog_run;
