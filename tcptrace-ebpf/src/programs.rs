@@ -190,9 +190,10 @@ fn on_tcp<C: EbpfContext>(ctx: &C, frame: &Frame, located: &Located, point: Poin
         Some(side) => {
             let transition = handshake.step(side, &segment, now, point);
             maps::tell(transition, handshake, &Cause::of(&segment), now, point);
+            let server = handshake.server_addr;
             debug!(
                 ctx,
-                "{}:{} transition {}", handshake.server_addr.lo as u32, handshake.server_port, transition as u8
+                "{:x} {:x} port {}: transition {}", server.hi, server.lo, handshake.server_port, transition as u8
             );
             let pending = if handshake.state().is_pending() { PENDING } else { 0 };
             held.set_lane(tag | pending);

@@ -34,7 +34,7 @@ fn code(error: &anyhow::Error) -> ExitCode {
         exit::PRIVILEGE
     } else if let Some(error) = error.downcast_ref::<LoadError>() {
         match error {
-            LoadError::Kernel { .. } => exit::UNAVAILABLE,
+            LoadError::Kernel { .. } | LoadError::TooOld { .. } => exit::UNAVAILABLE,
             LoadError::Privilege { .. } => exit::PRIVILEGE,
         }
     } else if let Some(InterfaceError::NoSuchInterface { .. }) = error.downcast_ref() {

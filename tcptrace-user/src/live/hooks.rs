@@ -96,7 +96,7 @@ fn attach_xdp(kernel: &mut Kernel, interface: &Interface, ingress: Ingress) -> R
     let program = match kernel.xdp(Program::XdpIngressFrags) {
         Ok(_) => Program::XdpIngressFrags,
         Err(LoadError::Privilege { what }) => return Err(Refused::Load(LoadError::Privilege { what })),
-        Err(LoadError::Kernel { .. }) => Program::XdpIngress,
+        Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) => Program::XdpIngress,
     };
     let program: &mut Xdp = kernel.xdp(program).map_err(Refused::Load)?;
     let refused = |error: &dyn std::error::Error| Refused::Driver(root(error));

@@ -9,6 +9,7 @@ use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Map, MapData, PerCpuArray, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
+    util::KernelVersion,
 };
 use tcptrace_core::{event::Tally, flow::HashKey};
 
@@ -16,6 +17,9 @@ use super::table::Table;
 
 /// The object that build.rs made of tcptrace-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
+
+/// Ring buffers came with 5.8, compare-and-exchange in programs with 5.12; 5.15 is the oldest long-term release since.
+const OLDEST: (u8, u8) = (5, 15);
 
 /// What is fixed when the programs are loaded.
 #[derive(Clone, Debug)]
@@ -44,6 +48,9 @@ pub enum LoadError {
     /// The kernel refused a program or a map, and not for want of privilege.
     #[error("cannot load the {what}: this kernel lacks something: {reason}")]
     Kernel { what: &'static str, reason: String },
+    /// The kernel is older than the programs' instructions and helpers.
+    #[error("this kernel is {release}: tcptrace needs Linux {}.{} or later", OLDEST.0, OLDEST.1)]
+    TooOld { release: String },
     /// The kernel refused for want of privilege.
     #[error("cannot load the {what}: permission denied")]
     Privilege { what: &'static str },
@@ -96,6 +103,9 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses a map, or memory for it.
     pub fn load(settings: &Settings) -> Result<Self, LoadError> {
+        if KernelVersion::current().is_ok_and(|it| it < KernelVersion::new(OLDEST.0, OLDEST.1, 0)) {
+            return Err(LoadError::TooOld { release: release() });
+        }
         let sets = (settings.max_attempts as usize).div_ceil(tcptrace_core::table::WAYS).next_power_of_two() as u32;
         let key = hash_key();
         let mut ebpf = EbpfLoader::new()
@@ -123,7 +133,7 @@ impl Kernel {
     }
 
     /// The reader of the programs' log; once.
-    pub fn take_log(&mut self) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>> {
+    pub fn take_log(&mut self) -> Option<aya_log::EbpfLogger<&'static dyn ::log::Log>> {
         aya_log::EbpfLogger::init(&mut self.ebpf).ok()
     }
 
@@ -160,6 +170,12 @@ impl Kernel {
         loaded(it.load(), program)?;
         Ok(it)
     }
+}
+
+/// The running kernel's release, as it calls itself.
+fn release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".to_owned(), |it| it.trim().to_owned())
 }
 
 fn loaded(result: Result<(), ProgramError>, program: Program) -> Result<(), LoadError> {

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod hooks;
 pub mod interfaces;
 pub mod kernel;
+mod log;
 mod netlink;
 pub mod privilege;
 pub mod session;

@@ -21,7 +21,7 @@ use super::{
     hooks::{self, Attached, Tc},
     interfaces::{self, HookChoice, Interface, LinkEvent, LinkWatch},
     kernel::{Kernel, Settings},
-    privilege,
+    log, privilege,
 };
 use crate::{
     cli::{self, Args, exit},
@@ -91,7 +91,7 @@ struct Session {
     missing: Vec<String>,
     watch: AsyncFd<LinkWatch>,
     reader: Reader,
-    log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+    log: Option<aya_log::EbpfLogger<&'static dyn ::log::Log>>,
     tracker: Tracker,
     setting: Setting,
     output: Option<Output>,
@@ -115,7 +115,7 @@ impl Session {
             .into_iter()
             .map(|interface| attach(&mut kernel, interface, &args))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let log = if settings.debug { kernel.take_log() } else { None };
+        let log = settings.debug.then(log::listen).and_then(|()| kernel.take_log());
         let reader = Reader::start(kernel.take_events().context("the ring buffer was taken already")?)?;
         let styled = match args.color {
             cli::Color::Auto => anstream::AutoStream::choice(&io::stdout()),

@@ -1,0 +1,31 @@
+//! Where the kernel programs' own log goes under `-vv`: to standard error, marked as such.
+//!
+//! Other crates' logging stays unheard: what users must know is said in sentences.
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+/// The targets that aya-log-ebpf gives records: the kernel crate's module paths.
+const KERNEL: &str = "tcptrace_bpf";
+
+struct KernelLog;
+
+impl Log for KernelLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with(KERNEL)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            anstream::eprintln!("tcptrace: kernel: {}", record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Begins to listen; a second call changes nothing.
+pub(super) fn listen() {
+    if log::set_logger(&KernelLog).is_ok() {
+        log::set_max_level(LevelFilter::Debug);
+    }
+}
