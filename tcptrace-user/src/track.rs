@@ -48,7 +48,7 @@ pub struct Tracker {
     losses: Losses,
     /// Losses at the times they were seen to grow.
     lost_at: Vec<(Nanos, Losses)>,
-    /// Attempts whose stall could not be kept in mind.
+    /// Attempts that could not be kept in mind, at most at once: their stalls and silences go untold.
     pub untracked: u64,
     /// Lines told, by outcome; stalls aside.
     pub told: [u64; Outcome::ALL.len()],
@@ -59,17 +59,31 @@ pub struct Tracker {
     pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
 }
 
+#[derive(Clone, Copy)]
 struct Known {
     last: Handshake,
     stalled: Option<Stalled>,
     icmp_from: Option<Addr>,
-    /// Told as ended: silent from then on, unless it recovers or tries again.
-    told_at_tries: Option<(u8, u8)>,
+    /// Told as ended.
+    told: Option<Told>,
 }
 
-impl Known {
-    fn new(it: &Handshake) -> Self {
-        Self { last: *it, stalled: None, icmp_from: None, told_at_tries: None }
+/// How an attempt was told as ended. It may try again, be answered, or be refused all the same.
+#[derive(Clone, Copy, PartialEq)]
+struct Told {
+    outcome: Outcome,
+    /// SYNs and SYN/ACKs by then.
+    tries: (u8, u8),
+}
+
+impl Told {
+    fn new(outcome: Outcome, it: &Handshake) -> Self {
+        Self { outcome, tries: (it.syn.tries, it.answer.tries) }
+    }
+
+    /// Whether silence was all there was to tell: if it ends, the attempt is told anew.
+    fn of_silence(self) -> bool {
+        self.outcome != Outcome::Unreachable
     }
 }
 
@@ -110,16 +124,20 @@ impl Tracker {
             Transition::SynRetried => self.stall(it, event.time, StalledBy::ThirdSyn),
             Transition::AnswerRetried => self.stall(it, event.time, StalledBy::ThirdSynAck),
             Transition::Unreachable => {
-                self.know(it)?.icmp_from = Some(event.from);
+                let known = self.known(it);
+                self.remember(it, Known { icmp_from: Some(event.from), ..known });
                 self.end(it)
             }
             // The client may overcome these, and mostly does: they are told when it has, or when it falls silent.
             Transition::Challenged | Transition::WrongAnswer => None,
-            Transition::Refused
-            | Transition::Aborted
-            | Transition::ResetOnAnswer
-            | Transition::Completed
-            | Transition::Superseded => self.end(it),
+            Transition::Refused | Transition::Aborted | Transition::ResetOnAnswer | Transition::Completed => {
+                self.end(it)
+            }
+            Transition::Superseded => {
+                let report = self.end(it);
+                self.known.remove(&id(it));
+                report
+            }
             Transition::Opened | Transition::Answered | Transition::SeenAgain | Transition::Noted => None,
         }
     }
@@ -132,11 +150,18 @@ impl Tracker {
         find: impl Fn(&Handshake) -> Option<Handshake>,
     ) -> Vec<Report> {
         let mut reports = Vec::new();
+        let mut untracked = 0;
         for it in pending {
-            if now.since(it.last_seen()) >= self.stall_after && !self.known.contains_key(&id(&it)) {
+            if now.since(it.last_seen()) < self.stall_after || self.known.contains_key(&id(&it)) {
+                continue;
+            }
+            if self.known.len() < CAPACITY {
                 reports.extend(self.silent(&it, now));
+            } else {
+                untracked += 1;
             }
         }
+        self.untracked = self.untracked.max(untracked);
         let mut gone = Vec::new();
         let current: Vec<_> = self.known.iter().map(|(&id, known)| (id, find(&known.last))).collect();
         for (id, found) in current {
@@ -148,7 +173,7 @@ impl Tracker {
         for id in gone {
             // Its slot has a new tenant: its last known state is its end.
             if let Some(known) = self.known.remove(&id)
-                && known.told_at_tries.is_none()
+                && known.told.is_none()
             {
                 reports.push(self.tell(&known.last, &known, false));
             }
@@ -161,11 +186,12 @@ impl Tracker {
         let open: Vec<_> = self
             .known
             .values_mut()
-            .filter(|known| known.told_at_tries.is_none())
+            .filter(|known| known.told.is_none())
             .map(|known| {
                 let it = find(&known.last).unwrap_or(known.last);
-                known.told_at_tries = Some((it.syn.tries, it.answer.tries));
-                (it, Known { last: it, told_at_tries: None, ..*known })
+                let untold = Known { last: it, ..*known };
+                known.told = Outcome::of(&it).map(|outcome| Told::new(outcome, &it));
+                (it, untold)
             })
             .collect();
         open.into_iter().map(|(it, known)| self.tell(&it, &known, it.state().is_pending())).collect()
@@ -174,36 +200,43 @@ impl Tracker {
     /// Whether an attempt's end was told.
     #[must_use]
     pub fn has_told(&self, it: &Handshake) -> bool {
-        self.known.get(&id(it)).is_some_and(|known| known.told_at_tries.is_some())
+        self.known.get(&id(it)).is_some_and(|known| known.told.is_some())
     }
 
-    fn know(&mut self, it: &Handshake) -> Option<&mut Known> {
-        if self.known.len() >= CAPACITY && !self.known.contains_key(&id(it)) {
+    fn known(&self, it: &Handshake) -> Known {
+        let new = Known { last: *it, stalled: None, icmp_from: None, told: None };
+        Known { last: *it, ..self.known.get(&id(it)).copied().unwrap_or(new) }
+    }
+
+    /// Keeps an attempt in mind, if there is room.
+    fn remember(&mut self, it: &Handshake, known: Known) -> bool {
+        let room = self.known.len() < CAPACITY || self.known.contains_key(&id(it));
+        if room {
+            self.known.insert(id(it), known);
+        } else {
             self.untracked += 1;
-            return None;
         }
-        let known = self.known.entry(id(it)).or_insert_with(|| Known::new(it));
-        known.last = *it;
-        Some(known)
+        room
     }
 
     fn stall(&mut self, it: &Handshake, at: Nanos, by: StalledBy) -> Option<Report> {
-        let known = self.know(it)?;
-        if known.stalled.is_some() || known.told_at_tries.is_some() {
+        let known = self.known(it);
+        if known.stalled.is_some() || known.told.is_some() {
             return None;
         }
-        known.stalled = Some(Stalled { at, by });
-        let (stalled, icmp_from) = (known.stalled, known.icmp_from);
+        let known = Known { stalled: Some(Stalled { at, by }), ..known };
+        if !self.remember(it, known) {
+            return None;
+        }
         self.stalls += 1;
-        let attempt = Attempt {
+        Some(Report::Stall(Attempt {
             handshake: *it,
             outcome: Outcome::of(it)?,
-            stalled,
+            stalled: known.stalled,
             recovered: false,
-            icmp_from,
+            icmp_from: known.icmp_from,
             trust: self.trust(it, true),
-        };
-        Some(Report::Stall(attempt))
+        }))
     }
 
     /// A pending attempt that was not known and has been silent for too long: stalled, unless it is over already.
@@ -215,16 +248,14 @@ impl Tracker {
     fn look_again(&mut self, id: u64, it: &Handshake, now: Nanos) -> Option<Report> {
         let known = self.known.get_mut(&id)?;
         known.last = *it;
-        let tries = (it.syn.tries, it.answer.tries);
-        if known.told_at_tries.is_some_and(|told| told != tries) && it.state().is_pending() {
-            // It was given up too early.
-            known.told_at_tries = None;
-        }
-        if known.told_at_tries.is_some() {
+        let pending = it.state().is_pending();
+        // It was given up too early.
+        known.told = known.told.filter(|&told| !(pending && told.of_silence() && told != Told::new(told.outcome, it)));
+        if known.told.is_some() {
             return None;
         }
         // Settled without an event: the event was lost, or the attempt is established and its server does not see it.
-        let settled = !it.state().is_pending() && !known.stalled.is_some_and(|_| is_established(it));
+        let settled = !pending && !known.stalled.is_some_and(|_| is_established(it));
         if settled || self.has_given_up(it, now) { self.end(it) } else { None }
     }
 
@@ -234,30 +265,26 @@ impl Tracker {
     }
 
     fn end(&mut self, it: &Handshake) -> Option<Report> {
-        let tries = (it.syn.tries, it.answer.tries);
-        let established = is_established(it);
-        if established && !self.known.contains_key(&id(it)) {
-            return Some(self.tell(it, &Known::new(it), false));
-        }
-        let Some(known) = self.know(it) else {
-            // No room to remember it: told all the same, perhaps twice.
-            return Some(self.tell(it, &Known::new(it), false));
-        };
-        let before = known.told_at_tries.replace(tries);
-        if before.is_some() && !established {
-            return None;
-        }
-        let known = Known { last: *it, told_at_tries: before, ..*known };
-        if established && known.stalled.is_none_or(|stalled| stalled.at <= it.ended) {
+        let outcome = Outcome::of(it)?;
+        let known = self.known(it);
+        // What was said of silence is said anew when something else comes of it; what an ICMP error said, when it recovers.
+        let again = known
+            .told
+            .is_some_and(|told| told.outcome == outcome || !told.of_silence() && outcome != Outcome::Established);
+        // A settled attempt is told by the one event that settled it: only what the sweep will meet again is kept in mind.
+        let stalled_since = known.stalled.is_some_and(|stalled| stalled.at > it.ended);
+        if it.state().is_pending() || (outcome == Outcome::Established && stalled_since) {
+            self.remember(it, Known { told: Some(Told::new(outcome, it)), ..known });
+        } else {
             self.known.remove(&id(it));
         }
-        Some(self.tell(it, &known, false))
+        if again { None } else { Some(self.tell(it, &known, false)) }
     }
 
     fn tell(&mut self, it: &Handshake, known: &Known, open: bool) -> Report {
         let outcome = Outcome::of(it).unwrap_or(Outcome::NoReply);
         let trouble = known.stalled.is_some_and(|stalled| stalled.at <= it.ended)
-            || known.told_at_tries.is_some()
+            || known.told.is_some()
             || it.facts.any(Facts::RECOVERING)
             || it.syn.tries >= STALLED_AT_TRY
             || it.ended.since(it.first_syn) >= self.stall_after;

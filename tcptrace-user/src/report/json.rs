@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use tcptrace_core::{
     flow::Endpoint,
     handshake::{Facts, Handshake, Nanos, Offer, Point, State},
+    outcome::Outcome,
     segment::Options,
 };
 
@@ -33,7 +34,7 @@ fn attempt(kind: &str, it: &Attempt, setting: &Setting) -> Value {
         "handshake_id": format!("{:016x}", it.id()),
         "outcome": it.outcome.name(),
         "reason": reason(it),
-        "stage": Value::Null,
+        "stage": stage(it),
         "stalled": it.stalled.map(|stalled| json!({ "at": time(stalled.at), "by": stalled.by.name() })),
         "recovered": it.recovered,
         "client": endpoint(hs.client()),
@@ -67,9 +68,17 @@ fn attempt(kind: &str, it: &Attempt, setting: &Setting) -> Value {
     })
 }
 
+/// How far an attempt had come when its client gave it up; null for outcomes that say it themselves.
+fn stage(it: &Attempt) -> Value {
+    match (it.outcome, it.handshake.answer.tries) {
+        (Outcome::Aborted, 0) => json!("before_answer"),
+        (Outcome::Aborted, _) => json!("after_answer"),
+        _ => Value::Null,
+    }
+}
+
 /// nmap's word for what was seen.
 fn reason(it: &Attempt) -> Value {
-    use tcptrace_core::outcome::Outcome;
     match it.outcome {
         Outcome::NoReply => json!("no-response"),
         Outcome::Refused | Outcome::Aborted | Outcome::ResetOnAnswer => json!("reset"),

@@ -1,0 +1,280 @@
+//! The tracker: which attempts are told, when, and how often. Events and table are made by hand here; the lab makes
+//! them for real.
+
+use std::cell::RefCell;
+
+use tcptrace::{
+    attempt::{Attempt, StalledBy},
+    track::{Losses, Report, Tracker},
+};
+use tcptrace_core::{
+    event::Event,
+    flow::{Addr, Endpoint},
+    handshake::{Facts, Handshake, Nanos, Point, State, Transition},
+    outcome::Outcome,
+    segment::{Flags, Options, Segment},
+    seq::Seq,
+};
+
+const SECOND: u64 = 1_000_000_000;
+const START: u64 = 1_000 * SECOND;
+const STALL_AFTER: u64 = 3 * SECOND;
+
+fn at(seconds: f64) -> Nanos {
+    Nanos(START + (seconds * 1e9) as u64)
+}
+
+fn tracker() -> Tracker {
+    Tracker::new(at(0.0), STALL_AFTER)
+}
+
+/// An attempt from this port whose SYN was sent at `syns`, the answers at `answers`.
+fn attempt(port: u16, state: State, syns: &[f64], answers: &[f64]) -> Handshake {
+    let syn = Segment {
+        src: Endpoint { addr: Addr::v4(0xc633_6402), port },
+        dst: Endpoint { addr: Addr::v4(0xcb00_7102), port: 80 },
+        flags: Flags(Flags::SYN),
+        seq: Seq(u32::MAX),
+        ack: Seq(0),
+        window: 64_240,
+        ttl: 64,
+        payload: 0,
+        options: Options::default(),
+    };
+    let mut it = Handshake::open(&syn, at(syns[0]), Point::egress(2));
+    it.state = state as u8;
+    it.syn.tries = syns.len() as u8;
+    it.last_syn = at(syns[syns.len() - 1]);
+    it.answer.tries = answers.len() as u8;
+    if let (Some(first), Some(last)) = (answers.first(), answers.last()) {
+        it.first_answer = at(*first);
+        it.last_answer = at(*last);
+    }
+    it
+}
+
+fn event(handshake: Handshake, seconds: f64) -> Event {
+    Event { handshake, time: at(seconds), from: Addr::v4(0xc633_6401), ..Event::default() }
+}
+
+fn stall(report: Option<Report>) -> Attempt {
+    match report {
+        Some(Report::Stall(it)) => it,
+        other => panic!("a stall was expected, not {other:?}"),
+    }
+}
+
+fn end(report: Option<Report>) -> Attempt {
+    match report {
+        Some(Report::Attempt(it)) => it,
+        other => panic!("an end was expected, not {other:?}"),
+    }
+}
+
+/// What a sweep tells when the table holds just this.
+fn sweep(tracker: &mut Tracker, seconds: f64, it: Handshake) -> Option<Report> {
+    let pending = it.state().is_pending().then_some(it);
+    let mut reports = tracker.sweep(at(seconds), pending.into_iter(), |asked| (asked.isn == it.isn).then_some(it));
+    assert!(reports.len() <= 1, "{reports:?}");
+    reports.pop()
+}
+
+#[test]
+fn no_reply_stalls_at_the_third_syn_and_ends_once() {
+    let mut tracker = tracker();
+    let it = attempt(1, State::SynSent, &[0.0, 1.0, 3.0], &[]);
+    let stalled = stall(tracker.event(Transition::SynRetried, &event(it, 3.0)));
+    assert_eq!((stalled.outcome, stalled.stalled.map(|it| it.by)), (Outcome::NoReply, Some(StalledBy::ThirdSyn)));
+    assert!(stalled.trust.still_open);
+    // The next SYN may come four seconds later on classic Linux: silence until then is no end.
+    assert_eq!(sweep(&mut tracker, 7.0, it), None);
+    let ended = end(sweep(&mut tracker, 13.0, it));
+    assert_eq!((ended.outcome, ended.handshake.syn.tries, ended.recovered), (Outcome::NoReply, 3, false));
+    assert_eq!(sweep(&mut tracker, 14.0, it), None, "told once");
+    assert_eq!(tracker.finish(|_| Some(it)), []);
+}
+
+#[test]
+fn no_reply_that_tries_again_after_its_end_is_told_again() {
+    let mut tracker = tracker();
+    end(sweep(&mut tracker, 4.0, attempt(1, State::SynSent, &[0.0], &[])));
+    let again = attempt(1, State::SynSent, &[0.0, 67.0], &[]);
+    assert_eq!(sweep(&mut tracker, 67.1, again), None);
+    let ended = end(sweep(&mut tracker, 67.0 + 2.0 * 67.0 + 3.1, again));
+    assert_eq!((ended.id(), ended.handshake.syn.tries), (end_id(), 2));
+}
+
+fn end_id() -> u64 {
+    tcptrace::attempt::id(&attempt(1, State::SynSent, &[0.0], &[]))
+}
+
+#[test]
+fn silence_after_two_syns_is_a_stall() {
+    let mut tracker = tracker();
+    let it = attempt(1, State::SynSent, &[0.0, 1.0], &[]);
+    assert_eq!(sweep(&mut tracker, 3.9, it), None);
+    let stalled = stall(sweep(&mut tracker, 4.0, it));
+    assert_eq!(stalled.stalled.map(|it| it.by), Some(StalledBy::Silence));
+}
+
+#[test]
+fn half_open_stalls_at_the_third_syn_ack() {
+    let mut tracker = tracker();
+    let it = attempt(1, State::Answered, &[0.0], &[0.001, 1.0, 3.0]);
+    let stalled = stall(tracker.event(Transition::AnswerRetried, &event(it, 3.0)));
+    assert_eq!((stalled.outcome, stalled.stalled.map(|it| it.by)), (Outcome::HalfOpen, Some(StalledBy::ThirdSynAck)));
+    let ended = tracker.finish(|_| Some(it)).pop();
+    let ended = end(ended);
+    assert!(ended.trust.still_open, "tracing ended before it did");
+}
+
+#[test]
+fn established_after_a_stall_recovers_and_is_forgotten() {
+    let mut tracker = tracker();
+    stall(tracker.event(Transition::SynRetried, &event(attempt(1, State::SynSent, &[0.0, 1.0, 2.0], &[]), 2.0)));
+    let mut it = attempt(1, State::Established, &[0.0, 1.0, 2.0], &[2.001]);
+    it.ended = at(2.002);
+    let ended = end(tracker.event(Transition::Completed, &event(it, 2.002)));
+    assert!(ended.recovered && ended.stalled.is_some());
+    assert_eq!(sweep(&mut tracker, 60.0, it), None);
+    assert_eq!((tracker.stalls, tracker.recovered), (1, 1));
+}
+
+#[test]
+fn established_at_once_is_not_recovered() {
+    let mut tracker = tracker();
+    let mut it = attempt(1, State::Established, &[0.0], &[0.001]);
+    it.ended = at(0.002);
+    assert!(!end(tracker.event(Transition::Completed, &event(it, 0.002))).recovered);
+}
+
+#[test]
+fn established_whose_server_does_not_see_it_stalls_without_recovering() {
+    let mut tracker = tracker();
+    let mut it = attempt(1, State::Established, &[0.0], &[0.001, 1.0, 3.0]);
+    it.ended = at(0.002);
+    let stalled = stall(tracker.event(Transition::AnswerRetried, &event(it, 3.0)));
+    assert_eq!(stalled.outcome, Outcome::Established);
+    assert_eq!(sweep(&mut tracker, 4.0, it), None);
+    let ended = end(sweep(&mut tracker, 13.0, it));
+    assert_eq!((ended.outcome, ended.recovered), (Outcome::Established, false));
+    assert_eq!(sweep(&mut tracker, 14.0, it), None);
+}
+
+#[test]
+fn refused_is_told_once_however_often_it_is_tried() {
+    let mut tracker = tracker();
+    let mut it = attempt(1, State::Refused, &[0.0], &[]);
+    it.ended = at(0.001);
+    assert_eq!(end(tracker.event(Transition::Refused, &event(it, 0.001))).outcome, Outcome::Refused);
+    it.syn.tries = 3;
+    assert_eq!(sweep(&mut tracker, 60.0, it), None);
+}
+
+#[test]
+fn unreachable_names_who_said_so_and_may_recover() {
+    let mut tracker = tracker();
+    let mut it = attempt(1, State::SynSent, &[0.0], &[]);
+    it.facts = Facts(Facts::UNREACHABLE);
+    let ended = end(tracker.event(Transition::Unreachable, &event(it, 0.001)));
+    assert_eq!((ended.outcome, ended.icmp_from), (Outcome::Unreachable, Some(Addr::v4(0xc633_6401))));
+    it.state = State::Established as u8;
+    it.ended = at(1.0);
+    assert!(end(tracker.event(Transition::Completed, &event(it, 1.0))).recovered);
+}
+
+#[test]
+fn challenged_is_told_when_it_falls_silent() {
+    let mut tracker = tracker();
+    let mut it = attempt(1, State::SynSent, &[0.0], &[]);
+    it.facts = Facts(Facts::CHALLENGED);
+    assert_eq!(tracker.event(Transition::Challenged, &event(it, 0.001)), None);
+    assert_eq!(end(sweep(&mut tracker, 3.5, it)).outcome, Outcome::Challenged);
+}
+
+#[test]
+fn superseded_is_told_unless_it_was() {
+    let mut tracker = tracker();
+    let it = attempt(1, State::SynSent, &[0.0], &[]);
+    assert_eq!(end(tracker.event(Transition::Superseded, &event(it, 1.0))).outcome, Outcome::NoReply);
+    let told = attempt(2, State::SynSent, &[0.0], &[]);
+    end(sweep(&mut tracker, 4.0, told));
+    assert_eq!(tracker.event(Transition::Superseded, &event(told, 5.0)), None);
+}
+
+#[test]
+fn unreachable_that_goes_on_trying_is_told_once() {
+    let mut tracker = tracker();
+    let mut it = attempt(1, State::SynSent, &[0.0], &[]);
+    it.facts = Facts(Facts::UNREACHABLE);
+    end(tracker.event(Transition::Unreachable, &event(it, 0.001)));
+    it.syn.tries = 2;
+    it.last_syn = at(1.0);
+    assert_eq!(sweep(&mut tracker, 60.0, it), None);
+}
+
+#[test]
+fn refused_after_its_silence_was_told_is_told_anew() {
+    let mut tracker = tracker();
+    let mut it = attempt(1, State::SynSent, &[0.0], &[]);
+    assert_eq!(end(sweep(&mut tracker, 4.0, it)).outcome, Outcome::NoReply);
+    it.state = State::Refused as u8;
+    it.ended = at(5.0);
+    assert_eq!(end(tracker.event(Transition::Refused, &event(it, 5.0))).outcome, Outcome::Refused);
+}
+
+#[test]
+fn settled_in_the_table_without_an_event_is_told() {
+    let mut tracker = tracker();
+    let mut it = attempt(1, State::SynSent, &[0.0, 1.0, 2.0], &[]);
+    stall(tracker.event(Transition::SynRetried, &event(it, 2.0)));
+    it.state = State::Refused as u8;
+    it.ended = at(2.5);
+    assert_eq!(end(sweep(&mut tracker, 2.6, it)).outcome, Outcome::Refused);
+}
+
+#[test]
+fn replaced_in_the_table_is_told_as_it_was() {
+    let mut tracker = tracker();
+    let it = attempt(1, State::SynSent, &[0.0, 1.0, 2.0], &[]);
+    stall(tracker.event(Transition::SynRetried, &event(it, 2.0)));
+    let reports = tracker.sweep(at(2.2), std::iter::empty(), |_| None);
+    assert!(matches!(&reports[..], [Report::Attempt(ended)] if ended.outcome == Outcome::NoReply), "{reports:?}");
+}
+
+#[test]
+fn losses_count_from_the_attempts_begin() {
+    let mut tracker = tracker();
+    tracker.lose(at(1.0), Losses { events: 5, attempts: 1 });
+    let before = attempt(1, State::SynSent, &[0.5, 1.5, 2.5], &[]);
+    let after = attempt(2, State::SynSent, &[1.5, 2.5, 3.5], &[]);
+    let trust = |report| stall(report).trust;
+    let first = trust(tracker.event(Transition::SynRetried, &event(before, 2.5)));
+    assert_eq!((first.events_lost, first.attempts_lost), (5, 1));
+    let second = trust(tracker.event(Transition::SynRetried, &event(after, 3.5)));
+    assert_eq!((second.events_lost, second.attempts_lost), (0, 0));
+}
+
+#[test]
+fn an_attempt_soon_after_the_start_may_be_an_older_one() {
+    let mut tracker = tracker();
+    let early = attempt(1, State::SynSent, &[1.0, 2.0, 3.0], &[]);
+    let late = attempt(2, State::SynSent, &[65.0, 66.0, 67.0], &[]);
+    assert!(stall(tracker.event(Transition::SynRetried, &event(early, 3.0))).trust.may_have_begun_earlier);
+    assert!(!stall(tracker.event(Transition::SynRetried, &event(late, 67.0))).trust.may_have_begun_earlier);
+}
+
+#[test]
+fn memory_is_bounded_and_what_does_not_fit_is_counted() {
+    let mut tracker = tracker();
+    let table = RefCell::new(Vec::new());
+    for n in 0..70_000u32 {
+        let mut it = attempt(n as u16, State::SynSent, &[0.0], &[]);
+        it.server_addr = Addr::v4(n);
+        table.borrow_mut().push(it);
+    }
+    let pending = table.borrow().clone();
+    let reports = tracker.sweep(at(4.0), pending.into_iter(), |asked| Some(*asked));
+    assert_eq!((reports.len(), tracker.untracked), (65_536, 70_000 - 65_536));
+    assert!(tracker.servers.len() <= 65_536);
+}
