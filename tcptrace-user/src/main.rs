@@ -6,6 +6,7 @@ use clap::Parser as _;
 use tcptrace::{
     cli::{Args, Command, exit},
     live::{guard, interfaces::Error as InterfaceError, kernel::LoadError, privilege, session},
+    output,
 };
 
 fn main() -> ExitCode {
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
     match run(args) {
         Ok(code) => code,
         Err(error) => {
-            anstream::eprintln!("tcptrace: {error:#}");
+            eprintln!("tcptrace: {}", output::plain(&format!("{error:#}")));
             code(&error)
         }
     }

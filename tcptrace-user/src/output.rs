@@ -74,6 +74,20 @@ impl Output {
     }
 }
 
+/// The same text without control characters other than line feeds, which are shown as escapes.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() && char != '\n' {
+            plain.extend(char.escape_debug());
+        } else {
+            plain.push(char);
+        }
+    }
+    plain
+}
+
 /// Writes until the queue is closed; flushes when it is empty.
 fn write(queue: &Receiver<String>, styled: anstream::ColorChoice) -> io::Result<()> {
     let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout(), styled));

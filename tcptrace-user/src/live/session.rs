@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     cli::{self, Args, exit},
-    output::Output,
+    output::{self, Output},
     report::{Setting, json, summary::Summary, text},
     track::{Losses, Report, Tracker},
 };
@@ -33,9 +33,9 @@ use crate::{
 /// How often silence is looked for.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// Says something that is not data.
+/// Says something that is not data. What it quotes (an interface may have any name) cannot steer the terminal.
 macro_rules! say {
-    ($($arg:tt)*) => { anstream::eprintln!("tcptrace: {}", format_args!($($arg)*)) };
+    ($($arg:tt)*) => { eprintln!("tcptrace: {}", output::plain(&format!($($arg)*))) };
 }
 
 /// Traces until a signal, a limit or the end of standard output.
