@@ -2,15 +2,18 @@
 //!
 //! BPF_PROG_TEST_RUN runs a program on the very same packet again and again, so addresses, numbers and flags have to
 //! change inside the kernel. What they change to is fixed before loading (the globals), and depends on nothing but how
-//! many packets went before. The rival gets the same packets through the same code. Never attached to an interface.
+//! many packets went before. Two targets take turns, a batch each, and get the same packets: whatever else slows this
+//! processor down slows both. Never attached to an interface.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
 mod programs {
     #![expect(unsafe_code, reason = "packets and map values are raw memory")]
 
+    use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
+
     use aya_ebpf::{
-        Global,
+        EbpfContext, Global,
         bindings::{TC_ACT_SHOT, tcx_action_base::TCX_NEXT, xdp_action},
         helpers::bpf_ktime_get_ns,
         macros::{classifier, map, xdp},
@@ -19,25 +22,26 @@ mod programs {
     };
     use tcptrace_core::segment::Flags;
 
-    /// How far the benchmark has come.
-    #[repr(C)]
-    struct Position {
-        packets: u64,
-        flow: u64,
-        step: u64,
-    }
-
+    /// Packets so far.
     #[map]
-    static POSITION: Array<Position> = Array::with_max_entries(1, 0);
+    static PACKETS: Array<u64> = Array::with_max_entries(1, 0);
     /// When each batch of packets began, the last 4,096 of them. Batches and not runs are timed: the kernel's own mean
     /// of a run is a whole number, and holds whatever else this CPU did meanwhile.
     #[map]
     static TIMES: Array<u64> = Array::with_max_entries(4096, 0);
-    /// The program measured, at 0. A constant index lets the kernel make the tail call a direct jump.
+    /// The next packet, by target.
     #[map]
-    static XDP_TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
+    static NEXT: Array<Next> = Array::with_max_entries(2, 0);
     #[map]
-    static TC_TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
+    static XDP_TARGETS: ProgramArray = ProgramArray::with_max_entries(2, 0);
+    #[map]
+    static TC_TARGETS: ProgramArray = ProgramArray::with_max_entries(2, 0);
+
+    #[repr(C)]
+    struct Next {
+        flow: u64,
+        step: u64,
+    }
 
     /// 4 or 6: what the frame holds. Anything else: it stays as it is.
     #[unsafe(no_mangle)]
@@ -50,24 +54,30 @@ mod programs {
     /// How many flows later the next step of a flow comes.
     #[unsafe(no_mangle)]
     static LAG: Global<u64> = Global::new(0);
-    /// The number of flows, a power of two, less one: then addresses and ports come again.
+    /// Whether it comes instead when all flows have had theirs.
     #[unsafe(no_mangle)]
-    static FLOW_MASK: Global<u64> = Global::new(0);
-    /// The same for initial sequence numbers.
+    static IN_PASSES: Global<u8> = Global::new(0);
+    /// How many flows there are before the first comes again; zero: it never does.
     #[unsafe(no_mangle)]
-    static ISN_MASK: Global<u64> = Global::new(0);
-    /// The same for servers.
+    static FLOWS: Global<u64> = Global::new(0);
+    /// Whether a flow that comes again has another initial sequence number.
+    #[unsafe(no_mangle)]
+    static FRESH_ISN: Global<u8> = Global::new(0);
+    /// The number of servers, a power of two, less one.
     #[unsafe(no_mangle)]
     static SERVER_MASK: Global<u64> = Global::new(0);
-    /// The number of packets in a batch, a power of two, less one.
+    /// A batch has two to the power of this many packets.
     #[unsafe(no_mangle)]
-    static BATCH_MASK: Global<u64> = Global::new(0);
+    static BATCH_BITS: Global<u64> = Global::new(0);
+    /// The number of targets less one: zero or one.
+    #[unsafe(no_mangle)]
+    static TARGET_MASK: Global<u64> = Global::new(0);
 
     #[xdp(frags)]
     fn bench_xdp(ctx: XdpContext) -> u32 {
-        change(ctx.data(), ctx.data_end());
-        // SAFETY: nothing here waits to be dropped.
-        unsafe { XDP_TARGET.tail_call(&ctx, 0) };
+        if let Some(target) = change(ctx.data(), ctx.data_end()) {
+            call(&XDP_TARGETS, &ctx, target);
+        }
         xdp_action::XDP_ABORTED
     }
 
@@ -78,9 +88,9 @@ mod programs {
 
     #[classifier]
     fn bench_tc(ctx: TcContext) -> i32 {
-        change(ctx.data(), ctx.data_end());
-        // SAFETY: as above.
-        unsafe { TC_TARGET.tail_call(&ctx, 0) };
+        if let Some(target) = change(ctx.data(), ctx.data_end()) {
+            call(&TC_TARGETS, &ctx, target);
+        }
         TC_ACT_SHOT
     }
 
@@ -89,39 +99,75 @@ mod programs {
         TCX_NEXT
     }
 
+    /// Returns only if there is no such target. A constant index lets the kernel make the call a direct jump, and the
+    /// fence keeps the compiler from making one call of the two.
     #[inline(always)]
-    fn change(start: usize, end: usize) {
-        let Some((flow, flags)) = next() else { return };
+    fn call<C: EbpfContext>(targets: &ProgramArray, ctx: &C, target: u32) {
+        // SAFETY: nothing here waits to be dropped.
+        unsafe {
+            if target == 0 {
+                targets.tail_call(ctx, 0);
+            } else {
+                targets.tail_call(ctx, 1);
+                compiler_fence(SeqCst);
+            }
+        }
+    }
+
+    /// Makes the next packet; the target it is for.
+    #[inline(always)]
+    fn change(start: usize, end: usize) -> Option<u32> {
+        let (target, flow, flags) = next()?;
         match IP_VERSION.load() {
             4 => write::<26, 30, 34>(start, end, flow, flags),
             6 => write::<34, 50, 54>(start, end, flow, flags),
             _ => {}
         }
+        Some(target)
     }
 
-    /// The next packet: its flow's number, without end, and its flags.
+    /// The next packet: its target, its flow's number, without end, and its flags.
     #[inline(always)]
-    fn next() -> Option<(u64, u8)> {
+    fn next() -> Option<(u32, u64, u8)> {
         // SAFETY: a map value, which one thread at a time uses.
-        let at = unsafe { &mut *POSITION.get_ptr_mut(0)? };
-        let batch_mask = BATCH_MASK.load();
-        if at.packets & batch_mask == 0 {
-            let time = TIMES.get_ptr_mut((at.packets / (batch_mask + 1)) as u32 & 4095)?;
+        let packets = unsafe { &mut *PACKETS.get_ptr_mut(0)? };
+        let bits = BATCH_BITS.load() & 63;
+        let batch = *packets >> bits;
+        if batch << bits == *packets {
+            let time = TIMES.get_ptr_mut(batch as u32 & 4095)?;
             // SAFETY: a map value, and a helper without arguments.
             unsafe { *time = bpf_ktime_get_ns() };
         }
-        let step = at.step;
-        let flow = at.flow.wrapping_sub(step * LAG.load());
-        at.packets += 1;
-        at.step += 1;
-        if at.step == STEPS.load() {
-            at.step = 0;
-            at.flow += 1;
+        *packets += 1;
+        let target = (batch & TARGET_MASK.load()) as u32;
+        // SAFETY: a map value, as above.
+        let next = unsafe { &mut *NEXT.get_ptr_mut(target)? };
+        let flow = next.flow.wrapping_sub(next.step * LAG.load());
+        let flags = (FLAGS.load() >> (next.step % 8 * 8)) as u8;
+        if IN_PASSES.load() == 0 {
+            next.step += 1;
+            if next.step == STEPS.load() {
+                next.step = 0;
+                next.flow += 1;
+            }
+        } else {
+            next.flow += 1;
+            if next.flow.checked_rem(FLOWS.load()) == Some(0) {
+                next.step += 1;
+                if next.step == STEPS.load() {
+                    next.step = 0;
+                } else {
+                    next.flow -= FLOWS.load();
+                }
+            }
         }
-        Some((flow, (FLAGS.load() >> (step % 8 * 8)) as u8))
+        Some((target, flow, flags))
     }
 
     /// Writes addresses (the last four octets), ports, numbers and flags at the offsets of a frame's headers.
+    ///
+    /// In words of eight octets, at the places where the programs read such words: a processor cannot hand a load what
+    /// several stores have just written, and waits for the cache. A packet from a network was written long before.
     #[inline(always)]
     fn write<const SRC: usize, const DST: usize, const TCP: usize>(start: usize, end: usize, flow: u64, flags: u8) {
         if start + TCP + 20 > end {
@@ -130,11 +176,12 @@ mod programs {
         let syn = flags & Flags::SYN != 0;
         let ack = flags & Flags::ACK != 0;
         // An odd factor and a fold: no two flows get the same bits, and neighbours get unlike ones.
-        let bits = (flow & FLOW_MASK.load()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let which = flow.checked_rem(FLOWS.load()).unwrap_or(flow);
+        let bits = which.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let bits = bits ^ (bits >> 32);
         let client = (bits as u32, (bits >> 32) as u16);
         let server = (0xcb00_7100 | ((bits >> 48) & SERVER_MASK.load()) as u32, 443);
-        let isn = ((flow & ISN_MASK.load()) as u32).wrapping_mul(0x9e37_79b1);
+        let isn = (if FRESH_ISN.load() != 0 { flow } else { which } as u32).wrapping_mul(0x9e37_79b1);
         let answer = !isn;
         let (src, dst, numbers) = if syn && ack {
             (server, client, (answer, isn.wrapping_add(1)))
@@ -142,15 +189,24 @@ mod programs {
             let acknowledged = if ack { answer.wrapping_add(1) } else { 0 };
             (client, server, (isn.wrapping_add(u32::from(!syn)), acknowledged))
         };
+        let ports = u64::from(src.1) << 48 | u64::from(dst.1) << 32;
         // SAFETY: all offsets lie before the end, which is checked above.
         unsafe {
-            ((start + SRC) as *mut u32).write(src.0.to_be());
-            ((start + DST) as *mut u32).write(dst.0.to_be());
-            ((start + TCP) as *mut u16).write(src.1.to_be());
-            ((start + TCP + 2) as *mut u16).write(dst.1.to_be());
-            ((start + TCP + 4) as *mut u32).write(numbers.0.to_be());
-            ((start + TCP + 8) as *mut u32).write(numbers.1.to_be());
-            ((start + TCP + 13) as *mut u8).write(flags);
+            // Behind the address in IPv4 is the other one, in half a word; in IPv6 each ends a word.
+            let address = |at: usize, it: u32| {
+                let word = (start + at - 4) as *mut u64;
+                word.write(word.read() & !u64::from_be(0xffff_ffff) | u64::from(it).to_be());
+            };
+            address(SRC, src.0);
+            if SRC + 4 == DST {
+                ((start + DST) as *mut u32).write(dst.0.to_be());
+            } else {
+                address(DST, dst.0);
+            }
+            ((start + TCP) as *mut u64).write((ports | u64::from(numbers.0)).to_be());
+            let rest = (start + TCP + 8) as *mut u64;
+            let kept = u64::from_be(rest.read()) & 0xff00_ffff;
+            rest.write((kept | u64::from(numbers.1) << 32 | u64::from(flags) << 16).to_be());
         }
     }
 }

@@ -197,7 +197,8 @@ fn network<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Network, Skip> 
         },
     };
     for _ in 0..MAX_TAGS {
-        if !VLAN.contains(&ethertype) {
+        // IP first: most packets carry no tag.
+        if matches!(ethertype, IPV4 | IPV6) || !VLAN.contains(&ethertype) {
             break;
         }
         ethertype = packet.u16(at + 2).ok_or(Skip::Malformed)?;

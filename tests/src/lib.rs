@@ -2,3 +2,4 @@
 
 pub mod lab;
 pub mod prog_run;
+pub mod scenario;

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use tcptrace_core::handshake::Nanos;
+
 /// `struct { … } test` of `union bpf_attr`.
 #[repr(C)]
 #[derive(Default)]
@@ -33,6 +35,14 @@ struct TestRun {
 
 const BPF_PROG_TEST_RUN: i64 = 10;
 
+/// The start of `struct __sk_buff`, up to the one field that is set here; the kernel reads the rest as zero.
+#[repr(C)]
+#[derive(Default)]
+struct SkBuff {
+    before: [u32; 10],
+    ifindex: u32,
+}
+
 /// What a program did with a packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Ran {
@@ -40,24 +50,46 @@ pub struct Ran {
     pub retval: u32,
     /// The mean time of one run, as the kernel measures it.
     pub each: Duration,
+    /// Before and after, on the clock that programs read.
+    pub between: (Nanos, Nanos),
 }
 
-/// Runs a program `repeat` times on one packet.
+/// Runs a program `repeat` times on one packet, as if it came in at the loopback.
 ///
 /// # Errors
 /// Those of bpf(2).
 pub fn run(program: BorrowedFd<'_>, packet: &[u8], repeat: u32) -> io::Result<Ran> {
-    let mut attr = TestRun {
-        prog_fd: program.as_raw_fd() as u32,
-        data_in: packet.as_ptr() as u64,
-        data_size_in: packet.len() as u32,
-        repeat,
-        ..TestRun::default()
-    };
-    // SAFETY: the attribute and the packet outlive the call, which writes to the attribute only.
+    run_with(program, packet, TestRun { repeat, ..TestRun::default() })
+}
+
+/// Runs a TC program once on one packet of an interface of this network namespace.
+///
+/// # Errors
+/// Those of bpf(2); among them ENODEV.
+pub fn run_on(program: BorrowedFd<'_>, packet: &[u8], ifindex: u32) -> io::Result<Ran> {
+    let context = SkBuff { ifindex, ..SkBuff::default() };
+    let (ctx_in, ctx_size_in) = ((&raw const context) as u64, size_of::<SkBuff>() as u32);
+    run_with(program, packet, TestRun { repeat: 1, ctx_in, ctx_size_in, ..TestRun::default() })
+}
+
+fn run_with(program: BorrowedFd<'_>, packet: &[u8], mut attr: TestRun) -> io::Result<Ran> {
+    attr.prog_fd = program.as_raw_fd() as u32;
+    attr.data_in = packet.as_ptr() as u64;
+    attr.data_size_in = packet.len() as u32;
+    let before = now();
+    // SAFETY: the attribute, the packet and the context outlive the call, which writes to the attribute only.
     let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<TestRun>()) };
+    let after = now();
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(Ran { retval: attr.retval, each: Duration::from_nanos(attr.duration.into()) })
+    Ok(Ran { retval: attr.retval, each: Duration::from_nanos(attr.duration.into()), between: (before, after) })
+}
+
+/// What bpf_ktime_get_ns() returns; `Instant` is the same clock and does not show it.
+fn now() -> Nanos {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to `now`; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    Nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }

@@ -11,6 +11,16 @@ use super::socket::ConnectOptions;
 use super::tcp_frame::{TcpFrame, TcpOptionElement, flags};
 
 impl Lab {
+    /// Has the client's kernel send three SYNs, the last two or three seconds after the first, and then give up.
+    pub fn client_gives_up_after_three_syns(&self) {
+        // Where there are linear timeouts, they add to the retries.
+        if self.client.read_sysctl("net.ipv4.tcp_syn_linear_timeouts").is_some() {
+            self.client.sysctls(&[("net.ipv4.tcp_syn_linear_timeouts", "1"), ("net.ipv4.tcp_syn_retries", "1")]);
+        } else {
+            self.client.sysctl("net.ipv4.tcp_syn_retries", "2");
+        }
+    }
+
     /// The client closes its socket while the SYN/ACK is on its way: SYN, SYN/ACK, RST.
     ///
     /// The close itself sends nothing, with or without `SO_LINGER`; the RST is the stack's answer to a SYN/ACK that no

@@ -26,6 +26,7 @@ mod socket;
 mod tcp_frame;
 mod topology;
 mod tracer;
+mod tun;
 mod wait;
 
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub use addresses::*;
 pub use command_log::CommandLog;
 pub use hold::{Hold, Towards};
 pub use listener::{IdleListener, Listener, OnAccept};
-pub use netns::Ns;
+pub use netns::{Ns, remove_stale};
 pub use nft::NftTable;
 pub use process::{Finished, Process, Streams};
 pub use raw_link::{Captured, RawLink};
@@ -47,6 +48,7 @@ pub use responder::Responder;
 pub use socket::{ConnectOptions, Connecting, reset};
 pub use tcp_frame::{TcpFrame, TcpOptionElement, flags};
 pub use tracer::Tracer;
+pub use tun::Tun;
 pub use wait::eventually;
 
 /// Three namespaces, up and connected. Dropping it removes them.
@@ -65,7 +67,7 @@ impl Lab {
     pub fn new() -> Self {
         static STALE: Once = Once::new();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        STALE.call_once(netns::remove_stale);
+        STALE.call_once(remove_stale);
         let name = netns::lab_name(NUMBER.fetch_add(1, Ordering::Relaxed));
         let log = CommandLog::default();
         let [client, router, server] = ["client", "router", "server"].map(|role| Ns::new(&name, role, &log));

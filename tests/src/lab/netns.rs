@@ -145,7 +145,7 @@ pub(super) fn lab_name(number: u32) -> String {
 }
 
 /// Removes the namespaces of test processes that were killed before they could, with whatever still runs in them.
-pub(super) fn remove_stale() {
+pub fn remove_stale() {
     let Ok(entries) = fs::read_dir(DIRECTORY) else { return };
     // Another test process may be doing the same: whoever comes second finds nothing, so failures mean nothing here.
     let log = CommandLog::default();

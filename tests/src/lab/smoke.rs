@@ -136,7 +136,7 @@ fn namespaces_of_dead_tests_are_removed_and_those_of_live_ones_kept() {
     eventually(PATIENCE, || {
         stale.run(["ip", "netns", "pids", stale.name()]).contains(&left_over.pid().to_string()).then_some(())
     });
-    netns::remove_stale();
+    remove_stale();
     assert!(!stale.path().exists());
     assert!(!left_over.finish(PATIENCE).status.success());
     assert!(lab.namespaces().iter().all(|ns| ns.path().exists()));

@@ -63,6 +63,12 @@ impl Tracer {
         &self.process
     }
 
+    /// The end that it comes to by itself.
+    #[track_caller]
+    pub fn finish(self, timeout: Duration) -> Finished {
+        self.process.finish(timeout)
+    }
+
     /// Ctrl-C, and the end.
     #[track_caller]
     pub fn stop(self) -> Finished {

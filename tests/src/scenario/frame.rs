@@ -1,0 +1,206 @@
+//! From a scenario's packet to the octets of a frame: etherparse writes the headers, with right checksums.
+
+use etherparse::{
+    EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, SingleVlanHeader,
+    TcpHeader, VlanId,
+};
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    segment::Link,
+};
+
+use super::{
+    Family, Setting, Step,
+    packet::{Around, Extension, Packet, Party, Tcp},
+};
+
+/// The server's port.
+pub const SERVER_PORT: u16 = 443;
+
+/// An address of the documentation's networks (RFC 5737).
+const fn v4(party: Party) -> [u8; 4] {
+    match party {
+        Party::Client => [198, 51, 100, 2],
+        Party::Server => [203, 0, 113, 2],
+        Party::Router => [192, 0, 2, 1],
+        Party::Bystander => [203, 0, 113, 9],
+    }
+}
+
+/// And of IPv6's (RFC 3849).
+const fn v6(party: Party) -> [u8; 16] {
+    let (net, host) = match party {
+        Party::Client => (1, 2),
+        Party::Server => (2, 2),
+        Party::Router => (0, 1),
+        Party::Bystander => (2, 9),
+    };
+    [0x20, 0x01, 0x0d, 0xb8, 0, net, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]
+}
+
+/// A party's address.
+#[must_use]
+pub fn address(family: Family, party: Party) -> Addr {
+    match family {
+        Family::V4 => Addr::v4(u32::from_be_bytes(v4(party))),
+        Family::V6 => {
+            let whole = u128::from_be_bytes(v6(party));
+            Addr { hi: (whole >> 64) as u64, lo: whole as u64 }
+        }
+    }
+}
+
+/// The client's and the server's endpoint.
+#[must_use]
+pub fn endpoints(setting: &Setting) -> (Endpoint, Endpoint) {
+    let endpoint = |party| Endpoint { addr: address(setting.family, party), port: port(party, setting) };
+    (endpoint(Party::Client), endpoint(Party::Server))
+}
+
+impl Step {
+    /// The packet as it is on a link of this kind. VLAN tags are Ethernet's: without it there are none.
+    #[must_use]
+    pub fn frame(&self, setting: &Setting, link: Link) -> Vec<u8> {
+        let plain = Around::default();
+        let (from, to, around, transport) = match &self.packet {
+            Packet::Tcp(tcp, around) => (tcp.from, tcp.to, around, transport_of(tcp, setting)),
+            Packet::Icmp { from, to, .. } => (*from, *to, &plain, icmp_error(&self.packet, *from, *to, setting)),
+        };
+        let (protocol, ttl) = match &self.packet {
+            Packet::Tcp(tcp, _) => (IpNumber::TCP, tcp.ttl),
+            Packet::Icmp { .. } if setting.family == Family::V4 => (IpNumber::ICMP, 63),
+            Packet::Icmp { .. } => (IpNumber::IPV6_ICMP, 63),
+        };
+        let mut frame = match link {
+            Link::Ethernet => ethernet(&around.vlans, setting.family),
+            Link::Ip => Vec::new(),
+        };
+        let length = transport.len();
+        frame.extend(match setting.family {
+            Family::V4 => ipv4(from, to, protocol, ttl, around.ip4_options, length),
+            Family::V6 => ipv6(from, to, protocol, ttl, &around.ip6_extensions, length),
+        });
+        frame.extend(transport);
+        frame
+    }
+}
+
+fn ethernet(vlans: &[u16], family: Family) -> Vec<u8> {
+    let network = match family {
+        Family::V4 => EtherType::IPV4,
+        Family::V6 => EtherType::IPV6,
+    };
+    // 802.1ad outside, 802.1Q inside.
+    let tag = |left: usize| match left {
+        0 => network,
+        1 => EtherType::VLAN_TAGGED_FRAME,
+        _ => EtherType::PROVIDER_BRIDGING,
+    };
+    let (source, destination) = ([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]);
+    let mut octets = Ethernet2Header { source, destination, ether_type: tag(vlans.len()) }.to_bytes().to_vec();
+    for (index, &id) in vlans.iter().enumerate() {
+        let vlan_id = VlanId::try_new(id).expect("a VLAN identifier has twelve bits");
+        let ether_type = tag(vlans.len() - index - 1);
+        octets.extend(SingleVlanHeader { vlan_id, ether_type, ..SingleVlanHeader::default() }.to_bytes());
+    }
+    octets
+}
+
+fn ipv4(from: Party, to: Party, protocol: IpNumber, ttl: u8, options: bool, length: usize) -> Vec<u8> {
+    let length = u16::try_from(length).expect("the payload fits an IPv4 packet");
+    let mut header = Ipv4Header::new(length, ttl, protocol, v4(from), v4(to)).expect("the payload fits an IPv4 packet");
+    header.dont_fragment = true;
+    header.fragment_offset = IpFragOffset::ZERO;
+    if options {
+        header.options = [148, 4, 0, 0].into();
+        header.set_payload_len(length.into()).expect("the payload fits an IPv4 packet");
+    }
+    header.header_checksum = header.calc_header_checksum();
+    header.to_bytes().to_vec()
+}
+
+fn ipv6(from: Party, to: Party, protocol: IpNumber, ttl: u8, extensions: &[Extension], length: usize) -> Vec<u8> {
+    let number = |it: &Extension| match it {
+        Extension::HopByHop => 0,
+        Extension::Destination => 60,
+        Extension::Authentication => 51,
+        Extension::Fragment => 44,
+    };
+    let mut chain = Vec::new();
+    for (index, extension) in extensions.iter().enumerate() {
+        let next = extensions.get(index + 1).map_or(protocol.0, number);
+        chain.extend(match extension {
+            // Eight octets, of which six are padding (PadN).
+            Extension::HopByHop | Extension::Destination => vec![next, 0, 1, 4, 0, 0, 0, 0],
+            // Twelve octets and a check value of twelve: the length counts words, less two.
+            Extension::Authentication => [&[next, 4][..], &[0; 22]].concat(),
+            Extension::Fragment => vec![next, 0, 0, 0, 0, 0, 0, 7],
+        });
+    }
+    let header = Ipv6Header {
+        traffic_class: 0,
+        flow_label: Ipv6FlowLabel::ZERO,
+        payload_length: u16::try_from(chain.len() + length).expect("the payload fits an IPv6 packet"),
+        next_header: IpNumber(extensions.first().map_or(protocol.0, number)),
+        hop_limit: ttl,
+        source: v6(from),
+        destination: v6(to),
+    };
+    [&header.to_bytes()[..], &chain].concat()
+}
+
+fn port(party: Party, setting: &Setting) -> u16 {
+    if party == Party::Client { setting.client_port } else { SERVER_PORT }
+}
+
+fn transport_of(tcp: &Tcp, setting: &Setting) -> Vec<u8> {
+    let seq = tcp.seq.value(setting);
+    let mut header = TcpHeader::new(port(tcp.from, setting), port(tcp.to, setting), seq, tcp.window);
+    header.set_options_raw(&tcp.options).expect("options fit forty octets");
+    header.acknowledgment_number = tcp.ack.value(setting);
+    let bit = |bit: u8| tcp.flags.any(bit);
+    (header.fin, header.syn, header.rst, header.psh) = (bit(0x01), bit(0x02), bit(0x04), bit(0x08));
+    (header.ack, header.urg, header.ece, header.cwr) = (bit(0x10), bit(0x20), bit(0x40), bit(0x80));
+    let payload = vec![b'x'; tcp.payload.into()];
+    let checksum = match setting.family {
+        Family::V4 => header.calc_checksum_ipv4_raw(v4(tcp.from), v4(tcp.to), &payload),
+        Family::V6 => header.calc_checksum_ipv6_raw(v6(tcp.from), v6(tcp.to), &payload),
+    };
+    header.checksum = checksum.expect("the payload fits a packet");
+    [&header.to_bytes()[..], &payload].concat()
+}
+
+/// Type, code, checksum, four unused octets, and the packet that caused it.
+fn icmp_error(packet: &Packet, from: Party, to: Party, setting: &Setting) -> Vec<u8> {
+    let (Packet::Icmp { quoted, cut, .. }, Some((kind, code))) = (packet, packet.icmp_error(setting.family)) else {
+        unreachable!("called for ICMP errors only")
+    };
+    let segment = transport_of(quoted, setting);
+    let length = segment.len();
+    let quoted_header = match setting.family {
+        Family::V4 => ipv4(quoted.from, quoted.to, IpNumber::TCP, quoted.ttl, false, length),
+        Family::V6 => ipv6(quoted.from, quoted.to, IpNumber::TCP, quoted.ttl, &[], length),
+    };
+    let quotation = if *cut { &segment[..8] } else { &segment[..] };
+    let mut message = [&[kind, code, 0, 0, 0, 0, 0, 0][..], &quoted_header, quotation].concat();
+    // RFC 792 and, with a pseudo-header, RFC 4443, section 2.3.
+    let pseudo = match setting.family {
+        Family::V4 => Vec::new(),
+        Family::V6 => [&v6(from)[..], &v6(to), &(message.len() as u32).to_be_bytes(), &[0, 0, 0, 58]].concat(),
+    };
+    let checksum = checksum(&[&pseudo, &message]);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    message
+}
+
+/// The Internet checksum (RFC 1071) over parts of which all but the last have an even length.
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0u32;
+    for pair in parts.iter().flat_map(|part| part.chunks(2)) {
+        sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}

@@ -1,0 +1,8 @@
+//! The suite `kernel`: the real object under the real verifier, by BPF_PROG_TEST_RUN, against the model. Needs root.
+
+mod hostile;
+mod limits;
+mod policy;
+mod race;
+mod rig;
+mod scenarios;

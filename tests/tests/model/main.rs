@@ -1,0 +1,9 @@
+//! The suite `model`: the core alone, on the host. No kernel, no root, no clock.
+
+mod again;
+mod attempt;
+mod kept;
+mod oracle;
+mod properties;
+mod scenarios;
+mod transitions;
