@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use tcptrace_core::{event::Counter, handshake::Nanos};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time,
 };
 
@@ -52,9 +52,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let wanted = wanted(&args.interfaces)?;
     privilege::check()?;
+    // Before the banner: who reads it may send a signal at once.
+    let signals = Signals::listen()?;
     let mut session = Session::start(args, wanted, &settings)?;
     session.banner();
-    session.trace().await?;
+    session.trace(signals).await?;
     Ok(session.end())
 }
 
@@ -81,6 +83,34 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
         wanted.push(interface.clone());
     }
     Ok(wanted)
+}
+
+/// The signals that tracing obeys.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+/// Waits for one that ends tracing.
+async fn ended(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
 }
 
 struct Session {
@@ -169,11 +199,8 @@ impl Session {
     }
 
     /// The loop: events, silence, interfaces, signals, limits.
-    async fn trace(&mut self) -> anyhow::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut user1 = signal(SignalKind::user_defined1())?;
+    async fn trace(&mut self, signals: Signals) -> anyhow::Result<()> {
+        let Signals { mut interrupt, mut terminate, mut hangup, mut user1 } = signals;
         let mut sweep = time::interval(SWEEP);
         sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let duration = self.args.duration.unwrap_or(Duration::MAX);
@@ -202,9 +229,7 @@ impl Session {
                 },
                 _ = user1.recv() => say!("{}", self.summary().text()),
                 () = &mut limit => break,
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
-                _ = hangup.recv() => break,
+                () = ended(&mut interrupt, &mut terminate, &mut hangup) => break,
             }
         }
         self.drain().await;
