@@ -203,7 +203,7 @@ pub struct Handshake {
     /// The first SYN/ACK; zero before it.
     pub first_answer: Nanos,
     pub last_answer: Nanos,
-    /// The final ACK, or the RST; zero before it.
+    /// The final ACK, the RST or the first ICMP error; zero before it.
     pub ended: Nanos,
     pub client_port: u16,
     pub server_port: u16,
@@ -481,14 +481,18 @@ impl Handshake {
     /// What an ICMP error that quotes a segment of `side` does to this attempt. It must quote the SYN or SYN/ACK
     /// itself: numbers of another connection make it none of ours (RFC 5927, section 4.1).
     #[inline(always)]
-    pub fn icmp(&mut self, side: Side, error: &IcmpError) -> Transition {
+    pub fn icmp(&mut self, side: Side, error: &IcmpError, now: Nanos) -> Transition {
         match side {
             Side::Client if error.seq == self.isn => {
                 self.icmp_kind = error.icmp.kind;
                 self.icmp_code = error.icmp.code;
                 let told = self.facts.any(Facts::UNREACHABLE);
                 self.facts.0 |= Facts::UNREACHABLE;
-                if told || self.state() != State::SynSent { Transition::Noted } else { Transition::Unreachable }
+                if told || self.state() != State::SynSent {
+                    return Transition::Noted;
+                }
+                self.ended = now;
+                Transition::Unreachable
             }
             Side::Server if self.answer.tries > 0 && error.seq == self.server_isn => {
                 self.note(Facts::ANSWER_UNREACHABLE)

@@ -251,10 +251,11 @@ fn on_icmp_error<C: EbpfContext>(ctx: &C, error: &IcmpError, point: Point) {
     let Some(mut held) = set.lock(way) else { return };
     let handshake = held.handshake();
     if let Some(side) = handshake.side(error.src, error.dst) {
-        let transition = handshake.icmp(side, error);
+        let now = maps::now();
+        let transition = handshake.icmp(side, error, now);
         debug!(ctx, "ICMP {}/{}: transition {}", error.icmp.kind, error.icmp.code, transition as u8);
         let cause = Cause { from: error.from, seq: error.seq, ack: Seq(0), window: 0, flags: 0, ttl: 0 };
-        maps::tell(transition, handshake, &cause, maps::now(), point);
+        maps::tell(transition, handshake, &cause, now, point);
     }
     held.release();
 }

@@ -178,7 +178,7 @@ impl Tracker {
                 reports.push(self.tell(&known.last, &known, false));
             }
         }
-        reports
+        in_order(reports)
     }
 
     /// The end of tracing: every attempt told as stalled is told as it stands.
@@ -194,7 +194,7 @@ impl Tracker {
                 (it, untold)
             })
             .collect();
-        open.into_iter().map(|(it, known)| self.tell(&it, &known, it.state().is_pending())).collect()
+        in_order(open.into_iter().map(|(it, known)| self.tell(&it, &known, it.state().is_pending())).collect())
     }
 
     /// Whether an attempt's end was told.
@@ -285,7 +285,7 @@ impl Tracker {
         let outcome = Outcome::of(it).unwrap_or(Outcome::NoReply);
         let trouble = known.stalled.is_some_and(|stalled| stalled.at <= it.ended)
             || known.told.is_some()
-            || it.facts.any(Facts::RECOVERING)
+            || it.facts.any(Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER)
             || it.syn.tries >= STALLED_AT_TRY
             || it.ended.since(it.first_syn) >= self.stall_after;
         let recovered = outcome == Outcome::Established && trouble;
@@ -314,6 +314,12 @@ impl Tracker {
             attempts_lost: self.losses.attempts - before.attempts,
         }
     }
+}
+
+/// What one sweep tells, in the order in which it began.
+fn in_order(mut reports: Vec<Report>) -> Vec<Report> {
+    reports.sort_by_key(|(Report::Stall(it) | Report::Attempt(it))| it.handshake.first_syn);
+    reports
 }
 
 fn is_established(it: &Handshake) -> bool {

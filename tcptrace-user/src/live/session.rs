@@ -140,11 +140,11 @@ impl Session {
         // SAFETY: the watch keeps one descriptor open until it is dropped.
         #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
         let watch = unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?;
-        let started = monotonic();
         let attached = wanted
             .into_iter()
             .map(|interface| attach(&mut kernel, interface, &args))
             .collect::<anyhow::Result<Vec<_>>>()?;
+        let started = monotonic();
         let log = settings.debug.then(log::listen).and_then(|()| kernel.take_log());
         let reader = Reader::start(kernel.take_events().context("the ring buffer was taken already")?)?;
         let styled = match args.color {

@@ -101,7 +101,7 @@ impl Model {
             return self.count(sight, Counter::IcmpUnmatched);
         };
         let side = handshake.side(error.src, error.dst).expect("the key is the attempt's own");
-        let transition = handshake.icmp(side, error);
+        let transition = handshake.icmp(side, error, sight.now);
         self.tell(transition, &handshake, Event { from: error.from, seq: error.seq, ..Event::default() }, sight);
         self.attempts.insert(key, handshake);
     }

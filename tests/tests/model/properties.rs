@@ -79,7 +79,7 @@ impl Shot {
         if self.icmp {
             let (src, dst, seq) = (segment.src, segment.dst, segment.seq);
             let icmp = Icmp { v6: false, kind: 3, code: 1 };
-            return to.icmp(self.side, &IcmpError { from: SERVER.addr, icmp, src, dst, seq });
+            return to.icmp(self.side, &IcmpError { from: SERVER.addr, icmp, src, dst, seq }, now);
         }
         to.step(self.side, &segment, now, self.point)
     }
