@@ -160,7 +160,7 @@ impl Facts {
 pub struct Offer {
     pub window: u16,
     pub mss: u16,
-    /// [`Options::present`].
+    /// Which options were there: [`present`](crate::segment::Options::present).
     pub options: u8,
     pub window_scale: u8,
     pub ttl: u8,

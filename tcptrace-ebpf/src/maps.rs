@@ -149,9 +149,7 @@ impl SetRef {
             // SAFETY: as above.
             let seen = unsafe { ptr::read_volatile(version) };
             // SAFETY: as above.
-            if seen & 1 == 0
-                && unsafe { intrinsics::atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(version, seen, seen + 1) }.1
-            {
+            if seen & 1 == 0 && unsafe { exchange(version, seen, seen + 1) } {
                 return Some(Held { set: self.set, slot, way, version: seen });
             }
         }
@@ -218,10 +216,16 @@ impl Held {
     pub(crate) fn release(self) {
         // SAFETY: a map value. An exchange rather than a store: it orders what was written before it on every CPU.
         unsafe {
-            let version = ptr::addr_of_mut!((*self.slot).version);
-            intrinsics::atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(version, self.version + 1, self.version + 2);
+            exchange(ptr::addr_of_mut!((*self.slot).version), self.version + 1, self.version + 2);
         }
     }
+}
+
+/// Replaces `old` by `new`, and whether that is what was there. Ordered on every CPU against all before and after it.
+#[inline(always)]
+unsafe fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: the caller's: an aligned word of a map value.
+    unsafe { intrinsics::atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(word, old, new).1 }
 }
 
 /// A number that the verifier knows nothing of any more; `unknown` is one that it never knew anything of.

@@ -41,7 +41,7 @@ fn kernel_programs(toolchain: &Toolchain) -> Result<()> {
     let host = root::host()?;
     let arch = host.split('-').next().unwrap_or_default();
     process::run(
-        command(&format!("{clippy} -p tcptrace-ebpf --bin tcptrace-bpf --release --target bpfel-unknown-none {core}"))
+        command(&format!("{clippy} -p tcptrace-ebpf --bins --release --target bpfel-unknown-none {core}"))
             .args(["--", "-D", "warnings"])
             .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\"")),
     )
