@@ -94,8 +94,9 @@ mod tests {
     use super::super::Lab;
     use super::*;
 
-    /// What the lab knows of a tracer: a banner, lines of JSON, an end on SIGINT.
-    const STAND_IN: &str = r#"#!/bin/sh
+    /// What the lab knows of a tracer: a banner, lines of JSON, an end on SIGINT. A shell cannot trap a signal that was
+    /// ignored when it started, as SIGINT is in a background job, hence `env`.
+    const STAND_IN: &str = r#"#!/usr/bin/env -S --default-signal=INT sh
 trap 'echo "{\"kind\":\"end\"}"; exit 3' INT
 echo "tracing $2" >&2
 cat /sys/class/net/eth0/address | sed 's/.*/{"kind":"start","mac":"&"}/'
