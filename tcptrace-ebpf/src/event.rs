@@ -134,7 +134,9 @@ counters! {
     Contended = "table_contended",
 }
 
-const TRANSITIONS: usize = Transition::ALL.len();
+/// Places for counters by [`Transition`]: a power of two, so that a mask keeps a number within them. A comparison would
+/// not do: Linux 6.1's verifier forgets it when the number is read from the stack again.
+pub const TRANSITIONS: usize = Transition::ALL.len().next_power_of_two();
 
 /// Buckets of a latency histogram: bucket `n` counts times of at least 2ⁿ⁻¹ and less than 2ⁿ microseconds.
 pub const BUCKETS: usize = 32;
@@ -182,17 +184,13 @@ impl Tally {
     /// Counts an event that found the ring full; `index` is its transition's number.
     #[inline(always)]
     pub fn lose(&mut self, index: usize) {
-        if let Some(count) = self.lost.get_mut(index) {
-            *count += 1;
-        }
+        self.lost[index & (TRANSITIONS - 1)] += 1;
     }
 
     /// Counts a transition, given by number, and the times that a completed handshake took.
     #[inline(always)]
     pub fn count(&mut self, index: usize, it: &Handshake) {
-        if let Some(count) = self.transitions.get_mut(index) {
-            *count += 1;
-        }
+        self.transitions[index & (TRANSITIONS - 1)] += 1;
         if index == Transition::Completed as usize {
             if let Some(nanos) = it.syn_to_answer() {
                 self.syn_to_answer[bucket(nanos)] += 1;

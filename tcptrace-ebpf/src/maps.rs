@@ -20,7 +20,7 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray, RingBuf},
 };
 use tcptrace_core::{
-    event::{Counter, Event, Tally, Telling, VERSION},
+    event::{Counter, Event, TRANSITIONS, Tally, Telling, VERSION},
     flow::{Addr, Endpoint, HashKey},
     handshake::{Handshake, Nanos, Point, Transition},
     segment::Kind,
@@ -257,7 +257,7 @@ pub(crate) struct Cause {
 /// Counts a transition, and tells it if it is worth telling.
 #[inline(always)]
 pub(crate) fn tell(transition: Transition, handshake: &Handshake, cause: &Cause, time: Nanos, point: Point) {
-    let index = forget(transition as usize, time.0 as usize) & 0xff;
+    let index = forget(transition as usize, time.0 as usize) & (TRANSITIONS - 1);
     if let Some(tally) = tally() {
         tally.count(index, handshake);
     }

@@ -63,9 +63,8 @@ fn tc_egress_ip(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn on_frame(ctx: &XdpContext) -> u32 {
-    let frame = Frame { data: ctx.data(), end: ctx.data_end(), unknown: ctx.rx_queue_index() as usize };
-    let found = segment::locate(&frame, Link::Ethernet);
-    observe(ctx, &frame, found, Point::ingress(ctx.ingress_ifindex() as u32));
+    let found = segment::locate(&ctx.frame(), Link::Ethernet);
+    observe(ctx, found, Point::ingress(ctx.ingress_ifindex() as u32));
     XDP_PASS
 }
 
@@ -73,7 +72,7 @@ fn on_frame(ctx: &XdpContext) -> u32 {
 fn on_skb(ctx: &TcContext, link: Link, point: fn(u32) -> Point) -> i32 {
     // Headers lie in the skb's head unless a driver or a tunnel left them in a fragment: then they are pulled, once.
     for pulled in [false, true] {
-        let frame = Frame { data: ctx.data(), end: ctx.data_end(), unknown: ctx.len() as usize };
+        let frame = ctx.frame();
         let found = segment::locate(&frame, link);
         let cut = found == Found::Skipped(Skip::Malformed) && (ctx.len() as usize) > frame.end - frame.data;
         if cut && !pulled && ctx.pull_data(ctx.len().min(HEADERS)).is_ok() {
@@ -81,7 +80,7 @@ fn on_skb(ctx: &TcContext, link: Link, point: fn(u32) -> Point) -> i32 {
         }
         // SAFETY: the context of a running program.
         let ifindex = unsafe { (*ctx.skb.skb).ifindex };
-        observe(ctx, &frame, found, point(ifindex));
+        observe(ctx, found, point(ifindex));
         break;
     }
     // Not TC_ACT_OK, which would keep the programs behind this one from running. In clsact it reads TC_ACT_UNSPEC.
@@ -97,6 +96,40 @@ struct Frame {
     end: usize,
     /// Any number that the verifier cannot foresee.
     unknown: usize,
+}
+
+/// A program's context, by which it finds its packet.
+trait Hook: EbpfContext {
+    /// The packet as it is now. Each call reads the pointers anew, which is the point: of a pointer just read the
+    /// verifier does not remember how far it was checked before, and so not on which of many ways.
+    fn frame(&self) -> Frame;
+}
+
+impl Hook for XdpContext {
+    #[inline(always)]
+    fn frame(&self) -> Frame {
+        // SAFETY: the context of a running program.
+        let [data, end] =
+            unsafe { [read_anew(&raw const (*self.ctx).data), read_anew(&raw const (*self.ctx).data_end)] };
+        Frame { data, end, unknown: self.rx_queue_index() as usize }
+    }
+}
+
+impl Hook for TcContext {
+    #[inline(always)]
+    fn frame(&self) -> Frame {
+        let skb = self.skb.skb;
+        // SAFETY: the context of a running program.
+        let [data, end] = unsafe { [read_anew(&raw const (*skb).data), read_anew(&raw const (*skb).data_end)] };
+        Frame { data, end, unknown: self.len() as usize }
+    }
+}
+
+/// A packet pointer of a context, not taken from an earlier read by the compiler.
+#[inline(always)]
+unsafe fn read_anew(pointer: *const u32) -> usize {
+    // SAFETY: the caller's.
+    unsafe { pointer.read_volatile() as usize }
 }
 
 impl Packet for Frame {
@@ -154,9 +187,9 @@ unsafe fn read<const N: usize>(from: *const u8) -> [u8; N] {
 }
 
 #[inline(always)]
-fn observe<C: EbpfContext>(ctx: &C, frame: &Frame, found: Found, point: Point) {
+fn observe<C: Hook>(ctx: &C, found: Found, point: Point) {
     match found {
-        Found::Tcp(located) => on_tcp(ctx, frame, &located, point),
+        Found::Tcp(located) => on_tcp(ctx, &located, point),
         Found::Error(error) => on_icmp_error(ctx, &error, point),
         Found::Skipped(skip) => maps::count(match skip {
             Skip::NotIp => Counter::NotIp,
@@ -168,7 +201,7 @@ fn observe<C: EbpfContext>(ctx: &C, frame: &Frame, found: Found, point: Point) {
 }
 
 #[inline(always)]
-fn on_tcp<C: EbpfContext>(ctx: &C, frame: &Frame, located: &Located, point: Point) {
+fn on_tcp<C: Hook>(ctx: &C, located: &Located, point: Point) {
     let hash = flow::hash(maps::hash_key(), located.src, located.dst);
     let tag = table::tag(hash);
     let Some(set) = maps::set_of(hash) else { return };
@@ -176,7 +209,8 @@ fn on_tcp<C: EbpfContext>(ctx: &C, frame: &Frame, located: &Located, point: Poin
         return maps::count(Counter::Established);
     }
     maps::count(Counter::Control);
-    let segment = blur(Segment::read(frame, located), frame.unknown);
+    let frame = ctx.frame();
+    let segment = blur_read(Segment::read(&frame, &blur_located(*located, frame.unknown)), frame.unknown);
     let now = maps::now();
     let opens = segment.flags.kind() == Kind::Syn;
     let way = match set.find(tag, segment.src, segment.dst) {
@@ -190,11 +224,9 @@ fn on_tcp<C: EbpfContext>(ctx: &C, frame: &Frame, located: &Located, point: Poin
         Some(side) => {
             let transition = handshake.step(side, &segment, now, point);
             maps::tell(transition, handshake, &Cause::of(&segment), now, point);
-            let server = handshake.server_addr;
-            debug!(
-                ctx,
-                "{:x} {:x} port {}: transition {}", server.hi, server.lo, handshake.server_port, transition as u8
-            );
+            // Half of the address: with all of it the stacks of log and program come to more than Linux 6.1 allows.
+            let Handshake { server_addr, server_port, .. } = *handshake;
+            debug!(ctx, "{:x} port {}: transition {}", server_addr.lo, server_port, transition as u8);
             let pending = if handshake.state().is_pending() { PENDING } else { 0 };
             held.set_lane(tag | pending);
             if transition == Transition::Superseded {
@@ -218,19 +250,27 @@ fn open(held: &mut Held, tag: u16, syn: &Segment, now: Nanos, point: Point) {
     maps::tell(Transition::Opened, held.handshake(), &Cause::of(syn), now, point);
 }
 
-/// The same segment, of which the verifier has forgotten by which of many ways through the parsers it was read: what
-/// follows is then checked once and not once for each.
+/// The same, of which the verifier has forgotten by which of many ways through the headers it was found: what follows
+/// is then checked once and not once for each.
 #[inline(always)]
-fn blur(it: Segment, unknown: usize) -> Segment {
+fn blur_located(mut it: Located, unknown: usize) -> Located {
     let word = |it: u64| maps::forget(it as usize, unknown) as u64;
     let endpoint = |it: Endpoint| Endpoint {
         addr: Addr { hi: word(it.addr.hi), lo: word(it.addr.lo) },
         port: word(it.port.into()) as u16,
     };
+    it.src = endpoint(it.src);
+    it.dst = endpoint(it.dst);
+    it.flags = Flags(word(it.flags.0.into()) as u8);
+    it.ttl = word(it.ttl.into()) as u8;
+    it
+}
+
+/// The same for the ways through the options.
+#[inline(always)]
+fn blur_read(it: Segment, unknown: usize) -> Segment {
+    let word = |it: u64| maps::forget(it as usize, unknown) as u64;
     Segment {
-        src: endpoint(it.src),
-        dst: endpoint(it.dst),
-        flags: Flags(word(it.flags.0.into()) as u8),
         payload: word(it.payload.into()) as u16,
         options: Options {
             present: word(it.options.present.into()) as u8,
