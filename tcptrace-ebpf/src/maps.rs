@@ -6,9 +6,9 @@
 //! | `TALLY` | counters | they wrap |
 //! | `EVENTS` | transitions worth telling | the event is counted as lost, by kind |
 //!
-//! Both sides of one attempt may come by on two CPUs at once, so a slot is stepped under its lock. Whoever finds it
-//! taken tries [`SPINS`] times and then counts the segment as lost: nothing here waits. A lane of the directory changes
-//! only under its slot's lock, which makes an atomic XOR enough to change it beside its neighbours.
+//! Both sides of one attempt may come by on two CPUs at once, so a set is looked through and changed under its lock.
+//! Whoever finds it taken tries [`SPINS`] times and then counts the segment as lost: nobody waits for long. The
+//! directory's tags are read without the lock as well, as a hint.
 #![expect(unsafe_code, reason = "map values are raw memory shared with other CPUs")]
 
 use core::{arch::asm, intrinsics, intrinsics::AtomicOrdering::SeqCst, ptr};
@@ -25,14 +25,14 @@ use tcptrace_core::{
     handshake::{Handshake, Nanos, Point, Transition},
     segment::Kind,
     seq::Seq,
-    table::{LANES, PENDING, Set, Slot, WAYS, shift},
+    table::{PENDING, Set, Slot, WAYS},
 };
 
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h): userspace reads the table without a system call an entry.
 const MMAPABLE: u32 = 1 << 10;
 
-/// Attempts to take a slot's lock. Its holder runs some hundred instructions.
-const SPINS: u32 = 64;
+/// Attempts to take a set's lock. Its holder runs some hundred instructions.
+const SPINS: u32 = 1024;
 
 #[map]
 static SETS: Array<Set> = Array::with_max_entries(1, MMAPABLE);
@@ -112,45 +112,31 @@ pub(crate) fn set_of(hash: u64) -> Option<SetRef> {
 }
 
 impl SetRef {
-    /// The directory as it is now. Other CPUs may change it at once: what it says is a hint until a slot is held.
+    /// Whether a pending attempt carries this tag, as far as can be told without the lock.
     #[inline(always)]
-    pub(crate) fn directory(&self) -> &Set {
-        // SAFETY: a map value, which is never freed; words are read whole.
-        unsafe { &*self.set }
+    pub(crate) fn may_be_pending(self, tag: u16) -> bool {
+        // SAFETY: a map value, which is never freed; its words are read whole.
+        unsafe { &*self.set }.has_pending(tag)
     }
 
-    /// The way whose slot holds a flow's attempt, as far as can be told without holding it.
+    /// Whether any attempt does.
     #[inline(always)]
-    pub(crate) fn find(&self, tag: u16, src: Endpoint, dst: Endpoint) -> Option<usize> {
-        for way in 0..WAYS {
-            if self.directory().lane(way) & !PENDING == tag {
-                // SAFETY: a map value; what another CPU writes meanwhile is found out under the lock.
-                let handshake = unsafe { &(*self.slot(way)?).handshake };
-                if handshake.side(src, dst).is_some() {
-                    return Some(way);
-                }
-            }
-        }
-        None
+    pub(crate) fn may_have(self, tag: u16) -> bool {
+        // SAFETY: as above.
+        unsafe { &*self.set }.has(tag)
     }
 
+    /// Takes the set, unless other CPUs hold it all the time: then a segment is counted as lost.
     #[inline(always)]
-    fn slot(&self, way: usize) -> Option<*mut Slot> {
-        SLOTS.get_ptr_mut(self.index * WAYS as u32 + way as u32)
-    }
-
-    /// Takes the slot of a way.
-    #[inline(always)]
-    pub(crate) fn lock(&self, way: usize) -> Option<Held> {
-        let slot = self.slot(way)?;
-        // SAFETY: `slot` is a map value; the version is read and exchanged whole.
-        let version = unsafe { ptr::addr_of_mut!((*slot).version) };
+    pub(crate) fn lock(self) -> Option<Held> {
+        // SAFETY: `set` is a map value; the version is read and exchanged whole.
+        let version = unsafe { ptr::addr_of_mut!((*self.set).version) };
         for _ in 0..SPINS {
             // SAFETY: as above.
             let seen = unsafe { ptr::read_volatile(version) };
             // SAFETY: as above.
             if seen & 1 == 0 && unsafe { exchange(version, seen, seen + 1) } {
-                return Some(Held { set: self.set, slot, way, version: seen });
+                return Some(Held { of: self, version: seen + 1 });
             }
         }
         count(Counter::Contended);
@@ -158,65 +144,58 @@ impl SetRef {
     }
 }
 
-/// A slot under its lock. [`Held::release`] gives it back; there is no Drop, so that the verifier sees every path.
+/// A set under its lock. [`Held::release`] gives it back; there is no Drop, so that the verifier sees every path.
 pub(crate) struct Held {
-    set: *mut Set,
-    slot: *mut Slot,
-    way: usize,
+    of: SetRef,
     version: u64,
 }
 
 impl Held {
+    /// The directory.
     #[inline(always)]
-    pub(crate) fn handshake(&mut self) -> &mut Handshake {
-        // SAFETY: the lock is held, and userspace only reads.
-        unsafe { &mut (*self.slot).handshake }
+    pub(crate) fn set(&mut self) -> &mut Set {
+        // SAFETY: the lock is held; who reads without it reads words.
+        unsafe { &mut *self.of.set }
     }
 
-    /// The lane as it is now: nobody else changes it.
+    /// A way's attempt.
     #[inline(always)]
-    pub(crate) fn lane(&self) -> u16 {
-        // SAFETY: a map value, read whole.
-        unsafe { (*self.set).lane(self.way) }
+    pub(crate) fn handshake(&mut self, way: usize) -> Option<&'static mut Handshake> {
+        let slot = SLOTS.get_ptr_mut(self.of.index * WAYS as u32 + (way & (WAYS - 1)) as u32)?;
+        // SAFETY: a map value, which is never freed; the lock is held, and userspace only reads.
+        Some(unsafe { &mut (*slot).handshake })
     }
 
-    /// Makes the lane say what the slot holds.
+    /// The way that holds a flow's attempt.
     #[inline(always)]
-    pub(crate) fn set_lane(&mut self, lane: u16) {
-        let change = (self.lane() ^ lane) as u64;
-        if change != 0 {
-            // SAFETY: a map value; the index is below the number of words.
-            unsafe {
-                let word = ptr::addr_of_mut!((*self.set).tags[(self.way / LANES) & 1]);
-                intrinsics::atomic_xor::<u64, u64, { SeqCst }>(word, change << shift(self.way));
-            }
-        }
+    pub(crate) fn find(&mut self, tag: u16, src: Endpoint, dst: Endpoint) -> Option<usize> {
+        (0..WAYS).find(|&way| {
+            self.set().lane(way) & !PENDING == tag && self.handshake(way).is_some_and(|it| it.side(src, dst).is_some())
+        })
     }
 
     /// Counts whose place is about to be taken.
     #[inline(always)]
-    pub(crate) fn count_replaced(&self) {
-        match self.lane() {
+    pub(crate) fn count_replaced(&mut self, way: usize) {
+        match self.set().lane(way) {
             0 => {}
             it if it & PENDING == 0 => count(Counter::ReplacedSettled),
             _ => count(Counter::ReplacedPending),
         }
     }
 
-    /// Fills the slot with a new attempt, whose lane becomes `tag`, pending.
-    #[inline(always)]
-    pub(crate) fn open(&mut self, tag: u16, handshake: Handshake, seconds: u16) {
-        *self.handshake() = handshake;
-        // SAFETY: a map value; see `Set::born` for why no lock is needed.
-        unsafe { (*self.set).born[self.way & (WAYS - 1)] = seconds };
-        self.set_lane(tag | PENDING);
-    }
-
+    /// Everything written under the lock is seen by whoever takes it next, or finds the version unchanged.
     #[inline(always)]
     pub(crate) fn release(self) {
-        // SAFETY: a map value. An exchange rather than a store: it orders what was written before it on every CPU.
+        // SAFETY: a map value; nobody else changes the version while it is odd.
         unsafe {
-            exchange(ptr::addr_of_mut!((*self.slot).version), self.version + 1, self.version + 2);
+            let version = ptr::addr_of_mut!((*self.of.set).version);
+            if cfg!(bpf_target_arch = "x86_64") {
+                // Stores are not reordered there.
+                version.write_volatile(self.version + 1);
+            } else {
+                exchange(version, self.version, self.version + 1);
+            }
         }
     }
 }
@@ -235,12 +214,6 @@ pub(crate) fn forget(number: usize, unknown: usize) -> usize {
     // SAFETY: two operations on a register that undo each other.
     unsafe { asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) it, in(reg) unknown, options(pure, nomem, nostack)) };
     it
-}
-
-/// Seconds modulo 2¹⁶, the unit of [`Set::born`].
-#[inline(always)]
-pub(crate) fn seconds(now: Nanos) -> u16 {
-    (now.0 / 1_000_000_000) as u16
 }
 
 /// The packet behind a transition, as an event tells it.

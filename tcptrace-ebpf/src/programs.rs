@@ -205,49 +205,54 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, point: Point) {
     let hash = flow::hash(maps::hash_key(), located.src, located.dst);
     let tag = table::tag(hash);
     let Some(set) = maps::set_of(hash) else { return };
-    if !located.flags.any(Flags::SYN | Flags::FIN | Flags::RST) && !set.directory().has_pending(tag) {
+    if !located.flags.any(Flags::SYN | Flags::FIN | Flags::RST) && !set.may_be_pending(tag) {
         return maps::count(Counter::Established);
     }
     maps::count(Counter::Control);
+    if located.flags.kind() != Kind::Syn && !set.may_have(tag) {
+        return maps::count_unmatched(located.flags.kind());
+    }
     let frame = ctx.frame();
     let segment = blur_read(Segment::read(&frame, &blur_located(*located, frame.unknown)), frame.unknown);
     let now = maps::now();
-    let opens = segment.flags.kind() == Kind::Syn;
-    let way = match set.find(tag, segment.src, segment.dst) {
-        Some(way) => way,
-        None if opens => set.directory().to_replace(maps::seconds(now)),
-        None => return maps::count_unmatched(segment.flags.kind()),
-    };
-    let Some(mut held) = set.lock(maps::forget(way, frame.unknown) & (WAYS - 1)) else { return };
-    let handshake = held.handshake();
-    match handshake.side(segment.src, segment.dst) {
-        Some(side) => {
-            let transition = handshake.step(side, &segment, now, point);
-            maps::tell(transition, handshake, &Cause::of(&segment), now, point);
-            // Half of the address: with all of it the stacks of log and program come to more than Linux 6.1 allows.
-            let Handshake { server_addr, server_port, .. } = *handshake;
-            debug!(ctx, "{:x} port {}: transition {}", server_addr.lo, server_port, transition as u8);
-            let pending = if handshake.state().is_pending() { PENDING } else { 0 };
-            held.set_lane(tag | pending);
-            if transition == Transition::Superseded {
-                open(&mut held, tag, &segment, now, point);
-            }
+    let Some(mut held) = set.lock() else { return };
+    match held.find(tag, segment.src, segment.dst) {
+        Some(way) => step(ctx, &mut held, maps::forget(way, frame.unknown) & (WAYS - 1), tag, &segment, now, point),
+        None if segment.flags.kind() == Kind::Syn => {
+            let way = held.set().to_replace();
+            held.count_replaced(way);
+            open(&mut held, way, tag, &segment, now, point);
         }
-        None if opens => {
-            held.count_replaced();
-            open(&mut held, tag, &segment, now, point);
-        }
-        // Another flow took the slot between finding and locking it: this segment's attempt is gone.
-        None => maps::count(Counter::Contended),
+        None => maps::count_unmatched(segment.flags.kind()),
     }
     held.release();
 }
 
-/// Fills a held slot with the attempt that a SYN opens.
+/// Applies a segment to the attempt of its flow.
 #[inline(always)]
-fn open(held: &mut Held, tag: u16, syn: &Segment, now: Nanos, point: Point) {
-    held.open(tag, Handshake::open(syn, now, point), maps::seconds(now));
-    maps::tell(Transition::Opened, held.handshake(), &Cause::of(syn), now, point);
+fn step<C: EbpfContext>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, now: Nanos, point: Point) {
+    let Some(handshake) = held.handshake(way) else { return };
+    let Some(side) = handshake.side(it.src, it.dst) else { return };
+    let transition = handshake.step(side, it, now, point);
+    maps::tell(transition, handshake, &Cause::of(it), now, point);
+    // Half of the address: with all of it the stacks of log and program come to more than Linux 6.1 allows.
+    let Handshake { server_addr, server_port, .. } = *handshake;
+    debug!(ctx, "{:x} port {}: transition {}", server_addr.lo, server_port, transition as u8);
+    let pending = if handshake.state().is_pending() { PENDING } else { 0 };
+    held.set().set_lane(way, tag | pending);
+    if transition == Transition::Superseded {
+        open(held, way, tag, it, now, point);
+    }
+}
+
+/// Fills a way with the attempt that a SYN opens.
+#[inline(always)]
+fn open(held: &mut Held, way: usize, tag: u16, syn: &Segment, now: Nanos, point: Point) {
+    let Some(handshake) = held.handshake(way) else { return };
+    *handshake = Handshake::open(syn, now, point);
+    maps::tell(Transition::Opened, handshake, &Cause::of(syn), now, point);
+    held.set().set_lane(way, tag | PENDING);
+    held.set().renew(way);
 }
 
 /// The same, of which the verifier has forgotten by which of many ways through the headers it was found: what follows
@@ -287,17 +292,26 @@ fn on_icmp_error<C: EbpfContext>(ctx: &C, error: &IcmpError, point: Point) {
     let hash = flow::hash(maps::hash_key(), error.src, error.dst);
     let tag = table::tag(hash);
     let Some(set) = maps::set_of(hash) else { return };
-    let Some(way) = set.find(tag, error.src, error.dst) else { return maps::count(Counter::IcmpUnmatched) };
-    let Some(mut held) = set.lock(way) else { return };
-    let handshake = held.handshake();
-    if let Some(side) = handshake.side(error.src, error.dst) {
-        let now = maps::now();
-        let transition = handshake.icmp(side, error, now);
-        debug!(ctx, "ICMP {}/{}: transition {}", error.icmp.kind, error.icmp.code, transition as u8);
-        let cause = Cause { from: error.from, seq: error.seq, ack: Seq(0), window: 0, flags: 0, ttl: 0 };
-        maps::tell(transition, handshake, &cause, now, point);
+    if !set.may_have(tag) {
+        return maps::count(Counter::IcmpUnmatched);
+    }
+    let now = maps::now();
+    let Some(mut held) = set.lock() else { return };
+    match held.find(tag, error.src, error.dst) {
+        Some(way) => step_icmp(ctx, &mut held, way, error, now, point),
+        None => maps::count(Counter::IcmpUnmatched),
     }
     held.release();
+}
+
+#[inline(always)]
+fn step_icmp<C: EbpfContext>(ctx: &C, held: &mut Held, way: usize, error: &IcmpError, now: Nanos, point: Point) {
+    let Some(handshake) = held.handshake(way) else { return };
+    let Some(side) = handshake.side(error.src, error.dst) else { return };
+    let transition = handshake.icmp(side, error, now);
+    debug!(ctx, "ICMP {}/{}: transition {}", error.icmp.kind, error.icmp.code, transition as u8);
+    let cause = Cause { from: error.from, seq: error.seq, ack: Seq(0), window: 0, flags: 0, ttl: 0 };
+    maps::tell(transition, handshake, &cause, now, point);
 }
 
 impl Cause {

@@ -1,4 +1,4 @@
-//! The bounded table's arithmetic: tags, lanes, and who makes room. Pure; the kernel programs do the locking.
+//! The bounded table's arithmetic: tags, lanes, order, and who makes room. Pure; the kernel programs do the locking.
 //!
 //! A flow's hash picks a set of [`WAYS`] slots. A set's directory holds a 16-bit tag for each, all in half a cache
 //! line, so that one load answers what every data packet asks: is a handshake pending under this flow's hash? A tag
@@ -17,24 +17,31 @@ pub const PENDING: u16 = 0x8000;
 const EVERY_LANE: u64 = 0x0001_0001_0001_0001;
 const TOP_BITS: u64 = 0x8000_8000_8000_8000;
 
-/// A set's directory: what is in its slots, and since when.
+/// Bits of a way in [`Set::order`].
+const NIBBLE: u32 = 4;
+const EVERY_NIBBLE: u32 = 0x1111_1111;
+/// The order of a set that was never used: a zeroed map is one that works.
+const FIRST_ORDER: u32 = 0x7654_3210;
+
+/// A set's directory: what is in its slots, in which order it came, and the lock of them all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(32))]
 pub struct Set {
     /// [`LANES`] tags a word, the first in the lowest bits; zero is an empty lane.
     pub tags: [u64; WORDS],
-    /// When each slot was taken, in seconds modulo 2¹⁶. Written without a lock: a lost update costs one wrong choice
-    /// of whom to replace.
-    pub born: [u16; WAYS],
+    /// The set's lock (odd while held) and the version of all that is in it.
+    pub version: u64,
+    /// The ways by age of their attempts, a nibble each, the oldest lowest; kept XORed with the first order.
+    order: u32,
+    pad: u32,
 }
 
 const _: () = assert!(size_of::<Set>() == 32);
 
-/// A slot: an attempt, and the counter that is both its lock (odd while held) and its version.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
+/// A slot: an attempt on cache lines of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
 pub struct Slot {
-    pub version: u64,
     pub handshake: crate::handshake::Handshake,
 }
 
@@ -53,10 +60,22 @@ impl Set {
     #[inline(always)]
     #[must_use]
     pub fn has_pending(&self, tag: u16) -> bool {
-        let wanted = EVERY_LANE.wrapping_mul((tag | PENDING) as u64);
+        self.has_lane(u64::MAX, tag | PENDING)
+    }
+
+    /// Whether any attempt does.
+    #[inline(always)]
+    #[must_use]
+    pub fn has(&self, tag: u16) -> bool {
+        self.has_lane(!TOP_BITS, tag)
+    }
+
+    #[inline(always)]
+    fn has_lane(&self, mask: u64, lane: u16) -> bool {
+        let wanted = EVERY_LANE.wrapping_mul(lane as u64);
         // The first zero lane is found exactly; borrows only blur those above it.
         let zero = |it: u64| it.wrapping_sub(EVERY_LANE) & !it & TOP_BITS;
-        (zero(self.tags[0] ^ wanted) | zero(self.tags[1] ^ wanted)) != 0
+        (zero(self.tags[0] & mask ^ wanted) | zero(self.tags[1] & mask ^ wanted)) != 0
     }
 
     /// The lane's content.
@@ -66,36 +85,47 @@ impl Set {
         (self.tags[(way / LANES) & (WORDS - 1)] >> shift(way)) as u16
     }
 
-    /// The way whose slot a new attempt takes at `now` (seconds modulo 2¹⁶): an empty one, else the oldest settled,
-    /// else the oldest.
+    /// Changes the lane's content: one store, of a word that its readers read whole.
+    #[inline(always)]
+    pub fn set_lane(&mut self, way: usize, lane: u16) {
+        let change = (self.lane(way) ^ lane) as u64;
+        self.tags[(way / LANES) & (WORDS - 1)] ^= change << shift(way);
+    }
+
+    /// The way whose slot a new attempt takes: that of the oldest settled attempt, else of the oldest. A way that was
+    /// never taken is older than all that were.
     #[inline(always)]
     #[must_use]
-    pub fn to_replace(&self, now: u16) -> usize {
-        let mut best = 0;
-        let mut best_rank = 0;
-        let mut way = 0;
-        while way < WAYS {
-            let lane = self.lane(way);
-            let age = now.wrapping_sub(self.born[way]) as u32;
-            let rank = match lane {
-                0 => u32::MAX,
-                it if it & PENDING == 0 => age | 1 << 16,
-                _ => age,
-            };
-            if rank > best_rank || way == 0 {
-                best = way;
-                best_rank = rank;
+    pub fn to_replace(&self) -> usize {
+        let order = self.order ^ FIRST_ORDER;
+        let mut place = 0;
+        while place < WAYS {
+            let way = (order >> (place as u32 * NIBBLE)) as usize & (WAYS - 1);
+            if self.lane(way) & PENDING == 0 {
+                return way;
             }
-            way += 1;
+            place += 1;
         }
-        best
+        order as usize & (WAYS - 1)
+    }
+
+    /// Makes a way the youngest.
+    #[inline(always)]
+    pub fn renew(&mut self, way: usize) {
+        let order = self.order ^ FIRST_ORDER;
+        let way = (way & (WAYS - 1)) as u32;
+        // The top bit of the way's nibble, found as lanes are above.
+        let others = order ^ way.wrapping_mul(EVERY_NIBBLE);
+        let found = others.wrapping_sub(EVERY_NIBBLE) & !others & (EVERY_NIBBLE << (NIBBLE - 1));
+        let older = ((found & found.wrapping_neg()) >> (NIBBLE - 1)).wrapping_sub(1);
+        let renewed = order & older | order >> NIBBLE & !older & (u32::MAX >> NIBBLE) | way << (u32::BITS - NIBBLE);
+        self.order = renewed ^ FIRST_ORDER;
     }
 }
 
 /// Bits below a way's lane in its word.
 #[inline(always)]
-#[must_use]
-pub const fn shift(way: usize) -> u32 {
+const fn shift(way: usize) -> u32 {
     (way % LANES) as u32 * 16
 }
 
@@ -103,9 +133,10 @@ pub const fn shift(way: usize) -> u32 {
 mod tests {
     use super::*;
 
-    fn set(lanes: [u16; WAYS], born: [u16; WAYS]) -> Set {
-        let word = |at: usize| (0..LANES).fold(0, |word, lane| word | (lanes[at + lane] as u64) << shift(lane));
-        Set { tags: [word(0), word(LANES)], born }
+    fn set(lanes: [u16; WAYS]) -> Set {
+        let mut set = Set::default();
+        lanes.into_iter().enumerate().for_each(|(way, lane)| set.set_lane(way, lane));
+        set
     }
 
     #[test]
@@ -113,27 +144,48 @@ mod tests {
         for way in 0..WAYS {
             let mut lanes = [0; WAYS];
             lanes[way] = 7;
-            assert!(!set(lanes, [0; WAYS]).has_pending(7), "settled, way {way}");
+            assert!(!set(lanes).has_pending(7), "settled, way {way}");
+            assert!(set(lanes).has(7), "settled, way {way}");
             lanes[way] |= PENDING;
-            assert!(set(lanes, [0; WAYS]).has_pending(7), "pending, way {way}");
-            assert!(!set(lanes, [0; WAYS]).has_pending(6), "another, way {way}");
-            assert_eq!(set(lanes, [0; WAYS]).lane(way), 7 | PENDING);
+            assert!(set(lanes).has_pending(7) && set(lanes).has(7), "pending, way {way}");
+            assert!(!set(lanes).has_pending(6) && !set(lanes).has(6), "another, way {way}");
+            assert_eq!(set(lanes).lane(way), 7 | PENDING);
+        }
+        assert!(!Set::default().has(1));
+    }
+
+    /// Against a list: whatever is opened and settled, in whatever order.
+    #[test]
+    fn oldest_settled_then_oldest_makes_room() {
+        let mut set = Set::default();
+        let mut oldest_first: [usize; WAYS] = core::array::from_fn(|way| way);
+        let mut random = 1u32;
+        for step in 0..10_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let way = (random >> 24) as usize % WAYS;
+            if random >> 16 & 1 == 0 {
+                set.set_lane(way, set.lane(way) & !PENDING);
+                continue;
+            }
+            let place = oldest_first.iter().position(|&it| set.lane(it) & PENDING == 0).unwrap_or(0);
+            let expected = oldest_first[place];
+            assert_eq!(set.to_replace(), expected, "step {step}");
+            oldest_first[place..].rotate_left(1);
+            set.set_lane(expected, 1 | PENDING);
+            set.renew(expected);
         }
     }
 
     #[test]
-    fn empty_then_settled_then_oldest_makes_room() {
-        let full = [1 | PENDING; WAYS];
-        let born = [5, 4, 3, 2, 1, 6, 7, 8];
-        assert_eq!(set(full, born).to_replace(10), 4);
-        let mut one_settled = full;
-        one_settled[6] = 1;
-        assert_eq!(set(one_settled, born).to_replace(10), 6);
-        let mut one_empty = one_settled;
-        one_empty[7] = 0;
-        assert_eq!(set(one_empty, born).to_replace(10), 7);
-        // The clock wraps: born at 65,535 is younger than born at 65,530.
-        assert_eq!(set(full, [65_535, 65_534, 65_533, 65_530, 2, 1, 0, 65_532]).to_replace(3), 3);
+    fn empty_ways_come_first() {
+        let mut set = Set::default();
+        for way in 0..WAYS {
+            assert_eq!(set.to_replace(), way);
+            // Settled at once, and yet younger than those that are empty.
+            set.set_lane(way, 1);
+            set.renew(way);
+        }
+        assert_eq!(set.to_replace(), 0);
     }
 
     #[test]

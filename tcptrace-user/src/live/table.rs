@@ -1,11 +1,12 @@
 //! The kernel's table, mapped read-only: the sweep costs no system call an entry.
 //!
-//! Slots change while they are read. Every word is loaded atomically, and a slot's version before and after says
-//! whether the words belong together; one that keeps changing is left for the next sweep.
+//! Slots change while they are read. Every word is loaded atomically, and their set's version before and after says
+//! whether the words belong together; a set that keeps changing is left for the next sweep.
 #![expect(unsafe_code, reason = "memory shared with the kernel is mapped and read in place")]
 
 use std::{
-    io,
+    array, io,
+    mem::offset_of,
     os::fd::{AsFd, AsRawFd},
     ptr::NonNull,
     slice,
@@ -15,15 +16,17 @@ use std::{
 use aya::maps::{MapData, MapError};
 use tcptrace_core::{
     flow::{self, HashKey},
-    handshake::{Handshake, State},
-    table::{LANES, PENDING, Set, Slot, WAYS},
+    handshake::Handshake,
+    table::{self, LANES, PENDING, Set, Slot, WAYS},
 };
 
 use super::decode;
 
 const SET_WORDS: usize = size_of::<Set>() / 8;
 const SLOT_WORDS: usize = size_of::<Slot>() / 8;
-/// Tries to read a slot whole.
+/// Of a set, in words.
+const VERSION: usize = offset_of!(Set, version) / 8;
+/// Tries to read a set whole.
 const TRIES: usize = 8;
 
 /// The table, as it is now.
@@ -56,12 +59,12 @@ impl Table {
 
     /// Every attempt that is pending.
     pub fn pending(&self) -> impl Iterator<Item = Handshake> {
-        self.lanes().filter(|&(_, lane)| lane & PENDING != 0).filter_map(|(slot, _)| self.read(slot))
+        self.all(|lane| lane & PENDING != 0)
     }
 
     /// Every attempt, pending or settled, that no other has replaced.
     pub fn attempts(&self) -> impl Iterator<Item = Handshake> {
-        self.lanes().filter(|&(_, lane)| lane != 0).filter_map(|(slot, _)| self.read(slot))
+        self.all(|lane| lane != 0)
     }
 
     /// An attempt as it is now; `None` when another has replaced it.
@@ -69,36 +72,41 @@ impl Table {
     pub fn find(&self, it: &Handshake) -> Option<Handshake> {
         let hash = flow::hash(self.key, it.client(), it.server());
         let sets = self.sets.words().len() / SET_WORDS;
-        let set = hash as usize & (sets - 1);
-        (0..WAYS).filter_map(|way| self.read(set * WAYS + way)).find(|found| {
-            found.state() != State::Free
-                && (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn)
-        })
+        self.read(hash as usize & (sets - 1), |lane| lane & !PENDING == table::tag(hash))
+            .into_iter()
+            .flatten()
+            .find(|found| (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn))
     }
 
-    fn lanes(&self) -> impl Iterator<Item = (usize, u16)> {
-        self.sets.words().chunks_exact(SET_WORDS).enumerate().flat_map(|(set, words)| {
-            let tags = [words[0].load(Relaxed), words[1].load(Relaxed)];
-            let ways = if tags == [0; 2] { 0 } else { WAYS };
-            (0..ways).map(move |way| (set * WAYS + way, (tags[way / LANES] >> (way % LANES * 16)) as u16))
-        })
+    fn all(&self, wanted: impl Fn(u16) -> bool + Copy) -> impl Iterator<Item = Handshake> {
+        let sets = self.sets.words().len() / SET_WORDS;
+        (0..sets).flat_map(move |set| self.read(set, wanted).into_iter().flatten())
     }
 
-    fn read(&self, slot: usize) -> Option<Handshake> {
-        let words = self.slots.words().get(slot * SLOT_WORDS..)?.first_chunk::<SLOT_WORDS>()?;
+    /// The attempts of a set whose lanes are wanted.
+    fn read(&self, set: usize, wanted: impl Fn(u16) -> bool) -> [Option<Handshake>; WAYS] {
+        let directory = &self.sets.words()[set * SET_WORDS..][..SET_WORDS];
+        let slots = &self.slots.words()[set * WAYS * SLOT_WORDS..][..WAYS * SLOT_WORDS];
         for _ in 0..TRIES {
-            let version = words[0].load(Acquire);
-            let mut octets = [0; (SLOT_WORDS - 1) * 8];
-            for (to, from) in octets.chunks_exact_mut(8).zip(&words[1..]) {
-                to.copy_from_slice(&from.load(Relaxed).to_ne_bytes());
-            }
+            let version = directory[VERSION].load(Acquire);
+            let lane = |way: usize| (directory[way / LANES].load(Relaxed) >> (way % LANES * 16)) as u16;
+            let found =
+                array::from_fn(|way| wanted(lane(way)).then(|| words(&slots[way * SLOT_WORDS..][..SLOT_WORDS])));
             fence(Acquire);
-            if version & 1 == 0 && words[0].load(Relaxed) == version {
-                return decode::handshake(&mut &octets[..]);
+            if version & 1 == 0 && directory[VERSION].load(Relaxed) == version {
+                return found.map(|octets| decode::handshake(&mut &octets?[..]));
             }
         }
-        None
+        [None; WAYS]
     }
+}
+
+fn words(slot: &[AtomicU64]) -> [u8; SLOT_WORDS * 8] {
+    let mut octets = [0; SLOT_WORDS * 8];
+    for (to, from) in octets.chunks_exact_mut(8).zip(slot) {
+        to.copy_from_slice(&from.load(Relaxed).to_ne_bytes());
+    }
+    octets
 }
 
 /// A map's memory, read-only and shared.

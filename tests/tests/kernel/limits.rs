@@ -1,6 +1,6 @@
 //! What happens when the table or the ring is full, and that established traffic fills neither.
 
-use std::{os::fd::AsFd, thread, time::Duration};
+use std::os::fd::AsFd;
 
 use tcptrace::live::kernel::{Program, Settings};
 use tcptrace_core::{
@@ -54,8 +54,6 @@ fn a_full_table_makes_room_for_the_newest() {
     syn(&rig, 1..=4);
     refuse(&rig, 2);
     refuse(&rig, 3);
-    // Age is counted in seconds.
-    thread::sleep(Duration::from_millis(1010));
     syn(&rig, 5..=8);
     refuse(&rig, 6);
     assert_eq!(ports(&rig), [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -75,6 +73,20 @@ fn a_full_table_makes_room_for_the_newest() {
     send(&rig, 1, "S > C SYN/ACK |");
     assert_eq!(counter(&rig, Counter::AnswerUnmatched), 1);
     assert_eq!(rig.tally().transitions[Transition::Opened as usize], 13);
+}
+
+/// However fast they come, it is the oldest that goes.
+#[test]
+fn a_burst_keeps_its_newest() {
+    let mut rig = Rig::new(HOOK, &Settings { max_attempts: 8, ..small() });
+    rig.fresh();
+    syn(&rig, 1..=16);
+    assert_eq!(ports(&rig), [9, 10, 11, 12, 13, 14, 15, 16]);
+    // An attempt that takes its own flow's place is as young as any.
+    send(&rig, 9, "C > S SYN seq=isn+640001 |");
+    syn(&rig, 17..=17);
+    assert_eq!(ports(&rig), [9, 11, 12, 13, 14, 15, 16, 17]);
+    assert_eq!((counter(&rig, Counter::ReplacedSettled), counter(&rig, Counter::ReplacedPending)), (0, 9));
 }
 
 /// A newer attempt of the same flow takes its own slot: nobody else's.

@@ -1,14 +1,19 @@
-//! Two CPUs on one flow: no packet is lost unsaid, no slot is torn, and the flow keeps one slot.
+//! Two CPUs on one flow: no packet is lost unsaid, no slot is torn, and the flow has one slot from its first packet on.
 
 use std::{
+    hint,
     os::fd::{AsFd, OwnedFd},
-    sync::Barrier,
+    sync::{
+        Barrier,
+        atomic::{AtomicU16, Ordering::SeqCst},
+    },
     thread,
 };
 
+use tcptrace::live::kernel::Settings;
 use tcptrace_core::{
     event::Counter,
-    handshake::{Facts, Transition},
+    handshake::{Facts, Handshake, Transition},
     segment::Link,
 };
 use tcptrace_tests::{
@@ -21,9 +26,13 @@ use crate::rig::{Hook, Rig, small};
 const PACKETS: u32 = 300_000;
 
 fn frame(line: &str) -> Vec<u8> {
+    frame_from(Setting::new(Family::V4).client_port, line)
+}
+
+fn frame_from(client_port: u16, line: &str) -> Vec<u8> {
     let text = format!("case\n {line} |\n = nothing\n");
     let step = scenario::parse(&text).expect("the text is right").remove(0).steps.remove(0);
-    step.frame(&Setting::new(Family::V4), Link::Ethernet)
+    step.frame(&Setting { client_port, ..Setting::new(Family::V4) }, Link::Ethernet)
 }
 
 /// Runs one frame on each of two threads at once, many times.
@@ -84,4 +93,41 @@ fn two_attempts_for_one_slot() {
     // Every superseded attempt was open: told, or counted as lost.
     assert_eq!(told + tally.lost[superseded], tally.transitions[superseded]);
     assert_eq!(rig.attempts().len(), 1);
+}
+
+/// The same SYN on both CPUs at the same moment, as on a router whose two interfaces interrupt two CPUs, flow after
+/// flow: whoever comes second finds what the first opened.
+#[test]
+fn one_attempt_opened_on_both() {
+    const FLOWS: u16 = 2000;
+    let mut rig = Rig::new(Hook::Tc, &Settings { max_attempts: 1 << 15, ..small() });
+    rig.fresh();
+    let turns = [AtomicU16::new(0), AtomicU16::new(0)];
+    thread::scope(|scope| {
+        for cpu in [0, 1] {
+            let (program, turns) = (rig.program(cpu == 1), &turns);
+            scope.spawn(move || {
+                for port in 1..=FLOWS {
+                    let syn = frame_from(port, "C > S SYN");
+                    turns[cpu].store(port, SeqCst);
+                    while turns[1 - cpu].load(SeqCst) < port {
+                        hint::spin_loop();
+                    }
+                    prog_run::run(program.as_fd(), &syn, 1).expect("it runs");
+                }
+            });
+        }
+    });
+    let attempts = rig.attempts();
+    let once = |pair: &[Handshake]| pair[0].client_port < pair[1].client_port;
+    assert!(attempts.windows(2).all(once), "a flow has two slots");
+    let tally = rig.tally();
+    let count = |it: Transition| tally.transitions[it as usize];
+    let contended = tally.counters[Counter::Contended as usize];
+    assert_eq!(count(Transition::Opened), attempts.len() as u64);
+    assert_eq!(
+        count(Transition::Opened) + count(Transition::SeenAgain) + count(Transition::SynRetried) + contended,
+        2 * u64::from(FLOWS),
+        "{tally:?}"
+    );
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
-    segment::{Flags, Options, Segment},
+    segment::{Flags, Kind, Options, Segment},
     seq::Seq,
 };
 use tcptrace_tests::scenario::words;
@@ -18,9 +18,9 @@ pub(crate) const HERE: Point = Point::ingress(2);
 pub(crate) const ELSEWHERE: Point = Point::egress(3);
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
-/// Where a number lies: below the expected one, on it, beyond it within the first flight, far beyond.
-pub(crate) const PLACES: [(&str, u32); 4] =
-    [("old", 5u32.wrapping_neg()), ("right", 0), ("next", 1000), ("far", 2_000_000)];
+/// Where a number lies: well below the expected one, one below it, on it, one beyond it, beyond the first flight.
+pub(crate) const PLACES: [(&str, u32); 5] =
+    [("old", 5u32.wrapping_neg()), ("below", 1u32.wrapping_neg()), ("right", 0), ("next", 1), ("far", 2_000_000)];
 
 /// Facts that later segments may find, none first.
 pub(crate) fn prior(state: State) -> Vec<u32> {
@@ -75,7 +75,7 @@ pub(crate) fn segment(side: Side, flags: u8, seq: u32, ack: u32) -> Segment {
         Side::Client => (CLIENT, SERVER, ISN, SERVER_ISN),
         Side::Server => (SERVER, CLIENT, SERVER_ISN, ISN),
     };
-    let own = own.add(u32::from(!flags.any(Flags::SYN)));
+    let own = own.add(u32::from(!matches!(flags.kind(), Kind::Syn | Kind::SynAck)));
     let options = Options { present: Options::MSS, mss: 1460, window_scale: 0 };
     let (seq, ack) = (own.add(seq), peer.add(1).add(ack));
     Segment { src, dst, flags, seq, ack, window: 502, ttl: 57, payload: 0, options }

@@ -2,7 +2,7 @@
 //!
 //! The table is `snapshots/transitions.snap`; `INSTA_UPDATE=always` (or `cargo xtask bless`) writes it anew. It groups
 //! what is equal: flags by the classes below (that nothing else about flags matters is a test of its own), numbers by
-//! cells of a 4 × 4 square, and prior facts by what they change.
+//! cells of a square, and prior facts by what they change.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -30,7 +30,7 @@ fn class(flags: u8) -> &'static str {
     }
 }
 
-/// The effects of all sixteen places of the two numbers, by sequence number, then acknowledgement.
+/// The effects of all places of the two numbers, by sequence number, then acknowledgement.
 fn square(before: &Handshake, side: Side, flags: u8) -> Vec<String> {
     let cell = |seq: u32, ack: u32| effect(before, side, &segment(side, flags, seq, ack), Nanos(20 * SECOND), HERE);
     PLACES.iter().flat_map(|&(_, seq)| PLACES.map(|(_, ack)| cell(seq, ack))).collect()
@@ -38,9 +38,11 @@ fn square(before: &Handshake, side: Side, flags: u8) -> Vec<String> {
 
 /// Names the cells of the square that have an effect: as a product of two ranges if they are one, else row by row.
 fn cells(square: &[String], effect: &str) -> Vec<String> {
-    let row = |seq: usize| -> Vec<usize> { (0..4).filter(|ack| square[seq * 4 + ack] == effect).collect() };
+    let row = |seq: usize| -> Vec<usize> {
+        (0..PLACES.len()).filter(|ack| square[seq * PLACES.len() + ack] == effect).collect()
+    };
     let mut rows: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
-    for seq in 0..4 {
+    for seq in 0..PLACES.len() {
         let acks = row(seq);
         if acks.is_empty() {
             continue;
@@ -51,7 +53,7 @@ fn cells(square: &[String], effect: &str) -> Vec<String> {
         }
     }
     let range = |name: &str, places: &[usize]| match places.len() {
-        4 => String::new(),
+        PLACES_IN_ALL => String::new(),
         _ => format!("{name} {}", places.iter().map(|&it| PLACES[it].0).collect::<Vec<_>>().join("|")),
     };
     rows.iter().map(|(seqs, acks)| [range("seq", seqs), range("ack", acks)].join("  ").trim().to_owned()).collect()
@@ -79,8 +81,10 @@ fn describe(square: &[String]) -> Vec<String> {
 }
 
 fn line((cell, effect): (String, &String)) -> String {
-    format!("{:<34} {effect}", if cell.is_empty() { "any" } else { &cell })
+    format!("{:<40} {effect}", if cell.is_empty() { "any" } else { &cell })
 }
+
+const PLACES_IN_ALL: usize = PLACES.len();
 
 const ORDER: [&str; 9] = ["SYN", "SYN/FIN", "SYN/ACK", "ACK", "FIN", "FIN/ACK", "RST", "RST/ACK", "NULL"];
 
@@ -132,7 +136,7 @@ fn table() {
     settings.set_omit_expression(true);
     settings.set_description(
         "What a segment does, a second after the last: state, sender, flags, then where its numbers lie\n\
-         (old: below the expected one; right: on it; next: 1,000 beyond; far: 2,000,000 beyond).",
+         (old: five below the expected one; below: one; right: on it; next: one beyond it; far: 2,000,000).",
     );
     settings.bind(|| insta::assert_snapshot!("transitions", table));
 }
