@@ -8,6 +8,8 @@ mod build;
 mod check;
 mod debian;
 mod demo;
+mod guest;
+mod kernels;
 mod need;
 mod process;
 mod root;
@@ -56,6 +58,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Boot the older kernels that Debian offers, under QEMU, and trace there; takes minutes
+    Kernels,
     /// Run all tests and rewrite the golden files with what they got
     Bless,
 }
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(),
         Task::Demo => demo::run(),
         Task::Bench { args } => bench::run(&args),
+        Task::Kernels => kernels::run(),
         Task::Bless => bless::run(),
     };
     match done {
