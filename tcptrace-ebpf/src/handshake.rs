@@ -6,7 +6,7 @@
 
 use crate::{
     flow::{Addr, Endpoint},
-    segment::{Flags, Icmp, IcmpError, Kind, Segment},
+    segment::{Flags, Icmp, IcmpError, Kind, Options, Segment},
     seq::Seq,
 };
 
@@ -145,6 +145,8 @@ impl Facts {
     pub const SERVER_RST: u32 = 1 << 15;
     /// A failure that came to be told and was then overcome.
     pub const RECOVERING: u32 = 1 << 16;
+    /// The client's SYN/ACK acknowledged the server's crossing SYN.
+    pub const CLIENT_ANSWERED: u32 = 1 << 17;
 
     /// Whether any of these bits is set.
     #[inline(always)]
@@ -260,7 +262,8 @@ pub enum Transition {
     Challenged = 9,
     /// A SYN/ACK that acknowledges something else.
     WrongAnswer = 10,
-    /// A SYN with another ISN on the same addresses and ports: the attempt is over, the caller opens the next.
+    /// A SYN with another ISN on the same addresses and ports, or of the other end once the attempt is settled: the
+    /// attempt is over, the caller opens the next.
     Superseded = 11,
     /// The same packet, seen at another point of this host.
     SeenAgain = 12,
@@ -403,8 +406,29 @@ impl Handshake {
             (_, Side::Client, Kind::Syn) if it.seq == self.isn => self.syn_again(it, now, at),
             (_, Side::Client, Kind::Syn) => Transition::Superseded,
 
-            // Both opened at once: the connection that results is one, whoever is called client.
-            (_, Side::Server, Kind::Syn) | (_, Side::Client, Kind::SynAck) => self.note(Facts::CROSSED),
+            // Both opened at once: the connection that results is one, whoever is called client. A SYN of the other end
+            // that is not the crossing one opens the next attempt, the other way, once this one is over.
+            (State::SynSent, Side::Server, Kind::Syn) => {
+                self.server_isn = it.seq;
+                self.note(Facts::CROSSED)
+            }
+            (State::Answered, Side::Server, Kind::Syn) => self.note(Facts::CROSSED),
+            (_, Side::Server, Kind::Syn)
+                if it.seq == self.server_isn && (self.answer.tries > 0 || self.facts.any(Facts::CROSSED)) =>
+            {
+                self.note(Facts::CROSSED)
+            }
+            (_, Side::Server, Kind::Syn) => Transition::Superseded,
+            (State::SynSent, Side::Client, Kind::SynAck)
+                if self.facts.any(Facts::CROSSED) && it.ack == self.server_isn.add(1) =>
+            {
+                self.note(Facts::CLIENT_ANSWERED)
+            }
+            (State::Answered, Side::Client, Kind::SynAck) if self.acknowledges_answer(it) => {
+                self.facts.0 |= Facts::CROSSED;
+                self.completed(side, it, now)
+            }
+            (_, Side::Client, Kind::SynAck) => self.note(Facts::CROSSED),
 
             // The answer: acceptable if it acknowledges the SYN, here the SYN and nothing or some data beyond it.
             (State::SynSent | State::Refused, Side::Server, Kind::SynAck) if self.acknowledges_syn(it) => {
@@ -424,12 +448,21 @@ impl Handshake {
 
             // The final ACK; a FIN or data carries it as well, and either may have been lost here and not there.
             (State::Answered, Side::Client, Kind::Ack | Kind::Fin) if self.acknowledges_answer(it) => {
-                self.completed(it, now)
+                self.completed(side, it, now)
             }
             // The client goes on although no SYN/ACK came by: it came another way.
-            (State::SynSent, Side::Client, Kind::Ack | Kind::Fin) if it.seq.within(self.isn.add(1), FIRST_FLIGHT) => {
+            (State::SynSent, Side::Client, Kind::Ack | Kind::Fin)
+                if it.flags.any(Flags::ACK) && it.seq.within(self.isn.add(1), FIRST_FLIGHT) =>
+            {
                 self.facts.0 |= Facts::ANSWER_UNSEEN;
-                self.completed(it, now)
+                self.completed(side, it, now)
+            }
+            // So does the server, whose SYN crossed and was acknowledged.
+            (State::SynSent, Side::Server, Kind::Ack | Kind::Fin)
+                if self.facts.any(Facts::CLIENT_ANSWERED) && self.acknowledges_syn(it) =>
+            {
+                self.facts.0 |= Facts::ANSWER_UNSEEN;
+                self.completed(side, it, now)
             }
 
             // A challenge: the server knows these addresses and ports from an older connection. The client's RST that
@@ -467,7 +500,8 @@ impl Handshake {
             (State::Established, _, Kind::Ack) => Transition::Noted,
 
             // Data or an ACK of the server before the final ACK: Fast Open (RFC 7413), or the final ACK is late.
-            (State::Answered, Side::Server, Kind::Ack | Kind::Fin) => Transition::Noted,
+            (State::Answered, Side::Server, Kind::Ack) => Transition::Noted,
+            (State::Answered, Side::Server, Kind::Fin) => self.note(Facts::SERVER_FIN),
             (State::SynSent | State::Answered, Side::Client, Kind::Ack | Kind::Fin) => self.note(Facts::STRAY),
             (_, _, Kind::Null) => self.note(Facts::STRAY),
 
@@ -521,7 +555,7 @@ impl Handshake {
         if same_packet(self.client_point, self.last_syn, now, at) {
             return Transition::SeenAgain;
         }
-        if self.syn.options & !it.options.present != 0 {
+        if self.syn.options & !it.options.present & !Options::MALFORMED != 0 {
             self.facts.0 |= Facts::FALLBACK;
         }
         self.syn.tries = self.syn.tries.saturating_add(1);
@@ -532,11 +566,14 @@ impl Handshake {
 
     #[inline(always)]
     fn answered(&mut self, it: &Segment, now: Nanos, at: Point) -> Transition {
-        if self.state() == State::Refused {
+        let refused = self.state() == State::Refused;
+        let acknowledged = !refused && self.facts.any(Facts::CLIENT_ANSWERED) && it.seq == self.server_isn;
+        if refused {
             self.facts.0 |= Facts::RECOVERING;
             self.end = End::default();
-            self.ended = Nanos(0);
         }
+        // Neither a RST nor an ICMP error was its end.
+        self.ended = Nanos(0);
         self.answer = Offer::of(it);
         self.answered_try = self.syn.tries;
         self.server_isn = it.seq;
@@ -544,7 +581,7 @@ impl Handshake {
         self.first_answer = now;
         self.last_answer = now;
         self.state = State::Answered as u8;
-        Transition::Answered
+        if acknowledged { self.completed(Side::Server, it, now) } else { Transition::Answered }
     }
 
     #[inline(always)]
@@ -552,10 +589,12 @@ impl Handshake {
         if it.seq == self.server_isn && same_packet(self.server_point, self.last_answer, now, at) {
             return Transition::SeenAgain;
         }
+        let mut transition = Transition::AnswerRetried;
         if self.answer.tries == 0 {
             // The first that is seen here, of a handshake whose answer came another way.
             self.answer = Offer { tries: 0, ..Offer::of(it) };
             self.first_answer = now;
+            transition = Transition::Answered;
         } else if it.seq != self.server_isn {
             self.facts.0 |= Facts::TWO_ANSWERS;
         }
@@ -563,11 +602,17 @@ impl Handshake {
         self.answer.tries = self.answer.tries.saturating_add(1);
         self.last_answer = now;
         self.server_point = at;
-        Transition::AnswerRetried
+        transition
     }
 
     #[inline(always)]
-    fn completed(&mut self, it: &Segment, now: Nanos) -> Transition {
+    fn completed(&mut self, side: Side, it: &Segment, now: Nanos) -> Transition {
+        if it.flags.kind() == Kind::Fin {
+            self.facts.0 |= match side {
+                Side::Client => Facts::CLIENT_FIN,
+                Side::Server => Facts::SERVER_FIN,
+            };
+        }
         self.ended_by(it, now, State::Established, Transition::Completed)
     }
 

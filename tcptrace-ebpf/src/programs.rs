@@ -74,8 +74,14 @@ fn on_skb(ctx: &TcContext, link: Link, point: fn(u32) -> Point) -> i32 {
     for pulled in [false, true] {
         let frame = ctx.frame();
         let found = segment::locate(&frame, link);
-        let cut = found == Found::Skipped(Skip::Malformed) && (ctx.len() as usize) > frame.end - frame.data;
-        if cut && !pulled && ctx.pull_data(ctx.len().min(HEADERS)).is_ok() {
+        let head = frame.end - frame.data;
+        let needed = match found {
+            Found::Tcp(it) if it.flags.any(Flags::SYN) => it.end(),
+            Found::Skipped(Skip::Malformed) => HEADERS,
+            Found::Tcp(_) | Found::Error(_) | Found::Skipped(_) => 0,
+        };
+        let len = ctx.len() as usize;
+        if needed > head && len > head && !pulled && ctx.pull_data(len.min(HEADERS) as u32).is_ok() {
             continue;
         }
         // SAFETY: the context of a running program.
@@ -88,7 +94,7 @@ fn on_skb(ctx: &TcContext, link: Link, point: fn(u32) -> Point) -> i32 {
 }
 
 /// Octets that hold every header looked at: Ethernet, two tags, IPv6 with its extensions, TCP with its options.
-const HEADERS: u32 = 256;
+const HEADERS: usize = 256;
 
 /// The octets of an XDP frame, or of an skb's head.
 struct Frame {

@@ -98,6 +98,15 @@ pub struct Located {
     length: u16,
 }
 
+impl Located {
+    /// Offset of the first octet behind the TCP header, by its own account.
+    #[inline(always)]
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.options + usize::from(self.header[12] >> 4) * 4 - 20
+    }
+}
+
 /// What a packet turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -177,7 +186,8 @@ fn try_locate<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Found, Skip>
                 length: ip.length,
             }))
         }
-        ICMP | ICMPV6 => icmp_error(packet, &ip).map(Found::Error),
+        ICMP if ip.src.is_v4() => icmp_error(packet, &ip).map(Found::Error),
+        ICMPV6 if !ip.src.is_v4() => icmp_error(packet, &ip).map(Found::Error),
         _ => Err(Skip::NotTcp),
     }
 }
@@ -190,7 +200,7 @@ fn network<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Network, Skip> 
             at = 14;
             packet.u16(12).ok_or(Skip::NotIp)?
         }
-        Link::Ip => match packet.u8(0).ok_or(Skip::NotIp)? >> 4 {
+        Link::Ip => match packet.u8(0).ok_or(Skip::Malformed)? >> 4 {
             4 => IPV4,
             6 => IPV6,
             _ => return Err(Skip::NotIp),
@@ -308,7 +318,7 @@ fn extensions<P: Packet + ?Sized>(packet: &P, mut next: u8, mut at: usize) -> Re
 /// problem. The quotation has at least eight octets of the TCP header: ports and sequence number.
 #[inline(always)]
 fn icmp_error<P: Packet + ?Sized>(packet: &P, ip: &Network) -> Result<IcmpError, Skip> {
-    let [kind, code] = packet.bytes(ip.at).ok_or(Skip::NotTcp)?;
+    let [kind, code] = packet.bytes(ip.at).ok_or(Skip::Malformed)?;
     let v6 = ip.protocol == ICMPV6;
     let error = if v6 { matches!(kind, 1 | 3 | 4) } else { matches!((kind, code), (3, 0..=3 | 5..) | (11 | 12, _)) };
     if !error {
@@ -374,10 +384,9 @@ impl Segment {
     /// Reads the rest of a located segment.
     #[inline(always)]
     pub fn read<P: Packet + ?Sized>(packet: &P, it: &Located) -> Self {
-        let header = usize::from(it.header[12] >> 4) * 4;
         let mut options = Options::default();
         if it.flags.any(Flags::SYN) {
-            options = Options::read(packet, it.options, (it.options + header).saturating_sub(20));
+            options = Options::read(packet, it.options, it.end());
             let ecn = it.flags.0 & (Flags::ECE | Flags::CWR);
             let asked = Flags::ECE | if it.flags.any(Flags::ACK) { 0 } else { Flags::CWR };
             if ecn == asked {
@@ -392,7 +401,7 @@ impl Segment {
             ack: Seq(u32_at(&it.header, 8)),
             window: u16_at(&it.header, 14),
             ttl: it.ttl,
-            payload: it.length.saturating_sub(header as u16),
+            payload: it.length.saturating_sub((it.header[12] >> 4) as u16 * 4),
             options,
         }
     }

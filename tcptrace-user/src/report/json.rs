@@ -145,7 +145,7 @@ fn seconds(nanos: Option<u64>) -> Value {
 }
 
 /// The names of the facts, in the order of their bits.
-const FACTS: [(u32, &str); 17] = [
+const FACTS: [(u32, &str); 18] = [
     (Facts::ANSWER_UNSEEN, "answer_unseen"),
     (Facts::CHALLENGED, "challenged"),
     (Facts::WRONG_ANSWER, "wrong_answer"),
@@ -163,6 +163,7 @@ const FACTS: [(u32, &str); 17] = [
     (Facts::CLIENT_RST, "client_rst"),
     (Facts::SERVER_RST, "server_rst"),
     (Facts::RECOVERING, "refused_before"),
+    (Facts::CLIENT_ANSWERED, "client_answered"),
 ];
 
 fn facts(it: Facts) -> Value {

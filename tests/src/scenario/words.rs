@@ -8,7 +8,7 @@ use tcptrace_core::{
 use super::Effect;
 
 /// Every fact and its word.
-pub static FACTS: [(&str, u32); 17] = [
+pub static FACTS: [(&str, u32); 18] = [
     ("answer_unseen", Facts::ANSWER_UNSEEN),
     ("challenged", Facts::CHALLENGED),
     ("wrong_answer", Facts::WRONG_ANSWER),
@@ -26,6 +26,7 @@ pub static FACTS: [(&str, u32); 17] = [
     ("client_rst", Facts::CLIENT_RST),
     ("server_rst", Facts::SERVER_RST),
     ("recovering", Facts::RECOVERING),
+    ("client_answered", Facts::CLIENT_ANSWERED),
 ];
 
 /// The facts of a set, by their words.

@@ -26,6 +26,9 @@ pub(crate) const PLACES: [(&str, u32); 5] =
 pub(crate) fn prior(state: State) -> Vec<u32> {
     let mut prior = vec![0, Facts::CHALLENGED, Facts::WRONG_ANSWER, Facts::UNREACHABLE, Facts::SYN_DATA];
     prior.extend([Facts::CROSSED, Facts::ODD_SYN, Facts::RECOVERING, Facts::STRAY]);
+    if state == State::SynSent {
+        prior.push(Facts::CROSSED | Facts::CLIENT_ANSWERED);
+    }
     if answered(state) {
         prior.push(Facts::TWO_ANSWERS);
     }
@@ -57,7 +60,7 @@ pub(crate) fn attempt(state: State, facts: u32) -> Handshake {
         facts: Facts(facts),
         syn: offer,
         answer: if answered { offer } else { Offer::default() },
-        server_isn: if answered { SERVER_ISN } else { Seq(0) },
+        server_isn: if answered || facts & Facts::CROSSED != 0 { SERVER_ISN } else { Seq(0) },
         server_point: if answered { HERE } else { Point::default() },
         first_answer: Nanos(if answered { 11 * SECOND } else { 0 }),
         last_answer: Nanos(if answered { 11 * SECOND } else { 0 }),

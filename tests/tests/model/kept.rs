@@ -3,7 +3,7 @@
 use tcptrace_core::{
     event::Telling,
     handshake::{End, Facts, Handshake, Nanos, Offer, Point},
-    segment::{Link, Options},
+    segment::{self, Found, Link, Options, Skip},
     seq::Seq,
 };
 use tcptrace_tests::scenario::{self, Family, Setting, frame, model::Model, packet::Party};
@@ -91,8 +91,10 @@ fn the_segment_that_ended_it_is_kept() {
         after("C > S SYN |\nS > C SYN/ACK |\n+9ms C > S PSH/ACK win=77 ttl=60 len=3 |\n+1s C > S RST |", Family::V6);
     assert_eq!((done.end, done.ended), (End { window: 77, flags: 0x18, ttl: 60 }, Nanos(START.0 + 9 * MS)));
     // Overcome, it is no longer the end.
-    let recovering = after("C > S SYN |\nS > C RST |\nS > C SYN/ACK |", Family::V4);
-    assert_eq!((recovering.end, recovering.ended), (End::default(), Nanos(0)));
+    for trouble in ["S > C RST", "R > C ICMP net quoting SYN"] {
+        let recovering = after(&format!("C > S SYN |\n{trouble} |\nS > C SYN/ACK |"), Family::V4);
+        assert_eq!((recovering.end, recovering.ended), (End::default(), Nanos(0)), "{trouble}");
+    }
 }
 
 /// Type and code can be asked for afterwards, with the family that gives them their meaning.
@@ -147,5 +149,18 @@ fn times_are_of_the_syn_that_was_answered() {
             "{packets}"
         );
         assert!(!it.facts.any(!Facts::ANSWER_UNSEEN), "{packets}");
+    }
+}
+
+/// The protocol numbers of ICMP and ICMPv6 mean nothing in the other's packets.
+#[test]
+fn an_icmp_error_of_the_other_family_is_none() {
+    for (family, protocol_at, other) in [(Family::V4, 9, 58), (Family::V6, 6, 1)] {
+        let text = "case\n R > C ICMP net quoting SYN |\n = nothing";
+        let step = scenario::parse(text).expect("the text is right").remove(0).steps.remove(0);
+        let mut packet = step.frame(&Setting::new(family), Link::Ip);
+        assert!(matches!(segment::locate(&packet[..], Link::Ip), Found::Error(_)));
+        packet[protocol_at] = other;
+        assert_eq!(segment::locate(&packet[..], Link::Ip), Found::Skipped(Skip::NotTcp));
     }
 }

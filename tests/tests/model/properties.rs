@@ -125,7 +125,8 @@ fn lawful(before: &Handshake, after: &Handshake, did: Transition, now: Nanos) ->
     }
 
     let moves = match did {
-        Transition::Answered => Some(State::Answered),
+        // The first SYN/ACK may come after an ACK that completed without it.
+        Transition::Answered if before.state() != State::Established => Some(State::Answered),
         Transition::Completed => Some(State::Established),
         Transition::Refused => Some(State::Refused),
         Transition::Aborted => Some(State::Aborted),
