@@ -130,7 +130,7 @@ counters! {
     ReplacedSettled = "table_replaced_settled",
     /// Open attempts whose slot a new one took because all were open: a loss.
     ReplacedPending = "table_replaced_pending",
-    /// Segments dropped from the account because another CPU held the slot: a loss.
+    /// Segments dropped from the account because another CPU held their set: a loss.
     Contended = "table_contended",
 }
 

@@ -67,6 +67,10 @@ const SAME_PACKET_HERE: u64 = 1_000_000;
 /// may have been missed.
 const FIRST_FLIGHT: u32 = 1 << 20;
 
+/// No stack is silent for longer between two tries: Linux waits 64 s, others less. What stays pending for longer is
+/// nobody's any more.
+const LONGEST_SILENCE: u64 = 180_000_000_000;
+
 /// How far an attempt has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -124,7 +128,7 @@ impl Facts {
     pub const TWO_ANSWERS: u32 = 1 << 3;
     /// SYNs crossed: simultaneous open (RFC 9293, section 3.5).
     pub const CROSSED: u32 = 1 << 4;
-    /// A SYN with FIN or with data.
+    /// A SYN with FIN.
     pub const ODD_SYN: u32 = 1 << 5;
     /// A SYN with data (RFC 7413).
     pub const SYN_DATA: u32 = 1 << 6;
@@ -147,6 +151,11 @@ impl Facts {
     pub const RECOVERING: u32 = 1 << 16;
     /// The client's SYN/ACK acknowledged the server's crossing SYN.
     pub const CLIENT_ANSWERED: u32 = 1 << 17;
+    /// A side sent data: seen, or told by the number of its FIN or RST.
+    pub const CLIENT_DATA: u32 = 1 << 18;
+    pub const SERVER_DATA: u32 = 1 << 19;
+    /// The client's RST to a challenge or a wrong answer: it goes on trying.
+    pub const ANSWER_REJECTED: u32 = 1 << 20;
 
     /// Whether any of these bits is set.
     #[inline(always)]
@@ -389,7 +398,15 @@ impl Handshake {
         done.then(|| self.ended.since(self.last_answer))
     }
 
+    /// Whether it has been silent for longer than a living attempt can be.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_dead(&self, now: Nanos) -> bool {
+        now.since(self.last_seen()) > LONGEST_SILENCE
+    }
+
     /// The last sign of progress or of trying.
+    #[inline(always)]
     #[must_use]
     pub fn last_seen(&self) -> Nanos {
         self.last_syn.max(self.last_answer).max(self.ended)
@@ -408,11 +425,10 @@ impl Handshake {
 
             // Both opened at once: the connection that results is one, whoever is called client. A SYN of the other end
             // that is not the crossing one opens the next attempt, the other way, once this one is over.
-            (State::SynSent, Side::Server, Kind::Syn) => {
+            (State::SynSent, Side::Server, Kind::Syn) if !self.facts.any(Facts::CROSSED) => {
                 self.server_isn = it.seq;
                 self.note(Facts::CROSSED)
             }
-            (State::Answered, Side::Server, Kind::Syn) => self.note(Facts::CROSSED),
             (_, Side::Server, Kind::Syn)
                 if it.seq == self.server_isn && (self.answer.tries > 0 || self.facts.any(Facts::CROSSED)) =>
             {
@@ -475,7 +491,7 @@ impl Handshake {
                 Transition::Challenged
             }
             (State::SynSent, Side::Client, Kind::Rst) if self.facts.any(Facts::CHALLENGED | Facts::WRONG_ANSWER) => {
-                self.note(Facts::CLIENT_RST)
+                self.note(Facts::ANSWER_REJECTED)
             }
 
             // RST in SYN-SENT is obeyed if it acknowledges the SYN. Without an ACK the receiver ignores it, but who
@@ -493,11 +509,11 @@ impl Handshake {
             (State::SynSent | State::Answered, _, Kind::Rst) => self.note(Facts::RST_IGNORED),
 
             // After the handshake: who closes, who resets.
-            (State::Established, Side::Client, Kind::Fin) => self.note(Facts::CLIENT_FIN),
-            (State::Established, Side::Server, Kind::Fin) => self.note(Facts::SERVER_FIN),
-            (State::Established, Side::Client, Kind::Rst) => self.note(Facts::CLIENT_RST),
-            (State::Established, Side::Server, Kind::Rst) => self.note(Facts::SERVER_RST),
-            (State::Established, _, Kind::Ack) => Transition::Noted,
+            (State::Established, Side::Client, Kind::Fin) => self.closes(side, it, Facts::CLIENT_FIN),
+            (State::Established, Side::Server, Kind::Fin) => self.closes(side, it, Facts::SERVER_FIN),
+            (State::Established, Side::Client, Kind::Rst) => self.closes(side, it, Facts::CLIENT_RST),
+            (State::Established, Side::Server, Kind::Rst) => self.closes(side, it, Facts::SERVER_RST),
+            (State::Established, _, Kind::Ack) => self.note(sent_data(side, it.payload > 0)),
 
             // Data or an ACK of the server before the final ACK: Fast Open (RFC 7413), or the final ACK is late.
             (State::Answered, Side::Server, Kind::Ack) => Transition::Noted,
@@ -613,7 +629,32 @@ impl Handshake {
                 Side::Server => Facts::SERVER_FIN,
             };
         }
+        self.facts.0 |= sent_data(side, it.payload > 0);
         self.ended_by(it, now, State::Established, Transition::Completed)
+    }
+
+    /// A FIN or a RST of an established connection. What its side sent and received before shows in its numbers; what
+    /// comes after a RST is an echo.
+    #[inline(always)]
+    fn closes(&mut self, side: Side, it: &Segment, fact: u32) -> Transition {
+        if self.facts.any(Facts::CLIENT_RST | Facts::SERVER_RST) {
+            return Transition::Noted;
+        }
+        let (own, peer, own_fin, peer_fin, peer_side) = match side {
+            Side::Client => (self.isn, self.server_isn, Facts::CLIENT_FIN, Facts::SERVER_FIN, Side::Server),
+            Side::Server => (self.server_isn, self.isn, Facts::SERVER_FIN, Facts::CLIENT_FIN, Side::Client),
+        };
+        // A number that was never seen proves nothing.
+        let answered = self.answer.tries > 0;
+        let own_known = side == Side::Client || answered;
+        let peer_known = side == Side::Server || answered;
+        // SYN and FIN take a number each.
+        let first = |isn: Seq, fin: u32| isn.add(1 + self.facts.any(fin) as u32);
+        let data = |number: Seq, first: Seq| number != first && number.within(first, 1 << 31);
+        self.facts.0 |= fact
+            | sent_data(side, it.payload > 0 || own_known && data(it.seq, first(own, own_fin)))
+            | sent_data(peer_side, peer_known && it.flags.any(Flags::ACK) && data(it.ack, first(peer, peer_fin)));
+        Transition::Noted
     }
 
     #[inline(always)]
@@ -646,6 +687,16 @@ impl Handshake {
     #[inline(always)]
     fn fits_client(&self, it: &Segment) -> bool {
         it.seq.within(self.isn, FIRST_FLIGHT)
+    }
+}
+
+/// The fact that a side sent data, if it did.
+#[inline(always)]
+const fn sent_data(side: Side, sent: bool) -> u32 {
+    match (sent, side) {
+        (false, _) => 0,
+        (true, Side::Client) => Facts::CLIENT_DATA,
+        (true, Side::Server) => Facts::SERVER_DATA,
     }
 }
 

@@ -1,8 +1,7 @@
 //! tcptrace's core: bytes → segment → handshake → event.
 //!
 //! One library for the kernel programs, the offline reader, the tests and the fuzzers. It knows no map, clock, helper,
-//! socket or allocator; time and the place of observation are arguments. See SEMANTICS in the repository's docs for the
-//! words it uses.
+//! socket or allocator; time and the place of observation are arguments.
 #![no_std]
 
 pub mod event;

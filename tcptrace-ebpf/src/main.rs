@@ -1,4 +1,4 @@
-//! The kernel programs: five hooks over one path. See `programs` for the hooks, `maps` for what they keep.
+//! The kernel programs: the hooks over one path. See `programs` for the hooks, `maps` for what they keep.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",

@@ -11,7 +11,13 @@
 //! directory's tags are read without the lock as well, as a hint.
 #![expect(unsafe_code, reason = "map values are raw memory shared with other CPUs")]
 
-use core::{arch::asm, intrinsics, intrinsics::AtomicOrdering::SeqCst, ptr};
+use core::{
+    arch::asm,
+    intrinsics,
+    intrinsics::AtomicOrdering::SeqCst,
+    ptr,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use aya_ebpf::{
     Global,
@@ -174,14 +180,22 @@ impl Held {
         })
     }
 
-    /// Counts whose place is about to be taken.
+    /// The way whose slot a new attempt takes, counted as what is in it. An attempt that has been silent for longer than
+    /// any stack waits between two tries is as good as settled.
     #[inline(always)]
-    pub(crate) fn count_replaced(&mut self, way: usize) {
+    pub(crate) fn make_room(&mut self, now: Nanos) -> usize {
+        let oldest = self.set().oldest();
+        if self.set().lane(oldest) & PENDING != 0 && self.handshake(oldest).is_some_and(|it| it.is_dead(now)) {
+            count(Counter::ReplacedSettled);
+            return oldest;
+        }
+        let way = self.set().to_replace();
         match self.set().lane(way) {
             0 => {}
             it if it & PENDING == 0 => count(Counter::ReplacedSettled),
             _ => count(Counter::ReplacedPending),
         }
+        way
     }
 
     /// Everything written under the lock is seen by whoever takes it next, or finds the version unchanged.
@@ -191,7 +205,8 @@ impl Held {
         unsafe {
             let version = ptr::addr_of_mut!((*self.of.set).version);
             if cfg!(bpf_target_arch = "x86_64") {
-                // Stores are not reordered there.
+                // The processor does not reorder stores; nor may the compiler.
+                compiler_fence(Ordering::Release);
                 version.write_volatile(self.version + 1);
             } else {
                 exchange(version, self.version, self.version + 1);

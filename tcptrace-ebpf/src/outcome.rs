@@ -23,11 +23,23 @@ pub enum Outcome {
     WrongAnswer,
     /// SYN, SYN/ACK, final ACK.
     Established,
+    /// Opened, then FIN both ways.
+    Closed,
+    /// Opened, then one FIN.
+    HalfClosed,
+    /// Opened, then the client's RST.
+    ResetByClient,
+    /// Opened, then the server's.
+    ResetByServer,
+    /// A SYN/ACK whose SYN was not seen.
+    AnswerOnly,
+    /// Seen only from the middle.
+    Midstream,
 }
 
 impl Outcome {
     /// Every outcome, in the order of the vocabulary.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::NoReply,
         Self::Refused,
         Self::Unreachable,
@@ -37,9 +49,63 @@ impl Outcome {
         Self::ResetOnAnswer,
         Self::WrongAnswer,
         Self::Established,
+        Self::Closed,
+        Self::HalfClosed,
+        Self::ResetByClient,
+        Self::ResetByServer,
+        Self::AnswerOnly,
+        Self::Midstream,
     ];
 
-    /// The outcome of an attempt as it stands; `None` for a slot that holds none.
+    /// Whether the handshake was tried and did not succeed.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::NoReply
+            | Self::Refused
+            | Self::Unreachable
+            | Self::Challenged
+            | Self::HalfOpen
+            | Self::Aborted
+            | Self::ResetOnAnswer
+            | Self::WrongAnswer => true,
+            Self::Established
+            | Self::Closed
+            | Self::HalfClosed
+            | Self::ResetByClient
+            | Self::ResetByServer
+            | Self::AnswerOnly
+            | Self::Midstream => false,
+        }
+    }
+
+    /// Whether the handshake completed, whatever came then.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Established | Self::Closed | Self::HalfClosed | Self::ResetByClient | Self::ResetByServer)
+    }
+
+    /// The outcome of an attempt as it stands, of its handshake and of what came after it: for who sees that to its end.
+    #[must_use]
+    pub const fn to_the_end(it: &Handshake) -> Option<Self> {
+        let handshake = Self::of(it);
+        let Some(Self::Established) = handshake else { return handshake };
+        let [client_fin, server_fin] = [it.facts.any(Facts::CLIENT_FIN), it.facts.any(Facts::SERVER_FIN)];
+        // A RST that follows both FINs changes nothing any more.
+        Some(if client_fin && server_fin {
+            Self::Closed
+        } else if it.facts.any(Facts::CLIENT_RST) {
+            Self::ResetByClient
+        } else if it.facts.any(Facts::SERVER_RST) {
+            Self::ResetByServer
+        } else if client_fin || server_fin {
+            Self::HalfClosed
+        } else {
+            Self::Established
+        })
+    }
+
+    /// The outcome of a handshake as it stands; `None` for a slot that holds none.
     #[must_use]
     pub const fn of(it: &Handshake) -> Option<Self> {
         Some(match it.state() {
@@ -69,6 +135,12 @@ impl Outcome {
             Self::ResetOnAnswer => "reset_on_answer",
             Self::WrongAnswer => "wrong_answer",
             Self::Established => "established",
+            Self::Closed => "closed",
+            Self::HalfClosed => "half_closed",
+            Self::ResetByClient => "reset_by_client",
+            Self::ResetByServer => "reset_by_server",
+            Self::AnswerOnly => "answer_only",
+            Self::Midstream => "midstream",
         }
     }
 }

@@ -225,8 +225,7 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, point: Point) {
     match held.find(tag, segment.src, segment.dst) {
         Some(way) => step(ctx, &mut held, maps::forget(way, frame.unknown) & (WAYS - 1), tag, &segment, now, point),
         None if segment.flags.kind() == Kind::Syn => {
-            let way = held.set().to_replace();
-            held.count_replaced(way);
+            let way = held.make_room(now);
             open(&mut held, way, tag, &segment, now, point);
         }
         None => maps::count_unmatched(segment.flags.kind()),
@@ -244,7 +243,7 @@ fn step<C: EbpfContext>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Seg
     // Half of the address: with all of it the stacks of log and program come to more than Linux 6.1 allows.
     let Handshake { server_addr, server_port, .. } = *handshake;
     debug!(ctx, "{:x} port {}: transition {}", server_addr.lo, server_port, transition as u8);
-    let pending = if handshake.state().is_pending() { PENDING } else { 0 };
+    let pending = if handshake.state().is_pending() && !handshake.is_dead(now) { PENDING } else { 0 };
     held.set().set_lane(way, tag | pending);
     if transition == Transition::Superseded {
         open(held, way, tag, it, now, point);

@@ -92,6 +92,13 @@ impl Set {
         self.tags[(way / LANES) & (WORDS - 1)] ^= change << shift(way);
     }
 
+    /// The way that was taken longest ago.
+    #[inline(always)]
+    #[must_use]
+    pub fn oldest(&self) -> usize {
+        (self.order ^ FIRST_ORDER) as usize & (WAYS - 1)
+    }
+
     /// The way whose slot a new attempt takes: that of the oldest settled attempt, else of the oldest. A way that was
     /// never taken is older than all that were.
     #[inline(always)]
@@ -106,7 +113,7 @@ impl Set {
             }
             place += 1;
         }
-        order as usize & (WAYS - 1)
+        self.oldest()
     }
 
     /// Makes a way the youngest.

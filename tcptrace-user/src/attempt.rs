@@ -2,7 +2,7 @@
 
 use tcptrace_core::{
     flow::{self, Addr},
-    handshake::{Handshake, Nanos},
+    handshake::{Facts, Handshake, Nanos},
     outcome::Outcome,
 };
 
@@ -68,6 +68,12 @@ impl Attempt {
     #[must_use]
     pub fn id(&self) -> u64 {
         id(&self.handshake)
+    }
+
+    /// Whether either side sent data.
+    #[must_use]
+    pub fn had_data(&self) -> bool {
+        self.handshake.facts.any(Facts::CLIENT_DATA | Facts::SERVER_DATA)
     }
 
     /// Nanoseconds from the first SYN to the last thing seen.

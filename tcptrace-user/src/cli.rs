@@ -46,7 +46,7 @@ pub struct Args {
     /// Exit with 3 if an attempt ended so; `any` for every failure
     #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = finding)]
     pub fail_on: Vec<Finding>,
-    /// Attempts that the table holds, 136 bytes each; rounded up to a power of two
+    /// Attempts that the table holds, 132 bytes each; rounded up to a power of two
     #[arg(long, value_name = "COUNT", default_value_t = 1 << 18, value_parser = clap::value_parser!(u32).range(1..=1 << 26))]
     pub max_attempts: u32,
     /// When to colour
@@ -122,7 +122,7 @@ impl Finding {
     #[must_use]
     pub fn covers(self, outcome: Outcome) -> bool {
         match self {
-            Self::Any => outcome != Outcome::Established,
+            Self::Any => outcome.is_failure(),
             Self::Outcome(it) => it == outcome,
         }
     }

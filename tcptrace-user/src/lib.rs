@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod cli;
+pub mod clock;
 pub mod live;
 pub mod output;
 pub mod report;

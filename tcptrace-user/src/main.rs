@@ -11,13 +11,12 @@ use tcptrace::{
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match run(args) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("tcptrace: {}", output::plain(&format!("{error:#}")));
-            code(&error)
-        }
-    }
+    let code = run(args).unwrap_or_else(|error| {
+        output::say(&format!("{error:#}"));
+        code(&error)
+    });
+    output::settle();
+    code
 }
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -37,6 +36,7 @@ fn code(error: &anyhow::Error) -> ExitCode {
         match error {
             LoadError::Kernel { .. } | LoadError::TooOld { .. } => exit::UNAVAILABLE,
             LoadError::Privilege { .. } => exit::PRIVILEGE,
+            LoadError::Memory { .. } => exit::RUNTIME,
         }
     } else if let Some(InterfaceError::NoSuchInterface { .. }) = error.downcast_ref() {
         exit::USAGE

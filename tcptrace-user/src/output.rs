@@ -1,11 +1,12 @@
-//! Standard output behind a thread of its own: a slow pipe or a full disk never holds up tracing.
+//! Standard output and standard error, each behind a thread of its own: a slow pipe or a full disk never holds up
+//! tracing.
 //!
 //! What does not fit into the queue is shed and counted. A reader that goes away (`| head`) ends tracing.
 
 use std::{
     io::{self, BufWriter, Write as _},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, channel, sync_channel},
     },
@@ -74,9 +75,49 @@ impl Output {
     }
 }
 
+/// Standard error behind a thread as well: a terminal that is stopped (Ctrl-S) or a pipe that nobody reads holds up
+/// nothing, and one that was closed ends nothing.
+struct Sayings {
+    queue: SyncSender<Saying>,
+}
+
+enum Saying {
+    Text(String),
+    /// Answer when everything before it is written.
+    Settle(SyncSender<()>),
+}
+
+static SAYINGS: LazyLock<Sayings> = LazyLock::new(|| {
+    let (queue, sayings) = sync_channel(1024);
+    thread::spawn(move || {
+        let mut out = anstream::stderr();
+        for saying in sayings {
+            match saying {
+                // Nobody is left to hear of it.
+                Saying::Text(text) => drop(writeln!(out, "tcptrace: {text}")),
+                Saying::Settle(done) => drop(done.try_send(())),
+            }
+        }
+    });
+    Sayings { queue }
+});
+
+/// Says something that is not data, on standard error. What it quotes (an interface may have any name) cannot steer the
+/// terminal.
+pub fn say(text: &str) {
+    let _ = SAYINGS.queue.try_send(Saying::Text(plain(text)));
+}
+
+/// Waits a while until everything said is written.
+pub fn settle() {
+    let (done, settled) = sync_channel(1);
+    if SAYINGS.queue.try_send(Saying::Settle(done)).is_ok() {
+        let _ = settled.recv_timeout(LAST_WAIT);
+    }
+}
+
 /// The same text without control characters other than line feeds, which are shown as escapes.
-#[must_use]
-pub fn plain(text: &str) -> String {
+fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for char in text.chars() {
         if char.is_control() && char != '\n' {

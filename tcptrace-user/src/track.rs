@@ -17,9 +17,13 @@ use crate::attempt::{Attempt, Stalled, StalledBy, Trust, id};
 /// Attempts kept in mind at once; some 300 octets each.
 const CAPACITY: usize = 1 << 16;
 
-/// Linux, Windows and macOS double the pause between tries: the next SYN comes within the time passed so far. What is
-/// silent for twice that and a little more has given up. Should it try again all the same, it is told again.
-const GIVE_UP_SLACK: u64 = 3_000_000_000;
+/// Linux, Windows and macOS double the pause between tries: the next SYN comes within the time passed so far, and the
+/// second within three seconds (RFC 6298, section 2; RFC 2988 before it). What is silent for twice that and a little
+/// more has given up. Should it try again all the same, it is told again.
+const GIVE_UP_SLACK: u64 = 5_000_000_000;
+
+/// How long the sweep leaves what it finds settled or replaced to the event that tells of it, which may be under way.
+const EVENT_DELAY: u64 = 1_000_000_000;
 
 /// How long after the start of tracing an attempt may be one that began before it: Linux's longest pause.
 const LONGEST_PAUSE: u64 = 64_000_000_000;
@@ -43,13 +47,17 @@ pub struct Losses {
 /// What is known of the attempts that were told, or will have to be.
 pub struct Tracker {
     started: Nanos,
+    /// When silence was last looked for.
+    swept: Nanos,
     stall_after: u64,
     known: HashMap<u64, Known>,
     losses: Losses,
     /// Losses at the times they were seen to grow.
     lost_at: Vec<(Nanos, Losses)>,
-    /// Attempts that could not be kept in mind, at most at once: their stalls and silences go untold.
+    /// Attempts that stalled or failed and could not be kept in mind: what else came of them may go untold.
     pub untracked: u64,
+    /// Servers that were dropped from [`Tracker::servers`] because there were too many.
+    pub servers_forgotten: u64,
     /// Lines told, by outcome; stalls aside.
     pub told: [u64; Outcome::ALL.len()],
     /// Lines told as stalled, and of these the recovered.
@@ -64,27 +72,21 @@ struct Known {
     last: Handshake,
     stalled: Option<Stalled>,
     icmp_from: Option<Addr>,
-    /// Told as ended.
-    told: Option<Told>,
+    /// Told as unreachable: what it is if nothing else comes of it.
+    told: bool,
+    /// When its slot was first found with a new tenant.
+    gone: Option<Nanos>,
 }
 
-/// How an attempt was told as ended. It may try again, be answered, or be refused all the same.
-#[derive(Clone, Copy, PartialEq)]
-struct Told {
-    outcome: Outcome,
-    /// SYNs and SYN/ACKs by then.
-    tries: (u8, u8),
-}
-
-impl Told {
-    fn new(outcome: Outcome, it: &Handshake) -> Self {
-        Self { outcome, tries: (it.syn.tries, it.answer.tries) }
-    }
-
-    /// Whether silence was all there was to tell: if it ends, the attempt is told anew.
-    fn of_silence(self) -> bool {
-        self.outcome != Outcome::Unreachable
-    }
+/// What the table has of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Found {
+    /// Its state.
+    Here(Handshake),
+    /// Another attempt has its slot.
+    Gone,
+    /// Its set changes too fast to be read: ask again later.
+    Busy,
 }
 
 impl Tracker {
@@ -93,11 +95,13 @@ impl Tracker {
     pub fn new(started: Nanos, stall_after: u64) -> Self {
         Self {
             started,
+            swept: started,
             stall_after,
             known: HashMap::new(),
             losses: Losses::default(),
             lost_at: Vec::new(),
             untracked: 0,
+            servers_forgotten: 0,
             told: [0; Outcome::ALL.len()],
             stalls: 0,
             recovered: 0,
@@ -134,7 +138,9 @@ impl Tracker {
                 self.end(it)
             }
             Transition::Superseded => {
-                let report = self.end(it);
+                let silence_was_told =
+                    !self.known.contains_key(&id(it)) && !self.is_new(it.last_seen(), self.patience(it));
+                let report = if silence_was_told { None } else { self.end(it) };
                 self.known.remove(&id(it));
                 report
             }
@@ -142,92 +148,91 @@ impl Tracker {
         }
     }
 
-    /// Looks for silence: among the `pending` attempts of the table for new stalls, among the known ones for their end.
-    pub fn sweep(
-        &mut self,
-        now: Nanos,
-        pending: impl Iterator<Item = Handshake>,
-        find: impl Fn(&Handshake) -> Option<Handshake>,
-    ) -> Vec<Report> {
+    /// Looks whether a pending attempt has stalled or given up since the last sweep; when it will be worth another look.
+    ///
+    /// What has given up is told when the time for another try has passed, and not kept in mind: an attempt that nobody
+    /// answers stays in the table for as long as nobody needs its slot.
+    pub fn look(&mut self, it: &Handshake, now: Nanos) -> (Option<Report>, Nanos) {
+        let (stalls, gives_up) = (self.stall_after, self.patience(it));
+        let after = |nanos: u64| Nanos(it.last_seen().0.saturating_add(nanos));
+        let silent = now.since(it.last_seen());
+        let known = self.known.contains_key(&id(it));
+        if silent >= gives_up {
+            let news = !known && self.is_new(it.last_seen(), gives_up);
+            (if news { self.end(it) } else { None }, Nanos(u64::MAX))
+        } else if silent >= stalls {
+            let news = !known && self.is_new(it.last_seen(), stalls);
+            (if news { self.stall(it, now, StalledBy::Silence) } else { None }, after(gives_up))
+        } else {
+            (None, after(stalls))
+        }
+    }
+
+    /// Looks for the end of the known attempts. What is looked at after this is compared with `now`.
+    pub fn sweep(&mut self, now: Nanos, find: impl Fn(&Handshake) -> Found) -> Vec<Report> {
         let mut reports = Vec::new();
-        let mut untracked = 0;
-        for it in pending {
-            if now.since(it.last_seen()) < self.stall_after || self.known.contains_key(&id(&it)) {
-                continue;
-            }
-            if self.known.len() < CAPACITY {
-                reports.extend(self.silent(&it, now));
-            } else {
-                untracked += 1;
-            }
+        let known: Vec<_> = self.known.iter().map(|(&id, known)| (id, find(&known.last))).collect();
+        for (id, found) in known {
+            reports.extend(match found {
+                Found::Here(it) => self.look_again(id, &it, now),
+                Found::Gone => self.gone(id, now),
+                Found::Busy => None,
+            });
         }
-        self.untracked = self.untracked.max(untracked);
-        let mut gone = Vec::new();
-        let current: Vec<_> = self.known.iter().map(|(&id, known)| (id, find(&known.last))).collect();
-        for (id, found) in current {
-            match found {
-                Some(it) => reports.extend(self.look_again(id, &it, now)),
-                None => gone.push(id),
-            }
-        }
-        for id in gone {
-            // Its slot has a new tenant: its last known state is its end.
-            if let Some(known) = self.known.remove(&id)
-                && known.told.is_none()
-            {
-                reports.push(self.tell(&known.last, &known, false));
-            }
+        self.swept = now;
+        reports
+    }
+
+    /// The end of tracing: every attempt told as stalled is told as it stands.
+    pub fn finish(&mut self, find: impl Fn(&Handshake) -> Found) -> Vec<Report> {
+        let open: Vec<_> = self.known.values().filter(|known| !known.told).copied().collect();
+        self.known.clear();
+        let mut reports = Vec::new();
+        for known in open {
+            let last = match find(&known.last) {
+                Found::Here(it) => it,
+                Found::Gone | Found::Busy => known.last,
+            };
+            reports.push(self.tell(&last, &known, last.state().is_pending()));
         }
         in_order(reports)
     }
 
-    /// The end of tracing: every attempt told as stalled is told as it stands.
-    pub fn finish(&mut self, find: impl Fn(&Handshake) -> Option<Handshake>) -> Vec<Report> {
-        let open: Vec<_> = self
-            .known
-            .values_mut()
-            .filter(|known| known.told.is_none())
-            .map(|known| {
-                let it = find(&known.last).unwrap_or(known.last);
-                let untold = Known { last: it, ..*known };
-                known.told = Outcome::of(&it).map(|outcome| Told::new(outcome, &it));
-                (it, untold)
-            })
-            .collect();
-        in_order(open.into_iter().map(|(it, known)| self.tell(&it, &known, it.state().is_pending())).collect())
+    /// Whether an attempt's end was told by `now`.
+    #[must_use]
+    pub fn has_told(&self, it: &Handshake, now: Nanos) -> bool {
+        match self.known.get(&id(it)) {
+            Some(known) => known.told,
+            None => now.since(it.last_seen()) >= self.patience(it),
+        }
     }
 
-    /// Whether an attempt's end was told.
-    #[must_use]
-    pub fn has_told(&self, it: &Handshake) -> bool {
-        self.known.get(&id(it)).is_some_and(|known| known.told.is_some())
+    /// Whether `after` nanoseconds from `last` passed since the last sweep.
+    fn is_new(&self, last: Nanos, after: u64) -> bool {
+        self.swept.since(last) < after
     }
 
     fn known(&self, it: &Handshake) -> Known {
-        let new = Known { last: *it, stalled: None, icmp_from: None, told: None };
+        let new = Known { last: *it, stalled: None, icmp_from: None, told: false, gone: None };
         Known { last: *it, ..self.known.get(&id(it)).copied().unwrap_or(new) }
     }
 
     /// Keeps an attempt in mind, if there is room.
-    fn remember(&mut self, it: &Handshake, known: Known) -> bool {
-        let room = self.known.len() < CAPACITY || self.known.contains_key(&id(it));
-        if room {
+    fn remember(&mut self, it: &Handshake, known: Known) {
+        if self.known.len() < CAPACITY || self.known.contains_key(&id(it)) {
             self.known.insert(id(it), known);
         } else {
             self.untracked += 1;
         }
-        room
     }
 
     fn stall(&mut self, it: &Handshake, at: Nanos, by: StalledBy) -> Option<Report> {
         let known = self.known(it);
-        if known.stalled.is_some() || known.told.is_some() {
+        if known.stalled.is_some() || known.told {
             return None;
         }
         let known = Known { stalled: Some(Stalled { at, by }), ..known };
-        if !self.remember(it, known) {
-            return None;
-        }
+        self.remember(it, known);
         self.stalls += 1;
         Some(Report::Stall(Attempt {
             handshake: *it,
@@ -239,61 +244,62 @@ impl Tracker {
         }))
     }
 
-    /// A pending attempt that was not known and has been silent for too long: stalled, unless it is over already.
-    fn silent(&mut self, it: &Handshake, now: Nanos) -> Option<Report> {
-        if self.has_given_up(it, now) { self.end(it) } else { self.stall(it, now, StalledBy::Silence) }
-    }
-
     /// A known attempt, as the table has it now.
     fn look_again(&mut self, id: u64, it: &Handshake, now: Nanos) -> Option<Report> {
         let known = self.known.get_mut(&id)?;
         known.last = *it;
+        known.gone = None;
         let pending = it.state().is_pending();
-        // It was given up too early.
-        known.told = known.told.filter(|&told| !(pending && told.of_silence() && told != Told::new(told.outcome, it)));
-        if known.told.is_some() {
-            return None;
-        }
         // Settled without an event: the event was lost, or the attempt is established and its server does not see it.
         let settled = !pending && !known.stalled.is_some_and(|_| is_established(it));
-        if settled || self.has_given_up(it, now) { self.end(it) } else { None }
+        let over = if settled { now.since(it.ended) >= EVENT_DELAY } else { self.has_given_up(it, now) };
+        if over { self.end(it) } else { None }
+    }
+
+    /// A known attempt whose slot has a new tenant: its last known state is its end, unless an event says another.
+    fn gone(&mut self, id: u64, now: Nanos) -> Option<Report> {
+        let known = self.known.get_mut(&id)?;
+        let since = *known.gone.get_or_insert(now);
+        if now.since(since) < EVENT_DELAY {
+            return None;
+        }
+        let known = self.known.remove(&id)?;
+        if known.told { None } else { Some(self.tell(&known.last, &known, false)) }
+    }
+
+    /// How long an attempt may be silent before it counts as given up.
+    fn patience(&self, it: &Handshake) -> u64 {
+        self.stall_after.max(2 * it.last_seen().since(it.first_syn) + GIVE_UP_SLACK)
     }
 
     fn has_given_up(&self, it: &Handshake, now: Nanos) -> bool {
-        let tried_for = it.last_seen().since(it.first_syn);
-        now.since(it.last_seen()) >= self.stall_after.max(2 * tried_for + GIVE_UP_SLACK)
+        now.since(it.last_seen()) >= self.patience(it)
     }
 
     fn end(&mut self, it: &Handshake) -> Option<Report> {
         let outcome = Outcome::of(it)?;
         let known = self.known(it);
-        // What was said of silence is said anew when something else comes of it; what an ICMP error said, when it recovers.
-        let again = known
-            .told
-            .is_some_and(|told| told.outcome == outcome || !told.of_silence() && outcome != Outcome::Established);
-        // A settled attempt is told by the one event that settled it: only what the sweep will meet again is kept in mind.
-        let stalled_since = known.stalled.is_some_and(|stalled| stalled.at > it.ended);
-        if it.state().is_pending() || (outcome == Outcome::Established && stalled_since) {
-            self.remember(it, Known { told: Some(Told::new(outcome, it)), ..known });
+        if outcome == Outcome::Unreachable && !known.told {
+            // It may go on trying, which is no news; and recover, which is.
+            self.remember(it, Known { told: true, ..known });
         } else {
             self.known.remove(&id(it));
         }
-        if again { None } else { Some(self.tell(it, &known, false)) }
+        if known.told && outcome != Outcome::Established { None } else { Some(self.tell(it, &known, false)) }
     }
 
     fn tell(&mut self, it: &Handshake, known: &Known, open: bool) -> Report {
         let outcome = Outcome::of(it).unwrap_or(Outcome::NoReply);
         let trouble = known.stalled.is_some_and(|stalled| stalled.at <= it.ended)
-            || known.told.is_some()
+            || known.told
             || it.facts.any(Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER)
             || it.syn.tries >= STALLED_AT_TRY
+            || it.answer.tries >= STALLED_AT_TRY && it.last_answer <= it.ended
             || it.ended.since(it.first_syn) >= self.stall_after;
         let recovered = outcome == Outcome::Established && trouble;
         self.told[outcome as usize] += 1;
         self.recovered += u64::from(recovered);
-        if self.servers.len() < CAPACITY || self.servers.contains_key(&it.server()) {
-            self.servers.entry(it.server()).or_default()[outcome as usize] += 1;
-        }
+        self.count(it.server(), outcome);
         Report::Attempt(Attempt {
             handshake: *it,
             outcome,
@@ -302,6 +308,19 @@ impl Tracker {
             icmp_from: known.icmp_from,
             trust: self.trust(it, open),
         })
+    }
+
+    /// Counts an end for its server. Where there are too many servers, those with the fewest ends make room: a port scan
+    /// makes thousands with one each.
+    fn count(&mut self, server: Endpoint, outcome: Outcome) {
+        let mut least = 1;
+        while self.servers.len() >= CAPACITY && !self.servers.contains_key(&server) {
+            let before = self.servers.len();
+            self.servers.retain(|_, told| told.iter().sum::<u64>() > least);
+            self.servers_forgotten += (before - self.servers.len()) as u64;
+            least *= 2;
+        }
+        self.servers.entry(server).or_default()[outcome as usize] += 1;
     }
 
     fn trust(&self, it: &Handshake, still_open: bool) -> Trust {

@@ -1,11 +1,9 @@
 //! The tracker: which attempts are told, when, and how often. Events and table are made by hand here; the lab makes
 //! them for real.
 
-use std::cell::RefCell;
-
 use tcptrace::{
     attempt::{Attempt, StalledBy},
-    track::{Losses, Report, Tracker},
+    track::{Found, Losses, Report, Tracker},
 };
 use tcptrace_core::{
     event::Event,
@@ -73,8 +71,10 @@ fn end(report: Option<Report>) -> Attempt {
 
 /// What a sweep tells when the table holds just this.
 fn sweep(tracker: &mut Tracker, seconds: f64, it: Handshake) -> Option<Report> {
-    let pending = it.state().is_pending().then_some(it);
-    let mut reports = tracker.sweep(at(seconds), pending.into_iter(), |asked| (asked.isn == it.isn).then_some(it));
+    let now = at(seconds);
+    let looked = if it.state().is_pending() { tracker.look(&it, now).0 } else { None };
+    let found = |asked: &Handshake| if asked.isn == it.isn { Found::Here(it) } else { Found::Gone };
+    let mut reports: Vec<_> = looked.into_iter().chain(tracker.sweep(now, found)).collect();
     assert!(reports.len() <= 1, "{reports:?}");
     reports.pop()
 }
@@ -87,20 +87,25 @@ fn no_reply_stalls_at_the_third_syn_and_ends_once() {
     assert_eq!((stalled.outcome, stalled.stalled.map(|it| it.by)), (Outcome::NoReply, Some(StalledBy::ThirdSyn)));
     assert!(stalled.trust.still_open);
     // The next SYN may come four seconds later on classic Linux: silence until then is no end.
-    assert_eq!(sweep(&mut tracker, 7.0, it), None);
-    let ended = end(sweep(&mut tracker, 13.0, it));
+    assert_eq!(sweep(&mut tracker, 13.9, it), None);
+    let ended = end(sweep(&mut tracker, 14.0, it));
     assert_eq!((ended.outcome, ended.handshake.syn.tries, ended.recovered), (Outcome::NoReply, 3, false));
-    assert_eq!(sweep(&mut tracker, 14.0, it), None, "told once");
-    assert_eq!(tracker.finish(|_| Some(it)), []);
+    assert_eq!(sweep(&mut tracker, 14.3, it), None, "told once");
+    assert_eq!(sweep(&mut tracker, 1000.0, it), None, "however long it stays in the table");
+    assert_eq!(tracker.finish(|_| Found::Here(it)), []);
 }
 
 #[test]
 fn no_reply_that_tries_again_after_its_end_is_told_again() {
     let mut tracker = tracker();
-    end(sweep(&mut tracker, 4.0, attempt(1, State::SynSent, &[0.0], &[])));
+    let once = attempt(1, State::SynSent, &[0.0], &[]);
+    stall(sweep(&mut tracker, 3.0, once));
+    // Stacks that wait three seconds for their second try have made it by then.
+    assert_eq!(sweep(&mut tracker, 4.9, once), None);
+    end(sweep(&mut tracker, 5.0, once));
     let again = attempt(1, State::SynSent, &[0.0, 67.0], &[]);
     assert_eq!(sweep(&mut tracker, 67.1, again), None);
-    let ended = end(sweep(&mut tracker, 67.0 + 2.0 * 67.0 + 3.1, again));
+    let ended = end(sweep(&mut tracker, 67.0 + 2.0 * 67.0 + 5.1, again));
     assert_eq!((ended.id(), ended.handshake.syn.tries), (end_id(), 2));
 }
 
@@ -123,7 +128,7 @@ fn half_open_stalls_at_the_third_syn_ack() {
     let it = attempt(1, State::Answered, &[0.0], &[0.001, 1.0, 3.0]);
     let stalled = stall(tracker.event(Transition::AnswerRetried, &event(it, 3.0)));
     assert_eq!((stalled.outcome, stalled.stalled.map(|it| it.by)), (Outcome::HalfOpen, Some(StalledBy::ThirdSynAck)));
-    let ended = tracker.finish(|_| Some(it)).pop();
+    let ended = tracker.finish(|_| Found::Here(it)).pop();
     let ended = end(ended);
     assert!(ended.trust.still_open, "tracing ended before it did");
 }
@@ -156,9 +161,9 @@ fn established_whose_server_does_not_see_it_stalls_without_recovering() {
     let stalled = stall(tracker.event(Transition::AnswerRetried, &event(it, 3.0)));
     assert_eq!(stalled.outcome, Outcome::Established);
     assert_eq!(sweep(&mut tracker, 4.0, it), None);
-    let ended = end(sweep(&mut tracker, 13.0, it));
+    let ended = end(sweep(&mut tracker, 14.0, it));
     assert_eq!((ended.outcome, ended.recovered), (Outcome::Established, false));
-    assert_eq!(sweep(&mut tracker, 14.0, it), None);
+    assert_eq!(sweep(&mut tracker, 15.0, it), None);
 }
 
 #[test]
@@ -189,7 +194,7 @@ fn challenged_is_told_when_it_falls_silent() {
     let mut it = attempt(1, State::SynSent, &[0.0], &[]);
     it.facts = Facts(Facts::CHALLENGED);
     assert_eq!(tracker.event(Transition::Challenged, &event(it, 0.001)), None);
-    assert_eq!(end(sweep(&mut tracker, 3.5, it)).outcome, Outcome::Challenged);
+    assert_eq!(end(sweep(&mut tracker, 5.5, it)).outcome, Outcome::Challenged);
 }
 
 #[test]
@@ -198,8 +203,8 @@ fn superseded_is_told_unless_it_was() {
     let it = attempt(1, State::SynSent, &[0.0], &[]);
     assert_eq!(end(tracker.event(Transition::Superseded, &event(it, 1.0))).outcome, Outcome::NoReply);
     let told = attempt(2, State::SynSent, &[0.0], &[]);
-    end(sweep(&mut tracker, 4.0, told));
-    assert_eq!(tracker.event(Transition::Superseded, &event(told, 5.0)), None);
+    end(sweep(&mut tracker, 5.0, told));
+    assert_eq!(tracker.event(Transition::Superseded, &event(told, 6.0)), None);
 }
 
 #[test]
@@ -217,10 +222,10 @@ fn unreachable_that_goes_on_trying_is_told_once() {
 fn refused_after_its_silence_was_told_is_told_anew() {
     let mut tracker = tracker();
     let mut it = attempt(1, State::SynSent, &[0.0], &[]);
-    assert_eq!(end(sweep(&mut tracker, 4.0, it)).outcome, Outcome::NoReply);
+    assert_eq!(end(sweep(&mut tracker, 5.0, it)).outcome, Outcome::NoReply);
     it.state = State::Refused as u8;
-    it.ended = at(5.0);
-    assert_eq!(end(tracker.event(Transition::Refused, &event(it, 5.0))).outcome, Outcome::Refused);
+    it.ended = at(6.0);
+    assert_eq!(end(tracker.event(Transition::Refused, &event(it, 6.0))).outcome, Outcome::Refused);
 }
 
 #[test]
@@ -230,7 +235,22 @@ fn settled_in_the_table_without_an_event_is_told() {
     stall(tracker.event(Transition::SynRetried, &event(it, 2.0)));
     it.state = State::Refused as u8;
     it.ended = at(2.5);
-    assert_eq!(end(sweep(&mut tracker, 2.6, it)).outcome, Outcome::Refused);
+    // Its event may be under way.
+    assert_eq!(sweep(&mut tracker, 2.6, it), None);
+    assert_eq!(end(sweep(&mut tracker, 3.5, it)).outcome, Outcome::Refused);
+}
+
+/// The sweep and the event that was under way tell one end, whichever comes first.
+#[test]
+fn refused_between_two_sweeps_is_told_once() {
+    let mut tracker = tracker();
+    let mut it = attempt(1, State::SynSent, &[0.0, 1.0, 2.0], &[]);
+    stall(tracker.event(Transition::SynRetried, &event(it, 2.0)));
+    it.state = State::Refused as u8;
+    it.ended = at(2.5);
+    assert_eq!(sweep(&mut tracker, 2.501, it), None);
+    assert_eq!(end(tracker.event(Transition::Refused, &event(it, 2.5))).outcome, Outcome::Refused);
+    assert_eq!(sweep(&mut tracker, 10.0, it), None);
 }
 
 #[test]
@@ -238,7 +258,11 @@ fn replaced_in_the_table_is_told_as_it_was() {
     let mut tracker = tracker();
     let it = attempt(1, State::SynSent, &[0.0, 1.0, 2.0], &[]);
     stall(tracker.event(Transition::SynRetried, &event(it, 2.0)));
-    let reports = tracker.sweep(at(2.2), std::iter::empty(), |_| None);
+    assert_eq!(tracker.sweep(at(2.1), |_| Found::Busy), []);
+    assert_eq!(tracker.sweep(at(2.2), |_| Found::Gone), [], "an event may say what became of it");
+    assert_eq!(tracker.sweep(at(2.3), |_| Found::Here(it)), [], "it was not gone");
+    assert_eq!(tracker.sweep(at(2.4), |_| Found::Gone), []);
+    let reports = tracker.sweep(at(3.4), |_| Found::Gone);
     assert!(matches!(&reports[..], [Report::Attempt(ended)] if ended.outcome == Outcome::NoReply), "{reports:?}");
 }
 
@@ -264,17 +288,25 @@ fn an_attempt_soon_after_the_start_may_be_an_older_one() {
     assert!(!stall(tracker.event(Transition::SynRetried, &event(late, 67.0))).trust.may_have_begun_earlier);
 }
 
+/// More at once than can be kept in mind: all are told, and nothing of them is kept when they have given up.
 #[test]
 fn memory_is_bounded_and_what_does_not_fit_is_counted() {
     let mut tracker = tracker();
-    let table = RefCell::new(Vec::new());
-    for n in 0..70_000u32 {
-        let mut it = attempt(n as u16, State::SynSent, &[0.0], &[]);
-        it.server_addr = Addr::v4(n);
-        table.borrow_mut().push(it);
-    }
-    let pending = table.borrow().clone();
-    let reports = tracker.sweep(at(4.0), pending.into_iter(), |asked| Some(*asked));
-    assert_eq!((reports.len(), tracker.untracked), (65_536, 70_000 - 65_536));
+    let pending: Vec<_> = (0..70_000u32)
+        .map(|n| Handshake { server_addr: Addr::v4(n), ..attempt(n as u16, State::SynSent, &[0.0], &[]) })
+        .collect();
+    let mut sweep = |seconds: f64| {
+        let now = at(seconds);
+        let looked = pending.iter().filter_map(|it| tracker.look(it, now).0).count();
+        let swept = tracker.sweep(now, |asked| Found::Here(*asked)).len();
+        (looked + swept, tracker.untracked, tracker.servers.len() as u64 + tracker.servers_forgotten)
+    };
+    assert_eq!(sweep(3.0), (70_000, 70_000 - 65_536, 0), "stalled");
+    assert_eq!(sweep(5.0), (70_000, 70_000 - 65_536, 70_000), "given up");
+    assert_eq!(sweep(5.25), (0, 70_000 - 65_536, 70_000));
     assert!(tracker.servers.len() <= 65_536);
+    // There is room again.
+    let late = attempt(1, State::SynSent, &[6.0, 7.0, 8.0], &[]);
+    stall(tracker.event(Transition::SynRetried, &event(late, 8.0)));
+    assert_eq!(tracker.untracked, 70_000 - 65_536);
 }

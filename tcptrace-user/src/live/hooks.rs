@@ -23,6 +23,8 @@ pub struct Attached {
     /// Where incoming packets are read, and why there.
     pub ingress: Ingress,
     pub reason: String,
+    /// TC programs of others behind ours, which every packet is passed on to.
+    pub beside: Vec<String>,
     /// How outgoing packets are read; `None` on loopback, whose packets all come in again.
     pub egress: Option<Tc>,
     // In this order: the links go, then the guard looks whether its qdisc may.
@@ -79,10 +81,12 @@ pub fn attach(kernel: &mut Kernel, interface: Interface, hook: HookChoice, tc: O
     if interface.link_type != LinkType::Loopback {
         wanted.push((if ip { Program::TcEgressIp } else { Program::TcEgress }, TcAttachType::Egress));
     }
+    // Before ours are there.
+    let beside = wanted.iter().flat_map(|&(_, direction)| tcx_programs(&interface.name, direction)).collect();
     let (tc, links, guard) =
         attach_tc(kernel, &interface, &wanted, tc).with_context(|| format!("cannot attach to '{}'", interface.name))?;
     let egress = (interface.link_type != LinkType::Loopback).then_some(tc);
-    Ok(Attached { interface, ingress, reason, egress, _xdp: xdp, _tc: links, _guard: guard })
+    Ok(Attached { interface, ingress, reason, beside, egress, _xdp: xdp, _tc: links, _guard: guard })
 }
 
 enum Refused {
@@ -95,7 +99,7 @@ fn attach_xdp(kernel: &mut Kernel, interface: &Interface, ingress: Ingress) -> R
     // Frames of several buffers are known since 5.18; before, a program that says it can take them does not load.
     let program = match kernel.xdp(Program::XdpIngressFrags) {
         Ok(_) => Program::XdpIngressFrags,
-        Err(LoadError::Privilege { what }) => return Err(Refused::Load(LoadError::Privilege { what })),
+        Err(error @ (LoadError::Privilege { .. } | LoadError::Memory { .. })) => return Err(Refused::Load(error)),
         Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) => Program::XdpIngress,
     };
     let program: &mut Xdp = kernel.xdp(program).map_err(Refused::Load)?;
@@ -115,7 +119,8 @@ fn attach_tc(
     tc: Option<Tc>,
 ) -> anyhow::Result<TcLinks> {
     if tc != Some(Tc::Clsact) {
-        match attach_each(kernel, interface, wanted, || TcAttachOptions::TcxOrder(LinkOrder::default())) {
+        // First: what a program before ours stops or sends elsewhere would never be seen.
+        match attach_each(kernel, interface, wanted, || TcAttachOptions::TcxOrder(LinkOrder::first())) {
             Ok(links) => return Ok((Tc::Tcx, links, None)),
             // Before 6.6 the kernel does not know the command.
             Err(error) if tc.is_none() && lacks_tcx(&error) => {}
@@ -149,6 +154,13 @@ fn attach_each(
             Ok(program.take_link(id)?)
         })
         .collect()
+}
+
+/// The names of the tcx programs on an interface; none where the kernel knows no tcx.
+fn tcx_programs(interface: &str, direction: TcAttachType) -> Vec<String> {
+    let programs = SchedClassifier::query_tcx(interface, direction).map_or_else(|_| Vec::new(), |(_, them)| them);
+    let word = if matches!(direction, TcAttachType::Ingress) { "in" } else { "out" };
+    programs.iter().map(|it| format!("{} ({word})", it.name_as_str().unwrap_or("unnamed"))).collect()
 }
 
 fn lacks_tcx(error: &anyhow::Error) -> bool {

@@ -52,8 +52,15 @@ pub enum LoadError {
     #[error("this kernel is {release}: tcptrace needs Linux {}.{} or later", OLDEST.0, OLDEST.1)]
     TooOld { release: String },
     /// The kernel refused for want of privilege.
-    #[error("cannot load the {what}: permission denied")]
+    #[error(
+        "cannot load the {what}: permission denied; CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed in the host's own \
+         user namespace (a rootless container's do not count): `sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep` on the \
+         binary, or sudo, on the host"
+    )]
     Privilege { what: &'static str },
+    /// There is not enough memory for the maps.
+    #[error("cannot load the {what}: not enough memory; fewer attempts (`--max-attempts`) need less")]
+    Memory { what: &'static str },
 }
 
 /// The loaded object.
@@ -204,6 +211,7 @@ fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Loa
     }
     match errno {
         Some(libc::EPERM) => LoadError::Privilege { what },
+        Some(libc::ENOMEM) => LoadError::Memory { what },
         _ => LoadError::Kernel { what, reason },
     }
 }

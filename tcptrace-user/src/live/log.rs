@@ -4,6 +4,8 @@
 
 use log::{LevelFilter, Log, Metadata, Record};
 
+use crate::output;
+
 /// The targets that aya-log-ebpf gives records: the kernel crate's module paths.
 const KERNEL: &str = "tcptrace_bpf";
 
@@ -16,7 +18,7 @@ impl Log for KernelLog {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            anstream::eprintln!("tcptrace: kernel: {}", record.args());
+            output::say(&format!("kernel: {}", record.args()));
         }
     }
 

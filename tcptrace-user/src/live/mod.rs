@@ -3,7 +3,6 @@
 //! A reader task drains the ring and hands events on through a bounded channel; this task tracks, sweeps and renders;
 //! a thread writes. Nothing upstream waits for what is downstream of it: what finds no room is counted.
 
-pub mod clock;
 pub mod clsact;
 pub mod decode;
 pub mod events;

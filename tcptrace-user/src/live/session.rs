@@ -16,7 +16,6 @@ use tokio::{
 };
 
 use super::{
-    clock::{Clock, monotonic},
     events::Reader,
     hooks::{self, Attached, Tc},
     interfaces::{self, HookChoice, Interface, LinkEvent, LinkWatch},
@@ -25,17 +24,22 @@ use super::{
 };
 use crate::{
     cli::{self, Args, exit},
+    clock::{Clock, monotonic},
     output::{self, Output},
-    report::{Setting, json, summary::Summary, text},
+    report::{
+        Setting, json,
+        summary::{self, Summary},
+        text,
+    },
     track::{Losses, Report, Tracker},
 };
 
 /// How often silence is looked for.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// Says something that is not data. What it quotes (an interface may have any name) cannot steer the terminal.
+/// Says something that is not data.
 macro_rules! say {
-    ($($arg:tt)*) => { eprintln!("tcptrace: {}", output::plain(&format!($($arg)*))) };
+    ($($arg:tt)*) => { output::say(&format!($($arg)*)) };
 }
 
 /// Traces until a signal, a limit or the end of standard output.
@@ -89,7 +93,7 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    hangup: Option<Signal>,
     user1: Signal,
 }
 
@@ -98,18 +102,34 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            // nohup(1) has it ignored: that stays so.
+            hangup: if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
             user1: signal(SignalKind::user_defined1())?,
         })
     }
 }
 
 /// Waits for one that ends tracing.
-async fn ended(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Signal) {
+async fn ended(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Option<Signal>) {
+    let hung_up = async {
+        match hangup {
+            Some(it) => it.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
+        _ = hung_up => {}
+    }
+}
+
+#[expect(unsafe_code, reason = "std does not tell how a signal is handled")]
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: sigaction fills a structure of integers and asks for no change.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
 }
 
@@ -117,6 +137,8 @@ struct Session {
     args: Args,
     kernel: Kernel,
     attached: Vec<Attached>,
+    /// How each interface was attached to, for the summary: it is made when nothing is any more.
+    attached_as: Vec<summary::Hook>,
     /// Names of interfaces that went away and are waited for.
     missing: Vec<String>,
     watch: AsyncFd<LinkWatch>,
@@ -159,6 +181,7 @@ impl Session {
             setting: Setting { clock: Clock::now(), interfaces },
             args,
             kernel,
+            attached_as: attached.iter().map(hook).collect(),
             attached,
             missing: Vec::new(),
             watch,
@@ -245,6 +268,9 @@ impl Session {
             let report = self.tracker.event(transition, &event);
             self.tell(report);
         }
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     fn enough(&self) -> bool {
@@ -259,8 +285,14 @@ impl Session {
             let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
             self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
         }
+        let mut reports = Vec::new();
+        self.kernel.table.each_pending(now, |it| {
+            let (report, due) = self.tracker.look(it, now);
+            reports.extend(report);
+            due
+        });
         let table = &self.kernel.table;
-        let reports = self.tracker.sweep(now, table.pending(), |it| table.find(it));
+        reports.extend(self.tracker.sweep(now, |it| table.find(it)));
         self.tell(reports);
         if let Some(log) = &mut self.log {
             log.flush();
@@ -339,6 +371,8 @@ impl Session {
             Ok(attached) => {
                 self.missing.remove(at);
                 say!("back: {}", describe(&attached));
+                self.attached_as.retain(|it| it.interface != name);
+                self.attached_as.push(hook(&attached));
                 self.setting.interfaces.insert(index, name);
                 self.attached.push(attached);
             }
@@ -350,15 +384,17 @@ impl Session {
         let mut servers: HashMap<_, _> =
             self.tracker.servers.iter().map(|(&server, &told)| (server, (told, 0))).collect();
         let mut in_flight = 0;
+        let now = if self.ended == Nanos(0) { monotonic() } else { self.ended };
         for it in self.kernel.table.attempts() {
             if it.state() == tcptrace_core::handshake::State::Established {
                 servers.entry(it.server()).or_default().1 += 1;
-            } else if it.state().is_pending() && !self.tracker.has_told(&it) {
+            } else if it.state().is_pending() && !self.tracker.has_told(&it, now) {
                 in_flight += 1;
             }
         }
         Summary {
-            traced_for: if self.ended == Nanos(0) { monotonic() } else { self.ended }.since(self.started),
+            traced_for: now.since(self.started),
+            hooks: self.attached_as.clone(),
             interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
             tally: self.kernel.tally().unwrap_or_default(),
             told: self.tracker.told,
@@ -368,6 +404,7 @@ impl Session {
             servers,
             undecodable: self.reader.undecodable(),
             untracked: self.tracker.untracked,
+            servers_forgotten: self.tracker.servers_forgotten,
             output_shed: self.output.as_ref().map_or(0, Output::shed),
         }
     }
@@ -383,6 +420,8 @@ impl Session {
         }
         if !self.args.json && !self.args.quiet {
             say!("{}", summary.text());
+        } else if !self.args.json && !summary.losses().is_empty() {
+            say!("{}", summary.loss_line());
         }
         if self.found { ExitCode::from(exit::FINDINGS) } else { ExitCode::SUCCESS }
     }
@@ -402,7 +441,21 @@ fn attach(kernel: &mut Kernel, interface: Interface, args: &Args) -> anyhow::Res
     hooks::attach(kernel, interface, hook, tc)
 }
 
+fn hook(it: &Attached) -> summary::Hook {
+    summary::Hook {
+        interface: it.interface.name.clone(),
+        ingress: it.ingress.to_string(),
+        reason: it.reason.clone(),
+        egress: it.egress.map(|it| it.name().to_owned()),
+    }
+}
+
 fn describe(it: &Attached) -> String {
     let egress = it.egress.map_or("the same packets", Tc::name);
-    format!("{}: in by {} ({}), out by {egress}", it.interface.name, it.ingress, it.reason)
+    let beside = if it.beside.is_empty() {
+        String::new()
+    } else {
+        format!("; every packet is passed on to {}", it.beside.join(", "))
+    };
+    format!("{}: in by {} ({}), out by {egress}{beside}", it.interface.name, it.ingress, it.reason)
 }

@@ -16,11 +16,12 @@ use std::{
 use aya::maps::{MapData, MapError};
 use tcptrace_core::{
     flow::{self, HashKey},
-    handshake::Handshake,
+    handshake::{Handshake, Nanos},
     table::{self, LANES, PENDING, Set, Slot, WAYS},
 };
 
 use super::decode;
+use crate::track::Found;
 
 const SET_WORDS: usize = size_of::<Set>() / 8;
 const SLOT_WORDS: usize = size_of::<Slot>() / 8;
@@ -34,6 +35,15 @@ pub struct Table {
     sets: Mapping,
     slots: Mapping,
     key: HashKey,
+    /// By set.
+    looks: Vec<Look>,
+}
+
+/// The last look at a set.
+#[derive(Clone, Copy)]
+struct Look {
+    version: u64,
+    due: Nanos,
 }
 
 impl Table {
@@ -42,7 +52,9 @@ impl Table {
     /// # Errors
     /// Those of mmap(2).
     pub fn map(sets: &MapData, slots: &MapData, key: HashKey) -> Result<Self, MapError> {
-        Ok(Self { sets: Mapping::new::<Set>(sets)?, slots: Mapping::new::<Slot>(slots)?, key })
+        let (sets, slots) = (Mapping::new::<Set>(sets)?, Mapping::new::<Slot>(slots)?);
+        let looks = vec![Look { version: 0, due: Nanos(u64::MAX) }; sets.words().len() / SET_WORDS];
+        Ok(Self { sets, slots, key, looks })
     }
 
     /// Number of slots.
@@ -62,29 +74,49 @@ impl Table {
         self.all(|lane| lane & PENDING != 0)
     }
 
+    /// Looks at pending attempts; `look` says when each is due for another. Sets that have not changed since and where
+    /// none is due are passed over: of a table full of the silent, a sweep reads the directory and no slot.
+    pub fn each_pending(&mut self, now: Nanos, mut look: impl FnMut(&Handshake) -> Nanos) {
+        let mut looks = std::mem::take(&mut self.looks);
+        for (set, last) in looks.iter_mut().enumerate() {
+            let version = self.sets.words()[set * SET_WORDS + VERSION].load(Acquire);
+            if last.version == version && now < last.due {
+                continue;
+            }
+            if let Some(found) = self.read(set, |lane| lane & PENDING != 0) {
+                let due = found.iter().flatten().map(&mut look).min();
+                // What was read may be newer than the version: the set is then read again, and no harm done.
+                *last = Look { version, due: due.unwrap_or(Nanos(u64::MAX)) };
+            }
+        }
+        self.looks = looks;
+    }
+
     /// Every attempt, pending or settled, that no other has replaced.
     pub fn attempts(&self) -> impl Iterator<Item = Handshake> {
         self.all(|lane| lane != 0)
     }
 
-    /// An attempt as it is now; `None` when another has replaced it.
+    /// An attempt as it is now.
     #[must_use]
-    pub fn find(&self, it: &Handshake) -> Option<Handshake> {
+    pub fn find(&self, it: &Handshake) -> Found {
         let hash = flow::hash(self.key, it.client(), it.server());
         let sets = self.sets.words().len() / SET_WORDS;
-        self.read(hash as usize & (sets - 1), |lane| lane & !PENDING == table::tag(hash))
-            .into_iter()
-            .flatten()
-            .find(|found| (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn))
+        let Some(set) = self.read(hash as usize & (sets - 1), |lane| lane & !PENDING == table::tag(hash)) else {
+            return Found::Busy;
+        };
+        let is_it =
+            |found: &Handshake| (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn);
+        set.into_iter().flatten().find(is_it).map_or(Found::Gone, Found::Here)
     }
 
     fn all(&self, wanted: impl Fn(u16) -> bool + Copy) -> impl Iterator<Item = Handshake> {
         let sets = self.sets.words().len() / SET_WORDS;
-        (0..sets).flat_map(move |set| self.read(set, wanted).into_iter().flatten())
+        (0..sets).flat_map(move |set| self.read(set, wanted).into_iter().flatten().flatten())
     }
 
-    /// The attempts of a set whose lanes are wanted.
-    fn read(&self, set: usize, wanted: impl Fn(u16) -> bool) -> [Option<Handshake>; WAYS] {
+    /// The attempts of a set whose lanes are wanted; `None` where it changes all the time.
+    fn read(&self, set: usize, wanted: impl Fn(u16) -> bool) -> Option<[Option<Handshake>; WAYS]> {
         let directory = &self.sets.words()[set * SET_WORDS..][..SET_WORDS];
         let slots = &self.slots.words()[set * WAYS * SLOT_WORDS..][..WAYS * SLOT_WORDS];
         for _ in 0..TRIES {
@@ -94,10 +126,10 @@ impl Table {
                 array::from_fn(|way| wanted(lane(way)).then(|| words(&slots[way * SLOT_WORDS..][..SLOT_WORDS])));
             fence(Acquire);
             if version & 1 == 0 && directory[VERSION].load(Relaxed) == version {
-                return found.map(|octets| decode::handshake(&mut &octets?[..]));
+                return Some(found.map(|octets| decode::handshake(&mut &octets?[..])));
             }
         }
-        [None; WAYS]
+        None
     }
 }
 

@@ -68,11 +68,13 @@ fn attempt(kind: &str, it: &Attempt, setting: &Setting) -> Value {
     })
 }
 
-/// How far an attempt had come when its client gave it up; null for outcomes that say it themselves.
+/// How far an attempt had come when it was reset; null for outcomes that say it themselves.
 fn stage(it: &Attempt) -> Value {
     match (it.outcome, it.handshake.answer.tries) {
         (Outcome::Aborted, 0) => json!("before_answer"),
         (Outcome::Aborted, _) => json!("after_answer"),
+        (Outcome::ResetByClient | Outcome::ResetByServer, _) if it.had_data() => json!("post_data"),
+        (Outcome::ResetByClient | Outcome::ResetByServer, _) => json!("post_ack"),
         _ => Value::Null,
     }
 }
@@ -83,7 +85,10 @@ fn reason(it: &Attempt) -> Value {
         Outcome::NoReply => json!("no-response"),
         Outcome::Refused | Outcome::Aborted | Outcome::ResetOnAnswer => json!("reset"),
         Outcome::Unreachable => it.handshake.unreachable().map_or(Value::Null, |icmp| json!(icmp_reason(icmp))),
-        Outcome::HalfOpen | Outcome::Established | Outcome::WrongAnswer => json!("syn-ack"),
+        Outcome::HalfOpen | Outcome::Established | Outcome::WrongAnswer | Outcome::AnswerOnly => json!("syn-ack"),
+        Outcome::Closed | Outcome::HalfClosed => json!("fin"),
+        Outcome::ResetByClient | Outcome::ResetByServer => json!("reset"),
+        Outcome::Midstream => Value::Null,
         Outcome::Challenged => json!("ack"),
     }
 }
@@ -145,7 +150,7 @@ fn seconds(nanos: Option<u64>) -> Value {
 }
 
 /// The names of the facts, in the order of their bits.
-const FACTS: [(u32, &str); 18] = [
+const FACTS: [(u32, &str); 21] = [
     (Facts::ANSWER_UNSEEN, "answer_unseen"),
     (Facts::CHALLENGED, "challenged"),
     (Facts::WRONG_ANSWER, "wrong_answer"),
@@ -162,8 +167,11 @@ const FACTS: [(u32, &str); 18] = [
     (Facts::SERVER_FIN, "server_fin"),
     (Facts::CLIENT_RST, "client_rst"),
     (Facts::SERVER_RST, "server_rst"),
-    (Facts::RECOVERING, "refused_before"),
+    (Facts::RECOVERING, "recovering"),
     (Facts::CLIENT_ANSWERED, "client_answered"),
+    (Facts::CLIENT_DATA, "client_data"),
+    (Facts::SERVER_DATA, "server_data"),
+    (Facts::ANSWER_REJECTED, "answer_rejected"),
 ];
 
 fn facts(it: Facts) -> Value {

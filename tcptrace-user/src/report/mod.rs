@@ -16,7 +16,7 @@ use tcptrace_core::{
     segment::{Flags, Icmp, Options},
 };
 
-use crate::live::clock::Clock;
+use crate::clock::Clock;
 
 /// What rendering needs beside the report itself.
 #[derive(Clone, Debug)]

@@ -15,24 +15,37 @@ use super::{count, endpoint, ip, text::duration};
 /// Servers listed at most.
 const SERVERS: usize = 10;
 
+/// Where an interface's packets were read.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    pub interface: String,
+    pub ingress: String,
+    pub reason: String,
+    /// `None` where all packets come in.
+    pub egress: Option<String>,
+}
+
 /// What the summary says.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// Nanoseconds of tracing.
     pub traced_for: u64,
     pub interfaces: Vec<String>,
+    /// How each was attached to, and why so.
+    pub hooks: Vec<Hook>,
     pub tally: Tally,
     /// Lines told, by outcome.
     pub told: [u64; Outcome::ALL.len()],
     pub stalls: u64,
     pub recovered: u64,
-    /// Attempts still pending, neither stalled nor told.
+    /// Attempts still pending, whose end was not told.
     pub in_flight: u64,
     /// By server: lines told by outcome, and established attempts still in the table.
     pub servers: HashMap<Endpoint, ([u64; Outcome::ALL.len()], u64)>,
     /// Losses in userspace, by stage.
     pub undecodable: u64,
     pub untracked: u64,
+    pub servers_forgotten: u64,
     pub output_shed: u64,
 }
 
@@ -42,9 +55,13 @@ impl Summary {
     pub fn losses(&self) -> Vec<(String, u64)> {
         let kernel = [Counter::ReplacedPending, Counter::Contended].map(|it| (it.name().to_owned(), self.counter(it)));
         let ring = Transition::ALL.iter().map(|&it| (format!("ring_full_{}", name(it)), self.tally.lost[it as usize]));
-        let user =
-            [("undecodable", self.undecodable), ("untracked", self.untracked), ("output_shed", self.output_shed)]
-                .map(|(name, count)| (name.to_owned(), count));
+        let user = [
+            ("undecodable", self.undecodable),
+            ("untracked", self.untracked),
+            ("servers_forgotten", self.servers_forgotten),
+            ("output_shed", self.output_shed),
+        ]
+        .map(|(name, count)| (name.to_owned(), count));
         kernel.into_iter().chain(ring).chain(user).filter(|(_, count)| *count > 0).collect()
     }
 
@@ -114,7 +131,12 @@ impl Summary {
                 .filter(|it| *it != Outcome::Established && told[*it as usize] > 0)
                 .map(|it| format!("{} {}", told[it as usize], it.name()))
                 .collect::<Vec<_>>();
-            let _ = write!(out, "  {}: {}, {established} established", endpoint(server), counts.join(", "));
+            let _ = write!(
+                out,
+                "  {}: {}; {established} established still in the table",
+                endpoint(server),
+                counts.join(", ")
+            );
             let works = self.works(server);
             if !works.is_empty() {
                 let ports = works.iter().map(|(port, count)| format!("{port} ({count})")).collect::<Vec<_>>();
@@ -125,10 +147,16 @@ impl Summary {
         let packets = Counter::ALL.iter().filter(|it| is_packets(**it) && self.counter(**it) > 0);
         let packets = packets.map(|it| format!("{} {}", self.counter(*it), it.name())).collect::<Vec<_>>();
         let _ = writeln!(out, "  packets: {}", if packets.is_empty() { "none".to_owned() } else { packets.join(", ") });
+        let _ = write!(out, "  {}", self.loss_line());
+        out
+    }
+
+    /// What was lost, in a line.
+    #[must_use]
+    pub fn loss_line(&self) -> String {
         let losses = self.losses();
         let losses = losses.iter().map(|(stage, count)| format!("{count} {stage}")).collect::<Vec<_>>();
-        let _ = write!(out, "  losses: {}", if losses.is_empty() { "none".to_owned() } else { losses.join(", ") });
-        out
+        format!("losses: {}", if losses.is_empty() { "none".to_owned() } else { losses.join(", ") })
     }
 
     /// The last JSON line.
@@ -155,16 +183,16 @@ impl Summary {
             .worst()
             .into_iter()
             .map(|(server, told, established)| {
-                let mut counts: Vec<_> = Outcome::ALL
+                let counts: Vec<_> = Outcome::ALL
                     .into_iter()
                     .filter(|it| *it != Outcome::Established && told[*it as usize] > 0)
                     .map(|it| (it.name().to_owned(), told[it as usize]))
                     .collect();
-                counts.push((Outcome::Established.name().to_owned(), established));
                 json!({
                     "ip": ip(server.addr).to_string(),
                     "port": server.port,
                     "attempts": object(counts),
+                    "established_in_table": established,
                     "other_ports_established": self.works(server).into_iter().map(|(port, _)| port).collect::<Vec<_>>(),
                 })
             })
@@ -174,6 +202,9 @@ impl Summary {
             "type": "summary",
             "traced_for_s": self.traced_for as f64 / 1e9,
             "interfaces": self.interfaces,
+            "hooks": self.hooks.iter().map(|it| json!({
+                "interface": it.interface, "ingress": it.ingress, "reason": it.reason, "egress": it.egress,
+            })).collect::<Vec<_>>(),
             "attempts": {
                 "opened": self.transitions(Transition::Opened),
                 "by_outcome": object(outcomes),
@@ -192,7 +223,7 @@ impl Summary {
 }
 
 fn failures(told: &[u64; Outcome::ALL.len()]) -> u64 {
-    told.iter().sum::<u64>() - told[Outcome::Established as usize]
+    Outcome::ALL.into_iter().filter(|it| it.is_failure()).map(|it| told[it as usize]).sum()
 }
 
 /// Whether a counter counts every packet of its kind once; their sum is all packets seen.

@@ -58,9 +58,15 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
 
 fn style(outcome: Outcome) -> Style {
     match outcome {
-        Outcome::Established => GREEN,
+        Outcome::Established | Outcome::Closed => GREEN,
         Outcome::NoReply | Outcome::Refused | Outcome::Unreachable | Outcome::ResetOnAnswer => RED,
-        Outcome::HalfOpen | Outcome::Aborted | Outcome::Challenged | Outcome::WrongAnswer => YELLOW,
+        Outcome::HalfOpen
+        | Outcome::Aborted
+        | Outcome::Challenged
+        | Outcome::WrongAnswer
+        | Outcome::ResetByClient
+        | Outcome::ResetByServer => YELLOW,
+        Outcome::HalfClosed | Outcome::AnswerOnly | Outcome::Midstream => DIM,
     }
 }
 
@@ -92,6 +98,13 @@ fn story(report: &Report, it: &Attempt) -> String {
         Outcome::Aborted if hs.answer.tries == 0 => format!("{syns}, client sent {} before any answer", rst()),
         Outcome::Aborted => format!("{syns}, {answers}, client sent {}", rst()),
         Outcome::ResetOnAnswer => format!("{syns}, {answers}, server sent {}", rst()),
+        Outcome::Closed => format!("{syns}, {answers}, ACK, FIN from both"),
+        Outcome::HalfClosed if hs.facts.any(Facts::CLIENT_FIN) => format!("{syns}, {answers}, ACK, FIN from client"),
+        Outcome::HalfClosed => format!("{syns}, {answers}, ACK, FIN from server"),
+        Outcome::ResetByClient => format!("{syns}, {answers}, ACK, {}, RST from client", data(it)),
+        Outcome::ResetByServer => format!("{syns}, {answers}, ACK, {}, RST from server", data(it)),
+        Outcome::AnswerOnly => format!("{answers}, its SYN not seen"),
+        Outcome::Midstream => "seen only from the middle".to_owned(),
         Outcome::Established if hs.answer.tries == 0 => format!("{syns}, answered by a way not seen here"),
         Outcome::Established => format!("{syns}, {answers}, ACK"),
     };
@@ -112,6 +125,10 @@ fn story(report: &Report, it: &Attempt) -> String {
         story.push_str(", retried with fewer options");
     }
     story
+}
+
+fn data(it: &Attempt) -> &'static str {
+    if it.had_data() { "data" } else { "no data" }
 }
 
 fn times(tries: u8, what: &str) -> String {

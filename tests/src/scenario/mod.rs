@@ -96,7 +96,7 @@ impl Expected {
     /// What it is instead.
     pub fn check(&self, attempt: Option<&Handshake>) -> Result<(), String> {
         let is = attempt.map_or_else(Self::nothing, |it| Self {
-            outcome: Outcome::of(it),
+            outcome: Outcome::to_the_end(it),
             syns: it.syn.tries,
             answers: it.answer.tries,
             facts: it.facts.0,

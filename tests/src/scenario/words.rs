@@ -8,7 +8,7 @@ use tcptrace_core::{
 use super::Effect;
 
 /// Every fact and its word.
-pub static FACTS: [(&str, u32); 18] = [
+pub static FACTS: [(&str, u32); 21] = [
     ("answer_unseen", Facts::ANSWER_UNSEEN),
     ("challenged", Facts::CHALLENGED),
     ("wrong_answer", Facts::WRONG_ANSWER),
@@ -27,6 +27,9 @@ pub static FACTS: [(&str, u32); 18] = [
     ("server_rst", Facts::SERVER_RST),
     ("recovering", Facts::RECOVERING),
     ("client_answered", Facts::CLIENT_ANSWERED),
+    ("client_data", Facts::CLIENT_DATA),
+    ("server_data", Facts::SERVER_DATA),
+    ("answer_rejected", Facts::ANSWER_REJECTED),
 ];
 
 /// The facts of a set, by their words.

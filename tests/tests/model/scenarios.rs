@@ -56,7 +56,8 @@ fn every_scenario_does_what_it_says() {
 #[test]
 fn every_word_has_a_scenario() {
     let scenarios = scenario::all();
-    for outcome in Outcome::ALL {
+    // Those without a SYN have no handshake to expect anything of.
+    for outcome in Outcome::ALL.into_iter().filter(|it| !matches!(it, Outcome::AnswerOnly | Outcome::Midstream)) {
         assert!(
             scenarios.iter().any(|it| it.expected.outcome == Some(outcome)),
             "no scenario ends in {}",
