@@ -1,0 +1,389 @@
+//! Two foreign vocabularies, so that people can join what is said here with what they have: Zeek's connection state and
+//! history, and Wireshark's conversation completeness. Computed, printed, and never asked: neither decides an outcome.
+//!
+//! Both follow one conversation from its first packet, with or without a handshake in it. The rules are those of Zeek's
+//! `TCPSessionAdapter.cc` and `conn/main.zeek`, and of Wireshark's `packet-tcp.c`, restated; where a rule surprises, the
+//! comment says so.
+
+use crate::{
+    segment::{Flags, Segment},
+    seq::Seq,
+};
+
+/// Who sent a packet: whoever sent the conversation's first one, or the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    First = 0,
+    Other = 1,
+}
+
+/// What either vocabulary reads of a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    pub flags: Flags,
+    pub seq: Seq,
+    pub ack: Seq,
+    /// Octets of payload.
+    pub payload: u16,
+}
+
+impl From<&Segment> for Glance {
+    fn from(it: &Segment) -> Self {
+        Self { flags: it.flags, seq: it.seq, ack: it.ack, payload: it.payload }
+    }
+}
+
+/// Wireshark's `tcp.completeness`, as `tshark -2` prints it for the conversation's last packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wireshark {
+    /// The number that each side's relative ones are counted from.
+    base: [Option<Seq>; 2],
+    bits: u8,
+    /// What the first packet would have set as a later one: the second pass takes it for one.
+    first: Option<u8>,
+    alone: bool,
+}
+
+impl Wireshark {
+    pub const SYN: u8 = 1;
+    pub const SYN_ACK: u8 = 2;
+    pub const ACK: u8 = 4;
+    pub const DATA: u8 = 8;
+    pub const FIN: u8 = 16;
+    pub const RST: u8 = 32;
+
+    /// Whether this packet begins another conversation on the same addresses and ports: a pure SYN with a number that is
+    /// not its side's base.
+    #[must_use]
+    pub fn is_another(&self, from: Sender, it: &Glance) -> bool {
+        let pure = it.flags.0 & (Flags::SYN | Flags::ACK) == Flags::SYN;
+        pure && self.base[from as usize].is_some_and(|base| base != it.seq)
+    }
+
+    /// Follows a packet of this conversation.
+    pub fn see(&mut self, from: Sender, it: &Glance) {
+        let (own, peer) = (from as usize, 1 - from as usize);
+        // Without its SYN a side's numbers are counted from the one before the first seen.
+        let syn = it.flags.any(Flags::SYN);
+        let own_base = &mut self.base[own];
+        if own_base.is_none() || (syn && it.flags.any(Flags::ACK)) {
+            *own_base = Some(if syn { it.seq } else { it.seq.add(u32::MAX) });
+        }
+        if it.flags.any(Flags::ACK) {
+            self.base[peer].get_or_insert(it.ack.add(u32::MAX));
+        }
+        let later = Self::later(it);
+        match self.first {
+            None => {
+                if it.flags.0 & (Flags::SYN | Flags::ACK) == Flags::SYN {
+                    self.bits = Self::SYN | if it.payload > 0 { Self::DATA } else { 0 };
+                }
+                self.first = Some(later);
+                self.alone = true;
+            }
+            Some(_) => {
+                self.bits |= later;
+                self.alone = false;
+            }
+        }
+    }
+
+    /// The conversation that a SYN with another number begins: known by that alone to have its SYN, and no first packet.
+    #[must_use]
+    pub fn reused() -> Self {
+        Self { bits: Self::SYN, first: Some(0), ..Self::default() }
+    }
+
+    fn later(it: &Glance) -> u8 {
+        let has = |bits: u8| it.flags.0 & bits == bits;
+        let mut set = 0;
+        if has(Flags::SYN | Flags::ACK) {
+            set |= Self::SYN_ACK;
+        } else if has(Flags::ACK) {
+            set |= if it.payload > 0 { Self::DATA } else { Self::ACK };
+        }
+        if has(Flags::FIN | Flags::ACK) {
+            set |= Self::FIN;
+        }
+        if has(Flags::RST) {
+            set |= Self::RST;
+        }
+        set
+    }
+
+    /// The value: the sum of the bits.
+    #[must_use]
+    pub fn completeness(&self) -> u8 {
+        if self.alone { self.bits } else { self.bits | self.first.unwrap_or(0) }
+    }
+}
+
+/// A side's state, as Zeek has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Inactive,
+    SynSent,
+    SynAckSent,
+    Established,
+    /// Seen only from the middle.
+    Partial,
+    Closed,
+    Reset,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Side {
+    state: State,
+    before: State,
+    /// What relative numbers are counted from.
+    start: Seq,
+    /// Kinds of packet in the history, and the relative number of the last SYN, FIN and RST.
+    seen: u8,
+    last: [u32; 3],
+    data: bool,
+}
+
+impl Side {
+    fn becomes(&mut self, state: State) {
+        if self.state != state {
+            self.before = self.state;
+            self.state = state;
+        }
+    }
+
+    const fn is_inactive(&self) -> bool {
+        matches!(self.state, State::Inactive | State::Partial)
+    }
+}
+
+/// Letters of a history that are kept: hosts that go on resetting would let it grow without end.
+const LETTERS: usize = 40;
+
+/// Zeek's `conn_state` and `history`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zeek {
+    /// By [`Sender`].
+    sides: [Side; 2],
+    /// Index of the originator.
+    originator: usize,
+    letters: [u8; LETTERS],
+    length: usize,
+}
+
+impl Default for Zeek {
+    fn default() -> Self {
+        Self { sides: [Side::default(); 2], originator: 0, letters: [0; LETTERS], length: 0 }
+    }
+}
+
+impl Zeek {
+    /// Follows a packet.
+    pub fn see(&mut self, from: Sender, it: &Glance) {
+        let own = from as usize;
+        self.flip_if_answer_came_first(own, it);
+        self.start(own, it);
+        self.note(own, it);
+        let peer = 1 - own;
+        if it.flags.any(Flags::ACK) && self.sides[peer].state == State::Inactive {
+            self.sides[peer].start = it.ack.add(u32::MAX);
+        }
+        self.step(own, it);
+        self.sides[own].data |= it.payload > 0 && !it.flags.any(Flags::RST);
+    }
+
+    /// A conversation that begins with a SYN/ACK whose receiver goes on: the receiver is its originator.
+    fn flip_if_answer_came_first(&mut self, own: usize, it: &Glance) {
+        let goes_on = !it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) && it.flags.any(Flags::ACK);
+        if goes_on && own != self.originator && self.history() == "H" {
+            self.originator = own;
+            let sides = &mut self.sides;
+            if sides[1 - own].state == State::SynAckSent {
+                sides[1 - own].becomes(State::Established);
+            }
+            self.letters[..2].copy_from_slice(b"^h");
+            self.length = 2;
+        }
+    }
+
+    /// From where relative numbers are counted.
+    fn start(&mut self, own: usize, it: &Glance) {
+        let side = &mut self.sides[own];
+        let syn = it.flags.any(Flags::SYN);
+        let anew = match side.state {
+            State::Inactive => true,
+            State::SynSent | State::SynAckSent | State::Established | State::Partial => syn,
+            State::Reset => syn && side.before == State::Inactive,
+            State::Closed => false,
+        };
+        if anew {
+            side.start = if syn { it.seq } else { it.seq.add(u32::MAX) };
+        }
+    }
+
+    fn note(&mut self, own: usize, it: &Glance) {
+        let relative = it.seq.0.wrapping_sub(self.sides[own].start.0);
+        let has = |bits| it.flags.any(bits);
+        let (fin, syn, rst) = (has(Flags::FIN), has(Flags::SYN), has(Flags::RST));
+        match (syn, fin, rst) {
+            (_, true, true) => self.once(own, 0, b'I'),
+            (true, true, false) | (true, false, true) => self.once(own, 1, b'Q'),
+            // SYN and SYN/ACK are one kind of packet: of a side that sends both the second is noted by its number.
+            (true, false, false) => self.again(own, 0, if has(Flags::ACK) { b'H' } else { b'S' }, relative),
+            // A FIN's number is that of its end.
+            (false, true, false) => self.again(own, 1, b'F', relative.wrapping_add(it.payload.into())),
+            (false, false, true) => self.again(own, 2, b'R', relative),
+            (false, false, false) if it.payload > 0 => self.once(own, 2, b'D'),
+            (false, false, false) if has(Flags::ACK) => self.once(own, 3, b'A'),
+            (false, false, false) => {}
+        }
+    }
+
+    fn once(&mut self, own: usize, kind: u8, letter: u8) {
+        if self.sides[own].seen & 1 << kind == 0 {
+            self.sides[own].seen |= 1 << kind;
+            self.letter(own, letter);
+        }
+    }
+
+    fn again(&mut self, own: usize, kind: usize, letter: u8, number: u32) {
+        let bit = 1 << (kind + 4);
+        let side = &mut self.sides[own];
+        let new = side.seen & bit == 0 || side.last[kind] != number;
+        side.seen |= bit;
+        side.last[kind] = number;
+        if new {
+            self.letter(own, letter);
+        }
+    }
+
+    fn letter(&mut self, own: usize, letter: u8) {
+        if self.length < LETTERS {
+            let letter = if own == self.originator { letter } else { letter.to_ascii_lowercase() };
+            self.letters[self.length] = letter;
+            self.length += 1;
+        }
+    }
+
+    fn step(&mut self, own: usize, it: &Glance) {
+        let has = |bits| it.flags.any(bits);
+        let peer = 1 - own;
+        match self.sides[own].state {
+            State::Inactive => self.step_inactive(own, it),
+            State::SynSent | State::SynAckSent => {
+                if has(Flags::FIN) {
+                    self.sides[own].becomes(State::Closed);
+                }
+                if has(Flags::RST) {
+                    self.sides[own].becomes(State::Reset);
+                }
+            }
+            State::Established | State::Partial => {
+                let syn_after_all = has(Flags::SYN)
+                    && !has(Flags::ACK)
+                    && self.sides[own].state == State::Partial
+                    && self.sides[peer].state == State::Inactive;
+                if syn_after_all {
+                    self.sides[own].becomes(State::SynSent);
+                }
+                if has(Flags::FIN) && !has(Flags::RST) {
+                    self.sides[own].becomes(State::Closed);
+                    // A FIN and a RST, then the peer's FIN: an ordinary end.
+                    if self.sides[peer].state == State::Reset && self.sides[peer].before == State::Closed {
+                        self.sides[peer].becomes(State::Closed);
+                    }
+                }
+                if has(Flags::RST) {
+                    self.sides[own].becomes(State::Reset);
+                }
+            }
+            State::Closed if has(Flags::RST) && self.sides[peer].state != State::Closed => {
+                self.sides[own].becomes(State::Reset);
+            }
+            State::Closed | State::Reset => {}
+        }
+    }
+
+    fn step_inactive(&mut self, own: usize, it: &Glance) {
+        let has = |bits| it.flags.any(bits);
+        let peer = 1 - own;
+        if has(Flags::SYN) {
+            if own == self.originator {
+                self.sides[own].becomes(if has(Flags::ACK) { State::SynAckSent } else { State::SynSent });
+            } else {
+                if self.sides[peer].state == State::SynSent {
+                    self.sides[peer].becomes(State::Established);
+                }
+                self.sides[own].becomes(State::Established);
+            }
+        }
+        if has(Flags::FIN) {
+            self.sides[own].becomes(State::Closed);
+        }
+        if has(Flags::RST) {
+            self.sides[own].becomes(State::Reset);
+        }
+        if self.sides[own].state == State::Inactive {
+            let early = own != self.originator && it.payload == 0 && self.sides[peer].state == State::SynSent;
+            if early {
+                // Some hosts acknowledge a SYN before they answer it.
+            } else if has(Flags::ACK) && self.sides[peer].state == State::Established {
+                self.sides[own].becomes(State::Established);
+            } else {
+                self.sides[own].becomes(State::Partial);
+            }
+        }
+    }
+
+    /// Zeek's `history`.
+    #[must_use]
+    pub fn history(&self) -> &str {
+        core::str::from_utf8(&self.letters[..self.length]).unwrap_or_default()
+    }
+
+    /// Who Zeek takes for the originator.
+    #[must_use]
+    pub fn originator(&self) -> Sender {
+        if self.originator == 0 { Sender::First } else { Sender::Other }
+    }
+
+    /// Zeek's `conn_state`: the first rule that matches.
+    #[must_use]
+    pub fn conn_state(&self) -> &'static str {
+        let (os, rs) = (&self.sides[self.originator], &self.sides[1 - self.originator]);
+        let no_data = !os.data && !rs.data;
+        if rs.state == State::Reset {
+            return match os.state {
+                State::SynSent | State::SynAckSent => "REJ",
+                State::Reset if no_data => "REJ",
+                _ if os.is_inactive() => "RSTRH",
+                _ => "RSTR",
+            };
+        }
+        if os.state == State::Reset {
+            return match rs.is_inactive() {
+                true if self.syn_then_reset() => "RSTOS0",
+                true => "OTH",
+                false => "RSTO",
+            };
+        }
+        match (os.state, rs.state) {
+            (State::Closed, State::Closed) => "SF",
+            (State::Closed, _) if rs.is_inactive() => "SH",
+            (State::Closed, _) => "S2",
+            (_, State::Closed) if os.is_inactive() => "SHR",
+            (_, State::Closed) => "S3",
+            (State::SynSent, State::Inactive) => "S0",
+            (State::Established, State::Established) => "S1",
+            _ => "OTH",
+        }
+    }
+
+    /// Whether the history is a SYN, nothing else of weight, and a RST.
+    fn syn_then_reset(&self) -> bool {
+        let history = &self.letters[..self.length];
+        let history = history.strip_prefix(b"^").unwrap_or(history);
+        let Some(rest) = history.strip_prefix(b"S") else { return false };
+        rest.iter().find(|letter| b"HAFGIQR".contains(letter)) == Some(&b'R')
+    }
+}
