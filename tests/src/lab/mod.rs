@@ -14,6 +14,7 @@
 
 mod addresses;
 mod command_log;
+pub mod foreign_tcx;
 mod handshakes;
 mod hold;
 mod listener;

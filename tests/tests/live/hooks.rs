@@ -4,7 +4,10 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tcptrace_tests::lab::{Lab, OnAccept};
+use tcptrace_tests::lab::{
+    Lab, OnAccept,
+    foreign_tcx::{self, Direction},
+};
 
 use crate::attached::attached;
 use crate::view::{Account, BOTH, PATIENCE, View};
@@ -128,4 +131,22 @@ fn refused_on_the_wire_and_dropped_by_a_foreign_filter_behind_ours() {
         assert_eq!(outcomes, ["refused"; 2]);
         assert_eq!(attached(&lab.client, "eth0"), before);
     }
+}
+
+/// A tcx program that was there first and ends the chain still runs, behind ours, and is named.
+#[test]
+fn established_and_refused_before_a_tcx_program_that_ends_the_chain() {
+    let lab = Lab::new();
+    let _foreign = lab.client.enter(|| {
+        let eth0 = nix::net::if_::if_nametoindex("eth0").unwrap();
+        [Direction::Ingress, Direction::Egress].map(|it| foreign_tcx::attach(eth0, it).unwrap())
+    });
+    let before = attached(&lab.client, "eth0");
+    let client = View::start(&lab.client, &["-i", "eth0", "--all"]);
+    connect(&lab);
+    let client = client.end();
+    let passed_on = "every packet is passed on to ends_here (in), ends_here (out)";
+    assert!(client.stderr.contains(passed_on), "{}", client.stderr);
+    assert_seen(&client);
+    assert_eq!(attached(&lab.client, "eth0"), before);
 }
