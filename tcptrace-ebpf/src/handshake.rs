@@ -180,8 +180,10 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// What a segment says.
     #[inline(always)]
-    fn of(segment: &Segment) -> Self {
+    #[must_use]
+    pub fn of(segment: &Segment) -> Self {
         Self {
             window: segment.window,
             mss: segment.options.mss,

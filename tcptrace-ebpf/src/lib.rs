@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod flow;
+pub mod foreign;
 pub mod handshake;
 pub mod outcome;
 pub mod packet;

@@ -2,8 +2,11 @@
 
 use tcptrace_core::{
     flow::{self, Addr},
-    handshake::{Facts, Handshake, Nanos},
+    foreign::{Glance, Sender, Wireshark, Zeek},
+    handshake::{Facts, Handshake, Nanos, State},
     outcome::Outcome,
+    segment::Flags,
+    seq::Seq,
 };
 
 /// One line's worth of an attempt.
@@ -17,7 +20,81 @@ pub struct Attempt {
     pub recovered: bool,
     /// Who sent the ICMP error.
     pub icmp_from: Option<Addr>,
+    /// Who else answered the SYN.
+    pub answered_from: Option<Addr>,
+    /// When its first and its last packet were seen.
+    pub seen: (Nanos, Nanos),
+    pub foreign: Foreign,
     pub trust: Trust,
+}
+
+/// What Zeek and Wireshark would say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    pub conn_state: &'static str,
+    pub history: String,
+    pub completeness: u8,
+}
+
+impl Foreign {
+    /// What they would say of the packets that make this state. Live only these are known, and not the others' order:
+    /// data after the handshake, and a FIN or RST that came again, leave no trace.
+    #[must_use]
+    pub fn of(it: &Handshake) -> Self {
+        use Sender::{First as Client, Other as Server};
+        let (mut zeek, mut wireshark) = (Zeek::default(), Wireshark::default());
+        let mut see = |from, flags: u8, seq: Seq, ack: Seq, payload: u16| {
+            let glance = Glance { flags: Flags(flags), seq, ack, payload };
+            zeek.see(from, &glance);
+            wireshark.see(from, &glance);
+        };
+        let [isn, server_isn] = [it.isn, it.server_isn];
+        let [next, server_next] = [isn.add(1), server_isn.add(1)];
+        let facts = it.facts;
+        see(Client, Flags::SYN, isn, Seq(0), facts.any(Facts::SYN_DATA).into());
+        if facts.any(Facts::CHALLENGED) {
+            see(Server, Flags::ACK, server_isn, isn, 0);
+        }
+        if facts.any(Facts::WRONG_ANSWER) {
+            see(Server, Flags::SYN | Flags::ACK, server_isn, isn, 0);
+        }
+        if facts.any(Facts::ANSWER_REJECTED) {
+            see(Client, Flags::RST, isn, Seq(0), 0);
+        }
+        if facts.any(Facts::RECOVERING) {
+            see(Server, Flags::RST | Flags::ACK, Seq(0), next, 0);
+        }
+        if it.answer.tries > 0 {
+            see(Server, Flags::SYN | Flags::ACK, server_isn, next, 0);
+        }
+        match it.state() {
+            State::Refused => see(Server, it.end.flags, Seq(0), next, 0),
+            State::Aborted => see(Client, it.end.flags, next, server_next, 0),
+            State::ResetOnAnswer => see(Server, it.end.flags, server_next, next, 0),
+            State::Established => {
+                let fin = it.end.flags & Flags::FIN;
+                see(Client, Flags::ACK | fin, next, server_next, 0);
+                if facts.any(Facts::CLIENT_FIN) && fin == 0 {
+                    see(Client, Flags::FIN | Flags::ACK, next, server_next, 0);
+                }
+                if facts.any(Facts::SERVER_FIN) {
+                    see(Server, Flags::FIN | Flags::ACK, server_next, next, 0);
+                }
+                if facts.any(Facts::CLIENT_RST) {
+                    see(Client, Flags::RST, next, server_next, 0);
+                }
+                if facts.any(Facts::SERVER_RST) {
+                    see(Server, Flags::RST, server_next, next, 0);
+                }
+            }
+            State::Free | State::SynSent | State::Answered => {}
+        }
+        Self {
+            conn_state: zeek.conn_state(),
+            history: zeek.history().to_owned(),
+            completeness: wireshark.completeness(),
+        }
+    }
 }
 
 /// An attempt's want of progress.
@@ -79,7 +156,7 @@ impl Attempt {
     /// Nanoseconds from the first SYN to the last thing seen.
     #[must_use]
     pub fn duration(&self) -> u64 {
-        self.handshake.last_seen().since(self.handshake.first_syn)
+        self.seen.1.since(self.seen.0)
     }
 }
 

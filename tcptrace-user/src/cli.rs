@@ -1,9 +1,11 @@
 //! The command line: what can be asked for, and what each exit code means.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tcptrace_core::outcome::Outcome;
+
+use crate::filter::{Filter, Mistake};
 
 /// Exit codes, in the order of sysexits(3) where it has one.
 pub mod exit {
@@ -25,10 +27,13 @@ pub struct Args {
     /// Interface to trace; may be given several times [default: the default route's]
     #[arg(short, long = "iface", value_name = "INTERFACE")]
     pub interfaces: Vec<String>,
+    /// Capture to read instead (pcap or pcapng, also in gzip or zstd; - for standard input); may be given several times
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "hook", "duration"])]
+    pub read: Vec<PathBuf>,
     /// Where to read incoming packets; auto takes what costs the host least, and says why
     #[arg(long, value_enum, default_value_t, value_name = "HOOK")]
     pub hook: Hook,
-    /// Report completed handshakes as well
+    /// Report completed handshakes as well; of a capture, also what is seen only from the middle
     #[arg(short, long)]
     pub all: bool,
     /// Seconds without progress after which an attempt is reported as stalled
@@ -61,6 +66,9 @@ pub struct Args {
     /// More about each attempt; twice: the kernel programs' own log as well
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Which attempts, in a subset of pcap-filter(7): src is the client, dst the server
+    #[arg(value_name = "FILTER", trailing_var_arg = true)]
+    pub filter: Vec<String>,
     /// How to attach TC programs
     #[arg(long, value_enum, hide = true)]
     pub tc: Option<Tc>,
@@ -108,6 +116,27 @@ pub enum Color {
     Auto,
     Always,
     Never,
+}
+
+impl Color {
+    /// What it means for a stream.
+    #[must_use]
+    pub fn choice(self, stream: &impl anstream::stream::RawStream) -> anstream::ColorChoice {
+        match self {
+            Self::Auto => anstream::AutoStream::choice(stream),
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+    }
+}
+
+/// The filter of the command line, if there is one.
+///
+/// # Errors
+/// When it is none; the error points at the words.
+pub fn filter(args: &Args) -> Result<Option<Filter>, Mistake> {
+    let text = args.filter.join(" ");
+    if text.is_empty() { Ok(None) } else { Filter::parse(&text).map(Some) }
 }
 
 /// What `--fail-on` takes.

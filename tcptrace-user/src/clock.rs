@@ -12,6 +12,9 @@ pub struct Clock(i128);
 const STEP: u128 = 1_000_000;
 
 impl Clock {
+    /// A capture's clock, which counts from the epoch.
+    pub const EPOCH: Self = Self(0);
+
     /// The offset as it is now.
     #[must_use]
     pub fn now() -> Self {

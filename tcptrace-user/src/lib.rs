@@ -1,12 +1,15 @@
-//! tcptrace's userspace: live tracing, tracking, reports.
+//! tcptrace's userspace: live tracing, captures, tracking, reports.
 //!
-//! Arrows go one way: `live` (the only place that knows aya) feeds `track`, `track` feeds `report`. Nothing behind
-//! `live` knows where packets came from.
+//! Two ways in: `live` (the only place that knows aya) with `track`, and `offline` over `capture`. Both make an
+//! [`attempt::Attempt`] of each handshake, which `report` renders; it does not know where packets came from.
 
 pub mod attempt;
+pub mod capture;
 pub mod cli;
 pub mod clock;
+pub mod filter;
 pub mod live;
+pub mod offline;
 pub mod output;
 pub mod report;
 pub mod track;

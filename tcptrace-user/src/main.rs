@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tcptrace::{
     cli::{Args, Command, exit},
+    filter::Mistake,
     live::{guard, interfaces::Error as InterfaceError, kernel::LoadError, privilege, session},
-    output,
+    offline, output,
 };
 
 fn main() -> ExitCode {
@@ -24,6 +25,9 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         guard::run(*index, *added_qdisc, programs)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if !args.read.is_empty() {
+        return offline::run(&args);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(session::run(args))
 }
@@ -38,7 +42,7 @@ fn code(error: &anyhow::Error) -> ExitCode {
             LoadError::Privilege { .. } => exit::PRIVILEGE,
             LoadError::Memory { .. } => exit::RUNTIME,
         }
-    } else if let Some(InterfaceError::NoSuchInterface { .. }) = error.downcast_ref() {
+    } else if error.is::<Mistake>() || matches!(error.downcast_ref(), Some(InterfaceError::NoSuchInterface { .. })) {
         exit::USAGE
     } else {
         exit::RUNTIME

@@ -117,7 +117,8 @@ pub fn settle() {
 }
 
 /// The same text without control characters other than line feeds, which are shown as escapes.
-fn plain(text: &str) -> String {
+#[must_use]
+pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for char in text.chars() {
         if char.is_control() && char != '\n' {

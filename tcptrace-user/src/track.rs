@@ -12,7 +12,7 @@ use tcptrace_core::{
     outcome::Outcome,
 };
 
-use crate::attempt::{Attempt, Stalled, StalledBy, Trust, id};
+use crate::attempt::{Attempt, Foreign, Stalled, StalledBy, Trust, id};
 
 /// Attempts kept in mind at once; some 300 octets each.
 const CAPACITY: usize = 1 << 16;
@@ -240,6 +240,9 @@ impl Tracker {
             stalled: known.stalled,
             recovered: false,
             icmp_from: known.icmp_from,
+            answered_from: None,
+            seen: (it.first_syn, it.last_seen()),
+            foreign: Foreign::of(it),
             trust: self.trust(it, true),
         }))
     }
@@ -306,6 +309,9 @@ impl Tracker {
             stalled: known.stalled,
             recovered,
             icmp_from: known.icmp_from,
+            answered_from: None,
+            seen: (it.first_syn, it.last_seen()),
+            foreign: Foreign::of(it),
             trust: self.trust(it, open),
         })
     }

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     cli::{self, Args, exit},
     clock::{Clock, monotonic},
+    filter::Filter,
     output::{self, Output},
     report::{
         Setting, json,
@@ -54,11 +55,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         debug: args.verbose > 1,
         ..Settings::default()
     };
+    let filter = cli::filter(&args)?;
     let wanted = wanted(&args.interfaces)?;
     privilege::check()?;
     // Before the banner: who reads it may send a signal at once.
     let signals = Signals::listen()?;
-    let mut session = Session::start(args, wanted, &settings)?;
+    let mut session = Session::start(args, filter, wanted, &settings)?;
     session.banner();
     session.trace(signals).await?;
     Ok(session.end())
@@ -135,6 +137,7 @@ fn is_ignored(signal: libc::c_int) -> bool {
 
 struct Session {
     args: Args,
+    filter: Option<Filter>,
     kernel: Kernel,
     attached: Vec<Attached>,
     /// How each interface was attached to, for the summary: it is made when nothing is any more.
@@ -156,7 +159,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(args: Args, wanted: Vec<Interface>, settings: &Settings) -> anyhow::Result<Self> {
+    fn start(args: Args, filter: Option<Filter>, wanted: Vec<Interface>, settings: &Settings) -> anyhow::Result<Self> {
         let mut kernel = Kernel::load(settings)?;
         let watch = LinkWatch::open().context("cannot watch the interfaces")?;
         // SAFETY: the watch keeps one descriptor open until it is dropped.
@@ -169,17 +172,14 @@ impl Session {
         let started = monotonic();
         let log = settings.debug.then(log::listen).and_then(|()| kernel.take_log());
         let reader = Reader::start(kernel.take_events().context("the ring buffer was taken already")?)?;
-        let styled = match args.color {
-            cli::Color::Auto => anstream::AutoStream::choice(&io::stdout()),
-            cli::Color::Always => anstream::ColorChoice::Always,
-            cli::Color::Never => anstream::ColorChoice::Never,
-        };
+        let styled = args.color.choice(&io::stdout());
         let (output, output_failed) = Output::start(styled);
         let interfaces = attached.iter().map(|it| (it.interface.index, it.interface.name.clone())).collect();
         Ok(Self {
             tracker: Tracker::new(started, settings.stall_after),
-            setting: Setting { clock: Clock::now(), interfaces },
+            setting: Setting { clock: Clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
             args,
+            filter,
             kernel,
             attached_as: attached.iter().map(hook).collect(),
             attached,
@@ -301,6 +301,11 @@ impl Session {
 
     fn tell(&mut self, reports: impl IntoIterator<Item = Report>) {
         for report in reports {
+            let (Report::Stall(it) | Report::Attempt(it)) = &report;
+            if self.filter.as_ref().is_some_and(|filter| !filter.matches(it.handshake.client(), it.handshake.server()))
+            {
+                continue;
+            }
             if let Report::Attempt(it) = &report {
                 if self.enough() {
                     return;
@@ -393,6 +398,7 @@ impl Session {
             }
         }
         Summary {
+            offline: false,
             traced_for: now.since(self.started),
             hooks: self.attached_as.clone(),
             interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
@@ -402,10 +408,12 @@ impl Session {
             recovered: self.tracker.recovered,
             in_flight,
             servers,
-            undecodable: self.reader.undecodable(),
-            untracked: self.tracker.untracked,
-            servers_forgotten: self.tracker.servers_forgotten,
-            output_shed: self.output.as_ref().map_or(0, Output::shed),
+            user_losses: vec![
+                ("undecodable", self.reader.undecodable()),
+                ("untracked", self.tracker.untracked),
+                ("servers_forgotten", self.tracker.servers_forgotten),
+                ("output_shed", self.output.as_ref().map_or(0, Output::shed)),
+            ],
         }
     }
 

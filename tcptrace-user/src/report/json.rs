@@ -39,9 +39,9 @@ fn attempt(kind: &str, it: &Attempt, setting: &Setting) -> Value {
         "recovered": it.recovered,
         "client": endpoint(hs.client()),
         "server": endpoint(hs.server()),
-        "first_seen": time(hs.first_syn),
-        "last_seen": time(hs.last_seen()),
-        "syn": offer(&hs.syn, hs.isn.0),
+        "first_seen": time(it.seen.0),
+        "last_seen": time(it.seen.1),
+        "syn": (hs.syn.tries > 0).then(|| offer(&hs.syn, hs.isn.0)),
         "syn_ack": (hs.answer.tries > 0).then(|| offer(&hs.answer, hs.server_isn.0)),
         "times": {
             "syn_to_synack_s": seconds(hs.syn_to_answer()),
@@ -57,6 +57,9 @@ fn attempt(kind: &str, it: &Attempt, setting: &Setting) -> Value {
             "code": icmp.code,
             "reason": icmp_reason(icmp),
         })),
+        "answered_from": it.answered_from.map(|from| ip(from).to_string()),
+        "zeek": { "conn_state": it.foreign.conn_state, "history": it.foreign.history },
+        "wireshark": { "completeness": it.foreign.completeness },
         "facts": facts(hs.facts),
         "seen": { "client": point(hs.client_point, setting), "server": point(hs.server_point, setting) },
         "trust": {
@@ -142,7 +145,12 @@ fn point(at: Point, setting: &Setting) -> Value {
     if at == Point::default() {
         return Value::Null;
     }
-    json!({ "interface": setting.interface(at.ifindex()), "direction": if at.is_egress() { "out" } else { "in" } })
+    let direction = match (setting.undirected.contains(&at.ifindex()), at.is_egress()) {
+        (true, false) => Value::Null,
+        (_, true) => json!("out"),
+        (false, false) => json!("in"),
+    };
+    json!({ "interface": setting.interface(at.ifindex()), "direction": direction })
 }
 
 fn seconds(nanos: Option<u64>) -> Value {

@@ -5,7 +5,7 @@ pub mod summary;
 pub mod text;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -24,6 +24,10 @@ pub struct Setting {
     pub clock: Clock,
     /// Interface names by index.
     pub interfaces: BTreeMap<u32, String>,
+    /// Those whose packets may have gone either way: a capture need not tell.
+    pub undirected: BTreeSet<u32>,
+    /// Text lines carry the date.
+    pub dated: bool,
 }
 
 impl Setting {

@@ -28,6 +28,8 @@ pub struct Hook {
 /// What the summary says.
 #[derive(Clone, Debug)]
 pub struct Summary {
+    /// Of captures: every attempt is told as it ended, or at least counted.
+    pub offline: bool,
     /// Nanoseconds of tracing.
     pub traced_for: u64,
     pub interfaces: Vec<String>,
@@ -43,10 +45,7 @@ pub struct Summary {
     /// By server: lines told by outcome, and established attempts still in the table.
     pub servers: HashMap<Endpoint, ([u64; Outcome::ALL.len()], u64)>,
     /// Losses in userspace, by stage.
-    pub undecodable: u64,
-    pub untracked: u64,
-    pub servers_forgotten: u64,
-    pub output_shed: u64,
+    pub user_losses: Vec<(&'static str, u64)>,
 }
 
 impl Summary {
@@ -55,13 +54,7 @@ impl Summary {
     pub fn losses(&self) -> Vec<(String, u64)> {
         let kernel = [Counter::ReplacedPending, Counter::Contended].map(|it| (it.name().to_owned(), self.counter(it)));
         let ring = Transition::ALL.iter().map(|&it| (format!("ring_full_{}", name(it)), self.tally.lost[it as usize]));
-        let user = [
-            ("undecodable", self.undecodable),
-            ("untracked", self.untracked),
-            ("servers_forgotten", self.servers_forgotten),
-            ("output_shed", self.output_shed),
-        ]
-        .map(|(name, count)| (name.to_owned(), count));
+        let user = self.user_losses.iter().map(|&(name, count)| (name.to_owned(), count));
         kernel.into_iter().chain(ring).chain(user).filter(|(_, count)| *count > 0).collect()
     }
 
@@ -99,6 +92,11 @@ impl Summary {
         ports
     }
 
+    /// What the figure of established attempts by server counts.
+    const fn established(&self) -> &'static str {
+        if self.offline { "established" } else { "established still in the table" }
+    }
+
     /// The paragraph for eyes.
     #[must_use]
     pub fn text(&self) -> String {
@@ -131,12 +129,7 @@ impl Summary {
                 .filter(|it| *it != Outcome::Established && told[*it as usize] > 0)
                 .map(|it| format!("{} {}", told[it as usize], it.name()))
                 .collect::<Vec<_>>();
-            let _ = write!(
-                out,
-                "  {}: {}; {established} established still in the table",
-                endpoint(server),
-                counts.join(", ")
-            );
+            let _ = write!(out, "  {}: {}; {established} {}", endpoint(server), counts.join(", "), self.established());
             let works = self.works(server);
             if !works.is_empty() {
                 let ports = works.iter().map(|(port, count)| format!("{port} ({count})")).collect::<Vec<_>>();
@@ -169,7 +162,7 @@ impl Summary {
             .into_iter()
             .map(|it| {
                 let count = match it {
-                    Outcome::Established => self.transitions(Transition::Completed),
+                    Outcome::Established if !self.offline => self.transitions(Transition::Completed),
                     _ => self.told[it as usize],
                 };
                 (it.name().to_owned(), count)
@@ -192,7 +185,7 @@ impl Summary {
                     "ip": ip(server.addr).to_string(),
                     "port": server.port,
                     "attempts": object(counts),
-                    "established_in_table": established,
+                    if self.offline { "established" } else { "established_in_table" }: established,
                     "other_ports_established": self.works(server).into_iter().map(|(port, _)| port).collect::<Vec<_>>(),
                 })
             })

@@ -72,7 +72,8 @@ fn style(outcome: Outcome) -> Style {
 
 /// Local time to the millisecond.
 fn time(at: Nanos, setting: &Setting) -> String {
-    setting.timestamp(at).to_zoned(TimeZone::system()).strftime("%H:%M:%S%.3f").to_string()
+    let format = if setting.dated { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
+    setting.timestamp(at).to_zoned(TimeZone::system()).strftime(format).to_string()
 }
 
 /// Who sent what.

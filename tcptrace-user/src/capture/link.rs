@@ -1,0 +1,148 @@
+//! From a captured frame to the Ethernet frame or IP packet in it.
+//!
+//! Looks at the link layer's header only, does not check what follows, and does not take Ethernet apart: the core does.
+//! <https://www.tcpdump.org/linktypes.html>
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// What kind of header frames begin with, by the number in the capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkType(pub u32);
+
+impl LinkType {
+    pub const NULL: Self = Self(0);
+    pub const ETHERNET: Self = Self(1);
+    pub const PPP: Self = Self(9);
+    pub const RAW: Self = Self(101);
+    /// The numbers that RAW has in captures of some BSDs.
+    pub const RAW_BSD: Self = Self(12);
+    pub const RAW_OPENBSD: Self = Self(14);
+    pub const IEEE802_11: Self = Self(105);
+    pub const LOOP: Self = Self(108);
+    pub const LINUX_SLL: Self = Self(113);
+    pub const IEEE802_11_PRISM: Self = Self(119);
+    pub const IEEE802_11_RADIOTAP: Self = Self(127);
+    pub const IEEE802_11_AVS: Self = Self(163);
+    pub const PPI: Self = Self(192);
+    pub const IPV4: Self = Self(228);
+    pub const IPV6: Self = Self(229);
+    pub const LINUX_SLL2: Self = Self(276);
+    /// The capture's description of the interface cannot be read.
+    pub const UNKNOWN: Self = Self(u32::MAX);
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// A frame from its destination address on.
+    Ethernet(&'a [u8]),
+    /// A packet from its version on.
+    Ip(&'a [u8]),
+    /// Neither, or too little of it.
+    Other,
+}
+
+/// Which way a packet went, seen from the machine that captured it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Incoming,
+    Outgoing,
+}
+
+/// A link type whose frames are not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub struct Unsupported(pub LinkType);
+
+/// Finds what a frame carries.
+///
+/// # Errors
+///
+/// If frames of this link type are not read: then none of its interface will be.
+#[inline]
+pub fn payload(link: LinkType, octets: &[u8]) -> Result<Payload<'_>, Unsupported> {
+    Ok(match link {
+        LinkType::ETHERNET => Payload::Ethernet(octets),
+        LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6 => ip(octets),
+        LinkType::NULL | LinkType::LOOP => loopback(octets),
+        LinkType::LINUX_SLL => cooked(octets, 14, 16),
+        LinkType::LINUX_SLL2 => cooked(octets, 0, 20),
+        _ => return Err(Unsupported(link)),
+    })
+}
+
+/// Finds which way a frame went, if its header tells.
+#[inline]
+#[must_use]
+pub fn direction(link: LinkType, octets: &[u8]) -> Option<Direction> {
+    match link {
+        LinkType::LINUX_SLL => Direction::of_packet_type(u16_at(octets, 0)?),
+        LinkType::LINUX_SLL2 => Direction::of_packet_type((*octets.get(10)?).into()),
+        _ => None,
+    }
+}
+
+impl Direction {
+    /// From Linux's packet type. What was for another host (3) went past, neither in nor out.
+    #[inline]
+    pub(super) fn of_packet_type(kind: u16) -> Option<Self> {
+        match kind {
+            0..=2 => Some(Self::Incoming),
+            4 => Some(Self::Outgoing),
+            _ => None,
+        }
+    }
+}
+
+fn ip(octets: &[u8]) -> Payload<'_> {
+    match octets.first().map(|first| first >> 4) {
+        Some(4 | 6) => Payload::Ip(octets),
+        _ => Payload::Other,
+    }
+}
+
+/// Behind an address family in the byte order of whoever captured, with the systems' several numbers for IPv6.
+fn loopback(octets: &[u8]) -> Payload<'_> {
+    match octets.split_first_chunk() {
+        Some(([family, 0, 0, 0] | [0, 0, 0, family], packet)) if matches!(family, 2 | 10 | 24 | 28 | 30) => ip(packet),
+        _ => Payload::Other,
+    }
+}
+
+/// Behind Linux's cooked header, with the protocol at one place and the packet, or VLAN tags before it, at another.
+fn cooked(octets: &[u8], protocol: usize, packet: usize) -> Payload<'_> {
+    let (mut protocol, mut packet) = (protocol, packet);
+    for _ in 0..=2 {
+        match u16_at(octets, protocol) {
+            Some(0x0800 | 0x86dd) => return octets.get(packet..).map_or(Payload::Other, ip),
+            // A tag: its control information, then the protocol.
+            Some(0x8100 | 0x88a8 | 0x9100) => (protocol, packet) = (packet + 2, packet + 4),
+            _ => return Payload::Other,
+        }
+    }
+    Payload::Other
+}
+
+#[inline]
+fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
+    octets.get(at..)?.first_chunk().map(|octets| u16::from_be_bytes(*octets))
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(LinkType(number)) = self;
+        let name = match self.0 {
+            LinkType::IEEE802_11 => "802.11 frames",
+            LinkType::IEEE802_11_PRISM => "802.11 frames with a Prism header",
+            LinkType::IEEE802_11_RADIOTAP => "802.11 frames with a radiotap header",
+            LinkType::IEEE802_11_AVS => "802.11 frames with an AVS header",
+            LinkType::PPI => "802.11 frames with a PPI header",
+            LinkType(9 | 50) => "PPP frames",
+            LinkType(51) => "PPPoE frames without Ethernet",
+            LinkType::UNKNOWN => return write!(f, "unsupported: an interface whose description cannot be read"),
+            _ => return write!(f, "unsupported: link type {number}"),
+        };
+        write!(f, "unsupported: {name} (link type {number})")
+    }
+}

@@ -1,0 +1,205 @@
+//! Where a capture comes from: a file or standard input, compressed or not.
+//!
+//! Decompresses as it is read and does not look inside. Other compressions than gzip and zstd are not recognised.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufRead, BufReader, Chain, Cursor, Read},
+    os::fd::AsFd as _,
+    path::Path,
+};
+
+use flate2::bufread::MultiGzDecoder;
+use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Compressed octets given to the gzip decoder at once. When it fails, what it made of these is lost.
+const SIP: usize = 1 << 10;
+const BUFFER: usize = 1 << 17;
+
+/// An open capture, as the octets that were captured into.
+pub struct Source {
+    octets: Octets,
+    size: Option<u64>,
+}
+
+enum Octets {
+    Plain(Raw),
+    Gzip(MultiGzDecoder<Sips>),
+    Zstd(Zstd),
+}
+
+/// The first octets, which were looked at, then the others.
+type Raw = Chain<Cursor<Vec<u8>>, Counted>;
+
+impl Source {
+    /// Opens a file, or standard input for `-`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened, or its beginning cannot be read.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = if path == "-" { File::from(io::stdin().as_fd().try_clone_to_owned()?) } else { File::open(path)? };
+        let metadata = file.metadata()?;
+        let size = metadata.is_file().then_some(metadata.len());
+        let mut file = Counted { file, consumed: 0 };
+        let mut head = Vec::new();
+        // A pipe may give them one by one.
+        file.by_ref().take(ZSTD.len() as u64).read_to_end(&mut head)?;
+        let is_gzip = head.starts_with(&GZIP);
+        let is_zstd = head.starts_with(&ZSTD);
+        let raw = Cursor::new(head).chain(file);
+        let octets = if is_gzip {
+            Octets::Gzip(MultiGzDecoder::new(Sips::new(raw)))
+        } else if is_zstd {
+            Octets::Zstd(Zstd::new(raw)?)
+        } else {
+            Octets::Plain(raw)
+        };
+        Ok(Self { octets, size })
+    }
+
+    /// Octets of the file read so far, compressed ones where it is compressed.
+    #[must_use]
+    pub fn consumed(&self) -> u64 {
+        let raw = match &self.octets {
+            Octets::Plain(raw) => raw,
+            Octets::Gzip(decoder) => decoder.get_ref().0.get_ref(),
+            Octets::Zstd(decoder) => decoder.from.get_ref(),
+        };
+        raw.get_ref().1.consumed
+    }
+
+    /// Octets the file had when it was opened. A pipe has no size.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Says of a decoder's error what it means for the file. Errors of the file itself say it already.
+    fn explain(&self, error: io::Error) -> io::Error {
+        let name = match &self.octets {
+            Octets::Plain(_) => return error,
+            Octets::Gzip(_) => "gzip",
+            Octets::Zstd(_) => "zstd",
+        };
+        if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+            return error;
+        }
+        let kind = error.kind();
+        let text = if kind == io::ErrorKind::UnexpectedEof {
+            format!("the {name} compressed file breaks off at its octet {}", self.consumed())
+        } else {
+            format!("the {name} compressed file is damaged: {error}")
+        };
+        io::Error::new(kind, text)
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = match &mut self.octets {
+            Octets::Plain(raw) => raw.read(into),
+            Octets::Gzip(decoder) => decoder.read(into),
+            Octets::Zstd(decoder) => decoder.read(into),
+        };
+        read.map_err(|error| self.explain(error))
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("consumed", &self.consumed()).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+struct Counted {
+    file: File,
+    consumed: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(into)?;
+        self.consumed += read as u64;
+        Ok(read)
+    }
+}
+
+/// A buffer that shows little of itself at once.
+struct Sips(BufReader<Raw>);
+
+impl Sips {
+    fn new(raw: Raw) -> Self {
+        Self(BufReader::with_capacity(BUFFER, raw))
+    }
+}
+
+impl Read for Sips {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl BufRead for Sips {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let octets = self.0.fill_buf()?;
+        Ok(&octets[..octets.len().min(SIP)])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.0.consume(amount);
+    }
+}
+
+/// Decodes frame after frame. The crate's own reader gives a decoder all that is buffered, and when it fails, what it
+/// made of that is lost; this one gives it block by block.
+struct Zstd {
+    from: BufReader<Raw>,
+    decoder: Decoder<'static>,
+    /// Octets to the end of the next block's header, as the decoder says; 0 between frames.
+    hint: usize,
+}
+
+impl Zstd {
+    /// A block's header, which the hint has with the block before.
+    const BLOCK_HEADER: usize = 3;
+
+    fn new(raw: Raw) -> io::Result<Self> {
+        Ok(Self { from: BufReader::with_capacity(BUFFER, raw), decoder: Decoder::new()?, hint: 0 })
+    }
+}
+
+impl Read for Zstd {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        let mut output = OutBuffer::around(into);
+        loop {
+            let buffered = self.from.fill_buf()?;
+            let ended = buffered.is_empty();
+            if self.hint == 0 {
+                if ended {
+                    return Ok(0);
+                }
+                self.decoder.reinit()?;
+            }
+            let next = self.hint.saturating_sub(Self::BLOCK_HEADER).max(Self::BLOCK_HEADER);
+            let mut input = InBuffer::around(&buffered[..buffered.len().min(next)]);
+            // Without input it still gives what did not fit before.
+            self.hint = self.decoder.run(&mut input, &mut output)?;
+            let taken = input.pos();
+            self.from.consume(taken);
+            if output.pos() > 0 {
+                return Ok(output.pos());
+            }
+            if ended && self.hint > 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What can be wrong with a filter, and how it is shown: the words under which the carets stand are the wrong ones.
+//!
+//! The text is whatever somebody typed, so it is shown without control characters and cut to what a terminal shows in
+//! a line.
+
+use std::{fmt, net::Ipv4Addr, ops::Range};
+
+/// Columns shown of the text, so that no terminal breaks the line and parts the carets from their words; of these, the
+/// most that the wrong words take, and the least that is left for what follows them.
+const SHOWN: usize = 74;
+const WRONG: usize = 30;
+const AFTER: usize = 14;
+/// How much of a word goes into a message.
+const QUOTED: usize = 40;
+
+/// Why a filter cannot be read, and where in its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    pub(super) problem: Problem,
+    pub(super) text: String,
+    pub(super) span: Range<usize>,
+}
+
+impl Mistake {
+    /// The wrong words' place in the text, in octets; empty at the end of the text if something is missing there.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+}
+
+/// What is wrong. Words are already in quotes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Problem {
+    #[error("{expected} is expected{after}, not {found}")]
+    Unexpected { expected: &'static str, after: String, found: String },
+    #[error("{0} is not in tcptrace's part of pcap-filter, which is host, net, port, portrange, tcp, ip and ip6")]
+    Outside(String),
+    #[error("{0} cannot be compared: headers' octets are not in tcptrace's part of pcap-filter")]
+    Comparison(String),
+    #[error("{0} is never seen: only TCP is traced")]
+    Untraced(String),
+    #[error("{word} is unknown; write '{remedy}'")]
+    Case { word: String, remedy: String },
+    #[error("{0} is one character short; write it twice")]
+    Single(String),
+    #[error("{word} has no qualifier; write '{likely} {}'", .word.trim_matches('\''))]
+    Bare { word: String, likely: &'static str },
+    #[error("this parenthesis is never closed")]
+    Unclosed,
+    #[error("this parenthesis was never opened")]
+    Unopened,
+    #[error("a list of values cannot begin with a parenthesis; put a value first")]
+    ListInList,
+    #[error("parentheses are nested more than {0} deep")]
+    TooDeep(usize),
+    #[error("'{protocol}' does not go with {kind}; {remedy}")]
+    Qualifier { protocol: &'static str, kind: &'static str, remedy: &'static str },
+    #[error("'{protocol}' does not go with {word}, an {family} address")]
+    Family { protocol: &'static str, word: String, family: &'static str },
+    #[error("no such port {0}")]
+    NoSuchPort(String),
+    #[error("no port is {0}; the highest is 65535")]
+    PortTooHigh(String),
+    #[error("{0} is not one port; write 'portrange'")]
+    RangeAsPort(String),
+    #[error("{0} is not a range; write two ports and a hyphen between them")]
+    NoRange(String),
+    #[error("{0} is a name, and names are not resolved; write an address")]
+    Name(String),
+    #[error("{0} is not an address")]
+    NoAddress(String),
+    #[error("{0} is not a whole address; write all four octets, or 'net' for a network")]
+    PartialAddress(String),
+    #[error("{word} is traced as IPv4; write {inner}")]
+    Mapped { word: String, inner: Ipv4Addr },
+    #[error("{0} begins with a zero, which can be read as octal; write it without")]
+    LeadingZero(String),
+    #[error("'{net}' has bits set outside of its mask; write {remedy}")]
+    HostBits { net: String, remedy: String },
+    #[error("{word} is not a prefix's length; the longest is {longest}")]
+    Length { word: String, longest: u32 },
+    #[error("'{word}' is too short for a mask or a length; write {remedy}")]
+    ShortNet { word: String, remedy: Ipv4Addr },
+    #[error("'net 0' can be read in two ways; write 0.0.0.0/8 or 0.0.0.0/32")]
+    NetZero,
+    #[error("masks are IPv4's; write a prefix's length")]
+    MaskOfV6,
+    #[error("a mask goes with 'net' alone")]
+    MaskOfHost,
+}
+
+/// A word in quotes, harmless and not too long.
+pub(super) fn quoted(word: &str) -> String {
+    match word.char_indices().nth(QUOTED) {
+        Some((cut, _)) => format!("'{}…'", word[..cut].escape_debug()),
+        None => format!("'{}'", word.escape_debug()),
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |text: &str| text.chars().map(columns).sum::<usize>();
+        let wrong = head(&self.text[self.span.clone()], WRONG);
+        let before = tail(&self.text[..self.span.start], SHOWN - AFTER - width(&wrong));
+        let after = head(&self.text[self.span.end..], SHOWN.saturating_sub(width(&before) + width(&wrong)));
+        writeln!(f, "cannot read the filter: {}", self.problem)?;
+        writeln!(f, "  {}", format!("{before}{wrong}{after}").trim_end())?;
+        write!(f, "  {:indent$}{}", "", "^".repeat(width(&wrong).max(1)), indent = width(&before))
+    }
+}
+
+/// The beginning, as far as it fits.
+fn head(text: &str, room: usize) -> String {
+    let mut used = 0;
+    let mut shown: String = text.chars().map(visible).take_while(|&it| fits(&mut used, it, room)).collect();
+    if used > room {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The end, as far as it fits.
+fn tail(text: &str, room: usize) -> String {
+    let mut used = 0;
+    let mut shown: Vec<_> = text.chars().rev().map(visible).take_while(|&it| fits(&mut used, it, room)).collect();
+    if used > room {
+        shown.push('…');
+    }
+    shown.iter().rev().collect()
+}
+
+fn fits(used: &mut usize, it: char, room: usize) -> bool {
+    *used += columns(it);
+    *used <= room
+}
+
+/// A tab is as wide as the terminal likes, and other control characters do what they like.
+fn visible(it: char) -> char {
+    match it {
+        '\t' | '\r' | '\n' => ' ',
+        it if it.is_control()
+            || matches!(it, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') =>
+        {
+            '\u{fffd}'
+        }
+        it => it,
+    }
+}
+
+/// How wide a terminal shows a character: Unicode's annex 11, in blocks. What is missed moves the carets, no more.
+fn columns(it: char) -> usize {
+    match it {
+        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}' => 0,
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{303e}'
+        | '\u{3041}'..='\u{a4cf}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{1f300}'..='\u{1f64f}'
+        | '\u{1f900}'..='\u{1f9ff}'
+        | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
+    }
+}

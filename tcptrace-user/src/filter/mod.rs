@@ -1,0 +1,149 @@
+//! The filter language: which attempts to report, in a subset of pcap-filter(7).
+//!
+//! A filter is asked of an attempt's SYN, so `src` is the client and `dst` the server. Whatever it accepts, tcpdump
+//! accepts and reads the same way; what tcpdump reads and tcptrace does not is an error, never another meaning. It
+//! resolves no host names, and compiles nothing for the kernel: attempts are few, packets are many.
+//!
+//! ```text
+//! expression = operand { ("and" | "&&" | "or" | "||") operand }      equal precedence, from left to right
+//! operand    = { "not" | "!" } ( "(" expression ")" | protocol | head values | values )
+//! protocol   = "tcp" | "ip" | "ip6"
+//! head       = [ protocol ] [ direction ] [ "host" | "net" | "port" | "portrange" ]      not a protocol alone
+//! direction  = "src" | "dst" | "src or dst" | "dst or src" | "src and dst" | "dst and src"
+//! values     = { "not" | "!" } ( value | "(" values { ("and" | "or") values } ")" )      with the head before
+//!              the first of several in parentheses does not itself begin with one, unless a number is all in it
+//! value      = address | network [ "/" length | "mask" mask ] | port | port "-" port
+//! ```
+//! <https://www.tcpdump.org/manpages/pcap-filter.7.html>
+
+use std::fmt;
+
+use tcptrace_core::flow::Endpoint;
+
+pub use self::error::Mistake;
+use self::primitive::Primitive;
+
+mod cursor;
+mod error;
+mod lex;
+mod parse;
+mod primitive;
+mod services;
+mod value;
+
+/// Which attempts are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Nothing wants everything, as tcpdump's empty filter does.
+    root: Option<Expression>,
+}
+
+impl Filter {
+    /// Reads a filter, or says what is wrong with it and where.
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        parse::filter(text).map(|root| Self { root })
+    }
+
+    /// Whether an attempt from `src`, the client, to `dst`, the server, is wanted.
+    #[must_use]
+    pub fn matches(&self, src: Endpoint, dst: Endpoint) -> bool {
+        self.root.as_ref().is_none_or(|root| root.matches(src, dst))
+    }
+}
+
+/// The canonical text: every primitive with its own qualifiers, no parenthesis that changes nothing.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.as_ref().map_or(Ok(()), |root| root.fmt(f))
+    }
+}
+
+impl std::str::FromStr for Filter {
+    type Err = Mistake;
+
+    fn from_str(text: &str) -> Result<Self, Mistake> {
+        Self::parse(text)
+    }
+}
+
+/// What an expression says. As deep as its parentheses, which the parser bounds: a chain is flat however long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Expression {
+    Primitive(Primitive),
+    /// Never of another `Not`.
+    Not(Box<Expression>),
+    /// Evaluated from left to right; the first is never a chain, and the rest is never empty.
+    Chain(Box<Expression>, Vec<(Join, Expression)>),
+}
+
+/// What stands between two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Join {
+    And,
+    Or,
+}
+
+impl Expression {
+    fn matches(&self, src: Endpoint, dst: Endpoint) -> bool {
+        match self {
+            Self::Primitive(primitive) => primitive.matches(src, dst),
+            Self::Not(inner) => !inner.matches(src, dst),
+            Self::Chain(first, rest) => {
+                rest.iter().fold(first.matches(src, dst), |so_far, (join, operand)| match join {
+                    Join::And => so_far && operand.matches(src, dst),
+                    Join::Or => so_far || operand.matches(src, dst),
+                })
+            }
+        }
+    }
+
+    fn negated(self) -> Self {
+        match self {
+            Self::Not(inner) => *inner,
+            other => Self::Not(Box::new(other)),
+        }
+    }
+
+    /// A parenthesis around what comes first changes nothing, so it is not kept.
+    fn chain(first: Self, mut rest: Vec<(Join, Self)>) -> Self {
+        match first {
+            first if rest.is_empty() => first,
+            Self::Chain(first, mut before) => {
+                before.append(&mut rest);
+                Self::Chain(first, before)
+            }
+            first => Self::Chain(Box::new(first), rest),
+        }
+    }
+
+    /// As an operand: a chain needs its parentheses.
+    fn fmt_operand(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chain(..) => write!(f, "({self})"),
+            Self::Primitive(_) | Self::Not(_) => write!(f, "{self}"),
+        }
+    }
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Primitive(primitive) => primitive.fmt(f),
+            Self::Not(inner) => {
+                f.write_str("not ")?;
+                inner.fmt_operand(f)
+            }
+            Self::Chain(first, rest) => {
+                first.fmt_operand(f)?;
+                for (join, operand) in rest {
+                    f.write_str(match join {
+                        Join::And => " and ",
+                        Join::Or => " or ",
+                    })?;
+                    operand.fmt_operand(f)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

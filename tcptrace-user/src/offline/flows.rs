@@ -1,0 +1,417 @@
+//! The table of conversations offline: what the kernel keeps live, without its bounds on time and with the two foreign
+//! vocabularies. Packets in, attempts out.
+//!
+//! Knows no file and no format. The clock is the capture's.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasherDefault, Hasher},
+};
+
+use tcptrace_core::{
+    event::{Counter, STALLED_AT_TRY, Tally},
+    flow::{self, Addr, Endpoint, HashKey},
+    foreign::{Glance, Sender, Wireshark, Zeek},
+    handshake::{Facts, Handshake, Nanos, Offer, Point, State, Transition},
+    outcome::Outcome,
+    segment::{self, Flags, Found, IcmpError, Kind, Link, Segment, Skip},
+};
+
+use crate::{
+    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
+    filter::Filter,
+};
+
+/// What of the conversations is wanted.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Those that succeeded, and those seen only from the middle.
+    pub all: bool,
+    /// Nanoseconds without progress after which an attempt is stalled.
+    pub stall_after: u64,
+    /// Conversations kept at once.
+    pub capacity: usize,
+    pub filter: Option<Filter>,
+}
+
+/// The conversations of a capture.
+pub struct Flows {
+    wanted: Wanted,
+    key: HashKey,
+    open: HashMap<Key, Conversation, BuildHasherDefault<Ready>>,
+    /// The last attempt of each client's endpoint that waits for an answer: another address may give it.
+    asked: HashMap<Endpoint, Key>,
+    /// Conversations so far, which gives each its place in the order.
+    count: u64,
+    /// Ended, and waiting for those that began before them.
+    ended: BTreeMap<u64, Attempt>,
+    /// The first packet's time, and the last's.
+    pub began: Option<Nanos>,
+    pub now: Nanos,
+    pub tally: Tally,
+    pub told: [u64; Outcome::ALL.len()],
+    pub stalls: u64,
+    pub recovered: u64,
+    /// Lines by server and outcome.
+    pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
+    /// Conversations that were told before their end, because there were too many.
+    pub evicted: u64,
+}
+
+/// A conversation's two endpoints, the smaller first, with their hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    low: Endpoint,
+    high: Endpoint,
+    hash: u64,
+}
+
+impl std::hash::Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes a key's own hash as it is.
+#[derive(Default)]
+struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys hash to one number");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+struct Conversation {
+    /// Its place in the order of first packets.
+    place: u64,
+    /// Who sent the first packet.
+    first: Endpoint,
+    /// To whom.
+    other: Endpoint,
+    handshake: Handshake,
+    /// A SYN/ACK that came before its SYN, or without one.
+    answer: Option<(Segment, Point)>,
+    answers: u8,
+    stalled: Option<Stalled>,
+    icmp_from: Option<Addr>,
+    answered_from: Option<Addr>,
+    zeek: Zeek,
+    wireshark: Wireshark,
+    seen: (Nanos, Nanos),
+}
+
+impl Conversation {
+    fn sender(&self, from: Endpoint) -> Sender {
+        if from == self.first { Sender::First } else { Sender::Other }
+    }
+
+    fn has_handshake(&self) -> bool {
+        self.handshake.state() != State::Free
+    }
+}
+
+impl Flows {
+    #[must_use]
+    pub fn new(wanted: Wanted, key: HashKey) -> Self {
+        Self {
+            wanted,
+            key,
+            open: HashMap::default(),
+            asked: HashMap::new(),
+            count: 0,
+            ended: BTreeMap::new(),
+            began: None,
+            now: Nanos(0),
+            tally: Tally::default(),
+            told: [0; Outcome::ALL.len()],
+            stalls: 0,
+            recovered: 0,
+            servers: HashMap::new(),
+            evicted: 0,
+        }
+    }
+
+    /// Sees a packet.
+    pub fn see(&mut self, octets: &[u8], link: Link, at: Nanos, point: Point) {
+        self.began.get_or_insert(at);
+        self.now = self.now.max(at);
+        match segment::locate(octets, link) {
+            Found::Tcp(located) => self.on_tcp(&Segment::read(octets, &located), at, point),
+            Found::Error(error) => self.on_icmp(&error, at),
+            Found::Skipped(skip) => self.count(match skip {
+                Skip::NotIp => Counter::NotIp,
+                Skip::NotTcp => Counter::NotTcp,
+                Skip::LaterFragment => Counter::LaterFragment,
+                Skip::Malformed => Counter::Malformed,
+            }),
+        }
+    }
+
+    fn count(&mut self, counter: Counter) {
+        self.tally.counters[counter as usize] += 1;
+    }
+
+    fn key(&self, a: Endpoint, b: Endpoint) -> Key {
+        Key { low: a.min(b), high: a.max(b), hash: flow::hash(self.key, a, b) }
+    }
+
+    fn on_tcp(&mut self, it: &Segment, at: Nanos, point: Point) {
+        let key = self.key(it.src, it.dst);
+        let glance = Glance::from(it);
+        let pure_syn = it.flags.kind() == Kind::Syn;
+        let mut begun = Wireshark::default();
+        if let Some(found) = self.open.get(&key) {
+            let pending = found.handshake.state().is_pending();
+            let control = it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || pending;
+            self.tally.counters[if control { Counter::Control } else { Counter::Established } as usize] += 1;
+            let another = found.wireshark.is_another(found.sender(it.src), &glance);
+            let superseded = pure_syn && found.has_handshake() && {
+                // On a copy: what the attempt was is what is told of it.
+                let mut copy = found.handshake;
+                let side = copy.side(it.src, it.dst);
+                side.is_some_and(|side| copy.step(side, it, at, point) == Transition::Superseded)
+            };
+            if another || superseded {
+                self.tally.transitions[Transition::Superseded as usize] += u64::from(superseded);
+                begun = if another { Wireshark::reused() } else { found.wireshark };
+                if let Some(ended) = self.open.remove(&key) {
+                    self.end(ended);
+                }
+            }
+        } else {
+            self.count(if it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) {
+                Counter::Control
+            } else {
+                Counter::Established
+            });
+        }
+        if !self.open.contains_key(&key) {
+            self.make_room();
+            self.count += 1;
+            let new = Conversation {
+                place: self.count,
+                first: it.src,
+                other: it.dst,
+                handshake: Handshake::default(),
+                answer: None,
+                answers: 0,
+                stalled: None,
+                icmp_from: None,
+                answered_from: None,
+                zeek: Zeek::default(),
+                wireshark: begun,
+                seen: (at, at),
+            };
+            self.open.insert(key, new);
+        }
+        let Some(conversation) = self.open.get_mut(&key) else { return };
+        let sender = conversation.sender(it.src);
+        conversation.wireshark.see(sender, &glance);
+        conversation.zeek.see(sender, &glance);
+        conversation.seen.1 = at;
+        if conversation.has_handshake() {
+            step(conversation, it, at, point, self.wanted.stall_after, &mut self.tally);
+            if !conversation.handshake.state().is_pending()
+                && self.asked.get(&conversation.handshake.client()) == Some(&key)
+            {
+                self.asked.remove(&conversation.handshake.client());
+            }
+        } else if pure_syn {
+            conversation.handshake = Handshake::open(it, at, point);
+            self.tally.transitions[Transition::Opened as usize] += 1;
+            // Its answer came first: the capture mixes up its order.
+            if let Some((answer, point)) = conversation.answer.take() {
+                step(conversation, &answer, at, point, self.wanted.stall_after, &mut self.tally);
+            }
+            self.asked.insert(it.src, key);
+        } else if it.flags.kind() == Kind::SynAck {
+            conversation.answer.get_or_insert((*it, point));
+            conversation.answers = conversation.answers.saturating_add(1);
+            self.answer_from_elsewhere(it);
+        }
+    }
+
+    /// A SYN/ACK of no attempt that acknowledges the SYN its receiver sent to another address.
+    fn answer_from_elsewhere(&mut self, it: &Segment) {
+        let Some(key) = self.asked.get(&it.dst) else { return };
+        let Some(asked) = self.open.get_mut(key) else { return };
+        let hs = &mut asked.handshake;
+        if hs.state() == State::SynSent && hs.client() == it.dst && it.ack == hs.isn.add(1) {
+            hs.facts.0 |= Facts::WRONG_ANSWER;
+            asked.answered_from = Some(it.src.addr);
+        }
+    }
+
+    fn on_icmp(&mut self, error: &IcmpError, at: Nanos) {
+        self.count(Counter::IcmpError);
+        let key = self.key(error.src, error.dst);
+        let Some(conversation) = self.open.get_mut(&key) else { return self.count(Counter::IcmpUnmatched) };
+        let hs = &mut conversation.handshake;
+        let Some(side) = hs.side(error.src, error.dst).filter(|_| hs.state() != State::Free) else {
+            return self.count(Counter::IcmpUnmatched);
+        };
+        let transition = hs.icmp(side, error, at);
+        self.tally.count(transition as usize, hs);
+        if transition == Transition::Unreachable {
+            conversation.icmp_from = Some(error.from);
+        }
+    }
+
+    /// Before another conversation: where there are too many, the half that was silent for longest is told as it is.
+    fn make_room(&mut self) {
+        if self.open.len() < self.wanted.capacity {
+            return;
+        }
+        let mut last: Vec<_> = self.open.values().map(|it| it.seen.1).collect();
+        let (_, middle, _) = last.select_nth_unstable(self.wanted.capacity / 2);
+        let limit = *middle;
+        let keys: Vec<_> = self.open.iter().filter(|(_, it)| it.seen.1 <= limit).map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some(ended) = self.open.remove(&key) {
+                self.evicted += 1;
+                self.end(ended);
+            }
+        }
+    }
+
+    /// Takes a conversation's account: nothing more will come of it.
+    fn end(&mut self, it: Conversation) {
+        let Some(attempt) = self.attempt(&it) else { return };
+        self.told[attempt.outcome as usize] += 1;
+        self.stalls += u64::from(attempt.stalled.is_some());
+        self.recovered += u64::from(attempt.recovered);
+        if attempt.outcome.is_failure() || attempt.outcome.is_open() {
+            // A port scan makes an entry a port: those beyond the first are no news.
+            if self.servers.len() < self.wanted.capacity || self.servers.contains_key(&attempt.handshake.server()) {
+                self.servers.entry(attempt.handshake.server()).or_default()[attempt.outcome as usize] += 1;
+            }
+        }
+        let trouble = attempt.outcome.is_failure() || attempt.stalled.is_some() || attempt.recovered;
+        if trouble || self.wanted.all {
+            self.ended.insert(it.place, attempt);
+        }
+    }
+
+    /// A conversation as it is told; `None` where the filter does not want it.
+    fn attempt(&self, it: &Conversation) -> Option<Attempt> {
+        let hs = described(it);
+        if self.wanted.filter.as_ref().is_some_and(|filter| !filter.matches(hs.client(), hs.server())) {
+            return None;
+        }
+        let outcome = match (it.has_handshake(), &it.answer) {
+            (true, _) => Outcome::to_the_end(&it.handshake)?,
+            (false, Some(_)) if !went_on(it) => Outcome::AnswerOnly,
+            (false, _) => Outcome::Midstream,
+        };
+        let pending = hs.state().is_pending() && it.has_handshake();
+        let silence = self.now.since(hs.last_seen());
+        let silent = || Stalled { at: Nanos(hs.last_seen().0 + self.wanted.stall_after), by: StalledBy::Silence };
+        let stalled = it.stalled.or_else(|| (pending && silence >= self.wanted.stall_after).then(silent));
+        let trouble = stalled.is_some_and(|stalled| stalled.at <= hs.ended)
+            || hs.facts.any(Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER)
+            || hs.syn.tries >= STALLED_AT_TRY
+            || hs.ended.since(hs.first_syn) >= self.wanted.stall_after;
+        let gave_up = silence >= self.wanted.stall_after.max(2 * hs.last_seen().since(hs.first_syn) + 5_000_000_000);
+        let began = self.began.unwrap_or_default();
+        Some(Attempt {
+            handshake: hs,
+            outcome,
+            stalled,
+            recovered: outcome.is_open() && trouble,
+            icmp_from: it.icmp_from,
+            answered_from: it.answered_from,
+            seen: it.seen,
+            foreign: Foreign {
+                conn_state: it.zeek.conn_state(),
+                history: it.zeek.history().to_owned(),
+                completeness: it.wireshark.completeness(),
+            },
+            trust: Trust {
+                still_open: pending && !gave_up,
+                may_have_begun_earlier: hs.first_syn.since(began) < 64_000_000_000,
+                events_lost: 0,
+                attempts_lost: 0,
+            },
+        })
+    }
+
+    /// The attempts that can be told: those before which nothing can come any more.
+    pub fn ready(&mut self) -> Vec<Attempt> {
+        let first = self.open.values().map(|it| it.place).min().unwrap_or(u64::MAX);
+        let later = self.ended.split_off(&first);
+        std::mem::replace(&mut self.ended, later).into_values().collect()
+    }
+
+    /// The end of the capture: everything is told as it is.
+    pub fn finish(&mut self) -> Vec<Attempt> {
+        let mut open: Vec<_> = self.open.drain().map(|(_, it)| it).collect();
+        open.sort_unstable_by_key(|it| it.place);
+        open.into_iter().for_each(|it| self.end(it));
+        std::mem::take(&mut self.ended).into_values().collect()
+    }
+}
+
+/// What a segment does to an attempt, and whether it stalled before or thereby.
+fn step(it: &mut Conversation, segment: &Segment, at: Nanos, point: Point, stall_after: u64, tally: &mut Tally) {
+    let hs = &mut it.handshake;
+    let Some(side) = hs.side(segment.src, segment.dst) else { return };
+    let silence = Nanos(hs.last_seen().0.saturating_add(stall_after));
+    if hs.state().is_pending() && at >= silence {
+        it.stalled.get_or_insert(Stalled { at: silence, by: StalledBy::Silence });
+    }
+    let transition = hs.step(side, segment, at, point);
+    tally.count(transition as usize, hs);
+    match transition {
+        Transition::SynRetried if hs.syn.tries == STALLED_AT_TRY && hs.state().is_pending() => {
+            it.stalled.get_or_insert(Stalled { at, by: StalledBy::ThirdSyn });
+        }
+        Transition::AnswerRetried if hs.answer.tries == STALLED_AT_TRY => {
+            it.stalled.get_or_insert(Stalled { at, by: StalledBy::ThirdSynAck });
+        }
+        _ => {}
+    }
+}
+
+/// Whether a conversation without a SYN has more than SYN/ACKs and what they were answered with.
+fn went_on(it: &Conversation) -> bool {
+    it.zeek.history().contains(['A', 'a', 'D', 'd', 'F', 'f'])
+}
+
+/// The attempt; of a conversation without a SYN, what stands for one: who would be the client, and what was answered.
+fn described(it: &Conversation) -> Handshake {
+    if it.has_handshake() {
+        return it.handshake;
+    }
+    let (first, last) = it.seen;
+    let (client, server) = match &it.answer {
+        Some((answer, _)) => (answer.dst, answer.src),
+        None => (it.first, it.other),
+    };
+    let mut hs = Handshake {
+        client_addr: client.addr,
+        client_port: client.port,
+        server_addr: server.addr,
+        server_port: server.port,
+        first_syn: first,
+        last_syn: last,
+        ..Handshake::default()
+    };
+    if let Some((answer, point)) = &it.answer {
+        hs.isn = answer.ack.add(u32::MAX);
+        hs.server_isn = answer.seq;
+        hs.server_point = *point;
+        hs.answer = Offer { tries: it.answers, ..Offer::of(answer) };
+        hs.first_answer = first;
+        hs.last_answer = last;
+    }
+    hs
+}

@@ -1,0 +1,305 @@
+//! One run over captures: the same core and reports as live, with the capture's clock. Needs no privilege.
+//!
+//! What can be read is reported; what cannot is said, with its place, and makes the exit code 1.
+
+pub mod flows;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, BufWriter, IsTerminal as _, Read as _, Write},
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tcptrace_core::{
+    flow::HashKey,
+    handshake::{Nanos, Point},
+    outcome::Outcome,
+    segment::Link,
+};
+
+use crate::{
+    attempt::Attempt,
+    capture::{self, Direction, Payload, Reader, Source},
+    cli::{self, Args, exit},
+    clock::Clock,
+    output,
+    report::{Setting, json, summary::Summary, text},
+    track::Report,
+};
+use flows::{Flows, Wanted};
+
+/// Packets between two looks at what can be told, and at how far the file is.
+const STEP: u64 = 1 << 18;
+/// Damages that are said one by one; the others are counted.
+const SAID: u64 = 20;
+/// How often progress is shown.
+const PROGRESS: Duration = Duration::from_millis(500);
+
+/// Reads the captures that the command line names, one after the other as if they were one.
+///
+/// # Errors
+/// When the filter is none, a file cannot be opened, or standard output cannot be written to.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let wanted = Wanted {
+        all: args.all,
+        stall_after: args.stall_after.as_nanos() as u64,
+        capacity: args.max_attempts as usize,
+        filter: cli::filter(args)?,
+    };
+    let mut run = Run::new(args, Flows::new(wanted, hash_key()?));
+    for path in &args.read {
+        match run.read(path) {
+            Ok(()) => {}
+            Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(run.code()),
+            Err(Stop::Output(error)) => return Err(error).context("cannot write to standard output"),
+            Err(Stop::Input(error)) => {
+                run.damaged += 1;
+                output::say(&format!("cannot read {}: {error}", path.display()));
+            }
+            Err(Stop::Enough) => break,
+        }
+    }
+    match run.finish() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(run.code()),
+    }
+}
+
+/// Why reading stops early.
+enum Stop {
+    Output(io::Error),
+    Input(io::Error),
+    Enough,
+}
+
+struct Run<'a> {
+    args: &'a Args,
+    flows: Flows,
+    setting: Setting,
+    out: BufWriter<anstream::AutoStream<io::Stdout>>,
+    files: Vec<String>,
+    /// Interfaces of the files before this one.
+    interfaces: u32,
+    packets: u64,
+    told: u64,
+    found: bool,
+    damaged: u64,
+    /// Packets whose link type is not read, by its number.
+    unsupported: BTreeMap<u32, u64>,
+    progress: Option<Instant>,
+}
+
+impl<'a> Run<'a> {
+    fn new(args: &'a Args, flows: Flows) -> Self {
+        let styled = args.color.choice(&io::stdout());
+        Self {
+            args,
+            flows,
+            setting: Setting {
+                clock: Clock::EPOCH,
+                interfaces: BTreeMap::new(),
+                undirected: BTreeSet::new(),
+                dated: true,
+            },
+            out: BufWriter::with_capacity(1 << 16, anstream::AutoStream::new(io::stdout(), styled)),
+            files: Vec::new(),
+            interfaces: 0,
+            packets: 0,
+            told: 0,
+            found: false,
+            damaged: 0,
+            unsupported: BTreeMap::new(),
+            progress: (io::stderr().is_terminal() && !args.quiet).then(Instant::now),
+        }
+    }
+
+    fn read(&mut self, path: &Path) -> Result<(), Stop> {
+        let name = path.display().to_string();
+        self.files.push(name.clone());
+        let source = Source::open(path).map_err(Stop::Input)?;
+        let mut reader = match Reader::new(source) {
+            Ok(reader) => reader,
+            Err(damage) => {
+                self.damage(&name, &damage);
+                return Ok(());
+            }
+        };
+        let mut steps = 0;
+        while let Some(packet) = reader.next() {
+            match packet {
+                Ok(packet) => self.packet(&packet),
+                Err(damage) => {
+                    self.damage(&name, &damage);
+                    continue;
+                }
+            }
+            steps += 1;
+            if steps % STEP == 0 {
+                self.name_interfaces(&reader, &name);
+                self.show_progress(&reader, &name);
+                let ready = self.flows.ready();
+                self.tell(ready)?;
+            }
+        }
+        self.name_interfaces(&reader, &name);
+        self.interfaces += reader.interfaces().len() as u32;
+        if self.progress.is_some() {
+            eprint_progress("");
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, packet: &capture::Packet<'_>) {
+        self.packets += 1;
+        let (octets, link) = match capture::payload(packet.link, packet.octets) {
+            Ok(Payload::Ethernet(octets)) => (octets, Link::Ethernet),
+            Ok(Payload::Ip(octets)) => (octets, Link::Ip),
+            // The core counts it as what it is: no IP.
+            Ok(Payload::Other) => (&[][..], Link::Ethernet),
+            Err(unsupported) => {
+                let count = self.unsupported.entry(packet.link.0).or_default();
+                if *count == 0 {
+                    output::say(&format!("{unsupported}: these packets are left out"));
+                }
+                *count += 1;
+                return;
+            }
+        };
+        let index = self.interfaces + packet.interface as u32 + 1;
+        let direction = packet.direction.or_else(|| capture::direction(packet.link, packet.octets));
+        let point = match direction {
+            Some(Direction::Outgoing) => Point::egress(index),
+            Some(Direction::Incoming) => Point::ingress(index),
+            None => {
+                self.setting.undirected.insert(index);
+                Point::ingress(index)
+            }
+        };
+        // Without a time of its own it came no earlier than the last.
+        let at = packet.time.map_or(self.flows.now, Nanos);
+        self.flows.see(octets, link, at, point);
+    }
+
+    fn damage(&mut self, name: &str, damage: &capture::Damage) {
+        self.damaged += 1;
+        match self.damaged {
+            ..=SAID => output::say(&format!("{name}: {damage}")),
+            it if it == SAID + 1 => output::say(&format!("{name}: more damage, which is counted and not said")),
+            _ => {}
+        }
+    }
+
+    fn name_interfaces(&mut self, reader: &Reader<Source>, file: &str) {
+        for (index, it) in (self.interfaces + 1..).zip(reader.interfaces()) {
+            self.setting.interfaces.entry(index).or_insert_with(|| it.name.clone().unwrap_or_else(|| file.to_owned()));
+        }
+    }
+
+    fn show_progress(&mut self, reader: &Reader<Source>, name: &str) {
+        if let Some(last) = &mut self.progress
+            && last.elapsed() >= PROGRESS
+        {
+            *last = Instant::now();
+            let source = reader.source();
+            let share = source.size().filter(|size| *size > 0).map(|size| source.consumed() * 100 / size);
+            let share = share.map_or_else(String::new, |it| format!("{it} %, "));
+            eprint_progress(&format!("{name}: {share}{} packets", self.packets));
+        }
+    }
+
+    fn tell(&mut self, attempts: Vec<Attempt>) -> Result<(), Stop> {
+        for it in attempts {
+            self.told += 1;
+            self.found |= self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
+            let report = Report::Attempt(it);
+            let line = if self.args.json {
+                json::line(&report, &self.setting)
+            } else {
+                text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
+            };
+            writeln!(self.out, "{line}").map_err(Stop::Output)?;
+            if self.args.count.is_some_and(|count| self.told >= count) {
+                return Err(Stop::Enough);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells what is left, and sums up: in the last JSON line, or behind the last text line.
+    fn finish(&mut self) -> io::Result<()> {
+        let rest = self.flows.finish();
+        if !self.args.count.is_some_and(|count| self.told >= count) {
+            match self.tell(rest) {
+                Err(Stop::Output(error)) => return Err(error),
+                Ok(()) | Err(Stop::Enough | Stop::Input(_)) => {}
+            }
+        }
+        let summary = self.summary();
+        if self.args.json {
+            writeln!(self.out, "{}", summary.json())?;
+        }
+        self.out.flush()?;
+        if !self.args.json {
+            if !self.args.quiet {
+                output::say(&summary.text());
+            } else if !summary.losses().is_empty() {
+                output::say(&summary.loss_line());
+            }
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Summary {
+        let opened = |told: &[u64; Outcome::ALL.len()]| {
+            Outcome::ALL.into_iter().filter(|it| it.is_open()).map(|it| told[it as usize]).sum()
+        };
+        let unsupported = self.unsupported.values().sum();
+        Summary {
+            offline: true,
+            traced_for: self.flows.now.since(self.flows.began.unwrap_or(self.flows.now)),
+            interfaces: self.files.clone(),
+            hooks: Vec::new(),
+            tally: self.flows.tally,
+            told: self.flows.told,
+            stalls: self.flows.stalls,
+            recovered: self.flows.recovered,
+            in_flight: 0,
+            servers: self.flows.servers.iter().map(|(&server, told)| (server, (*told, opened(told)))).collect(),
+            user_losses: vec![
+                ("damaged", self.damaged),
+                ("unsupported_link_type", unsupported),
+                ("told_early", self.flows.evicted),
+            ],
+        }
+    }
+
+    fn code(&self) -> ExitCode {
+        if self.damaged > 0 || (self.packets > 0 && self.unsupported.values().sum::<u64>() == self.packets) {
+            ExitCode::from(exit::RUNTIME)
+        } else if self.found {
+            ExitCode::from(exit::FINDINGS)
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Shows how far it is on a line of the terminal that is written over.
+fn eprint_progress(text: &str) {
+    let _ = write!(io::stderr(), "\r\x1b[K{}", output::plain(text));
+}
+
+/// Who made the capture must not know which conversations fall together.
+fn hash_key() -> anyhow::Result<HashKey> {
+    let mut octets = [0; 16];
+    File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut octets)).context("cannot read /dev/urandom")?;
+    let (low, high) = octets.split_at(8);
+    let word = |half: &[u8]| half.iter().fold(0, |word, &octet| word << 8 | u64::from(octet));
+    Ok(HashKey(word(low), word(high)))
+}
