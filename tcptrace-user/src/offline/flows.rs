@@ -105,8 +105,21 @@ struct Conversation {
     icmp_from: Option<Addr>,
     answered_from: Option<Addr>,
     zeek: Zeek,
-    wireshark: Wireshark,
+    wireshark: Stream,
     seen: (Nanos, Nanos),
+}
+
+/// A conversation as Wireshark counts them: it may hold several attempts, when the other end opens the next.
+#[derive(Clone, Copy)]
+struct Stream {
+    first: Endpoint,
+    state: Wireshark,
+}
+
+impl Stream {
+    fn sender(&self, from: Endpoint) -> Sender {
+        if from == self.first { Sender::First } else { Sender::Other }
+    }
 }
 
 impl Conversation {
@@ -168,12 +181,12 @@ impl Flows {
         let key = self.key(it.src, it.dst);
         let glance = Glance::from(it);
         let pure_syn = it.flags.kind() == Kind::Syn;
-        let mut begun = Wireshark::default();
+        let mut wireshark = Stream { first: it.src, state: Wireshark::default() };
         if let Some(found) = self.open.get(&key) {
             let pending = found.handshake.state().is_pending();
             let control = it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || pending;
             self.tally.counters[if control { Counter::Control } else { Counter::Established } as usize] += 1;
-            let another = found.wireshark.is_another(found.sender(it.src), &glance);
+            let another = found.wireshark.state.is_another(found.wireshark.sender(it.src), &glance);
             let superseded = pure_syn && found.has_handshake() && {
                 // On a copy: what the attempt was is what is told of it.
                 let mut copy = found.handshake;
@@ -182,7 +195,11 @@ impl Flows {
             };
             if another || superseded {
                 self.tally.transitions[Transition::Superseded as usize] += u64::from(superseded);
-                begun = if another { Wireshark::reused() } else { found.wireshark };
+                if another {
+                    wireshark.state = Wireshark::reused();
+                } else {
+                    wireshark = found.wireshark;
+                }
                 if let Some(ended) = self.open.remove(&key) {
                     self.end(ended);
                 }
@@ -208,15 +225,15 @@ impl Flows {
                 icmp_from: None,
                 answered_from: None,
                 zeek: Zeek::default(),
-                wireshark: begun,
+                wireshark,
                 seen: (at, at),
             };
             self.open.insert(key, new);
         }
         let Some(conversation) = self.open.get_mut(&key) else { return };
-        let sender = conversation.sender(it.src);
-        conversation.wireshark.see(sender, &glance);
-        conversation.zeek.see(sender, &glance);
+        let sender = conversation.wireshark.sender(it.src);
+        conversation.wireshark.state.see(sender, &glance);
+        conversation.zeek.see(conversation.sender(it.src), &glance);
         conversation.seen.1 = at;
         if conversation.has_handshake() {
             step(conversation, it, at, point, self.wanted.stall_after, &mut self.tally);
@@ -333,7 +350,7 @@ impl Flows {
             foreign: Foreign {
                 conn_state: it.zeek.conn_state(),
                 history: it.zeek.history().to_owned(),
-                completeness: it.wireshark.completeness(),
+                completeness: it.wireshark.state.completeness(),
             },
             trust: Trust {
                 still_open: pending && !gave_up,
