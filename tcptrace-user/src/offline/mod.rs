@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
     /// Tells what is left, and sums up: in the last JSON line, or behind the last text line.
     fn finish(&mut self) -> io::Result<()> {
         let rest = self.flows.finish();
-        if !self.args.count.is_some_and(|count| self.told >= count) {
+        if self.args.count.is_none_or(|count| self.told < count) {
             match self.tell(rest) {
                 Err(Stop::Output(error)) => return Err(error),
                 Ok(()) | Err(Stop::Enough | Stop::Input(_)) => {}
