@@ -38,13 +38,13 @@ fn half_open_when_the_syn_ack_is_dropped_on_the_way_back() {
     let accounts = views.map(View::end);
     let [client, router, server] = &accounts;
     for (port, _) in BOTH {
-        let line = client.only(port);
+        let line = client.after_stall(port);
         assert_eq!((&line["outcome"], &line["syn"]["tries"]), (&json!("no_reply"), &json!(1)));
         for account in [router, server] {
             let line = account.after_stall(port);
             assert_eq!((&line["outcome"], &line["reason"]), (&json!("half_open"), &json!("syn-ack")));
             assert_eq!((&line["syn"]["tries"], &line["syn_ack"]["tries"]), (&json!(1), &json!(3)));
-            assert_eq!(line["handshake_id"], client.only(port)["handshake_id"]);
+            assert_eq!(line["handshake_id"], client.after_stall(port)["handshake_id"]);
         }
     }
     assert_golden("half_open_when_the_syn_ack_is_dropped_on_the_way_back", &server.lines);

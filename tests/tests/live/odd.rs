@@ -48,7 +48,7 @@ fn established_after_a_challenge() {
     for (port, _) in BOTH {
         let line = account.only(port);
         assert_eq!((&line["outcome"], &line["syn"]["tries"]), (&json!("established"), &json!(2)));
-        assert_eq!(line["facts"], json!(["challenged", "client_rst"]));
+        assert_eq!(line["facts"], json!(["challenged", "answer_rejected"]));
     }
 }
 
