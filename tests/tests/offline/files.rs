@@ -1,0 +1,165 @@
+//! Files as people have them: cut, damaged, compressed, on standard input, several, of a kind that is not read; what is
+//! said, on which stream, and with which exit code.
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::json;
+use tcptrace_core::segment::Link;
+use tcptrace_tests::{
+    lab::{TcpFrame, Tracer, flags},
+    pcap::{self, Pcap, Stored},
+};
+
+use crate::judged::MACS;
+
+/// A SYN that is refused, from each of these ports, a second apart.
+fn refused(ports: std::ops::Range<u16>) -> Pcap {
+    let mut capture = Pcap::new(Link::Ethernet);
+    for port in ports {
+        let syn = TcpFrame::new(MACS, ([198, 51, 100, 2], port).into(), ([203, 0, 113, 2], 6036).into(), flags::SYN, 7);
+        capture.frame(Duration::from_secs(1), &syn.bytes());
+        capture.frame(Duration::from_millis(1), &syn.answer(flags::RST | flags::ACK, 0).bytes());
+    }
+    capture
+}
+
+fn ports(read: &pcap::Read) -> Vec<u64> {
+    read.lines.iter().map(|it| it["client"]["port"].as_u64().unwrap()).collect()
+}
+
+/// The contract of a line: every field, of an attempt whose every field is known.
+#[test]
+fn refused_is_told_in_full() {
+    let read = pcap::read(&refused(1..2).store().0, &[]);
+    assert_eq!((read.code, &read.stderr[..]), (Some(0), ""));
+    let mut line = read.lines[0].clone();
+    let interface = line["seen"]["client"]["interface"].take();
+    assert!(interface.as_str().unwrap().ends_with(".pcap"), "{interface}");
+    let settings = {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("../snapshots");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings
+    };
+    settings.bind(|| insta::assert_snapshot!("offline_refused", serde_json::to_string_pretty(&line).unwrap()));
+    assert_eq!(read.summary["attempts"]["by_outcome"]["refused"], 1);
+    assert_eq!(read.summary["packets"]["tcp_control"], 2);
+    assert_eq!(read.summary["losses"], json!({}));
+}
+
+#[test]
+fn cut_capture_tells_what_is_whole_and_fails() {
+    let whole = refused(1..4).octets;
+    let read = pcap::read(&Stored::new(&whole[..whole.len() - 1]).0, &[]);
+    // The last RST is gone: its SYN is without an answer, and silence of no length is nothing to tell of.
+    assert_eq!((read.code, ports(&read)), (Some(1), vec![1, 2, 3]));
+    assert_eq!(read.lines[2]["outcome"], "no_reply");
+    assert_eq!(read.lines[2]["trust"]["still_open"], true);
+    let offset = whole.len() - 1;
+    assert!(read.stderr.contains(&format!("octet {offset}")), "{}", read.stderr);
+    assert_eq!(read.summary["losses"], json!({ "damaged": 1 }));
+}
+
+#[test]
+fn what_is_no_capture_is_said_to_be_none() {
+    for octets in [&b""[..], b"GET / HTTP/1.1\r\n\r\n", b"\x0a\x0d"] {
+        let read = pcap::read(&Stored::new(octets).0, &[]);
+        assert_eq!((read.code, read.lines.len()), (Some(1), 0));
+        assert_eq!(read.stderr.lines().count(), 1, "{}", read.stderr);
+    }
+    let missing = pcap::read(std::path::Path::new("/nonexistent.pcap"), &[]);
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.stderr.contains("cannot read /nonexistent.pcap: No such file or directory"), "{}", missing.stderr);
+}
+
+#[test]
+fn several_files_are_one() {
+    let mut whole = refused(1..3);
+    let second = refused(3..4).store();
+    let syn = TcpFrame::new(MACS, ([198, 51, 100, 2], 9).into(), ([203, 0, 113, 2], 80).into(), flags::SYN, 7);
+    whole.frame(Duration::from_secs(1), &syn.bytes());
+    let mut rest = Pcap::new(Link::Ethernet);
+    rest.frame(Duration::from_secs(4), &syn.answer(flags::RST | flags::ACK, 0).bytes());
+    let (first, rest) = (whole.store(), rest.store());
+    let read = pcap::read(&first.0, &["-r", second.0.to_str().unwrap(), "-r", rest.0.to_str().unwrap()]);
+    assert_eq!((read.code, ports(&read)), (Some(0), vec![1, 2, 9, 3]), "{}", read.stderr);
+    assert!(read.lines.iter().all(|it| it["outcome"] == "refused"));
+}
+
+#[test]
+fn standard_input_is_a_file() {
+    let mut tracer = Command::new(Tracer::binary())
+        .args(["--json", "-r", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    tracer.stdin.take().unwrap().write_all(&refused(1..3).octets).unwrap();
+    let output = tracer.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap().lines().count()), (Some(0), 3));
+}
+
+#[test]
+fn a_link_type_that_is_not_read_is_said() {
+    let mut wifi = refused(1..3);
+    wifi.octets[20] = 127;
+    let read = pcap::read(&wifi.store().0, &[]);
+    assert_eq!((read.code, read.lines.len()), (Some(1), 0));
+    assert!(read.stderr.contains("802.11"), "{}", read.stderr);
+    assert_eq!(read.summary["losses"], json!({ "unsupported_link_type": 4 }));
+}
+
+#[test]
+fn a_filter_chooses_attempts_by_their_syn() {
+    let stored = refused(1..5).store();
+    assert_eq!(ports(&pcap::read(&stored.0, &["src", "port", "2", "or", "3"])), [2, 3]);
+    assert_eq!(ports(&pcap::read(&stored.0, &["src port 6036"])), [0; 0]);
+    let wrong = pcap::read(&stored.0, &["src", "prot", "2"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("src prot 2\n") && wrong.stderr.contains('^'), "{}", wrong.stderr);
+}
+
+#[test]
+fn fail_on_and_count_hold_for_captures() {
+    let stored = refused(1..5).store();
+    assert_eq!(pcap::read(&stored.0, &["--fail-on", "refused"]).code, Some(3));
+    assert_eq!(pcap::read(&stored.0, &["--fail-on", "no_reply"]).code, Some(0));
+    assert_eq!(ports(&pcap::read(&stored.0, &["-c", "2"])), [1, 2]);
+}
+
+/// Another address answers: told as it is asked for, and by whom it was answered.
+#[test]
+fn wrong_answer_from_another_address() {
+    let mut capture = Pcap::new(Link::Ethernet);
+    let client = ([198, 51, 100, 2], 40_000).into();
+    let syn = TcpFrame::new(MACS, client, ([203, 0, 113, 2], 80).into(), flags::SYN, 7);
+    capture.frame(Duration::ZERO, &syn.bytes());
+    let mut answer = syn.answer(flags::SYN | flags::ACK, 99);
+    answer.source = ([203, 0, 113, 9], 80).into();
+    capture.frame(Duration::from_millis(1), &answer.bytes());
+    let read = pcap::read(&capture.store().0, &["--all"]);
+    assert_eq!(read.lines[0]["outcome"], "wrong_answer");
+    assert_eq!(
+        (&read.lines[0]["server"]["ip"], &read.lines[0]["answered_from"]),
+        (&json!("203.0.113.2"), &json!("203.0.113.9"))
+    );
+    assert_eq!(read.lines[1]["outcome"], "answer_only");
+}
+
+/// Of more conversations than are kept the oldest are told early, and counted.
+#[test]
+fn too_many_conversations_are_told_early() {
+    let mut capture = Pcap::new(Link::Ethernet);
+    for port in 1..=1000u16 {
+        let syn = TcpFrame::new(MACS, ([198, 51, 100, 2], port).into(), ([203, 0, 113, 2], 80).into(), flags::SYN, 7);
+        capture.frame(Duration::from_millis(1), &syn.bytes());
+    }
+    let read = pcap::read(&capture.store().0, &["--max-attempts", "64"]);
+    assert_eq!(ports(&read), (1..=1000).collect::<Vec<u64>>());
+    assert!(read.summary["losses"]["told_early"].as_u64().unwrap() > 900, "{}", read.summary);
+}

@@ -1,0 +1,6 @@
+//! The suite `offline`: captures through the binary, and what tshark says of them. No root.
+
+mod files;
+mod flags;
+mod judged;
+mod scenarios;
