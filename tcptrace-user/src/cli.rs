@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum};
 use tcptrace_core::outcome::Outcome;
 
-use crate::filter::{Filter, Mistake};
+use crate::{
+    evidence,
+    filter::{Filter, Mistake},
+};
 
 /// Exit codes, in the order of sysexits(3) where it has one.
 pub mod exit {
@@ -66,6 +69,18 @@ pub struct Args {
     /// More about each attempt; twice: the kernel programs' own log as well
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Write the packets of what is reported to this file (pcapng; - for standard output), the verdict as a comment
+    #[arg(short, long, value_name = "FILE", requires = "read")]
+    pub write: Option<PathBuf>,
+    /// Begin another file after so many million octets
+    #[arg(short = 'C', value_name = "MILLIONS", requires = "write", value_parser = clap::value_parser!(u64).range(1..1 << 40))]
+    pub rotate_size: Option<u64>,
+    /// Begin another file after so many seconds of the capture's time
+    #[arg(short = 'G', value_name = "SECONDS", requires = "write", value_parser = seconds)]
+    pub rotate_every: Option<Duration>,
+    /// Keep so many files, the newest
+    #[arg(short = 'W', value_name = "COUNT", requires = "write", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
     /// Which attempts, in a subset of pcap-filter(7): src is the client, dst the server
     #[arg(value_name = "FILTER", trailing_var_arg = true)]
     pub filter: Vec<String>,
@@ -127,6 +142,16 @@ impl Color {
             Self::Always => anstream::ColorChoice::Always,
             Self::Never => anstream::ColorChoice::Never,
         }
+    }
+}
+
+/// When the evidence goes on in another file.
+#[must_use]
+pub fn rotation(args: &Args) -> evidence::Options {
+    evidence::Options {
+        rotate_size: args.rotate_size.map(|millions| millions * 1_000_000),
+        rotate_every: args.rotate_every,
+        keep: args.keep.map(|it| it as usize),
     }
 }
 

@@ -19,6 +19,7 @@ use tcptrace_core::{
 
 use crate::{
     attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
+    capture::Direction,
     filter::Filter,
 };
 
@@ -32,6 +33,8 @@ pub struct Wanted {
     /// Conversations kept at once.
     pub capacity: usize,
     pub filter: Option<Filter>,
+    /// Keep the packets of failed attempts.
+    pub evidence: bool,
 }
 
 /// The conversations of a capture.
@@ -44,7 +47,7 @@ pub struct Flows {
     /// Conversations so far, which gives each its place in the order.
     count: u64,
     /// Ended, and waiting for those that began before them.
-    ended: BTreeMap<u64, Attempt>,
+    ended: BTreeMap<u64, Told>,
     /// The first packet's time, and the last's.
     pub began: Option<Nanos>,
     pub now: Nanos,
@@ -56,7 +59,42 @@ pub struct Flows {
     pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
     /// Conversations that were told before their end, because there were too many.
     pub evicted: u64,
+    /// Packets that an attempt had beyond those kept as its evidence.
+    pub evidence_cut: u64,
 }
+
+/// A packet as captured, for evidence.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    pub octets: &'a [u8],
+    /// Its length on the wire.
+    pub original: u32,
+    /// A number of the caller's.
+    pub interface: u32,
+    pub direction: Option<Direction>,
+}
+
+/// A packet kept as evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub at: Nanos,
+    pub octets: Box<[u8]>,
+    pub original: u32,
+    pub interface: u32,
+    pub direction: Option<Direction>,
+}
+
+/// An attempt to tell, and what proves it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub attempt: Attempt,
+    pub packets: Vec<Kept>,
+    /// Which packet decided.
+    pub decided: usize,
+}
+
+/// Packets kept of an attempt at most: more than any stack's ladder of tries makes.
+const KEPT: usize = 64;
 
 /// A conversation's two endpoints, the smaller first, with their hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +142,8 @@ struct Conversation {
     stalled: Option<Stalled>,
     icmp_from: Option<Addr>,
     answered_from: Option<Addr>,
+    packets: Vec<Kept>,
+    decided: usize,
     zeek: Zeek,
     wireshark: Stream,
     seen: (Nanos, Nanos),
@@ -125,6 +165,20 @@ impl Stream {
 impl Conversation {
     fn sender(&self, from: Endpoint) -> Sender {
         if from == self.first { Sender::First } else { Sender::Other }
+    }
+
+    /// Keeps a packet as evidence; false where there are too many. It decided if the outcome `was` another before it, or
+    /// is open still.
+    fn keep(&mut self, at: Nanos, it: Raw<'_>, was: Option<Outcome>) -> bool {
+        if self.packets.len() == KEPT {
+            return false;
+        }
+        if was != Outcome::to_the_end(&self.handshake) || self.handshake.state().is_pending() {
+            self.decided = self.packets.len();
+        }
+        let Raw { octets, original, interface, direction } = it;
+        self.packets.push(Kept { at, octets: octets.into(), original, interface, direction });
+        true
     }
 
     fn has_handshake(&self) -> bool {
@@ -150,16 +204,17 @@ impl Flows {
             recovered: 0,
             servers: HashMap::new(),
             evicted: 0,
+            evidence_cut: 0,
         }
     }
 
-    /// Sees a packet.
-    pub fn see(&mut self, octets: &[u8], link: Link, at: Nanos, point: Point) {
+    /// Sees a packet: from its Ethernet or IP header on, and as it was captured.
+    pub fn see(&mut self, octets: &[u8], link: Link, at: Nanos, point: Point, raw: Raw<'_>) {
         self.began.get_or_insert(at);
         self.now = self.now.max(at);
         match segment::locate(octets, link) {
-            Found::Tcp(located) => self.on_tcp(&Segment::read(octets, &located), at, point),
-            Found::Error(error) => self.on_icmp(&error, at),
+            Found::Tcp(located) => self.on_tcp(&Segment::read(octets, &located), at, point, raw),
+            Found::Error(error) => self.on_icmp(&error, at, raw),
             Found::Skipped(skip) => self.count(match skip {
                 Skip::NotIp => Counter::NotIp,
                 Skip::NotTcp => Counter::NotTcp,
@@ -177,7 +232,7 @@ impl Flows {
         Key { low: a.min(b), high: a.max(b), hash: flow::hash(self.key, a, b) }
     }
 
-    fn on_tcp(&mut self, it: &Segment, at: Nanos, point: Point) {
+    fn on_tcp(&mut self, it: &Segment, at: Nanos, point: Point, raw: Raw<'_>) {
         let key = self.key(it.src, it.dst);
         let glance = Glance::from(it);
         let pure_syn = it.flags.kind() == Kind::Syn;
@@ -224,6 +279,8 @@ impl Flows {
                 stalled: None,
                 icmp_from: None,
                 answered_from: None,
+                packets: Vec::new(),
+                decided: 0,
                 zeek: Zeek::default(),
                 wireshark,
                 seen: (at, at),
@@ -235,6 +292,8 @@ impl Flows {
         conversation.wireshark.state.see(sender, &glance);
         conversation.zeek.see(conversation.sender(it.src), &glance);
         conversation.seen.1 = at;
+        let was = Outcome::to_the_end(&conversation.handshake);
+        let proves = it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || conversation.handshake.state().is_pending();
         if conversation.has_handshake() {
             step(conversation, it, at, point, self.wanted.stall_after, &mut self.tally);
             if !conversation.handshake.state().is_pending()
@@ -253,6 +312,11 @@ impl Flows {
         } else if it.flags.kind() == Kind::SynAck {
             conversation.answer.get_or_insert((*it, point));
             conversation.answers = conversation.answers.saturating_add(1);
+        }
+        if self.wanted.evidence && proves && !conversation.keep(at, raw, was) {
+            self.evidence_cut += 1;
+        }
+        if it.flags.kind() == Kind::SynAck && !conversation.has_handshake() {
             self.answer_from_elsewhere(it);
         }
     }
@@ -268,7 +332,7 @@ impl Flows {
         }
     }
 
-    fn on_icmp(&mut self, error: &IcmpError, at: Nanos) {
+    fn on_icmp(&mut self, error: &IcmpError, at: Nanos, raw: Raw<'_>) {
         self.count(Counter::IcmpError);
         let key = self.key(error.src, error.dst);
         let Some(conversation) = self.open.get_mut(&key) else { return self.count(Counter::IcmpUnmatched) };
@@ -276,10 +340,14 @@ impl Flows {
         let Some(side) = hs.side(error.src, error.dst).filter(|_| hs.state() != State::Free) else {
             return self.count(Counter::IcmpUnmatched);
         };
+        let was = Outcome::to_the_end(hs);
         let transition = hs.icmp(side, error, at);
         self.tally.count(transition as usize, hs);
         if transition == Transition::Unreachable {
             conversation.icmp_from = Some(error.from);
+        }
+        if self.wanted.evidence && !conversation.keep(at, raw, was) {
+            self.evidence_cut += 1;
         }
     }
 
@@ -314,7 +382,7 @@ impl Flows {
         }
         let trouble = attempt.outcome.is_failure() || attempt.stalled.is_some() || attempt.recovered;
         if trouble || self.wanted.all {
-            self.ended.insert(it.place, attempt);
+            self.ended.insert(it.place, Told { attempt, packets: it.packets, decided: it.decided });
         }
     }
 
@@ -362,14 +430,14 @@ impl Flows {
     }
 
     /// The attempts that can be told: those before which nothing can come any more.
-    pub fn ready(&mut self) -> Vec<Attempt> {
+    pub fn ready(&mut self) -> Vec<Told> {
         let first = self.open.values().map(|it| it.place).min().unwrap_or(u64::MAX);
         let later = self.ended.split_off(&first);
         std::mem::replace(&mut self.ended, later).into_values().collect()
     }
 
     /// The end of the capture: everything is told as it is.
-    pub fn finish(&mut self) -> Vec<Attempt> {
+    pub fn finish(&mut self) -> Vec<Told> {
         let mut open: Vec<_> = self.open.drain().map(|(_, it)| it).collect();
         open.sort_unstable_by_key(|it| it.place);
         open.into_iter().for_each(|it| self.end(it));

@@ -5,7 +5,7 @@
 pub mod flows;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
     io::{self, BufWriter, IsTerminal as _, Read as _, Write},
     path::Path,
@@ -26,11 +26,12 @@ use crate::{
     capture::{self, Direction, Payload, Reader, Source},
     cli::{self, Args, exit},
     clock::Clock,
+    evidence::{self, InterfaceId, Statistics, Writer},
     output,
     report::{Setting, json, summary::Summary, text},
     track::Report,
 };
-use flows::{Flows, Wanted};
+use flows::{Flows, Kept, Raw, Told, Wanted};
 
 /// Packets between two looks at what can be told, and at how far the file is.
 const STEP: u64 = 1 << 18;
@@ -49,13 +50,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         stall_after: args.stall_after.as_nanos() as u64,
         capacity: args.max_attempts as usize,
         filter: cli::filter(args)?,
+        evidence: args.write.is_some(),
     };
-    let mut run = Run::new(args, Flows::new(wanted, hash_key()?));
+    let evidence = args.write.as_ref().map(|path| Writer::create(path, cli::rotation(args))).transpose()?;
+    let mut run = Run::new(args, Flows::new(wanted, hash_key()?), evidence);
     for path in &args.read {
         match run.read(path) {
             Ok(()) => {}
             Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(run.code()),
             Err(Stop::Output(error)) => return Err(error).context("cannot write to standard output"),
+            Err(Stop::Evidence(error)) => return Err(error.into()),
             Err(Stop::Input(error)) => {
                 run.damaged += 1;
                 output::say(&format!("cannot read {}: {error}", path.display()));
@@ -64,17 +68,23 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     match run.finish() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write what was found"),
         _ => Ok(run.code()),
     }
+}
+
+/// An interface as the evidence has it.
+struct Described {
+    link: u16,
+    received: u64,
+    id: Option<InterfaceId>,
 }
 
 /// Why reading stops early.
 enum Stop {
     Output(io::Error),
     Input(io::Error),
+    Evidence(io::Error),
     Enough,
 }
 
@@ -86,6 +96,9 @@ struct Run<'a> {
     files: Vec<String>,
     /// Interfaces of the files before this one.
     interfaces: u32,
+    evidence: Option<Writer>,
+    /// The evidence's number for each interface, and what is said of it.
+    described: HashMap<u32, Described>,
     packets: u64,
     told: u64,
     found: bool,
@@ -96,7 +109,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a Args, flows: Flows) -> Self {
+    fn new(args: &'a Args, flows: Flows, evidence: Option<Writer>) -> Self {
         let styled = args.color.choice(&io::stdout());
         Self {
             args,
@@ -110,6 +123,8 @@ impl<'a> Run<'a> {
             out: BufWriter::with_capacity(1 << 16, anstream::AutoStream::new(io::stdout(), styled)),
             files: Vec::new(),
             interfaces: 0,
+            evidence,
+            described: HashMap::new(),
             packets: 0,
             told: 0,
             found: false,
@@ -183,7 +198,13 @@ impl<'a> Run<'a> {
         };
         // Without a time of its own it came no earlier than the last.
         let at = packet.time.map_or(self.flows.now, Nanos);
-        self.flows.see(octets, link, at, point);
+        if self.evidence.is_some() {
+            let link = packet.link.0 as u16;
+            let new = Described { link, received: 0, id: None };
+            self.described.entry(index).or_insert(new).received += 1;
+        }
+        let raw = Raw { octets: packet.octets, original: packet.original, interface: index, direction };
+        self.flows.see(octets, link, at, point, raw);
     }
 
     fn damage(&mut self, name: &str, damage: &capture::Damage) {
@@ -213,22 +234,68 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn tell(&mut self, attempts: Vec<Attempt>) -> Result<(), Stop> {
+    fn tell(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
         for it in attempts {
             self.told += 1;
-            self.found |= self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
-            let report = Report::Attempt(it);
+            self.found |= self.args.fail_on.iter().any(|finding| finding.covers(it.attempt.outcome));
+            if is_trouble(&it.attempt) {
+                self.prove(&it).map_err(Stop::Evidence)?;
+            }
+            let report = Report::Attempt(it.attempt);
             let line = if self.args.json {
                 json::line(&report, &self.setting)
             } else {
                 text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
             };
-            writeln!(self.out, "{line}").map_err(Stop::Output)?;
+            // Standard output is the evidence's then.
+            if self.args.write.as_deref() != Some(Path::new("-")) {
+                writeln!(self.out, "{line}").map_err(Stop::Output)?;
+            }
             if self.args.count.is_some_and(|count| self.told >= count) {
                 return Err(Stop::Enough);
             }
         }
         Ok(())
+    }
+
+    /// Writes an attempt's packets, the verdict with the one that decided.
+    fn prove(&mut self, it: &Told) -> io::Result<()> {
+        let Some(writer) = &mut self.evidence else { return Ok(()) };
+        let verdict = text::verdict(&it.attempt);
+        for (index, packet) in it.packets.iter().enumerate() {
+            let Kept { at, octets, original, interface, direction } = packet;
+            let Some(described) = self.described.get_mut(interface) else { continue };
+            let id = *described.id.get_or_insert_with(|| {
+                let name = self.setting.interface(*interface);
+                let link = described.link;
+                writer.interface(evidence::Interface { name: &name, link, snaplen: 0, description: None })
+            });
+            writer.packet(&evidence::Packet {
+                interface: id,
+                time_ns: at.0,
+                octets,
+                original: *original,
+                direction: *direction,
+                comment: (index == it.decided).then_some(&verdict),
+            })?;
+        }
+        writer.group_end()
+    }
+
+    /// Completes the evidence: how many packets of each interface there were, and what was lost.
+    fn complete(&mut self) -> io::Result<u64> {
+        let Some(mut writer) = self.evidence.take() else { return Ok(0) };
+        let (start_ns, end_ns) = (self.flows.began.unwrap_or_default().0, self.flows.now.0);
+        for it in self.described.values() {
+            if let Some(id) = it.id {
+                let received = it.received;
+                let statistics = Statistics { received, dropped: self.damaged, comment: None, start_ns, end_ns };
+                writer.statistics(id, statistics);
+            }
+        }
+        let shed = writer.shed();
+        writer.finish()?;
+        Ok(shed)
     }
 
     /// Tells what is left, and sums up: in the last JSON line, or behind the last text line.
@@ -237,11 +304,13 @@ impl<'a> Run<'a> {
         if self.args.count.is_none_or(|count| self.told < count) {
             match self.tell(rest) {
                 Err(Stop::Output(error)) => return Err(error),
+                Err(Stop::Evidence(error)) => return Err(error),
                 Ok(()) | Err(Stop::Enough | Stop::Input(_)) => {}
             }
         }
-        let summary = self.summary();
-        if self.args.json {
+        let shed = self.complete()?;
+        let summary = self.summary(shed);
+        if self.args.json && self.args.write.as_deref() != Some(Path::new("-")) {
             writeln!(self.out, "{}", summary.json())?;
         }
         self.out.flush()?;
@@ -255,7 +324,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn summary(&self) -> Summary {
+    fn summary(&self, evidence_shed: u64) -> Summary {
         let opened = |told: &[u64; Outcome::ALL.len()]| {
             Outcome::ALL.into_iter().filter(|it| it.is_open()).map(|it| told[it as usize]).sum()
         };
@@ -275,6 +344,8 @@ impl<'a> Run<'a> {
                 ("damaged", self.damaged),
                 ("unsupported_link_type", unsupported),
                 ("told_early", self.flows.evicted),
+                ("evidence_cut", self.flows.evidence_cut),
+                ("evidence_shed", evidence_shed),
             ],
         }
     }
@@ -288,6 +359,11 @@ impl<'a> Run<'a> {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Whether an attempt is one that people look for: it failed, or nearly did.
+fn is_trouble(it: &Attempt) -> bool {
+    it.outcome.is_failure() || it.stalled.is_some() || it.recovered
 }
 
 /// Shows how far it is on a line of the terminal that is written over.

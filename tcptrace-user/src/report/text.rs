@@ -76,6 +76,14 @@ fn time(at: Nanos, setting: &Setting) -> String {
     setting.timestamp(at).to_zoned(TimeZone::system()).strftime(format).to_string()
 }
 
+/// An attempt's outcome and what led to it, in a line without style: for the comment of a packet.
+#[must_use]
+pub fn verdict(it: &Attempt) -> String {
+    let word = if it.recovered { "recovered" } else { it.outcome.name() };
+    let story = story(&Report::Attempt(it.clone()), it);
+    format!("tcptrace: {word}: {story}; handshake {:016x}", it.id())
+}
+
 /// Who sent what.
 fn story(report: &Report, it: &Attempt) -> String {
     let hs = &it.handshake;

@@ -163,3 +163,39 @@ fn too_many_conversations_are_told_early() {
     assert_eq!(ports(&read), (1..=1000).collect::<Vec<u64>>());
     assert!(read.summary["losses"]["told_early"].as_u64().unwrap() > 900, "{}", read.summary);
 }
+
+/// What `-w` wrote, `-r` reads to the same verdicts; tshark reads it without a word, and shows the comments.
+#[test]
+fn evidence_is_read_to_the_same_verdicts() {
+    let mut capture = refused(1..4);
+    // One that works, which is no evidence of anything.
+    let syn = TcpFrame::new(MACS, ([198, 51, 100, 2], 9).into(), ([203, 0, 113, 2], 80).into(), flags::SYN, 7);
+    let answer = syn.answer(flags::SYN | flags::ACK, 99);
+    for frame in [&syn, &answer, &answer.answer(flags::ACK, 8)] {
+        capture.frame(Duration::from_millis(1), &frame.bytes());
+    }
+    let (stored, evidence) = (capture.store(), Stored::new(b""));
+    let path = evidence.0.to_str().unwrap();
+    let first = pcap::read(&stored.0, &["-w", path]);
+    assert_eq!((first.code, &first.stderr[..]), (Some(0), ""));
+    let mut again = pcap::read(&evidence.0, &["--all"]);
+    for (line, original) in again.lines.iter_mut().zip(&first.lines) {
+        // The file's own name stands for the interface's in the one, and is kept in the other.
+        line["seen"] = original["seen"].clone();
+    }
+    assert_eq!(again.lines, first.lines);
+    let fields = ["frame.time_epoch", "tcp.srcport", "frame.comment"];
+    let tshark = Command::new("tshark")
+        .args(["-r", path, "-T", "fields"])
+        .args(fields.iter().flat_map(|field| ["-e", field]))
+        .output()
+        .unwrap();
+    let (stdout, stderr) = [tshark.stdout, tshark.stderr].map(|it| String::from_utf8(it).unwrap()).into();
+    assert!(!stderr.contains("tshark:"), "{stderr}");
+    let lines: Vec<Vec<&str>> = stdout.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(lines.len(), 6);
+    let id = first.lines[0]["handshake_id"].as_str().unwrap();
+    let verdict = format!("tcptrace: refused: SYN, server sent RST/ACK (ttl 64, window 64240); handshake {id}");
+    assert_eq!(lines[..2], [vec!["1700000001.000000000", "1", ""], vec!["1700000001.001000000", "6036", &verdict]]);
+    assert!(lines.iter().skip(1).step_by(2).all(|it| it[2].starts_with("tcptrace: refused: ")));
+}
