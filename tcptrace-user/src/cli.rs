@@ -91,6 +91,8 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Print the JSON Schema of the lines that --json prints
+    Schema,
     /// Takes the filters of a killed tracer off an interface
     #[command(name = crate::live::guard::SUBCOMMAND, hide = true)]
     Guard {

@@ -1,6 +1,9 @@
 //! The tcptrace program: parses the command line, runs, prints errors, chooses the exit code.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use tcptrace::{
@@ -8,6 +11,7 @@ use tcptrace::{
     filter::Mistake,
     live::{guard, interfaces::Error as InterfaceError, kernel::LoadError, privilege, session},
     offline, output,
+    report::json,
 };
 
 fn main() -> ExitCode {
@@ -21,9 +25,17 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(Command::Guard { index, added_qdisc, programs }) = &args.command {
-        guard::run(*index, *added_qdisc, programs)?;
-        return Ok(ExitCode::SUCCESS);
+    match &args.command {
+        Some(Command::Guard { index, added_qdisc, programs }) => {
+            guard::run(*index, *added_qdisc, programs)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Schema) => {
+            // A reader that has seen enough (`| head`) is no error.
+            let _ = io::stdout().write_all(json::SCHEMA.as_bytes());
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     if !args.read.is_empty() {
         return offline::run(&args);

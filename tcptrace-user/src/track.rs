@@ -186,7 +186,7 @@ impl Tracker {
     /// The end of tracing: every attempt told as stalled is told as it stands.
     pub fn finish(&mut self, find: impl Fn(&Handshake) -> Found) -> Vec<Report> {
         let open: Vec<_> = self.known.values().filter(|known| !known.told).copied().collect();
-        self.known.clear();
+        self.known.values_mut().for_each(|known| known.told = true);
         let mut reports = Vec::new();
         for known in open {
             let last = match find(&known.last) {

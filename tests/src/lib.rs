@@ -1,5 +1,6 @@
 //! The tests: what they share.
 
+pub mod contract;
 pub mod lab;
 pub mod pcap;
 pub mod prog_run;

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tcptrace_core::segment::Link;
 
-use crate::lab::Tracer;
+use crate::{contract, lab::Tracer};
 
 /// A capture being written. Time starts at [`Pcap::START`].
 pub struct Pcap {
@@ -101,6 +101,7 @@ pub fn read(path: &Path, args: &[&str]) -> Read {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
+    lines.iter().for_each(contract::hold);
     let summary = lines.pop_if(|it| it["type"] == "summary").unwrap_or_default();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     Read { lines, summary, stderr, code: output.status.code() }

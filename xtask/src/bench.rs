@@ -1,4 +1,5 @@
-//! `bench`: what a packet costs, in the kernel and beside its rivals. Arguments go to the benchmark.
+//! `bench`: what a packet costs in the kernel, above an empty program; and what reading a capture costs, beside tcpdump
+//! and tshark. Arguments go to the first; with a word that chooses rows there is no second.
 //!
 //! It sets no limits: the goals stand in the benchmark itself.
 
@@ -11,8 +12,13 @@ use crate::{
 };
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let mut bench = command("cargo bench -p tcptrace-tests --bench packet --");
-    bench.args(args).env(build::BINARY, build::binary()?);
-    root::runs_as_root(&mut bench)?;
-    process::run(&mut bench)
+    let binary = build::binary()?;
+    let mut packet = command("cargo bench -p tcptrace-tests --bench packet --");
+    packet.args(args).env(build::BINARY, &binary);
+    root::runs_as_root(&mut packet)?;
+    process::run(&mut packet)?;
+    if !args.is_empty() {
+        return Ok(());
+    }
+    process::run(command("cargo bench -p tcptrace-tests --bench capture").env(build::BINARY, &binary))
 }

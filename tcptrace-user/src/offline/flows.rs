@@ -167,6 +167,59 @@ impl Conversation {
         if from == self.first { Sender::First } else { Sender::Other }
     }
 
+    fn new(place: u64, first: &Segment, wireshark: Stream, at: Nanos) -> Self {
+        Self {
+            place,
+            first: first.src,
+            other: first.dst,
+            handshake: Handshake::default(),
+            answer: None,
+            answers: 0,
+            stalled: None,
+            icmp_from: None,
+            answered_from: None,
+            packets: Vec::new(),
+            decided: 0,
+            zeek: Zeek::default(),
+            wireshark,
+            seen: (at, at),
+        }
+    }
+
+    /// Whether a SYN opens another attempt. On a copy: what this one was is what is told of it.
+    fn is_superseded_by(&self, seen: &Seen<'_>) -> bool {
+        let mut copy = self.handshake;
+        let side = copy.side(seen.it.src, seen.it.dst).filter(|_| self.has_handshake());
+        side.is_some_and(|side| copy.step(side, seen.it, seen.at, seen.point) == Transition::Superseded)
+    }
+
+    fn see(&mut self, seen: &Seen<'_>, wanted: &Wanted, tally: &mut Tally, cut: &mut u64) {
+        let Seen { it, glance, at, point, raw } = seen;
+        let control = it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || self.handshake.state().is_pending();
+        tally.counters[if control { Counter::Control } else { Counter::Established } as usize] += 1;
+        let sender = self.wireshark.sender(it.src);
+        self.wireshark.state.see(sender, glance);
+        self.zeek.see(self.sender(it.src), glance);
+        self.seen.1 = *at;
+        let was = Outcome::to_the_end(&self.handshake);
+        if self.has_handshake() {
+            step(self, it, *at, *point, wanted.stall_after, tally);
+        } else if it.flags.kind() == Kind::Syn {
+            self.handshake = Handshake::open(it, *at, *point);
+            tally.transitions[Transition::Opened as usize] += 1;
+            // Its answer came first: the capture mixes up its order.
+            if let Some((answer, point)) = self.answer.take() {
+                step(self, &answer, *at, point, wanted.stall_after, tally);
+            }
+        } else if it.flags.kind() == Kind::SynAck {
+            self.answer.get_or_insert((**it, *point));
+            self.answers = self.answers.saturating_add(1);
+        }
+        if wanted.evidence && control && !self.keep(*at, *raw, was) {
+            *cut += 1;
+        }
+    }
+
     /// Keeps a packet as evidence; false where there are too many. It decided if the outcome `was` another before it, or
     /// is open still.
     fn keep(&mut self, at: Nanos, it: Raw<'_>, was: Option<Outcome>) -> bool {
@@ -234,89 +287,49 @@ impl Flows {
 
     fn on_tcp(&mut self, it: &Segment, at: Nanos, point: Point, raw: Raw<'_>) {
         let key = self.key(it.src, it.dst);
-        let glance = Glance::from(it);
-        let pure_syn = it.flags.kind() == Kind::Syn;
-        let mut wireshark = Stream { first: it.src, state: Wireshark::default() };
-        if let Some(found) = self.open.get(&key) {
-            let pending = found.handshake.state().is_pending();
-            let control = it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || pending;
-            self.tally.counters[if control { Counter::Control } else { Counter::Established } as usize] += 1;
-            let another = found.wireshark.state.is_another(found.wireshark.sender(it.src), &glance);
-            let superseded = pure_syn && found.has_handshake() && {
-                // On a copy: what the attempt was is what is told of it.
-                let mut copy = found.handshake;
-                let side = copy.side(it.src, it.dst);
-                side.is_some_and(|side| copy.step(side, it, at, point) == Transition::Superseded)
-            };
-            if another || superseded {
+        let seen = Seen { it, glance: Glance::from(it), at, point, raw };
+        let begins = it.flags.any(Flags::SYN) && !it.flags.any(Flags::ACK);
+        let mut stream = Stream { first: it.src, state: Wireshark::default() };
+        match self.open.get_mut(&key) {
+            // Most packets: one look into the table.
+            Some(conversation) if !begins => {
+                let was_pending = conversation.handshake.state().is_pending();
+                conversation.see(&seen, &self.wanted, &mut self.tally, &mut self.evidence_cut);
+                if was_pending && !conversation.handshake.state().is_pending() {
+                    self.asked.remove(&conversation.handshake.client());
+                }
+                if it.flags.kind() == Kind::SynAck && !conversation.has_handshake() {
+                    self.answer_from_elsewhere(it);
+                }
+                return;
+            }
+            Some(conversation) => {
+                let sender = conversation.wireshark.sender(it.src);
+                let another = conversation.wireshark.state.is_another(sender, &seen.glance);
+                let superseded = conversation.is_superseded_by(&seen);
                 self.tally.transitions[Transition::Superseded as usize] += u64::from(superseded);
                 if another {
-                    wireshark.state = Wireshark::reused();
+                    stream.state = Wireshark::reused();
                 } else {
-                    wireshark = found.wireshark;
+                    stream = conversation.wireshark;
                 }
-                if let Some(ended) = self.open.remove(&key) {
+                if (another || superseded)
+                    && let Some(ended) = self.open.remove(&key)
+                {
                     self.end(ended);
                 }
             }
-        } else {
-            self.count(if it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) {
-                Counter::Control
-            } else {
-                Counter::Established
-            });
+            None => {}
         }
-        if !self.open.contains_key(&key) {
-            self.make_room();
+        self.make_room();
+        let conversation = self.open.entry(key).or_insert_with(|| {
             self.count += 1;
-            let new = Conversation {
-                place: self.count,
-                first: it.src,
-                other: it.dst,
-                handshake: Handshake::default(),
-                answer: None,
-                answers: 0,
-                stalled: None,
-                icmp_from: None,
-                answered_from: None,
-                packets: Vec::new(),
-                decided: 0,
-                zeek: Zeek::default(),
-                wireshark,
-                seen: (at, at),
-            };
-            self.open.insert(key, new);
-        }
-        let Some(conversation) = self.open.get_mut(&key) else { return };
-        let sender = conversation.wireshark.sender(it.src);
-        conversation.wireshark.state.see(sender, &glance);
-        conversation.zeek.see(conversation.sender(it.src), &glance);
-        conversation.seen.1 = at;
-        let was = Outcome::to_the_end(&conversation.handshake);
-        let proves = it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || conversation.handshake.state().is_pending();
-        if conversation.has_handshake() {
-            step(conversation, it, at, point, self.wanted.stall_after, &mut self.tally);
-            if !conversation.handshake.state().is_pending()
-                && self.asked.get(&conversation.handshake.client()) == Some(&key)
-            {
-                self.asked.remove(&conversation.handshake.client());
-            }
-        } else if pure_syn {
-            conversation.handshake = Handshake::open(it, at, point);
-            self.tally.transitions[Transition::Opened as usize] += 1;
-            // Its answer came first: the capture mixes up its order.
-            if let Some((answer, point)) = conversation.answer.take() {
-                step(conversation, &answer, at, point, self.wanted.stall_after, &mut self.tally);
-            }
-            self.asked.insert(it.src, key);
-        } else if it.flags.kind() == Kind::SynAck {
-            conversation.answer.get_or_insert((*it, point));
-            conversation.answers = conversation.answers.saturating_add(1);
-        }
-        if self.wanted.evidence && proves && !conversation.keep(at, raw, was) {
-            self.evidence_cut += 1;
-        }
-        if it.flags.kind() == Kind::SynAck && !conversation.has_handshake() {
+            Conversation::new(self.count, it, stream, at)
+        });
+        conversation.see(&seen, &self.wanted, &mut self.tally, &mut self.evidence_cut);
+        if conversation.handshake.state().is_pending() {
+            self.asked.insert(conversation.handshake.client(), key);
+        } else if it.flags.kind() == Kind::SynAck && !conversation.has_handshake() {
             self.answer_from_elsewhere(it);
         }
     }
@@ -443,6 +456,15 @@ impl Flows {
         open.into_iter().for_each(|it| self.end(it));
         std::mem::take(&mut self.ended).into_values().collect()
     }
+}
+
+/// A segment, when and where it was seen.
+struct Seen<'a> {
+    it: &'a Segment,
+    glance: Glance,
+    at: Nanos,
+    point: Point,
+    raw: Raw<'a>,
 }
 
 /// What a segment does to an attempt, and whether it stalled before or thereby.

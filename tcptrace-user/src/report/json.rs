@@ -15,6 +15,9 @@ use crate::{attempt::Attempt, track::Report};
 /// The schema's version: the `v` of every line.
 pub const VERSION: u32 = 1;
 
+/// The JSON Schema of every line.
+pub const SCHEMA: &str = include_str!("schema.json");
+
 /// A report's line, without its end.
 #[must_use]
 pub fn line(report: &Report, setting: &Setting) -> String {

@@ -8,8 +8,9 @@ use std::{
 };
 
 use serde_json::json;
-use tcptrace_core::segment::Link;
+use tcptrace_core::{outcome::Outcome, segment::Link};
 use tcptrace_tests::{
+    contract,
     lab::{TcpFrame, Tracer, flags},
     pcap::{self, Pcap, Stored},
 };
@@ -198,4 +199,16 @@ fn evidence_is_read_to_the_same_verdicts() {
     let verdict = format!("tcptrace: refused: SYN, server sent RST/ACK (ttl 64, window 64240); handshake {id}");
     assert_eq!(lines[..2], [vec!["1700000001.000000000", "1", ""], vec!["1700000001.001000000", "6036", &verdict]]);
     assert!(lines.iter().skip(1).step_by(2).all(|it| it[2].starts_with("tcptrace: refused: ")));
+}
+
+/// The contract knows every word, and nothing else: a new outcome has to be written into it.
+#[test]
+fn the_schema_is_printed_and_knows_every_outcome() {
+    let output = Command::new(Tracer::binary()).arg("schema").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(schema["$defs"]["outcome"]["enum"], json!(Outcome::ALL.map(Outcome::name)));
+    let mut line = pcap::read(&refused(1..2).store().0, &[]).lines.remove(0);
+    line["outcome"] = json!("melted");
+    assert!(std::panic::catch_unwind(|| contract::hold(&line)).is_err(), "the schema lets everything pass");
 }
