@@ -129,7 +129,10 @@ impl Summary {
                 .filter(|it| *it != Outcome::Established && told[*it as usize] > 0)
                 .map(|it| format!("{} {}", told[it as usize], it.name()))
                 .collect::<Vec<_>>();
-            let _ = write!(out, "  {}: {}; {established} {}", endpoint(server), counts.join(", "), self.established());
+            let _ = write!(out, "  {}: {}", endpoint(server), counts.join(", "));
+            if established > 0 {
+                let _ = write!(out, "; {established} {}", self.established());
+            }
             let works = self.works(server);
             if !works.is_empty() {
                 let ports = works.iter().map(|(port, count)| format!("{port} ({count})")).collect::<Vec<_>>();

@@ -102,11 +102,7 @@ fn sigusr1_sums_up_and_goes_on() {
     refused(4);
     let finished = tracer.stop();
     assert!(finished.stderr.contains(" 4 attempts, 0 established, 4 refused;"), "{}", finished.stderr);
-    assert!(
-        finished.stderr.contains("203.0.113.2:6036: 2 refused; 0 established still in the table"),
-        "{}",
-        finished.stderr
-    );
+    assert!(finished.stderr.contains("203.0.113.2:6036: 2 refused\n"), "{}", finished.stderr);
     assert!(finished.stderr.ends_with("losses: none\n"), "{}", finished.stderr);
 }
 
