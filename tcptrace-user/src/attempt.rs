@@ -1,6 +1,7 @@
 //! An attempt as it is told: the core's state, with what only userspace knows of it.
 
 use tcptrace_core::{
+    event::STALLED_AT_TRY,
     flow::{self, Addr},
     foreign::{Glance, Sender, Wireshark, Zeek},
     handshake::{Facts, Handshake, Nanos, State},
@@ -158,6 +159,38 @@ impl Attempt {
     pub fn duration(&self) -> u64 {
         self.seen.1.since(self.seen.0)
     }
+}
+
+/// Linux, Windows and macOS double the pause between tries: the next SYN comes within the time passed so far, and the
+/// second within three seconds (RFC 6298, section 2; RFC 2988 before it). What is silent for twice that and a little
+/// more has given up. Should it try again all the same, it is told again.
+const GIVE_UP_SLACK: u64 = 5_000_000_000;
+
+/// How long after the start of tracing an attempt may be one that began before it: Linux's longest pause.
+const LONGEST_PAUSE: u64 = 64_000_000_000;
+
+/// How long an attempt may be silent before it counts as given up.
+#[must_use]
+pub fn patience(it: &Handshake, stall_after: u64) -> u64 {
+    let tried_for = it.last_seen().since(it.first_syn);
+    stall_after.max(tried_for.saturating_mul(2).saturating_add(GIVE_UP_SLACK))
+}
+
+/// Whether an attempt that was to be told as established had been in trouble before.
+#[must_use]
+pub fn was_in_trouble(it: &Handshake, stalled: Option<Stalled>, stall_after: u64) -> bool {
+    const TOLD: u32 = Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER;
+    stalled.is_some_and(|stalled| stalled.at <= it.ended)
+        || it.facts.any(TOLD)
+        || it.syn.tries >= STALLED_AT_TRY
+        || it.answer.tries >= STALLED_AT_TRY && it.last_answer <= it.ended
+        || it.ended.since(it.first_syn) >= stall_after
+}
+
+/// Whether an attempt may have begun before tracing did.
+#[must_use]
+pub fn may_have_begun_earlier(it: &Handshake, started: Nanos) -> bool {
+    it.first_syn.since(started) < LONGEST_PAUSE
 }
 
 /// A handshake's id.

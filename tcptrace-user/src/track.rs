@@ -6,27 +6,21 @@
 use std::collections::HashMap;
 
 use tcptrace_core::{
-    event::{Event, STALLED_AT_TRY},
+    event::Event,
     flow::{Addr, Endpoint},
-    handshake::{Facts, Handshake, Nanos, Transition},
+    handshake::{Handshake, Nanos, Transition},
     outcome::Outcome,
 };
 
-use crate::attempt::{Attempt, Foreign, Stalled, StalledBy, Trust, id};
+use crate::attempt::{
+    Attempt, Foreign, Stalled, StalledBy, Trust, id, may_have_begun_earlier, patience, was_in_trouble,
+};
 
 /// Attempts kept in mind at once; some 300 octets each.
 const CAPACITY: usize = 1 << 16;
 
-/// Linux, Windows and macOS double the pause between tries: the next SYN comes within the time passed so far, and the
-/// second within three seconds (RFC 6298, section 2; RFC 2988 before it). What is silent for twice that and a little
-/// more has given up. Should it try again all the same, it is told again.
-const GIVE_UP_SLACK: u64 = 5_000_000_000;
-
 /// How long the sweep leaves what it finds settled or replaced to the event that tells of it, which may be under way.
 const EVENT_DELAY: u64 = 1_000_000_000;
-
-/// How long after the start of tracing an attempt may be one that began before it: Linux's longest pause.
-const LONGEST_PAUSE: u64 = 64_000_000_000;
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,7 +133,7 @@ impl Tracker {
             }
             Transition::Superseded => {
                 let silence_was_told =
-                    !self.known.contains_key(&id(it)) && !self.is_new(it.last_seen(), self.patience(it));
+                    !self.known.contains_key(&id(it)) && !self.is_new(it.last_seen(), patience(it, self.stall_after));
                 let report = if silence_was_told { None } else { self.end(it) };
                 self.known.remove(&id(it));
                 report
@@ -153,7 +147,7 @@ impl Tracker {
     /// What has given up is told when the time for another try has passed, and not kept in mind: an attempt that nobody
     /// answers stays in the table for as long as nobody needs its slot.
     pub fn look(&mut self, it: &Handshake, now: Nanos) -> (Option<Report>, Nanos) {
-        let (stalls, gives_up) = (self.stall_after, self.patience(it));
+        let (stalls, gives_up) = (self.stall_after, patience(it, self.stall_after));
         let after = |nanos: u64| Nanos(it.last_seen().0.saturating_add(nanos));
         let silent = now.since(it.last_seen());
         let known = self.known.contains_key(&id(it));
@@ -203,7 +197,7 @@ impl Tracker {
     pub fn has_told(&self, it: &Handshake, now: Nanos) -> bool {
         match self.known.get(&id(it)) {
             Some(known) => known.told,
-            None => now.since(it.last_seen()) >= self.patience(it),
+            None => now.since(it.last_seen()) >= patience(it, self.stall_after),
         }
     }
 
@@ -270,13 +264,8 @@ impl Tracker {
         if known.told { None } else { Some(self.tell(&known.last, &known, false)) }
     }
 
-    /// How long an attempt may be silent before it counts as given up.
-    fn patience(&self, it: &Handshake) -> u64 {
-        self.stall_after.max(2 * it.last_seen().since(it.first_syn) + GIVE_UP_SLACK)
-    }
-
     fn has_given_up(&self, it: &Handshake, now: Nanos) -> bool {
-        now.since(it.last_seen()) >= self.patience(it)
+        now.since(it.last_seen()) >= patience(it, self.stall_after)
     }
 
     fn end(&mut self, it: &Handshake) -> Option<Report> {
@@ -293,12 +282,7 @@ impl Tracker {
 
     fn tell(&mut self, it: &Handshake, known: &Known, open: bool) -> Report {
         let outcome = Outcome::of(it).unwrap_or(Outcome::NoReply);
-        let trouble = known.stalled.is_some_and(|stalled| stalled.at <= it.ended)
-            || known.told
-            || it.facts.any(Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER)
-            || it.syn.tries >= STALLED_AT_TRY
-            || it.answer.tries >= STALLED_AT_TRY && it.last_answer <= it.ended
-            || it.ended.since(it.first_syn) >= self.stall_after;
+        let trouble = known.told || was_in_trouble(it, known.stalled, self.stall_after);
         let recovered = outcome == Outcome::Established && trouble;
         self.told[outcome as usize] += 1;
         self.recovered += u64::from(recovered);
@@ -334,7 +318,7 @@ impl Tracker {
         let before = self.lost_at.iter().find(|(at, _)| *at >= it.first_syn).map_or(self.losses, |(_, before)| *before);
         Trust {
             still_open,
-            may_have_begun_earlier: it.first_syn.since(self.started) < LONGEST_PAUSE,
+            may_have_begun_earlier: may_have_begun_earlier(it, self.started),
             events_lost: self.losses.events - before.events,
             attempts_lost: self.losses.attempts - before.attempts,
         }

@@ -18,7 +18,7 @@ use tcptrace_core::{
 };
 
 use crate::{
-    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
+    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust, may_have_begun_earlier, patience, was_in_trouble},
     capture::Direction,
     filter::Filter,
 };
@@ -412,13 +412,11 @@ impl Flows {
         };
         let pending = hs.state().is_pending() && it.has_handshake();
         let silence = self.now.since(hs.last_seen());
-        let silent = || Stalled { at: Nanos(hs.last_seen().0 + self.wanted.stall_after), by: StalledBy::Silence };
+        let silent =
+            || Stalled { at: Nanos(hs.last_seen().0.saturating_add(self.wanted.stall_after)), by: StalledBy::Silence };
         let stalled = it.stalled.or_else(|| (pending && silence >= self.wanted.stall_after).then(silent));
-        let trouble = stalled.is_some_and(|stalled| stalled.at <= hs.ended)
-            || hs.facts.any(Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER)
-            || hs.syn.tries >= STALLED_AT_TRY
-            || hs.ended.since(hs.first_syn) >= self.wanted.stall_after;
-        let gave_up = silence >= self.wanted.stall_after.max(2 * hs.last_seen().since(hs.first_syn) + 5_000_000_000);
+        let trouble = was_in_trouble(&hs, stalled, self.wanted.stall_after);
+        let gave_up = silence >= patience(&hs, self.wanted.stall_after);
         let began = self.began.unwrap_or_default();
         Some(Attempt {
             handshake: hs,
@@ -435,7 +433,7 @@ impl Flows {
             },
             trust: Trust {
                 still_open: pending && !gave_up,
-                may_have_begun_earlier: hs.first_syn.since(began) < 64_000_000_000,
+                may_have_begun_earlier: may_have_begun_earlier(&hs, began),
                 events_lost: 0,
                 attempts_lost: 0,
             },

@@ -2,5 +2,6 @@
 
 mod files;
 mod flags;
+mod hostile;
 mod judged;
 mod scenarios;

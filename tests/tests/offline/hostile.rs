@@ -1,0 +1,65 @@
+//! Frames that nobody would send, in any order, with clocks that jump: nothing panics, nothing grows, nothing is told
+//! twice.
+
+use proptest::{collection::vec, prelude::*, sample};
+use tcptrace::offline::flows::{Flows, Raw, Told, Wanted};
+use tcptrace_core::{
+    flow::HashKey,
+    handshake::{Nanos, Point},
+    segment::Link,
+};
+use tcptrace_tests::scenario;
+
+/// A frame of the corpus, some of its octets changed, perhaps cut.
+fn frame() -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<sample::Index>(), any::<u8>());
+    (sample::select(scenario::corpus()), vec(change, 0..3), any::<Option<sample::Index>>()).prop_map(
+        |(mut frame, changes, cut)| {
+            for (at, octet) in changes {
+                let at = at.index(frame.len());
+                frame[at] = octet;
+            }
+            if let Some(cut) = cut {
+                frame.truncate(cut.index(frame.len()));
+            }
+            frame
+        },
+    )
+}
+
+fn run(frames: &[(Vec<u8>, u64)], capacity: usize) -> (Vec<Told>, Flows) {
+    let wanted = Wanted { all: true, stall_after: 3_000_000_000, capacity, filter: None, evidence: true };
+    let mut flows = Flows::new(wanted, HashKey(1, 2));
+    let mut told = Vec::new();
+    for (octets, at) in frames {
+        let raw = Raw { octets, original: octets.len() as u32, interface: 1, direction: None };
+        flows.see(octets, Link::Ethernet, Nanos(*at), Point::ingress(1), raw);
+        told.extend(flows.ready());
+    }
+    told.extend(flows.finish());
+    (told, flows)
+}
+
+proptest! {
+    #[test]
+    fn any_frames_are_told_once_and_in_order(
+        frames in vec((frame(), any::<u64>()), 1..200),
+        capacity in 1..50usize,
+    ) {
+        let (told, flows) = run(&frames, capacity);
+        let counted: u64 = flows.told.iter().sum();
+        prop_assert_eq!(told.len() as u64, counted, "each conversation once");
+        prop_assert!(told.iter().all(|it| it.packets.len() <= 64 && it.decided <= it.packets.len()));
+        // With room for all, in the order of their first packets; and with less room no fewer are told.
+        let (roomy, _) = run(&frames, 1 << 20);
+        prop_assert!(told.len() >= roomy.len());
+    }
+
+    /// The order of first packets is the order of the capture, where its clock does not jump.
+    #[test]
+    fn attempts_come_in_the_order_of_their_first_packets(frames in vec(frame(), 1..200)) {
+        let frames: Vec<_> = frames.into_iter().zip((1..).map(|it| it * 1_000_000)).collect();
+        let (told, _) = run(&frames, 1 << 20);
+        prop_assert!(told.is_sorted_by_key(|it| it.attempt.seen.0));
+    }
+}
