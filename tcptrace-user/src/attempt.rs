@@ -10,6 +10,8 @@ use tcptrace_core::{
     seq::Seq,
 };
 
+use crate::offline::decap::Outer;
+
 /// One line's worth of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
@@ -23,6 +25,8 @@ pub struct Attempt {
     pub icmp_from: Option<Addr>,
     /// Who else answered the SYN.
     pub answered_from: Option<Addr>,
+    /// The tunnel that its first packet came in.
+    pub outer: Option<Outer>,
     /// When its first and its last packet were seen.
     pub seen: (Nanos, Nanos),
     pub foreign: Foreign,

@@ -69,6 +69,9 @@ pub struct Args {
     /// More about each attempt; twice: the kernel programs' own log as well
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Look into tunnels: VXLAN, Geneve, GRE, IP in IP, MPLS
+    #[arg(long, requires = "read")]
+    pub decap: bool,
     /// Write the packets of what is reported to this file (pcapng; - for standard output), the verdict as a comment
     #[arg(short, long, value_name = "FILE", requires = "read")]
     pub write: Option<PathBuf>,

@@ -23,6 +23,8 @@ use crate::{
     filter::Filter,
 };
 
+use super::decap::Outer;
+
 /// What of the conversations is wanted.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -72,6 +74,8 @@ pub struct Raw<'a> {
     /// A number of the caller's.
     pub interface: u32,
     pub direction: Option<Direction>,
+    /// The tunnel that it came in.
+    pub outer: Option<Outer>,
 }
 
 /// A packet kept as evidence.
@@ -146,6 +150,8 @@ struct Conversation {
     decided: usize,
     zeek: Zeek,
     wireshark: Stream,
+    /// The tunnel of the first packet.
+    outer: Option<Outer>,
     seen: (Nanos, Nanos),
 }
 
@@ -167,7 +173,7 @@ impl Conversation {
         if from == self.first { Sender::First } else { Sender::Other }
     }
 
-    fn new(place: u64, first: &Segment, wireshark: Stream, at: Nanos) -> Self {
+    fn new(place: u64, first: &Segment, wireshark: Stream, at: Nanos, outer: Option<Outer>) -> Self {
         Self {
             place,
             first: first.src,
@@ -182,6 +188,7 @@ impl Conversation {
             decided: 0,
             zeek: Zeek::default(),
             wireshark,
+            outer,
             seen: (at, at),
         }
     }
@@ -229,7 +236,7 @@ impl Conversation {
         if was != Outcome::to_the_end(&self.handshake) || self.handshake.state().is_pending() {
             self.decided = self.packets.len();
         }
-        let Raw { octets, original, interface, direction } = it;
+        let Raw { octets, original, interface, direction, .. } = it;
         self.packets.push(Kept { at, octets: octets.into(), original, interface, direction });
         true
     }
@@ -324,7 +331,7 @@ impl Flows {
         self.make_room();
         let conversation = self.open.entry(key).or_insert_with(|| {
             self.count += 1;
-            Conversation::new(self.count, it, stream, at)
+            Conversation::new(self.count, it, stream, at, raw.outer)
         });
         conversation.see(&seen, &self.wanted, &mut self.tally, &mut self.evidence_cut);
         if conversation.handshake.state().is_pending() {
@@ -425,6 +432,7 @@ impl Flows {
             recovered: outcome.is_open() && trouble,
             icmp_from: it.icmp_from,
             answered_from: it.answered_from,
+            outer: it.outer,
             seen: it.seen,
             foreign: Foreign {
                 conn_state: it.zeek.conn_state(),

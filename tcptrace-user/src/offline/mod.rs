@@ -2,6 +2,7 @@
 //!
 //! What can be read is reported; what cannot is said, with its place, and makes the exit code 1.
 
+pub mod decap;
 pub mod flows;
 
 use std::{
@@ -203,7 +204,10 @@ impl<'a> Run<'a> {
             let new = Described { link, received: 0, id: None };
             self.described.entry(index).or_insert(new).received += 1;
         }
-        let raw = Raw { octets: packet.octets, original: packet.original, interface: index, direction };
+        let inner = if self.args.decap { decap::inner(octets, link) } else { None };
+        let (octets, link) = inner.map_or((octets, link), |it| (it.octets, it.link));
+        let outer = inner.map(|it| it.outer);
+        let raw = Raw { octets: packet.octets, original: packet.original, interface: index, direction, outer };
         self.flows.see(octets, link, at, point, raw);
     }
 

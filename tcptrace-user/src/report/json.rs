@@ -29,6 +29,16 @@ pub fn line(report: &Report, setting: &Setting) -> String {
 }
 
 fn attempt(kind: &str, it: &Attempt, setting: &Setting) -> Value {
+    let mut line = plain_attempt(kind, it, setting);
+    if let (Some(outer), Some(line)) = (it.outer, line.as_object_mut()) {
+        let end = |addr| ip(addr).to_string();
+        let (client, server) = outer.ends.map(|(from, to)| (end(from), end(to))).unzip();
+        line.insert("outer".to_owned(), json!({ "kind": outer.kind, "client_side": client, "server_side": server }));
+    }
+    line
+}
+
+fn plain_attempt(kind: &str, it: &Attempt, setting: &Setting) -> Value {
     let hs = &it.handshake;
     let time = |at: Nanos| format!("{:.9}", setting.timestamp(at));
     json!({

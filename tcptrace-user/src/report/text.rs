@@ -46,6 +46,13 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     if !quiet {
         let _ = write!(line, "  {DIM}[{}]{DIM:#}", options(hs));
     }
+    if let Some(outer) = it.outer {
+        let _ = write!(line, "  (in {}", outer.kind);
+        if let Some((from, to)) = outer.ends {
+            let _ = write!(line, " {} → {}", ip(from), ip(to));
+        }
+        line.push(')');
+    }
     if verbose {
         let _ = write!(line, "  {DIM}{}{DIM:#}", details(it));
     }

@@ -32,7 +32,7 @@ fn run(frames: &[(Vec<u8>, u64)], capacity: usize) -> (Vec<Told>, Flows) {
     let mut flows = Flows::new(wanted, HashKey(1, 2));
     let mut told = Vec::new();
     for (octets, at) in frames {
-        let raw = Raw { octets, original: octets.len() as u32, interface: 1, direction: None };
+        let raw = Raw { octets, original: octets.len() as u32, interface: 1, direction: None, outer: None };
         flows.see(octets, Link::Ethernet, Nanos(*at), Point::ingress(1), raw);
         told.extend(flows.ready());
     }

@@ -5,3 +5,4 @@ mod flags;
 mod hostile;
 mod judged;
 mod scenarios;
+mod tunnels;
