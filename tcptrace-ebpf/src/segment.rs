@@ -99,11 +99,28 @@ pub struct Located {
 }
 
 impl Located {
+    /// Octets of the TCP header by its own account; fewer than 20 make it none.
+    #[inline(always)]
+    #[must_use]
+    pub fn header(&self) -> usize {
+        usize::from(self.header[12] >> 4) * 4
+    }
+
+    /// The same, of a packet that had `wire` octets from the one that offsets are counted from: a segment is no longer
+    /// than what was on the wire, and an IPv4 packet without a length (segmentation offload) as long as that.
+    #[must_use]
+    pub fn of_length(mut self, wire: usize) -> Self {
+        let rest = u16::try_from(wire.saturating_sub(self.options - 20)).unwrap_or(u16::MAX);
+        let unsaid = self.length == 0 && self.src.addr.is_v4();
+        self.length = if unsaid { rest } else { self.length.min(rest) };
+        self
+    }
+
     /// Offset of the first octet behind the TCP header, by its own account.
     #[inline(always)]
     #[must_use]
     pub fn end(&self) -> usize {
-        self.options + usize::from(self.header[12] >> 4) * 4 - 20
+        self.options + self.header() - 20
     }
 }
 

@@ -54,7 +54,10 @@ fn code(error: &anyhow::Error) -> ExitCode {
             LoadError::Privilege { .. } => exit::PRIVILEGE,
             LoadError::Memory { .. } => exit::RUNTIME,
         }
-    } else if error.is::<Mistake>() || matches!(error.downcast_ref(), Some(InterfaceError::NoSuchInterface { .. })) {
+    } else if error.is::<Mistake>()
+        || error.is::<offline::OwnInput>()
+        || matches!(error.downcast_ref(), Some(InterfaceError::NoSuchInterface { .. }))
+    {
         exit::USAGE
     } else {
         exit::RUNTIME

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     build,
-    need::{self, Need, Source},
+    need::{Need, Source, supply_unless_answered},
     process::{self, ask, command, exists},
     root, setup,
     toolchain::Toolchain,
@@ -60,10 +60,6 @@ fn dependencies() -> Result<()> {
         return Ok(());
     }
     deny("cargo deny check --disable-fetch advisories")
-}
-
-fn supply_unless_answered(question: &str, need: &Need) -> Result<()> {
-    if ask(question).is_some() { Ok(()) } else { need::supply(&[need]) }
 }
 
 static RUSTFMT: Need =

@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod debian;
 mod demo;
+mod fuzz;
 mod guest;
 mod kernels;
 mod need;
@@ -60,6 +61,8 @@ enum Task {
     },
     /// Boot the older kernels that Debian offers, under QEMU, and trace there; takes minutes
     Kernels,
+    /// Run the fuzz targets, ten minutes each; or one of them, or for so many seconds
+    Fuzz { args: Vec<String> },
     /// Run all tests and rewrite the golden files with what they got
     Bless,
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(),
         Task::Demo => demo::run(),
         Task::Bench { args } => bench::run(&args),
+        Task::Fuzz { args } => fuzz::run(&args),
         Task::Kernels => kernels::run(),
         Task::Bless => bless::run(),
     };

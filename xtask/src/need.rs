@@ -33,6 +33,11 @@ impl Need {
     }
 }
 
+/// Supplies what does not answer when it is asked for its version.
+pub(crate) fn supply_unless_answered(question: &str, need: &Need) -> Result<()> {
+    if process::ask(question).is_some() { Ok(()) } else { supply(&[need]) }
+}
+
 /// Supplies what is missing; silent when nothing is.
 pub(crate) fn supply(needs: &[&Need]) -> Result<()> {
     if needs.is_empty() {

@@ -61,6 +61,8 @@ pub struct Flows {
     pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
     /// Conversations that were told before their end, because there were too many.
     pub evicted: u64,
+    /// Packets of which too little was captured.
+    pub cut: u64,
     /// Packets that an attempt had beyond those kept as its evidence.
     pub evidence_cut: u64,
 }
@@ -230,15 +232,18 @@ impl Conversation {
     /// Keeps a packet as evidence; false where there are too many. It decided if the outcome `was` another before it, or
     /// is open still.
     fn keep(&mut self, at: Nanos, it: Raw<'_>, was: Option<Outcome>) -> bool {
-        if self.packets.len() == KEPT {
+        let full = self.packets.len() == KEPT;
+        if full && was == Outcome::to_the_end(&self.handshake) {
             return false;
         }
+        // What decides takes the place of the last that did not.
+        self.packets.truncate(KEPT - 1);
         if was != Outcome::to_the_end(&self.handshake) || self.handshake.state().is_pending() {
             self.decided = self.packets.len();
         }
         let Raw { octets, original, interface, direction, .. } = it;
         self.packets.push(Kept { at, octets: octets.into(), original, interface, direction });
-        true
+        !full
     }
 
     fn has_handshake(&self) -> bool {
@@ -264,6 +269,7 @@ impl Flows {
             recovered: 0,
             servers: HashMap::new(),
             evicted: 0,
+            cut: 0,
             evidence_cut: 0,
         }
     }
@@ -273,8 +279,14 @@ impl Flows {
         self.began.get_or_insert(at);
         self.now = self.now.max(at);
         match segment::locate(octets, link) {
-            Found::Tcp(located) => self.on_tcp(&Segment::read(octets, &located), at, point, raw),
+            // Wireshark and Zeek know no such segment either.
+            Found::Tcp(located) if located.header() < 20 => self.count(Counter::Malformed),
+            Found::Tcp(located) => {
+                let wire = (raw.original as usize).saturating_sub(raw.octets.len().saturating_sub(octets.len()));
+                self.on_tcp(&Segment::read(octets, &located.of_length(wire)), at, point, raw);
+            }
             Found::Error(error) => self.on_icmp(&error, at, raw),
+            Found::Skipped(Skip::Malformed) if raw.octets.len() < raw.original as usize => self.cut += 1,
             Found::Skipped(skip) => self.count(match skip {
                 Skip::NotIp => Counter::NotIp,
                 Skip::NotTcp => Counter::NotTcp,
@@ -306,7 +318,7 @@ impl Flows {
                     self.asked.remove(&conversation.handshake.client());
                 }
                 if it.flags.kind() == Kind::SynAck && !conversation.has_handshake() {
-                    self.answer_from_elsewhere(it);
+                    self.answer_from_elsewhere(&seen);
                 }
                 return;
             }
@@ -337,18 +349,22 @@ impl Flows {
         if conversation.handshake.state().is_pending() {
             self.asked.insert(conversation.handshake.client(), key);
         } else if it.flags.kind() == Kind::SynAck && !conversation.has_handshake() {
-            self.answer_from_elsewhere(it);
+            self.answer_from_elsewhere(&seen);
         }
     }
 
     /// A SYN/ACK of no attempt that acknowledges the SYN its receiver sent to another address.
-    fn answer_from_elsewhere(&mut self, it: &Segment) {
+    fn answer_from_elsewhere(&mut self, seen: &Seen<'_>) {
+        let it = seen.it;
         let Some(key) = self.asked.get(&it.dst) else { return };
         let Some(asked) = self.open.get_mut(key) else { return };
         let hs = &mut asked.handshake;
         if hs.state() == State::SynSent && hs.client() == it.dst && it.ack == hs.isn.add(1) {
             hs.facts.0 |= Facts::WRONG_ANSWER;
             asked.answered_from = Some(it.src.addr);
+            if self.wanted.evidence && !asked.keep(seen.at, seen.raw, None) {
+                self.evidence_cut += 1;
+            }
         }
     }
 
@@ -382,7 +398,9 @@ impl Flows {
         let keys: Vec<_> = self.open.iter().filter(|(_, it)| it.seen.1 <= limit).map(|(key, _)| *key).collect();
         for key in keys {
             if let Some(ended) = self.open.remove(&key) {
-                self.evicted += 1;
+                let over = Outcome::to_the_end(&ended.handshake)
+                    .is_some_and(|it| !ended.handshake.state().is_pending() && it != Outcome::Established);
+                self.evicted += u64::from(!over);
                 self.end(ended);
             }
         }
@@ -390,6 +408,9 @@ impl Flows {
 
     /// Takes a conversation's account: nothing more will come of it.
     fn end(&mut self, it: Conversation) {
+        if it.handshake.state().is_pending() {
+            self.asked.remove(&it.handshake.client());
+        }
         let Some(attempt) = self.attempt(&it) else { return };
         self.told[attempt.outcome as usize] += 1;
         self.stalls += u64::from(attempt.stalled.is_some());
@@ -452,7 +473,12 @@ impl Flows {
     pub fn ready(&mut self) -> Vec<Told> {
         let first = self.open.values().map(|it| it.place).min().unwrap_or(u64::MAX);
         let later = self.ended.split_off(&first);
-        std::mem::replace(&mut self.ended, later).into_values().collect()
+        let mut ready: Vec<_> = std::mem::replace(&mut self.ended, later).into_values().collect();
+        // One that never ends holds up no more than can be kept.
+        while self.ended.len() > self.wanted.capacity {
+            ready.extend(self.ended.pop_first().map(|(_, it)| it));
+        }
+        ready
     }
 
     /// The end of the capture: everything is told as it is.

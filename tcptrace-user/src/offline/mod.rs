@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
     io::{self, BufWriter, IsTerminal as _, Read as _, Write},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process::ExitCode,
     time::{Duration, Instant},
@@ -53,6 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         filter: cli::filter(args)?,
         evidence: args.write.is_some(),
     };
+    refuse_own_input(args)?;
     let evidence = args.write.as_ref().map(|path| Writer::create(path, cli::rotation(args))).transpose()?;
     let mut run = Run::new(args, Flows::new(wanted, hash_key()?), evidence);
     for path in &args.read {
@@ -72,6 +74,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write what was found"),
         _ => Ok(run.code()),
     }
+}
+
+/// Evidence that is written over what it is to be taken from.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to {0}: it is being read; name another file with -w")]
+pub struct OwnInput(String);
+
+fn refuse_own_input(args: &Args) -> Result<(), OwnInput> {
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+    let Some(path) = args.write.as_deref().filter(|it| *it != Path::new("-")) else { return Ok(()) };
+    let own = identity(path);
+    if own.is_some() && args.read.iter().any(|it| identity(it) == own) {
+        return Err(OwnInput(path.display().to_string()));
+    }
+    Ok(())
 }
 
 /// An interface as the evidence has it.
@@ -102,7 +119,8 @@ struct Run<'a> {
     described: HashMap<u32, Described>,
     packets: u64,
     told: u64,
-    found: bool,
+    /// Nothing is to be printed any more.
+    silent: bool,
     damaged: u64,
     /// Packets whose link type is not read, by its number.
     unsupported: BTreeMap<u32, u64>,
@@ -128,7 +146,7 @@ impl<'a> Run<'a> {
             described: HashMap::new(),
             packets: 0,
             told: 0,
-            found: false,
+            silent: args.write.as_deref() == Some(Path::new("-")),
             damaged: 0,
             unsupported: BTreeMap::new(),
             progress: (io::stderr().is_terminal() && !args.quiet).then(Instant::now),
@@ -241,7 +259,6 @@ impl<'a> Run<'a> {
     fn tell(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
         for it in attempts {
             self.told += 1;
-            self.found |= self.args.fail_on.iter().any(|finding| finding.covers(it.attempt.outcome));
             if is_trouble(&it.attempt) {
                 self.prove(&it).map_err(Stop::Evidence)?;
             }
@@ -251,9 +268,14 @@ impl<'a> Run<'a> {
             } else {
                 text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
             };
-            // Standard output is the evidence's then.
-            if self.args.write.as_deref() != Some(Path::new("-")) {
-                writeln!(self.out, "{line}").map_err(Stop::Output)?;
+            // Standard output is the evidence's then, or nobody reads it while evidence is still wanted.
+            if !self.silent {
+                match writeln!(self.out, "{line}") {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.evidence.is_some() => {
+                        self.silent = true;
+                    }
+                    written => written.map_err(Stop::Output)?,
+                }
             }
             if self.args.count.is_some_and(|count| self.told >= count) {
                 return Err(Stop::Enough);
@@ -314,10 +336,12 @@ impl<'a> Run<'a> {
         }
         let shed = self.complete()?;
         let summary = self.summary(shed);
-        if self.args.json && self.args.write.as_deref() != Some(Path::new("-")) {
+        if self.args.json && !self.silent {
             writeln!(self.out, "{}", summary.json())?;
         }
-        self.out.flush()?;
+        if !self.silent {
+            self.out.flush()?;
+        }
         if !self.args.json {
             if !self.args.quiet {
                 output::say(&summary.text());
@@ -348,16 +372,23 @@ impl<'a> Run<'a> {
                 ("damaged", self.damaged),
                 ("unsupported_link_type", unsupported),
                 ("told_early", self.flows.evicted),
+                ("cut_by_snaplen", self.flows.cut),
                 ("evidence_cut", self.flows.evidence_cut),
                 ("evidence_shed", evidence_shed),
             ],
         }
     }
 
+    /// Whether anything ended as `--fail-on` says, listed or not.
+    fn found(&self) -> bool {
+        let ended = Outcome::ALL.into_iter().filter(|it| self.flows.told[*it as usize] > 0);
+        ended.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)))
+    }
+
     fn code(&self) -> ExitCode {
         if self.damaged > 0 || (self.packets > 0 && self.unsupported.values().sum::<u64>() == self.packets) {
             ExitCode::from(exit::RUNTIME)
-        } else if self.found {
+        } else if self.found() {
             ExitCode::from(exit::FINDINGS)
         } else {
             ExitCode::SUCCESS

@@ -109,7 +109,10 @@ fn story(report: &Report, it: &Attempt) -> String {
             (None, _) => syns,
         },
         Outcome::Challenged => format!("{syns}, server sent an ACK without SYN: these ports are in use there"),
-        Outcome::WrongAnswer => format!("{syns}, the SYN/ACK acknowledges another SYN"),
+        Outcome::WrongAnswer => match it.answered_from {
+            Some(from) => format!("{syns}, answered by {} instead", ip(from)),
+            None => format!("{syns}, the SYN/ACK acknowledges another SYN"),
+        },
         Outcome::HalfOpen => format!("{syns}, {answers}, no final ACK"),
         Outcome::Aborted if hs.answer.tries == 0 => format!("{syns}, client sent {} before any answer", rst()),
         Outcome::Aborted => format!("{syns}, {answers}, client sent {}", rst()),

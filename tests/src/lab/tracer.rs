@@ -77,14 +77,12 @@ impl Tracer {
 }
 
 impl Finished {
-    /// Every line of standard output as JSON. Panics on one that is not, or not as the schema says.
+    /// Every line of standard output as JSON. Panics on one that is not.
     #[track_caller]
     pub fn json(&self) -> Vec<Value> {
         let parse =
             |line: &String| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
-        let lines: Vec<Value> = self.lines.iter().map(parse).collect();
-        lines.iter().for_each(crate::contract::hold);
-        lines
+        self.lines.iter().map(parse).collect()
     }
 }
 

@@ -7,7 +7,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tcptrace_tests::lab::{Finished, Lab, Ns, OTHER_V4, OTHER_V6, Process, SERVER_V4, SERVER_V6, Tracer};
+use tcptrace_tests::{
+    contract,
+    lab::{Finished, Lab, Ns, OTHER_V4, OTHER_V6, Process, SERVER_V4, SERVER_V6, Tracer},
+};
 
 /// For what comes by itself; the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -77,6 +80,7 @@ impl Account {
     #[track_caller]
     pub(crate) fn of(finished: &Finished) -> Self {
         let mut lines = finished.json();
+        lines.iter().for_each(contract::hold);
         let summary = lines.pop().filter(|line| line["type"] == "summary");
         let summary = summary.unwrap_or_else(|| panic!("the last line is no summary: {lines:?}\n{}", finished.stderr));
         Self { lines, summary, stderr: finished.stderr.clone() }

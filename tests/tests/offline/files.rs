@@ -130,6 +130,14 @@ fn fail_on_and_count_hold_for_captures() {
     let stored = refused(1..5).store();
     assert_eq!(pcap::read(&stored.0, &["--fail-on", "refused"]).code, Some(3));
     assert_eq!(pcap::read(&stored.0, &["--fail-on", "no_reply"]).code, Some(0));
+    // Also of what is only listed with --all.
+    let mut open = Pcap::new(Link::Ethernet);
+    let syn = TcpFrame::new(MACS, ([198, 51, 100, 2], 9).into(), ([203, 0, 113, 2], 80).into(), flags::SYN, 7);
+    open.frame(Duration::ZERO, &syn.bytes());
+    let answer = syn.answer(flags::SYN | flags::ACK, 99);
+    open.frame(Duration::ZERO, &answer.bytes());
+    open.frame(Duration::ZERO, &answer.answer(flags::ACK, 8).bytes());
+    assert_eq!(pcap::read(&open.store().0, &["--fail-on", "established"]).code, Some(3));
     assert_eq!(ports(&pcap::read(&stored.0, &["-c", "2"])), [1, 2]);
 }
 
@@ -211,4 +219,42 @@ fn the_schema_is_printed_and_knows_every_outcome() {
     let mut line = pcap::read(&refused(1..2).store().0, &[]).lines.remove(0);
     line["outcome"] = json!("melted");
     assert!(std::panic::catch_unwind(|| contract::hold(&line)).is_err(), "the schema lets everything pass");
+}
+
+#[test]
+fn evidence_never_goes_over_its_own_source() {
+    let stored = refused(1..2).store();
+    let path = stored.0.to_str().unwrap();
+    let before = std::fs::read(&stored.0).unwrap();
+    let read = pcap::read(&stored.0, &["-w", path]);
+    assert_eq!((read.code, std::fs::read(&stored.0).unwrap()), (Some(2), before));
+    assert!(read.stderr.contains("it is being read"), "{}", read.stderr);
+}
+
+/// A packet of which too little was captured is a loss, and said to be one.
+#[test]
+fn a_snapshot_length_that_is_too_short_is_said() {
+    let mut capture = refused(1..2);
+    let at = 24;
+    // The first record keeps 40 of its octets.
+    capture.octets[at + 8..at + 12].copy_from_slice(&40_u32.to_le_bytes());
+    let length = u32::from_le_bytes(capture.octets[at + 12..at + 16].try_into().unwrap()) as usize;
+    capture.octets.drain(at + 16 + 40..at + 16 + length);
+    let read = pcap::read(&capture.store().0, &["--all"]);
+    assert_eq!(read.summary["losses"], json!({ "cut_by_snaplen": 1 }));
+}
+
+/// Evidence of more tries than are kept has the packet that decided all the same.
+#[test]
+fn evidence_of_many_tries_keeps_the_verdict() {
+    let mut capture = Pcap::new(Link::Ethernet);
+    let syn = TcpFrame::new(MACS, ([198, 51, 100, 2], 9).into(), ([203, 0, 113, 2], 80).into(), flags::SYN, 7);
+    for _ in 0..80 {
+        capture.frame(Duration::from_secs(1), &syn.bytes());
+    }
+    capture.frame(Duration::from_secs(1), &syn.answer(flags::RST | flags::ACK, 0).bytes());
+    let (stored, evidence) = (capture.store(), Stored::new(b""));
+    let first = pcap::read(&stored.0, &["-w", evidence.0.to_str().unwrap()]);
+    assert_eq!(first.summary["losses"], json!({ "evidence_cut": 17 }));
+    assert_eq!(pcap::read(&evidence.0, &[]).lines[0]["outcome"], "refused");
 }
