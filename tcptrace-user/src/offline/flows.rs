@@ -61,6 +61,8 @@ pub struct Flows {
     pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
     /// Conversations that were told before their end, because there were too many.
     pub evicted: u64,
+    /// Ends that are in no server's account, because there were too many servers.
+    pub servers_forgotten: u64,
     /// Packets of which too little was captured.
     pub cut: u64,
     /// Packets that an attempt had beyond those kept as its evidence.
@@ -269,6 +271,7 @@ impl Flows {
             recovered: 0,
             servers: HashMap::new(),
             evicted: 0,
+            servers_forgotten: 0,
             cut: 0,
             evidence_cut: 0,
         }
@@ -408,8 +411,9 @@ impl Flows {
 
     /// Takes a conversation's account: nothing more will come of it.
     fn end(&mut self, it: Conversation) {
-        if it.handshake.state().is_pending() {
-            self.asked.remove(&it.handshake.client());
+        let (client, server) = (it.handshake.client(), it.handshake.server());
+        if it.handshake.state().is_pending() && self.asked.get(&client) == Some(&self.key(client, server)) {
+            self.asked.remove(&client);
         }
         let Some(attempt) = self.attempt(&it) else { return };
         self.told[attempt.outcome as usize] += 1;
@@ -417,7 +421,9 @@ impl Flows {
         self.recovered += u64::from(attempt.recovered);
         if attempt.outcome.is_failure() || attempt.outcome.is_open() {
             // A port scan makes an entry a port: those beyond the first are no news.
-            if self.servers.len() < self.wanted.capacity || self.servers.contains_key(&attempt.handshake.server()) {
+            if self.servers.len() >= self.wanted.capacity && !self.servers.contains_key(&attempt.handshake.server()) {
+                self.servers_forgotten += 1;
+            } else {
                 self.servers.entry(attempt.handshake.server()).or_default()[attempt.outcome as usize] += 1;
             }
         }

@@ -55,7 +55,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         evidence: args.write.is_some(),
     };
     refuse_own_input(args)?;
-    let evidence = args.write.as_ref().map(|path| Writer::create(path, cli::rotation(args))).transpose()?;
+    // An older file is not emptied for the sake of captures that are not there.
+    let readable = args.read.iter().any(|it| it == Path::new("-") || File::open(it).is_ok());
+    let evidence =
+        args.write.as_ref().filter(|_| readable).map(|path| Writer::create(path, cli::rotation(args))).transpose()?;
     let mut run = Run::new(args, Flows::new(wanted, hash_key()?), evidence);
     for path in &args.read {
         match run.read(path) {
@@ -372,6 +375,7 @@ impl<'a> Run<'a> {
                 ("damaged", self.damaged),
                 ("unsupported_link_type", unsupported),
                 ("told_early", self.flows.evicted),
+                ("servers_forgotten", self.flows.servers_forgotten),
                 ("cut_by_snaplen", self.flows.cut),
                 ("evidence_cut", self.flows.evidence_cut),
                 ("evidence_shed", evidence_shed),

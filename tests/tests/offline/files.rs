@@ -227,8 +227,11 @@ fn evidence_never_goes_over_its_own_source() {
     let path = stored.0.to_str().unwrap();
     let before = std::fs::read(&stored.0).unwrap();
     let read = pcap::read(&stored.0, &["-w", path]);
-    assert_eq!((read.code, std::fs::read(&stored.0).unwrap()), (Some(2), before));
+    assert_eq!((read.code, std::fs::read(&stored.0).unwrap()), (Some(2), before.clone()));
     assert!(read.stderr.contains("it is being read"), "{}", read.stderr);
+    // Nor over anything for the sake of a capture that is not there.
+    let missing = pcap::read(std::path::Path::new("/nonexistent.pcap"), &["-w", path]);
+    assert_eq!((missing.code, std::fs::read(&stored.0).unwrap()), (Some(1), before));
 }
 
 /// A packet of which too little was captured is a loss, and said to be one.
