@@ -2,7 +2,7 @@
 
 use crate::{
     flow::Addr,
-    handshake::{Facts, Handshake, Nanos, Point, Transition},
+    handshake::{Facts, Handshake, Nanos, Point, State, Transition},
     seq::Seq,
 };
 
@@ -40,7 +40,7 @@ const _: () = assert!(size_of::<Event>() == 168 && align_of::<Event>() == 8);
 /// Which transitions are told one by one; the rest is counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Telling {
-    /// Every completed handshake, not only those that came late or after trouble.
+    /// Every completed handshake and what became of it, not only those that came late or after trouble.
     pub all: bool,
     /// Nanoseconds after which a completion is late.
     pub stall_after: u64,
@@ -62,9 +62,11 @@ impl Telling {
             | Transition::Challenged
             | Transition::WrongAnswer => true,
             Transition::SynRetried => it.syn.tries == STALLED_AT_TRY && it.state().is_pending(),
-            Transition::AnswerRetried => it.answer.tries == STALLED_AT_TRY,
+            Transition::AnswerRetried => it.answer.tries == STALLED_AT_TRY && it.state() != State::Unasked,
             Transition::Completed => self.all || self.was_in_trouble(it),
-            Transition::Superseded => it.state().is_pending(),
+            Transition::Superseded => it.state().is_pending() || self.all && is_open(it),
+            Transition::Closed | Transition::ResetByClient | Transition::ResetByServer => self.all,
+            Transition::Replaced => self.all && is_open(it),
             Transition::Opened | Transition::Answered | Transition::SeenAgain | Transition::Noted => false,
         }
     }
@@ -78,6 +80,15 @@ impl Telling {
             || it.facts.any(TOLD)
             || it.ended.since(it.first_syn) >= self.stall_after
     }
+}
+
+/// Whether it was established and nobody has ended it.
+#[inline(always)]
+#[must_use]
+pub fn is_open(it: &Handshake) -> bool {
+    it.state() == State::Established
+        && !it.facts.any(Facts::CLIENT_RST | Facts::SERVER_RST)
+        && !it.facts.has_both_fins()
 }
 
 macro_rules! counters {
@@ -132,6 +143,10 @@ counters! {
     ReplacedPending = "table_replaced_pending",
     /// Segments dropped from the account because another CPU held their set: a loss.
     Contended = "table_contended",
+    /// SYNs of attempts that the filter does not want.
+    FilteredOut = "filtered_out",
+    /// Packets that found no room on their way into the evidence: a loss.
+    EvidenceLost = "evidence_lost",
 }
 
 /// Places for counters by [`Transition`]: a power of two, so that a mask keeps a number within them. A comparison would

@@ -90,11 +90,13 @@ pub enum State {
     Aborted = 5,
     /// The server's RST after its SYN/ACK and before the final ACK.
     ResetOnAnswer = 6,
+    /// A SYN/ACK whose SYN was not seen.
+    Unasked = 7,
 }
 
 impl State {
     /// Every state, in order of its number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Free,
         Self::SynSent,
         Self::Answered,
@@ -102,13 +104,14 @@ impl State {
         Self::Refused,
         Self::Aborted,
         Self::ResetOnAnswer,
+        Self::Unasked,
     ];
 
     /// Whether a bare ACK can still change it: what the fast path asks.
     #[inline(always)]
     #[must_use]
     pub const fn is_pending(self) -> bool {
-        matches!(self, Self::SynSent | Self::Answered)
+        matches!(self, Self::SynSent | Self::Answered | Self::Unasked)
     }
 }
 
@@ -162,6 +165,13 @@ impl Facts {
     #[must_use]
     pub const fn any(self, bits: u32) -> bool {
         self.0 & bits != 0
+    }
+
+    /// Whether both sides closed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_both_fins(self) -> bool {
+        self.0 & (Self::CLIENT_FIN | Self::SERVER_FIN) == Self::CLIENT_FIN | Self::SERVER_FIN
     }
 }
 
@@ -280,11 +290,19 @@ pub enum Transition {
     SeenAgain = 12,
     /// Nothing but a fact, if that.
     Noted = 13,
+    /// After the handshake: the second side's FIN.
+    Closed = 14,
+    /// After the handshake: the client's RST.
+    ResetByClient = 15,
+    /// The server's.
+    ResetByServer = 16,
+    /// Its slot goes to another: of what is open still, nothing more will be seen. No segment does this.
+    Replaced = 17,
 }
 
 impl Transition {
     /// Every transition, in order of its number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Opened,
         Self::SynRetried,
         Self::Answered,
@@ -299,6 +317,10 @@ impl Transition {
         Self::Superseded,
         Self::SeenAgain,
         Self::Noted,
+        Self::Closed,
+        Self::ResetByClient,
+        Self::ResetByServer,
+        Self::Replaced,
     ];
 }
 
@@ -330,6 +352,29 @@ impl Handshake {
         }
     }
 
+    /// What stands for an attempt where a SYN/ACK came by and its SYN did not: who sent that is known by what is
+    /// acknowledged.
+    #[inline(always)]
+    #[must_use]
+    pub fn unasked(answer: &Segment, now: Nanos, at: Point) -> Self {
+        Self {
+            client_addr: answer.dst.addr,
+            server_addr: answer.src.addr,
+            client_port: answer.dst.port,
+            server_port: answer.src.port,
+            first_syn: now,
+            last_syn: now,
+            first_answer: now,
+            last_answer: now,
+            isn: answer.ack.add(u32::MAX),
+            server_isn: answer.seq,
+            server_point: at,
+            answer: Offer::of(answer),
+            state: State::Unasked as u8,
+            ..Self::default()
+        }
+    }
+
     /// The client's address and port.
     #[must_use]
     pub const fn client(&self) -> Endpoint {
@@ -353,6 +398,7 @@ impl Handshake {
             4 => State::Refused,
             5 => State::Aborted,
             6 => State::ResetOnAnswer,
+            7 => State::Unasked,
             _ => State::Free,
         }
     }
@@ -420,6 +466,17 @@ impl Handshake {
         match (self.state(), side, it.flags.kind()) {
             // A slot without an attempt is opened by its caller.
             (State::Free, ..) => Transition::Noted,
+
+            // Half of a handshake is no attempt. Who goes on shows that the other half went another way: a connection
+            // seen from its middle, which is none of ours.
+            (State::Unasked, _, Kind::Ack | Kind::Fin) => {
+                self.state = State::Free as u8;
+                Transition::Noted
+            }
+            (State::Unasked, Side::Server, Kind::SynAck) => self.answered_again(it, now, at),
+            (State::Unasked, Side::Client, Kind::Rst) => self.note(Facts::CLIENT_RST),
+            (State::Unasked, Side::Server, Kind::Rst) => self.note(Facts::SERVER_RST),
+            (State::Unasked, Side::Client, Kind::Syn) => Transition::Superseded,
 
             // The client tries again, or tries anew (RFC 9293, section 3.8.1).
             (_, Side::Client, Kind::Syn) if it.seq == self.isn => self.syn_again(it, now, at),
@@ -642,6 +699,7 @@ impl Handshake {
         if self.facts.any(Facts::CLIENT_RST | Facts::SERVER_RST) {
             return Transition::Noted;
         }
+        let before = self.facts;
         let (own, peer, own_fin, peer_fin, peer_side) = match side {
             Side::Client => (self.isn, self.server_isn, Facts::CLIENT_FIN, Facts::SERVER_FIN, Side::Server),
             Side::Server => (self.server_isn, self.isn, Facts::SERVER_FIN, Facts::CLIENT_FIN, Side::Client),
@@ -656,7 +714,13 @@ impl Handshake {
         self.facts.0 |= fact
             | sent_data(side, it.payload > 0 || own_known && data(it.seq, first(own, own_fin)))
             | sent_data(peer_side, peer_known && it.flags.any(Flags::ACK) && data(it.ack, first(peer, peer_fin)));
-        Transition::Noted
+        match (before.has_both_fins(), self.facts.has_both_fins(), side) {
+            (true, ..) => Transition::Noted,
+            (false, true, _) => Transition::Closed,
+            _ if fact == own_fin => Transition::Noted,
+            (false, false, Side::Client) => Transition::ResetByClient,
+            (false, false, Side::Server) => Transition::ResetByServer,
+        }
     }
 
     #[inline(always)]

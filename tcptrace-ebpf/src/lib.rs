@@ -10,6 +10,8 @@ pub mod foreign;
 pub mod handshake;
 pub mod outcome;
 pub mod packet;
+pub mod predicate;
 pub mod segment;
 pub mod seq;
+pub mod snapshot;
 pub mod table;

@@ -5,6 +5,8 @@
 //! | `SETS`, `SLOTS` | the attempts, [`WAYS`] to a set | the set's oldest settled attempt makes room, else its oldest, counted |
 //! | `TALLY` | counters | they wrap |
 //! | `EVENTS` | transitions worth telling | the event is counted as lost, by kind |
+//! | `PACKETS` | the packets of attempts, if evidence is asked for | the packet is counted as lost |
+//! | `FILTER` | the filter, a test an entry | a filter that does not fit stays in userspace |
 //!
 //! Both sides of one attempt may come by on two CPUs at once, so a set is looked through and changed under its lock.
 //! Whoever finds it taken tries [`SPINS`] times and then counts the segment as lost: nobody waits for long. The
@@ -29,8 +31,10 @@ use tcptrace_core::{
     event::{Counter, Event, TRANSITIONS, Tally, Telling, VERSION},
     flow::{Addr, Endpoint, HashKey},
     handshake::{Handshake, Nanos, Point, Transition},
+    predicate::{self, Test},
     segment::Kind,
     seq::Seq,
+    snapshot::{self, SNAPLEN, Snapshot},
     table::{PENDING, Set, Slot, WAYS},
 };
 
@@ -48,6 +52,10 @@ static SLOTS: Array<Slot> = Array::with_max_entries(WAYS as u32, MMAPABLE);
 static TALLY: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+#[map]
+static PACKETS: RingBuf = RingBuf::with_byte_size(4096, 0);
+#[map]
+static FILTER: Array<Test> = Array::with_max_entries(predicate::LENGTH as u32, 0);
 
 // Set before the programs load; the verifier treats them as constants. Map sizes are set then as well.
 #[unsafe(no_mangle)]
@@ -61,6 +69,10 @@ static SET_MASK: Global<u64> = Global::new(0);
 static STALL_AFTER: Global<u64> = Global::new(3_000_000_000);
 #[unsafe(no_mangle)]
 static TELL_ALL: Global<u8> = Global::new(0);
+#[unsafe(no_mangle)]
+static FILTERED: Global<u8> = Global::new(0);
+#[unsafe(no_mangle)]
+static KEEP_PACKETS: Global<u8> = Global::new(0);
 
 #[inline(always)]
 pub(crate) fn hash_key() -> HashKey {
@@ -102,6 +114,21 @@ pub(crate) fn count_unmatched(kind: Kind) {
         Kind::Fin => count(Counter::FinUnmatched),
         Kind::Syn | Kind::Ack | Kind::Null => {}
     }
+}
+
+/// Whether the filter wants an attempt from `src` to `dst`.
+#[inline(always)]
+pub(crate) fn wants(src: Endpoint, dst: Endpoint) -> bool {
+    if FILTERED.load() == 0 {
+        return true;
+    }
+    let mut next = 0;
+    for _ in 0..predicate::LENGTH {
+        let Some(test) = FILTER.get(next) else { break };
+        // Of where it leads the verifier is to know nothing: it would follow each way.
+        next = forget(test.next(src, dst) as usize, src.addr.lo as usize) as u32;
+    }
+    next == predicate::ACCEPT as u32
 }
 
 /// A set of the table, found by a flow's hash.
@@ -180,6 +207,20 @@ impl Held {
         })
     }
 
+    /// The way that something less than an attempt may take: never that of an open attempt.
+    #[inline(always)]
+    pub(crate) fn spare_room(&mut self) -> Option<usize> {
+        let way = self.set().to_replace();
+        match self.set().lane(way) {
+            0 => Some(way),
+            it if it & PENDING == 0 => {
+                count(Counter::ReplacedSettled);
+                Some(way)
+            }
+            _ => None,
+        }
+    }
+
     /// The way whose slot a new attempt takes, counted as what is in it. An attempt that has been silent for longer than
     /// any stack waits between two tries is as good as settled.
     #[inline(always)]
@@ -242,6 +283,11 @@ pub(crate) struct Cause {
     pub(crate) ttl: u8,
 }
 
+impl Cause {
+    /// No packet is behind it.
+    const NONE: Self = Self { from: Addr { hi: 0, lo: 0 }, seq: Seq(0), ack: Seq(0), window: 0, flags: 0, ttl: 0 };
+}
+
 /// Counts a transition, and tells it if it is worth telling.
 #[inline(always)]
 pub(crate) fn tell(transition: Transition, handshake: &Handshake, cause: &Cause, time: Nanos, point: Point) {
@@ -249,9 +295,22 @@ pub(crate) fn tell(transition: Transition, handshake: &Handshake, cause: &Cause,
     if let Some(tally) = tally() {
         tally.count(index, handshake);
     }
-    if !telling().tells(transition, handshake) {
-        return;
+    if telling().tells(transition, handshake) {
+        emit(transition, handshake, cause, time, point);
     }
+}
+
+/// Tells of a connection that was told of when it opened and whose slot goes to another.
+#[inline(always)]
+pub(crate) fn tell_replaced(handshake: &Handshake, time: Nanos) {
+    if telling().all && telling().tells(Transition::Replaced, handshake) {
+        emit(Transition::Replaced, handshake, &Cause::NONE, time, Point(0));
+    }
+}
+
+#[inline(always)]
+fn emit(transition: Transition, handshake: &Handshake, cause: &Cause, time: Nanos, point: Point) {
+    let index = forget(transition as usize, time.0 as usize) & (TRANSITIONS - 1);
     match EVENTS.reserve::<Event>(0) {
         Some(mut record) => {
             let Cause { from, seq, ack, window, flags, ttl } = *cause;
@@ -277,5 +336,62 @@ pub(crate) fn tell(transition: Transition, handshake: &Handshake, cause: &Cause,
                 tally.lose(index);
             }
         }
+    }
+}
+
+/// A packet as a hook has it.
+pub(crate) trait Octets {
+    /// Octets on the wire.
+    fn length(&self) -> u32;
+
+    /// Copies the first octets; whether that was possible.
+    ///
+    /// # Safety
+    /// `to` has room for `length` octets.
+    unsafe fn copy(&self, to: *mut u8, length: u32) -> bool;
+}
+
+/// `BPF_RB_NO_WAKEUP` (include/uapi/linux/bpf.h): evidence is read by the clock.
+const NO_WAKEUP: u64 = 1;
+
+/// Sends a packet up where evidence is asked for.
+#[inline(always)]
+pub(crate) fn keep<O: Octets>(packet: &O, transition: Transition, it: &Handshake, time: Nanos, point: Point) {
+    if KEEP_PACKETS.load() == 0 || !snapshot::is_evidence(transition, it) {
+        return;
+    }
+    let length = packet.length();
+    let mut captured = u64::from(if length > SNAPLEN as u32 { SNAPLEN as u32 } else { length }).wrapping_sub(1);
+    // Opaque to the compiler, which knows the bounds and would check them on another register than the helper gets.
+    // SAFETY: a register is moved to itself.
+    unsafe { asm!("{0} = {0}", inout(reg) captured, options(pure, nomem, nostack, preserves_flags)) };
+    if captured >= SNAPLEN as u64 {
+        return count(Counter::EvidenceLost);
+    }
+    captured += 1;
+    let Some(mut record) = PACKETS.reserve::<Snapshot>(0) else { return count(Counter::EvidenceLost) };
+    let to = record.as_mut_ptr();
+    // SAFETY: the record is reserved and written before it is submitted; what is behind `captured` userspace does not
+    // read.
+    let copied = unsafe {
+        (&raw mut (*to).version).write(VERSION);
+        (&raw mut (*to).transition).write(transition as u8);
+        (&raw mut (*to).captured).write(captured as u16);
+        (&raw mut (*to).length).write(length);
+        (&raw mut (*to).time).write(time);
+        (&raw mut (*to).point).write(point);
+        (&raw mut (*to).isn).write(it.isn);
+        (&raw mut (*to).client_addr).write(it.client_addr);
+        (&raw mut (*to).server_addr).write(it.server_addr);
+        (&raw mut (*to).client_port).write(it.client_port);
+        (&raw mut (*to).server_port).write(it.server_port);
+        (&raw mut (*to).pad).write(0);
+        packet.copy((&raw mut (*to).octets).cast(), captured as u32)
+    };
+    if copied {
+        record.submit(NO_WAKEUP);
+    } else {
+        record.discard(NO_WAKEUP);
+        count(Counter::EvidenceLost);
     }
 }

@@ -90,15 +90,14 @@ impl Outcome {
     pub const fn to_the_end(it: &Handshake) -> Option<Self> {
         let handshake = Self::of(it);
         let Some(Self::Established) = handshake else { return handshake };
-        let [client_fin, server_fin] = [it.facts.any(Facts::CLIENT_FIN), it.facts.any(Facts::SERVER_FIN)];
         // A RST that follows both FINs changes nothing any more.
-        Some(if client_fin && server_fin {
+        Some(if it.facts.has_both_fins() {
             Self::Closed
         } else if it.facts.any(Facts::CLIENT_RST) {
             Self::ResetByClient
         } else if it.facts.any(Facts::SERVER_RST) {
             Self::ResetByServer
-        } else if client_fin || server_fin {
+        } else if it.facts.any(Facts::CLIENT_FIN | Facts::SERVER_FIN) {
             Self::HalfClosed
         } else {
             Self::Established
@@ -119,6 +118,7 @@ impl Outcome {
             State::Refused => Self::Refused,
             State::Aborted => Self::Aborted,
             State::ResetOnAnswer => Self::ResetOnAnswer,
+            State::Unasked => Self::AnswerOnly,
         })
     }
 

@@ -9,6 +9,7 @@ use core::{arch::asm, mem::MaybeUninit};
 use aya_ebpf::{
     EbpfContext,
     bindings::{tcx_action_base::TCX_NEXT, xdp_action::XDP_PASS},
+    helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
@@ -16,14 +17,14 @@ use aya_log_ebpf::debug;
 use tcptrace_core::{
     event::Counter,
     flow::{self, Addr, Endpoint},
-    handshake::{Handshake, Nanos, Point, Transition},
+    handshake::{Handshake, Nanos, Point, State, Transition},
     packet::{Packet, REACH},
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
     seq::Seq,
     table::{self, PENDING, WAYS},
 };
 
-use crate::maps::{self, Cause, Held};
+use crate::maps::{self, Cause, Held, Octets};
 
 /// Some helpers are open only to programs under a licence that the kernel counts as GPL-compatible.
 #[unsafe(link_section = "license")]
@@ -105,7 +106,7 @@ struct Frame {
 }
 
 /// A program's context, by which it finds its packet.
-trait Hook: EbpfContext {
+trait Hook: EbpfContext + Octets {
     /// The packet as it is now. Each call reads the pointers anew, which is the point: of a pointer just read the
     /// verifier does not remember how far it was checked before, and so not on which of many ways.
     fn frame(&self) -> Frame;
@@ -128,6 +129,33 @@ impl Hook for TcContext {
         // SAFETY: the context of a running program.
         let [data, end] = unsafe { [read_anew(&raw const (*skb).data), read_anew(&raw const (*skb).data_end)] };
         Frame { data, end, unknown: self.len() as usize }
+    }
+}
+
+impl Octets for XdpContext {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: the context of a running program.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, to: *mut u8, length: u32) -> bool {
+        // SAFETY: the caller's.
+        (unsafe { bpf_xdp_load_bytes(self.ctx, 0, to.cast(), length) }) == 0
+    }
+}
+
+impl Octets for TcContext {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.len()
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, to: *mut u8, length: u32) -> bool {
+        // SAFETY: the caller's.
+        (unsafe { bpf_skb_load_bytes(self.skb.skb.cast(), 0, to.cast(), length) }) == 0
     }
 }
 
@@ -215,49 +243,87 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, point: Point) {
         return maps::count(Counter::Established);
     }
     maps::count(Counter::Control);
-    if located.flags.kind() != Kind::Syn && !set.may_have(tag) {
+    let opens = matches!(located.flags.kind(), Kind::Syn | Kind::SynAck);
+    if !opens && !set.may_have(tag) {
         return maps::count_unmatched(located.flags.kind());
     }
     let frame = ctx.frame();
     let segment = blur_read(Segment::read(&frame, &blur_located(*located, frame.unknown)), frame.unknown);
+    // Of a SYN/ACK its receiver is the client.
+    let (client, server) = match segment.flags.kind() {
+        Kind::SynAck => (segment.dst, segment.src),
+        _ => (segment.src, segment.dst),
+    };
+    let wanted = opens && maps::wants(client, server);
     let now = maps::now();
     let Some(mut held) = set.lock() else { return };
     match held.find(tag, segment.src, segment.dst) {
-        Some(way) => step(ctx, &mut held, maps::forget(way, frame.unknown) & (WAYS - 1), tag, &segment, now, point),
+        Some(way) => {
+            let way = maps::forget(way, frame.unknown) & (WAYS - 1);
+            step(ctx, &mut held, way, tag, &segment, wanted, now, point);
+        }
+        None if opens && !wanted => maps::count(Counter::FilteredOut),
         None if segment.flags.kind() == Kind::Syn => {
             let way = held.make_room(now);
-            open(&mut held, way, tag, &segment, now, point);
+            if let Some(replaced) = held.handshake(way) {
+                maps::tell_replaced(replaced, now);
+            }
+            open(ctx, &mut held, way, tag, &segment, now, point);
         }
-        None => maps::count_unmatched(segment.flags.kind()),
+        None => {
+            maps::count_unmatched(segment.flags.kind());
+            if segment.flags.kind() == Kind::SynAck {
+                open_unasked(&mut held, tag, &segment, now, point);
+            }
+        }
     }
     held.release();
 }
 
 /// Applies a segment to the attempt of its flow.
 #[inline(always)]
-fn step<C: EbpfContext>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, now: Nanos, point: Point) {
+#[expect(clippy::too_many_arguments, reason = "it is the second half of `on_tcp`")]
+fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, wanted: bool, now: Nanos, point: Point) {
     let Some(handshake) = held.handshake(way) else { return };
     let Some(side) = handshake.side(it.src, it.dst) else { return };
     let transition = handshake.step(side, it, now, point);
     maps::tell(transition, handshake, &Cause::of(it), now, point);
+    maps::keep(ctx, transition, handshake, now, point);
     // Half of the address: with all of it the stacks of log and program come to more than Linux 6.1 allows.
     let Handshake { server_addr, server_port, .. } = *handshake;
     debug!(ctx, "{:x} port {}: transition {}", server_addr.lo, server_port, transition as u8);
-    let pending = if handshake.state().is_pending() && !handshake.is_dead(now) { PENDING } else { 0 };
-    held.set().set_lane(way, tag | pending);
-    if transition == Transition::Superseded {
-        open(held, way, tag, it, now, point);
+    let lane = match handshake.state() {
+        State::Free => 0,
+        it if it.is_pending() && !handshake.is_dead(now) => tag | PENDING,
+        _ => tag,
+    };
+    held.set().set_lane(way, lane);
+    if transition == Transition::Superseded && wanted {
+        open(ctx, held, way, tag, it, now, point);
     }
 }
 
 /// Fills a way with the attempt that a SYN opens.
 #[inline(always)]
-fn open(held: &mut Held, way: usize, tag: u16, syn: &Segment, now: Nanos, point: Point) {
+fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, now: Nanos, point: Point) {
     let Some(handshake) = held.handshake(way) else { return };
     *handshake = Handshake::open(syn, now, point);
     maps::tell(Transition::Opened, handshake, &Cause::of(syn), now, point);
+    maps::keep(ctx, Transition::Opened, handshake, now, point);
     held.set().set_lane(way, tag | PENDING);
     held.set().renew(way);
+}
+
+/// Fills a way with a SYN/ACK that has no attempt, where that costs no attempt its slot: whoever reflects SYN/ACKs here
+/// must not push out what is waited for.
+#[inline(always)]
+fn open_unasked(held: &mut Held, tag: u16, answer: &Segment, now: Nanos, point: Point) {
+    let Some(way) = held.spare_room() else { return };
+    let Some(handshake) = held.handshake(way) else { return };
+    maps::tell_replaced(handshake, now);
+    *handshake = Handshake::unasked(answer, now, point);
+    held.set().set_lane(way, tag | PENDING);
+    held.set().age(way);
 }
 
 /// The same, of which the verifier has forgotten by which of many ways through the headers it was found: what follows
@@ -292,7 +358,7 @@ fn blur_read(it: Segment, unknown: usize) -> Segment {
 }
 
 #[inline(always)]
-fn on_icmp_error<C: EbpfContext>(ctx: &C, error: &IcmpError, point: Point) {
+fn on_icmp_error<C: Hook>(ctx: &C, error: &IcmpError, point: Point) {
     maps::count(Counter::IcmpError);
     let hash = flow::hash(maps::hash_key(), error.src, error.dst);
     let tag = table::tag(hash);
@@ -310,13 +376,14 @@ fn on_icmp_error<C: EbpfContext>(ctx: &C, error: &IcmpError, point: Point) {
 }
 
 #[inline(always)]
-fn step_icmp<C: EbpfContext>(ctx: &C, held: &mut Held, way: usize, error: &IcmpError, now: Nanos, point: Point) {
+fn step_icmp<C: Hook>(ctx: &C, held: &mut Held, way: usize, error: &IcmpError, now: Nanos, point: Point) {
     let Some(handshake) = held.handshake(way) else { return };
     let Some(side) = handshake.side(error.src, error.dst) else { return };
     let transition = handshake.icmp(side, error, now);
     debug!(ctx, "ICMP {}/{}: transition {}", error.icmp.kind, error.icmp.code, transition as u8);
     let cause = Cause { from: error.from, seq: error.seq, ack: Seq(0), window: 0, flags: 0, ttl: 0 };
     maps::tell(transition, handshake, &cause, now, point);
+    maps::keep(ctx, transition, handshake, now, point);
 }
 
 impl Cause {

@@ -121,13 +121,29 @@ impl Set {
     pub fn renew(&mut self, way: usize) {
         let order = self.order ^ FIRST_ORDER;
         let way = (way & (WAYS - 1)) as u32;
-        // The top bit of the way's nibble, found as lanes are above.
-        let others = order ^ way.wrapping_mul(EVERY_NIBBLE);
-        let found = others.wrapping_sub(EVERY_NIBBLE) & !others & (EVERY_NIBBLE << (NIBBLE - 1));
-        let older = ((found & found.wrapping_neg()) >> (NIBBLE - 1)).wrapping_sub(1);
+        let older = older(order, way);
         let renewed = order & older | order >> NIBBLE & !older & (u32::MAX >> NIBBLE) | way << (u32::BITS - NIBBLE);
         self.order = renewed ^ FIRST_ORDER;
     }
+
+    /// Makes a way the oldest: the first to make room.
+    #[inline(always)]
+    pub fn age(&mut self, way: usize) {
+        let order = self.order ^ FIRST_ORDER;
+        let way = (way & (WAYS - 1)) as u32;
+        let older = older(order, way);
+        let not_younger = older << NIBBLE | (1 << NIBBLE) - 1;
+        self.order = (order & !not_younger | (order & older) << NIBBLE | way) ^ FIRST_ORDER;
+    }
+}
+
+/// The nibbles below a way's own, as a mask.
+#[inline(always)]
+const fn older(order: u32, way: u32) -> u32 {
+    // The top bit of the way's nibble, found as lanes are above.
+    let others = order ^ way.wrapping_mul(EVERY_NIBBLE);
+    let found = others.wrapping_sub(EVERY_NIBBLE) & !others & (EVERY_NIBBLE << (NIBBLE - 1));
+    ((found & found.wrapping_neg()) >> (NIBBLE - 1)).wrapping_sub(1)
 }
 
 /// Bits below a way's lane in its word.
@@ -170,9 +186,19 @@ mod tests {
         for step in 0..10_000 {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let way = (random >> 24) as usize % WAYS;
-            if random >> 16 & 1 == 0 {
-                set.set_lane(way, set.lane(way) & !PENDING);
-                continue;
+            match random >> 16 & 3 {
+                0 | 1 => {
+                    set.set_lane(way, set.lane(way) & !PENDING);
+                    continue;
+                }
+                2 if random >> 18 & 1 == 0 => {
+                    let place = oldest_first.iter().position(|&it| it == way).unwrap();
+                    oldest_first[..=place].rotate_right(1);
+                    set.age(way);
+                    assert_eq!(set.oldest(), way, "step {step}");
+                    continue;
+                }
+                _ => {}
             }
             let place = oldest_first.iter().position(|&it| set.lane(it) & PENDING == 0).unwrap_or(0);
             let expected = oldest_first[place];

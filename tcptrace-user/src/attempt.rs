@@ -46,59 +46,81 @@ impl Foreign {
     /// data after the handshake, and a FIN or RST that came again, leave no trace.
     #[must_use]
     pub fn of(it: &Handshake) -> Self {
-        use Sender::{First as Client, Other as Server};
         let (mut zeek, mut wireshark) = (Zeek::default(), Wireshark::default());
-        let mut see = |from, flags: u8, seq: Seq, ack: Seq, payload: u16| {
+        let see = |from, flags: u8, seq: Seq, ack: Seq, payload: u16| {
             let glance = Glance { flags: Flags(flags), seq, ack, payload };
             zeek.see(from, &glance);
             wireshark.see(from, &glance);
         };
-        let [isn, server_isn] = [it.isn, it.server_isn];
-        let [next, server_next] = [isn.add(1), server_isn.add(1)];
-        let facts = it.facts;
-        see(Client, Flags::SYN, isn, Seq(0), facts.any(Facts::SYN_DATA).into());
-        if facts.any(Facts::CHALLENGED) {
-            see(Server, Flags::ACK, server_isn, isn, 0);
-        }
-        if facts.any(Facts::WRONG_ANSWER) {
-            see(Server, Flags::SYN | Flags::ACK, server_isn, isn, 0);
-        }
-        if facts.any(Facts::ANSWER_REJECTED) {
-            see(Client, Flags::RST, isn, Seq(0), 0);
-        }
-        if facts.any(Facts::RECOVERING) {
-            see(Server, Flags::RST | Flags::ACK, Seq(0), next, 0);
-        }
-        if it.answer.tries > 0 {
-            see(Server, Flags::SYN | Flags::ACK, server_isn, next, 0);
-        }
-        match it.state() {
-            State::Refused => see(Server, it.end.flags, Seq(0), next, 0),
-            State::Aborted => see(Client, it.end.flags, next, server_next, 0),
-            State::ResetOnAnswer => see(Server, it.end.flags, server_next, next, 0),
-            State::Established => {
-                let fin = it.end.flags & Flags::FIN;
-                see(Client, Flags::ACK | fin, next, server_next, 0);
-                if facts.any(Facts::CLIENT_FIN) && fin == 0 {
-                    see(Client, Flags::FIN | Flags::ACK, next, server_next, 0);
-                }
-                if facts.any(Facts::SERVER_FIN) {
-                    see(Server, Flags::FIN | Flags::ACK, server_next, next, 0);
-                }
-                if facts.any(Facts::CLIENT_RST) {
-                    see(Client, Flags::RST, next, server_next, 0);
-                }
-                if facts.any(Facts::SERVER_RST) {
-                    see(Server, Flags::RST, server_next, next, 0);
-                }
-            }
-            State::Free | State::SynSent | State::Answered => {}
+        if it.state() == State::Unasked {
+            replay_unasked(it, see)
+        } else {
+            replay(it, see)
         }
         Self {
             conn_state: zeek.conn_state(),
             history: zeek.history().to_owned(),
             completeness: wireshark.completeness(),
         }
+    }
+}
+
+/// The packets that make an attempt, one after the other: sender, flags, sequence and acknowledgement number, payload.
+fn replay(it: &Handshake, mut see: impl FnMut(Sender, u8, Seq, Seq, u16)) {
+    use Sender::{First as Client, Other as Server};
+    let [isn, server_isn] = [it.isn, it.server_isn];
+    let [next, server_next] = [isn.add(1), server_isn.add(1)];
+    let facts = it.facts;
+    see(Client, Flags::SYN, isn, Seq(0), facts.any(Facts::SYN_DATA).into());
+    if facts.any(Facts::CHALLENGED) {
+        see(Server, Flags::ACK, server_isn, isn, 0);
+    }
+    if facts.any(Facts::WRONG_ANSWER) {
+        see(Server, Flags::SYN | Flags::ACK, server_isn, isn, 0);
+    }
+    if facts.any(Facts::ANSWER_REJECTED) {
+        see(Client, Flags::RST, isn, Seq(0), 0);
+    }
+    if facts.any(Facts::RECOVERING) {
+        see(Server, Flags::RST | Flags::ACK, Seq(0), next, 0);
+    }
+    if it.answer.tries > 0 {
+        see(Server, Flags::SYN | Flags::ACK, server_isn, next, 0);
+    }
+    match it.state() {
+        State::Refused => see(Server, it.end.flags, Seq(0), next, 0),
+        State::Aborted => see(Client, it.end.flags, next, server_next, 0),
+        State::ResetOnAnswer => see(Server, it.end.flags, server_next, next, 0),
+        State::Established => {
+            let fin = it.end.flags & Flags::FIN;
+            see(Client, Flags::ACK | fin, next, server_next, 0);
+            if facts.any(Facts::CLIENT_FIN) && fin == 0 {
+                see(Client, Flags::FIN | Flags::ACK, next, server_next, 0);
+            }
+            if facts.any(Facts::SERVER_FIN) {
+                see(Server, Flags::FIN | Flags::ACK, server_next, next, 0);
+            }
+            if facts.any(Facts::CLIENT_RST) {
+                see(Client, Flags::RST, next, server_next, 0);
+            }
+            if facts.any(Facts::SERVER_RST) {
+                see(Server, Flags::RST, server_next, next, 0);
+            }
+        }
+        State::Free | State::SynSent | State::Answered | State::Unasked => {}
+    }
+}
+
+/// The same where a SYN/ACK came first: its sender did.
+fn replay_unasked(it: &Handshake, mut see: impl FnMut(Sender, u8, Seq, Seq, u16)) {
+    use Sender::{First as Server, Other as Client};
+    let [next, server_next] = [it.isn.add(1), it.server_isn.add(1)];
+    see(Server, Flags::SYN | Flags::ACK, it.server_isn, next, 0);
+    if it.facts.any(Facts::CLIENT_RST) {
+        see(Client, Flags::RST, next, server_next, 0);
+    }
+    if it.facts.any(Facts::SERVER_RST) {
+        see(Server, Flags::RST, server_next, next, 0);
     }
 }
 
@@ -150,6 +172,12 @@ impl Attempt {
     #[must_use]
     pub fn id(&self) -> u64 {
         id(&self.handshake)
+    }
+
+    /// Whether it is one that people look for: it failed, or nearly did.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        self.outcome.is_failure() || self.stalled.is_some() || self.recovered
     }
 
     /// Whether either side sent data.

@@ -73,12 +73,12 @@ pub struct Args {
     #[arg(long, requires = "read")]
     pub decap: bool,
     /// Write the packets of what is reported to this file (pcapng; - for standard output), the verdict as a comment
-    #[arg(short, long, value_name = "FILE", requires = "read")]
+    #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
     /// Begin another file after so many million octets
     #[arg(short = 'C', value_name = "MILLIONS", requires = "write", value_parser = clap::value_parser!(u64).range(1..1 << 40))]
     pub rotate_size: Option<u64>,
-    /// Begin another file after so many seconds of the capture's time
+    /// Begin another file after so many seconds, by the packets' times
     #[arg(short = 'G', value_name = "SECONDS", requires = "write", value_parser = seconds)]
     pub rotate_every: Option<Duration>,
     /// Keep so many files, the newest

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use tcptrace_core::{
     event::Event,
     flow::{Addr, Endpoint},
-    handshake::{Handshake, Nanos, Transition},
+    handshake::{Facts, Handshake, Nanos, State, Transition},
     outcome::Outcome,
 };
 
@@ -27,8 +27,20 @@ const EVENT_DELAY: u64 = 1_000_000_000;
 pub enum Report {
     /// An attempt stalls; a line about its end follows.
     Stall(Attempt),
+    /// An attempt is established; a line about its end follows.
+    Open(Attempt),
     /// An attempt ended.
     Attempt(Attempt),
+}
+
+impl Report {
+    /// The attempt that it is about.
+    #[must_use]
+    pub const fn attempt(&self) -> &Attempt {
+        match self {
+            Self::Stall(it) | Self::Open(it) | Self::Attempt(it) => it,
+        }
+    }
 }
 
 /// Losses so far, of the kind that makes a verdict less certain.
@@ -44,8 +56,12 @@ pub struct Tracker {
     /// When silence was last looked for.
     swept: Nanos,
     stall_after: u64,
+    /// Connections are told of to their end, and not only until they are established.
+    all: bool,
     known: HashMap<u64, Known>,
     losses: Losses,
+    /// Who answered what was asked of somebody else: by the client's endpoint and ISN, which the answer acknowledges.
+    strangers: HashMap<(Endpoint, u32), Addr>,
     /// Losses at the times they were seen to grow.
     lost_at: Vec<(Nanos, Losses)>,
     /// Attempts that stalled or failed and could not be kept in mind: what else came of them may go untold.
@@ -84,14 +100,17 @@ pub enum Found {
 }
 
 impl Tracker {
-    /// A tracker of attempts seen from `started` on, stalled after so many nanoseconds.
+    /// A tracker of attempts seen from `started` on, stalled after so many nanoseconds; with `all` of those that are
+    /// established, too.
     #[must_use]
-    pub fn new(started: Nanos, stall_after: u64) -> Self {
+    pub fn new(started: Nanos, stall_after: u64, all: bool) -> Self {
         Self {
             started,
             swept: started,
             stall_after,
+            all,
             known: HashMap::new(),
+            strangers: HashMap::new(),
             losses: Losses::default(),
             lost_at: Vec::new(),
             untracked: 0,
@@ -128,9 +147,22 @@ impl Tracker {
             }
             // The client may overcome these, and mostly does: they are told when it has, or when it falls silent.
             Transition::Challenged | Transition::WrongAnswer => None,
+            Transition::Completed if self.all => {
+                let known = self.known(it);
+                self.known.remove(&id(it));
+                let recovered = known.told || was_in_trouble(it, known.stalled, self.stall_after);
+                self.recovered += u64::from(recovered);
+                let attempt = self.attempt(it, &known, Outcome::Established, it.ended, true);
+                Some(Report::Open(Attempt { recovered, ..attempt }))
+            }
             Transition::Refused | Transition::Aborted | Transition::ResetOnAnswer | Transition::Completed => {
                 self.end(it)
             }
+            Transition::Closed | Transition::ResetByClient | Transition::ResetByServer => {
+                Some(self.close(it, event.time, false))
+            }
+            Transition::Replaced => Some(self.close(it, it.last_seen(), true)),
+            Transition::Superseded if is_established(it) => Some(self.close(it, it.last_seen(), false)),
             Transition::Superseded => {
                 let silence_was_told =
                     !self.known.contains_key(&id(it)) && !self.is_new(it.last_seen(), patience(it, self.stall_after));
@@ -151,9 +183,15 @@ impl Tracker {
         let after = |nanos: u64| Nanos(it.last_seen().0.saturating_add(nanos));
         let silent = now.since(it.last_seen());
         let known = self.known.contains_key(&id(it));
+        if it.state() == State::Unasked && self.strangers.len() < CAPACITY {
+            self.strangers.insert((it.client(), it.isn.0), it.server_addr);
+        }
         if silent >= gives_up {
             let news = !known && self.is_new(it.last_seen(), gives_up);
             (if news { self.end(it) } else { None }, Nanos(u64::MAX))
+        } else if it.state() == State::Unasked {
+            // Nobody waits for what was not asked for.
+            (None, after(gives_up))
         } else if silent >= stalls {
             let news = !known && self.is_new(it.last_seen(), stalls);
             (if news { self.stall(it, now, StalledBy::Silence) } else { None }, after(gives_up))
@@ -174,6 +212,10 @@ impl Tracker {
             });
         }
         self.swept = now;
+        // What is old was asked for long ago; what is looked at again comes again.
+        if self.strangers.len() >= CAPACITY {
+            self.strangers.clear();
+        }
         reports
     }
 
@@ -187,6 +229,10 @@ impl Tracker {
                 Found::Here(it) => it,
                 Found::Gone | Found::Busy => known.last,
             };
+            // Whoever asks for all of these asks the table.
+            if self.all && is_established(&last) {
+                continue;
+            }
             reports.push(self.tell(&last, &known, last.state().is_pending()));
         }
         in_order(reports)
@@ -228,18 +274,7 @@ impl Tracker {
         let known = Known { stalled: Some(Stalled { at, by }), ..known };
         self.remember(it, known);
         self.stalls += 1;
-        Some(Report::Stall(Attempt {
-            handshake: *it,
-            outcome: Outcome::of(it)?,
-            stalled: known.stalled,
-            recovered: false,
-            icmp_from: known.icmp_from,
-            answered_from: None,
-            outer: None,
-            seen: (it.first_syn, it.last_seen()),
-            foreign: Foreign::of(it),
-            trust: self.trust(it, true),
-        }))
+        Some(Report::Stall(self.attempt(it, &known, Outcome::of(it)?, it.last_seen(), true)))
     }
 
     /// A known attempt, as the table has it now.
@@ -272,6 +307,11 @@ impl Tracker {
     fn end(&mut self, it: &Handshake) -> Option<Report> {
         let outcome = Outcome::of(it)?;
         let known = self.known(it);
+        if self.all && is_established(it) {
+            // It was told of when it opened, and will be when it ends.
+            self.known.remove(&id(it));
+            return None;
+        }
         if outcome == Outcome::Unreachable && !known.told {
             // It may go on trying, which is no news; and recover, which is.
             self.remember(it, Known { told: true, ..known });
@@ -282,24 +322,51 @@ impl Tracker {
     }
 
     fn tell(&mut self, it: &Handshake, known: &Known, open: bool) -> Report {
+        let it = &self.joined(it);
         let outcome = Outcome::of(it).unwrap_or(Outcome::NoReply);
         let trouble = known.told || was_in_trouble(it, known.stalled, self.stall_after);
         let recovered = outcome == Outcome::Established && trouble;
         self.told[outcome as usize] += 1;
         self.recovered += u64::from(recovered);
         self.count(it.server(), outcome);
-        Report::Attempt(Attempt {
+        Report::Attempt(Attempt { recovered, ..self.attempt(it, known, outcome, it.last_seen(), open) })
+    }
+
+    /// An attempt that nobody answered but a stranger: a SYN/ACK to the SYN that came from another address.
+    fn joined(&self, it: &Handshake) -> Handshake {
+        let mut it = *it;
+        if it.state() == State::SynSent && self.stranger(&it).is_some() {
+            it.facts.0 |= Facts::WRONG_ANSWER;
+        }
+        it
+    }
+
+    fn stranger(&self, it: &Handshake) -> Option<Addr> {
+        self.strangers.get(&(it.client(), it.isn.0)).copied().filter(|addr| *addr != it.server_addr)
+    }
+
+    /// The end of a connection that was told of when it opened.
+    pub fn close(&mut self, it: &Handshake, at: Nanos, open: bool) -> Report {
+        let known = self.known(it);
+        self.known.remove(&id(it));
+        let outcome = Outcome::to_the_end(it).unwrap_or(Outcome::Established);
+        let recovered = was_in_trouble(it, known.stalled, self.stall_after);
+        Report::Attempt(Attempt { recovered, ..self.attempt(it, &known, outcome, at, open) })
+    }
+
+    fn attempt(&self, it: &Handshake, known: &Known, outcome: Outcome, last: Nanos, still_open: bool) -> Attempt {
+        Attempt {
             handshake: *it,
             outcome,
             stalled: known.stalled,
-            recovered,
+            recovered: false,
             icmp_from: known.icmp_from,
-            answered_from: None,
+            answered_from: self.stranger(it).filter(|_| outcome == Outcome::WrongAnswer),
             outer: None,
-            seen: (it.first_syn, it.last_seen()),
+            seen: (it.first_syn, last),
             foreign: Foreign::of(it),
-            trust: self.trust(it, open),
-        })
+            trust: self.trust(it, still_open),
+        }
     }
 
     /// Counts an end for its server. Where there are too many servers, those with the fewest ends make room: a port scan
@@ -329,7 +396,7 @@ impl Tracker {
 
 /// What one sweep tells, in the order in which it began.
 fn in_order(mut reports: Vec<Report>) -> Vec<Report> {
-    reports.sort_by_key(|(Report::Stall(it) | Report::Attempt(it))| it.handshake.first_syn);
+    reports.sort_by_key(|it| it.attempt().handshake.first_syn);
     reports
 }
 

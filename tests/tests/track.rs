@@ -23,7 +23,7 @@ fn at(seconds: f64) -> Nanos {
 }
 
 fn tracker() -> Tracker {
-    Tracker::new(at(0.0), STALL_AFTER)
+    Tracker::new(at(0.0), STALL_AFTER, false)
 }
 
 /// An attempt from this port whose SYN was sent at `syns`, the answers at `answers`.

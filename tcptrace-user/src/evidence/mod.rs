@@ -10,6 +10,7 @@
 //! which dumpcap does not do). Without, the file has the name given. An existing file is overwritten.
 
 mod pcapng;
+pub mod recorder;
 mod rotate;
 
 use std::{

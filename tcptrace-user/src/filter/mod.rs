@@ -2,7 +2,7 @@
 //!
 //! A filter is asked of an attempt's SYN, so `src` is the client and `dst` the server. Whatever it accepts, tcpdump
 //! accepts and reads the same way; what tcpdump reads and tcptrace does not is an error, never another meaning. It
-//! resolves no host names, and compiles nothing for the kernel: attempts are few, packets are many.
+//! resolves no host names.
 //!
 //! ```text
 //! expression = operand { ("and" | "&&" | "or" | "||") operand }      equal precedence, from left to right
@@ -18,11 +18,12 @@
 
 use std::fmt;
 
-use tcptrace_core::flow::Endpoint;
+use tcptrace_core::{flow::Endpoint, predicate::Test};
 
 pub use self::error::Mistake;
 use self::primitive::Primitive;
 
+mod compile;
 mod cursor;
 mod error;
 mod lex;
@@ -42,6 +43,12 @@ impl Filter {
     /// Reads a filter, or says what is wrong with it and where.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
         parse::filter(text).map(|root| Self { root })
+    }
+
+    /// The same filter for the kernel; `None` where it is too long for that.
+    #[must_use]
+    pub fn tests(&self) -> Option<Vec<Test>> {
+        compile::tests(self.root.as_ref())
     }
 
     /// Whether an attempt from `src`, the client, to `dst`, the server, is wanted.

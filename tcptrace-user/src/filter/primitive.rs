@@ -33,8 +33,8 @@ pub(super) enum Direction {
 /// Addresses that agree in the bits of a mask, which need not be contiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Net {
-    addr: Addr,
-    mask: Addr,
+    pub(super) addr: Addr,
+    pub(super) mask: Addr,
 }
 
 impl Primitive {

@@ -8,6 +8,7 @@ use tcptrace_core::{
     flow::Addr,
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, State, Transition},
     seq::Seq,
+    snapshot::{SNAPLEN, Snapshot},
 };
 
 /// Decodes a record of the ring buffer; `None` where it is not one of this version.
@@ -36,6 +37,33 @@ pub fn event(mut octets: &[u8]) -> Option<(Transition, Event)> {
     }
     let transition = *Transition::ALL.get(usize::from(event.transition))?;
     Some((transition, event))
+}
+
+/// Decodes a record of the ring of packets; `None` where it is not one of this version.
+pub fn snapshot(mut octets: &[u8]) -> Option<(Transition, Snapshot)> {
+    let buf = &mut octets;
+    if buf.remaining() < size_of::<Snapshot>() {
+        return None;
+    }
+    let mut it = Snapshot {
+        version: buf.get_u8(),
+        transition: buf.get_u8(),
+        captured: buf.get_u16_ne(),
+        length: buf.get_u32_ne(),
+        time: Nanos(buf.get_u64_ne()),
+        point: Point(buf.get_u32_ne()),
+        isn: Seq(buf.get_u32_ne()),
+        client_addr: addr(buf),
+        server_addr: addr(buf),
+        client_port: buf.get_u16_ne(),
+        server_port: buf.get_u16_ne(),
+        pad: buf.get_u32_ne(),
+        octets: [0; SNAPLEN],
+    };
+    let captured = usize::from(it.captured);
+    it.octets.get_mut(..captured)?.copy_from_slice(buf.get(..captured)?);
+    let transition = *Transition::ALL.get(usize::from(it.transition))?;
+    (it.version == VERSION).then_some((transition, it))
 }
 
 /// Decodes an attempt; `None` where the octets are too few, or the state is none.

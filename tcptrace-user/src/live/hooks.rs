@@ -97,9 +97,13 @@ enum Refused {
 fn attach_xdp(kernel: &mut Kernel, interface: &Interface, ingress: Ingress) -> Result<FdLink, Refused> {
     let mode = if ingress == Ingress::XdpNative { XdpMode::Driver } else { XdpMode::Skb };
     // Frames of several buffers are known since 5.18; before, a program that says it can take them does not load.
+    let keeps_packets = kernel.keeps_packets;
     let program = match kernel.xdp(Program::XdpIngressFrags) {
         Ok(_) => Program::XdpIngressFrags,
         Err(error @ (LoadError::Privilege { .. } | LoadError::Memory { .. })) => return Err(Refused::Load(error)),
+        Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) if keeps_packets => {
+            return Err(Refused::Driver("packets cannot be kept by XDP programs before Linux 5.18".to_owned()));
+        }
         Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) => Program::XdpIngress,
     };
     let program: &mut Xdp = kernel.xdp(program).map_err(Refused::Load)?;

@@ -7,11 +7,11 @@ use std::{fs::File, io::Read};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
     util::KernelVersion,
 };
-use tcptrace_core::{event::Tally, flow::HashKey};
+use tcptrace_core::{event::Tally, flow::HashKey, predicate::Test};
 
 use super::table::Table;
 
@@ -32,13 +32,25 @@ pub struct Settings {
     pub stall_after: u64,
     /// Tell every completed handshake.
     pub tell_all: bool,
+    /// Which attempts to take in at all; empty for every one.
+    pub filter: Vec<Test>,
+    /// Octets of the ring that the packets of attempts cross by; zero for none.
+    pub packets: u32,
     /// The programs' own log, read by [`Kernel::take_log`].
     pub debug: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_attempts: 1 << 18, ring: 1 << 22, stall_after: 3_000_000_000, tell_all: false, debug: false }
+        Self {
+            max_attempts: 1 << 18,
+            ring: 1 << 22,
+            stall_after: 3_000_000_000,
+            tell_all: false,
+            filter: Vec::new(),
+            packets: 0,
+            debug: false,
+        }
     }
 }
 
@@ -69,6 +81,8 @@ pub struct Kernel {
     /// The attempts.
     pub table: Table,
     tally: PerCpuArray<MapData, PlainTally>,
+    /// Whether packets cross: that takes helpers of 5.18 in XDP programs.
+    pub keeps_packets: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -77,6 +91,13 @@ struct PlainTally(Tally);
 
 // SAFETY: `Tally` is an array of integers under repr(C).
 unsafe impl Pod for PlainTally {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PlainTest(Test);
+
+// SAFETY: `Test` is integers under repr(C), without a gap.
+unsafe impl Pod for PlainTest {}
 
 /// An entry point of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +140,9 @@ impl Kernel {
             .map_max_entries("SETS", sets)
             .map_max_entries("SLOTS", sets * tcptrace_core::table::WAYS as u32)
             .map_max_entries("EVENTS", settings.ring.next_power_of_two().max(4096))
+            .map_max_entries("PACKETS", settings.packets.next_power_of_two().max(4096))
+            .override_global("KEEP_PACKETS", &u8::from(settings.packets > 0), true)
+            .override_global("FILTERED", &u8::from(!settings.filter.is_empty()), true)
             .override_global("SET_MASK", &u64::from(sets - 1), true)
             .override_global("HASH_KEY_0", &key.0, true)
             .override_global("HASH_KEY_1", &key.1, true)
@@ -131,7 +155,21 @@ impl Kernel {
             Table::map(array(&ebpf, "SETS"), array(&ebpf, "SLOTS"), key).map_err(|error| refused("table", &error))?;
         let tally =
             ebpf.take_map("TALLY").and_then(|map| PerCpuArray::try_from(map).ok()).expect("TALLY is in the object");
-        Ok(Self { ebpf, table, tally })
+        let filter = ebpf.map_mut("FILTER").and_then(|map| Array::try_from(map).ok());
+        let mut filter: Array<_, PlainTest> = filter.expect("FILTER is in the object");
+        for (index, test) in (0..).zip(&settings.filter) {
+            filter.set(index, PlainTest(*test), 0).map_err(|error| refused("filter", &error))?;
+        }
+        Ok(Self { ebpf, table, tally, keeps_packets: settings.packets > 0 })
+    }
+
+    /// The ring of packets; once, and only where packets cross.
+    pub fn take_packets(&mut self) -> Option<RingBuf<MapData>> {
+        // A map that is taken and dropped is none for a program that is loaded later.
+        if !self.keeps_packets {
+            return None;
+        }
+        RingBuf::try_from(self.ebpf.take_map("PACKETS")?).ok()
     }
 
     /// The ring buffer; once.

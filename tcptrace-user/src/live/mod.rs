@@ -6,9 +6,11 @@
 pub mod clsact;
 pub mod decode;
 pub mod events;
+pub mod evidence;
 pub mod guard;
 pub mod hooks;
 pub mod interfaces;
+pub mod keep;
 pub mod kernel;
 mod log;
 mod netlink;

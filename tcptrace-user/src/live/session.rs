@@ -3,12 +3,17 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io,
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use tcptrace_core::{event::Counter, handshake::Nanos};
+use tcptrace_core::{
+    event::{self, Counter},
+    handshake::{Nanos, State, Transition},
+    outcome::Outcome,
+};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{Signal, SignalKind, signal},
@@ -17,6 +22,7 @@ use tokio::{
 
 use super::{
     events::Reader,
+    evidence::{self, Evidence},
     hooks::{self, Attached, Tc},
     interfaces::{self, HookChoice, Interface, LinkEvent, LinkWatch},
     kernel::{Kernel, Settings},
@@ -25,6 +31,10 @@ use super::{
 use crate::{
     cli::{self, Args, exit},
     clock::{Clock, monotonic},
+    evidence::{
+        Writer,
+        recorder::{Account, Recorder},
+    },
     filter::Filter,
     output::{self, Output},
     report::{
@@ -48,14 +58,17 @@ macro_rules! say {
 /// # Errors
 /// When nothing can be traced: see `cli::exit` for which error becomes which code.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let filter = cli::filter(&args)?;
     let settings = Settings {
         max_attempts: args.max_attempts,
         stall_after: args.stall_after.as_nanos() as u64,
         tell_all: args.all,
+        // What does not fit there is still asked here.
+        filter: filter.as_ref().and_then(Filter::tests).unwrap_or_default(),
+        packets: if args.write.is_some() { evidence::RING } else { 0 },
         debug: args.verbose > 1,
         ..Settings::default()
     };
-    let filter = cli::filter(&args)?;
     let wanted = wanted(&args.interfaces)?;
     privilege::check()?;
     // Before the banner: who reads it may send a signal at once.
@@ -149,6 +162,7 @@ struct Session {
     log: Option<aya_log::EbpfLogger<&'static dyn ::log::Log>>,
     tracker: Tracker,
     setting: Setting,
+    evidence: Option<Evidence>,
     output: Option<Output>,
     output_failed: Option<tokio::sync::oneshot::Receiver<io::Error>>,
     started: Nanos,
@@ -172,11 +186,15 @@ impl Session {
         let started = monotonic();
         let log = settings.debug.then(log::listen).and_then(|()| kernel.take_log());
         let reader = Reader::start(kernel.take_events().context("the ring buffer was taken already")?)?;
+        let evidence = start_evidence(&args, &mut kernel)?;
+        if let Some(evidence) = &evidence {
+            attached.iter().for_each(|it| evidence.interface(&it.interface));
+        }
         let styled = args.color.choice(&io::stdout());
         let (output, output_failed) = Output::start(styled);
         let interfaces = attached.iter().map(|it| (it.interface.index, it.interface.name.clone())).collect();
         Ok(Self {
-            tracker: Tracker::new(started, settings.stall_after),
+            tracker: Tracker::new(started, settings.stall_after, settings.tell_all),
             setting: Setting { clock: Clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
             args,
             filter,
@@ -187,6 +205,7 @@ impl Session {
             watch,
             reader,
             log,
+            evidence,
             output: Some(output),
             output_failed: Some(output_failed),
             started,
@@ -213,6 +232,10 @@ impl Session {
                 say!("{} and {} carry the same packets: each is counted once", name(lower), name(upper));
             }
         }
+        if let Some(path) = &self.args.write {
+            let memory = evidence::MEMORY >> 20;
+            say!("the packets of failed attempts go to {}; up to {memory} MiB hold them until then", path.display());
+        }
         let table = &self.kernel.table;
         say!(
             "tracing; the table holds {} attempts in {} MiB; Ctrl-C ends",
@@ -226,6 +249,8 @@ impl Session {
         let Signals { mut interrupt, mut terminate, mut hangup, mut user1 } = signals;
         let mut sweep = time::interval(SWEEP);
         sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut packets = time::interval(evidence::READ);
+        packets.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let duration = self.args.duration.unwrap_or(Duration::MAX);
         let limit = time::sleep(duration.min(Duration::from_secs(10 * 365 * 86_400)));
         tokio::pin!(limit);
@@ -240,6 +265,11 @@ impl Session {
                     None => anyhow::bail!("the ring buffer cannot be read any more"),
                 },
                 _ = sweep.tick() => self.sweep(),
+                _ = packets.tick(), if self.evidence.is_some() => {
+                    if !self.read_packets() {
+                        return Ok(());
+                    }
+                }
                 ready = self.watch.readable_mut() => {
                     ready?.clear_ready();
                     self.links();
@@ -273,6 +303,13 @@ impl Session {
         }
     }
 
+    /// Reads what came up for the evidence; false where nobody reads that any more.
+    fn read_packets(&mut self) -> bool {
+        let Some(evidence) = &mut self.evidence else { return true };
+        evidence.read(&self.setting);
+        !evidence.is_broken()
+    }
+
     fn enough(&self) -> bool {
         self.args.count.is_some_and(|count| self.told >= count)
     }
@@ -301,27 +338,44 @@ impl Session {
 
     fn tell(&mut self, reports: impl IntoIterator<Item = Report>) {
         for report in reports {
-            let (Report::Stall(it) | Report::Attempt(it)) = &report;
+            let it = report.attempt();
             if self.filter.as_ref().is_some_and(|filter| !filter.matches(it.handshake.client(), it.handshake.server()))
             {
                 continue;
             }
-            if let Report::Attempt(it) = &report {
-                if self.enough() {
-                    return;
-                }
-                self.told += 1;
-                self.found |= self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
+            // Of what was told when it opened the end is no other attempt.
+            let counts = match &report {
+                Report::Stall(_) => false,
+                Report::Open(_) => true,
+                Report::Attempt(it) => !(self.args.all && it.outcome.is_open()),
+            };
+            if counts && self.enough() {
+                return;
             }
+            if let Report::Attempt(it) = &report {
+                self.found |= self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
+                if !(self.args.all || it.is_trouble()) {
+                    continue;
+                }
+                if let Some(evidence) = self.evidence.as_mut().filter(|_| it.is_trouble()) {
+                    evidence.verdict(it);
+                }
+            }
+            self.told += u64::from(counts);
             let line = if self.args.json {
                 json::line(&report, &self.setting)
             } else {
                 text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
             };
-            if let Some(output) = &self.output {
+            if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
                 output.line(line);
             }
         }
+    }
+
+    /// Standard output is the evidence's.
+    fn is_silent(&self) -> bool {
+        self.args.write.as_deref() == Some(Path::new("-"))
     }
 
     /// What happened to interfaces: gone, back, renamed, down, up.
@@ -376,6 +430,9 @@ impl Session {
             Ok(attached) => {
                 self.missing.remove(at);
                 say!("back: {}", describe(&attached));
+                if let Some(evidence) = &self.evidence {
+                    evidence.interface(&attached.interface);
+                }
                 self.attached_as.retain(|it| it.interface != name);
                 self.attached_as.push(hook(&attached));
                 self.setting.interfaces.insert(index, name);
@@ -389,50 +446,100 @@ impl Session {
         let mut servers: HashMap<_, _> =
             self.tracker.servers.iter().map(|(&server, &told)| (server, (told, 0))).collect();
         let mut in_flight = 0;
+        let mut told = self.tracker.told;
+        let tally = self.kernel.tally().unwrap_or_default();
         let now = if self.ended == Nanos(0) { monotonic() } else { self.ended };
         for it in self.kernel.table.attempts() {
-            if it.state() == tcptrace_core::handshake::State::Established {
+            if it.state() == State::Established {
                 servers.entry(it.server()).or_default().1 += 1;
+                told[Outcome::HalfClosed as usize] += u64::from(Outcome::to_the_end(&it) == Some(Outcome::HalfClosed));
             } else if it.state().is_pending() && !self.tracker.has_told(&it, now) {
                 in_flight += 1;
             }
         }
+        // What became of a connection the kernel counts; that one is closed halfway only its slot tells.
+        let count = |transition: Transition| tally.transitions[transition as usize];
+        let ends = [
+            (Outcome::Closed, Transition::Closed),
+            (Outcome::ResetByClient, Transition::ResetByClient),
+            (Outcome::ResetByServer, Transition::ResetByServer),
+        ];
+        ends.into_iter().for_each(|(outcome, transition)| told[outcome as usize] = count(transition));
+        let ended: u64 = ends.into_iter().map(|(_, transition)| count(transition)).sum();
+        told[Outcome::Established as usize] =
+            count(Transition::Completed).saturating_sub(ended + told[Outcome::HalfClosed as usize]);
+        let mut user_losses = vec![
+            ("undecodable", self.reader.undecodable()),
+            ("untracked", self.tracker.untracked),
+            ("servers_forgotten", self.tracker.servers_forgotten),
+            ("output_shed", self.output.as_ref().map_or(0, Output::shed)),
+        ];
+        user_losses.extend(self.evidence.iter().flat_map(Evidence::losses));
         Summary {
             offline: false,
             traced_for: now.since(self.started),
             hooks: self.attached_as.clone(),
             interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
-            tally: self.kernel.tally().unwrap_or_default(),
-            told: self.tracker.told,
+            tally,
+            told,
             stalls: self.tracker.stalls,
             recovered: self.tracker.recovered,
             in_flight,
             servers,
-            user_losses: vec![
-                ("undecodable", self.reader.undecodable()),
-                ("untracked", self.tracker.untracked),
-                ("servers_forgotten", self.tracker.servers_forgotten),
-                ("output_shed", self.output.as_ref().map_or(0, Output::shed)),
-            ],
+            user_losses,
         }
     }
 
     /// Tells what is still open, and sums up: in the last JSON line, or behind the last text line.
     fn end(mut self) -> ExitCode {
         let table = &self.kernel.table;
-        let reports = self.tracker.finish(|it| table.find(it));
+        let mut reports = self.tracker.finish(|it| table.find(it));
+        if self.args.all {
+            let mut open: Vec<_> = table.attempts().filter(event::is_open).collect();
+            open.sort_unstable_by_key(|it| it.first_syn);
+            reports.extend(open.iter().map(|it| self.tracker.close(it, self.ended, true)));
+        }
         self.tell(reports);
+        self.complete_evidence();
         let summary = self.summary();
         if let Some(output) = self.output.take() {
-            output.finish(self.args.json.then(|| summary.json()));
+            output.finish((self.args.json && !self.is_silent()).then(|| summary.json()));
         }
         if !self.args.json && !self.args.quiet {
             say!("{}", summary.text());
         } else if !self.args.json && !summary.losses().is_empty() {
             say!("{}", summary.loss_line());
         }
-        if self.found { ExitCode::from(exit::FINDINGS) } else { ExitCode::SUCCESS }
+        if self.evidence.as_ref().is_some_and(Evidence::has_failed) {
+            ExitCode::from(exit::RUNTIME)
+        } else if self.found {
+            ExitCode::from(exit::FINDINGS)
+        } else {
+            ExitCode::SUCCESS
+        }
     }
+
+    fn complete_evidence(&mut self) {
+        let summary = self.summary();
+        let Some(evidence) = &mut self.evidence else { return };
+        let wall = |at| u64::try_from(self.setting.clock.wall(at)).unwrap_or_default();
+        evidence.finish(
+            &self.setting,
+            Account {
+                start_ns: wall(self.started),
+                end_ns: wall(self.ended),
+                dropped: summary.tally.counters[Counter::EvidenceLost as usize],
+                comment: format!("packets of failed handshakes only; {}", summary.loss_line()),
+            },
+        );
+    }
+}
+
+/// Where `-w` asks for it.
+fn start_evidence(args: &Args, kernel: &mut Kernel) -> anyhow::Result<Option<Evidence>> {
+    let (Some(path), Some(ring)) = (&args.write, kernel.take_packets()) else { return Ok(None) };
+    let writer = Writer::create(path, cli::rotation(args))?;
+    Ok(Some(Evidence::new(ring, Recorder::start(writer))))
 }
 
 fn attach(kernel: &mut Kernel, interface: Interface, args: &Args) -> anyhow::Result<Attached> {

@@ -23,6 +23,7 @@ pub const SCHEMA: &str = include_str!("schema.json");
 pub fn line(report: &Report, setting: &Setting) -> String {
     match report {
         Report::Stall(it) => attempt("stall", it, setting),
+        Report::Open(it) => attempt("open", it, setting),
         Report::Attempt(it) => attempt("attempt", it, setting),
     }
     .to_string()
@@ -149,7 +150,9 @@ fn end(hs: &Handshake) -> Value {
     let by = match hs.state() {
         State::Refused | State::ResetOnAnswer => "server",
         State::Aborted => "client",
-        State::Free | State::SynSent | State::Answered | State::Established => return Value::Null,
+        State::Free | State::SynSent | State::Answered | State::Established | State::Unasked => {
+            return Value::Null;
+        }
     };
     json!({ "by": by, "flags": flag_names(hs.end.flags), "ttl": hs.end.ttl, "window": hs.end.window })
 }

@@ -36,7 +36,7 @@ pub struct Summary {
     /// How each was attached to, and why so.
     pub hooks: Vec<Hook>,
     pub tally: Tally,
-    /// Lines told, by outcome.
+    /// Attempts by outcome, told one by one or only counted.
     pub told: [u64; Outcome::ALL.len()],
     pub stalls: u64,
     pub recovered: u64,
@@ -52,7 +52,8 @@ impl Summary {
     /// Losses by stage, those of the kernel first; only what was lost.
     #[must_use]
     pub fn losses(&self) -> Vec<(String, u64)> {
-        let kernel = [Counter::ReplacedPending, Counter::Contended].map(|it| (it.name().to_owned(), self.counter(it)));
+        let kernel = [Counter::ReplacedPending, Counter::Contended, Counter::EvidenceLost]
+            .map(|it| (it.name().to_owned(), self.counter(it)));
         let ring = Transition::ALL.iter().map(|&it| (format!("ring_full_{}", name(it)), self.tally.lost[it as usize]));
         let user = self.user_losses.iter().map(|&(name, count)| (name.to_owned(), count));
         kernel.into_iter().chain(ring).chain(user).filter(|(_, count)| *count > 0).collect()
@@ -161,16 +162,7 @@ impl Summary {
         let object = |pairs: Vec<(String, u64)>| {
             Value::Object(pairs.into_iter().map(|(name, count)| (name, json!(count))).collect::<Map<_, _>>())
         };
-        let outcomes = Outcome::ALL
-            .into_iter()
-            .map(|it| {
-                let count = match it {
-                    Outcome::Established if !self.offline => self.transitions(Transition::Completed),
-                    _ => self.told[it as usize],
-                };
-                (it.name().to_owned(), count)
-            })
-            .collect();
+        let outcomes = Outcome::ALL.into_iter().map(|it| (it.name().to_owned(), self.told[it as usize])).collect();
         let counters = |wanted: fn(Counter) -> bool| {
             let counters = Counter::ALL.iter().filter(|it| wanted(**it));
             object(counters.map(|it| (it.name().to_owned(), self.counter(*it))).collect())
@@ -267,5 +259,9 @@ const fn name(it: Transition) -> &'static str {
         Transition::Superseded => "superseded",
         Transition::SeenAgain => "seen_again",
         Transition::Noted => "noted",
+        Transition::Closed => "closed",
+        Transition::ResetByClient => "reset_by_client",
+        Transition::ResetByServer => "reset_by_server",
+        Transition::Replaced => "replaced",
     }
 }

@@ -29,8 +29,11 @@ const DIM: Style = Style::new().dimmed();
 pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> String {
     let (it, word, style, at) = match report {
         Report::Stall(it) => (it, "stalled", YELLOW, it.stalled.map_or(it.handshake.last_seen(), |stalled| stalled.at)),
-        Report::Attempt(it) if it.recovered => (it, "recovered", GREEN, it.handshake.last_seen()),
-        Report::Attempt(it) => (it, it.outcome.name(), style(it.outcome), it.handshake.last_seen()),
+        Report::Open(it) | Report::Attempt(it) if it.recovered && it.outcome == Outcome::Established => {
+            (it, "recovered", GREEN, it.handshake.last_seen())
+        }
+        Report::Open(it) => (it, it.outcome.name(), style(it.outcome), it.handshake.last_seen()),
+        Report::Attempt(it) => (it, it.outcome.name(), style(it.outcome), it.seen.1),
     };
     let hs = &it.handshake;
     let mut line = format!(
@@ -39,7 +42,7 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
         format!("{} → {}", endpoint(hs.client()), endpoint(hs.server())),
         duration(match report {
             Report::Stall(_) => at.since(hs.first_syn),
-            Report::Attempt(it) => it.duration(),
+            Report::Open(it) | Report::Attempt(it) => it.duration(),
         }),
         story(report, it),
     );

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use tcptrace_core::{
     event::{Counter, Event, Tally, Telling, VERSION},
     flow::{Addr, Endpoint},
-    handshake::{Handshake, Nanos, Point, Transition},
+    handshake::{Handshake, Nanos, Point, State, Transition},
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Segment, Skip},
     seq::Seq,
 };
@@ -72,7 +72,11 @@ impl Model {
         let Some(mut handshake) = self.attempts.get(&key).copied() else {
             match segment.flags.kind() {
                 Kind::Syn => self.open(&segment, sight),
-                Kind::SynAck => self.count(sight, Counter::AnswerUnmatched),
+                Kind::SynAck => {
+                    self.count(sight, Counter::AnswerUnmatched);
+                    let unasked = Handshake::unasked(&segment, sight.now, sight.point);
+                    self.attempts.insert(key, unasked);
+                }
                 Kind::Rst => self.count(sight, Counter::RstUnmatched),
                 Kind::Fin => self.count(sight, Counter::FinUnmatched),
                 Kind::Ack | Kind::Null => {}
@@ -82,7 +86,11 @@ impl Model {
         let side = handshake.side(segment.src, segment.dst).expect("the key is the attempt's own");
         let transition = handshake.step(side, &segment, sight.now, sight.point);
         self.tell(transition, &handshake, cause, sight);
-        self.attempts.insert(key, handshake);
+        if handshake.state() == State::Free {
+            self.attempts.remove(&key);
+        } else {
+            self.attempts.insert(key, handshake);
+        }
         if transition == Transition::Superseded {
             self.open(&segment, sight);
         }

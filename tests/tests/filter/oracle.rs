@@ -55,10 +55,12 @@ pub(crate) enum Verdict {
     Refused(String),
 }
 
+/// SYNs of every kind: who would choose differently chooses differently among these.
+pub(crate) static SYNS: LazyLock<Vec<[Endpoint; 2]>> =
+    LazyLock::new(|| syns().into_iter().map(|ends| ends.map(|(addr, port)| crate::endpoint(addr, port))).collect());
+
 /// Which SYNs the filter chooses.
 pub(crate) fn ours(filter: &Filter) -> BTreeSet<usize> {
-    static SYNS: LazyLock<Vec<[Endpoint; 2]>> =
-        LazyLock::new(|| syns().into_iter().map(|ends| ends.map(|(addr, port)| crate::endpoint(addr, port))).collect());
     (0..SYNS.len()).filter(|&at| filter.matches(SYNS[at][0], SYNS[at][1])).collect()
 }
 

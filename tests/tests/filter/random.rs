@@ -5,6 +5,10 @@ use proptest::{
     sample::{Index, select},
 };
 use tcptrace::filter::Filter;
+use tcptrace_core::{
+    flow::Endpoint,
+    predicate::{ACCEPT, LENGTH, Test},
+};
 
 use crate::oracle::{self, Verdict};
 
@@ -113,6 +117,26 @@ proptest! {
     }
 }
 
+/// Line for line what the kernel does with the tests of a filter.
+fn ask(tests: &[Test], src: Endpoint, dst: Endpoint) -> bool {
+    let mut next = 0;
+    for _ in 0..LENGTH {
+        let Some(test) = tests.get(usize::from(next)) else { break };
+        let after = test.next(src, dst);
+        assert!(after > next, "a test leads back");
+        next = after;
+    }
+    next == ACCEPT
+}
+
+#[test]
+fn what_is_too_long_for_the_kernel_stays_out_of_it() {
+    let ports = |count: u16| (1..=count).map(|port| format!("port {port}")).collect::<Vec<_>>().join(" or ");
+    assert_eq!(crate::filter(&ports(LENGTH as u16)).tests().map(|it| it.len()), Some(LENGTH));
+    assert_eq!(crate::filter(&ports(LENGTH as u16 + 1)).tests(), None);
+    assert!(ask(&crate::filter("").tests().expect("one test"), oracle::SYNS[0][0], oracle::SYNS[0][1]));
+}
+
 /// Nothing is taken that tcpdump refuses or reads otherwise. What tcpdump takes is taken, but for what is a difference
 /// by design.
 fn same_language(text: &str) -> Result<(), TestCaseError> {
@@ -140,6 +164,18 @@ proptest! {
         let canonical = filter.to_string();
         prop_assert_eq!(&crate::filter(&canonical), &filter);
         prop_assert_eq!(crate::filter(&canonical).to_string(), canonical);
+    }
+
+    /// What the kernel is given asks the same.
+    #[test]
+    fn tests_for_the_kernel_choose_the_same(text in expression()) {
+        let filter = crate::filter(&text);
+        if let Some(tests) = filter.tests() {
+            prop_assert!(tests.len() <= LENGTH);
+            for [src, dst] in oracle::SYNS.iter().copied() {
+                prop_assert_eq!(ask(&tests, src, dst), filter.matches(src, dst), "{} of {:?} to {:?}", filter, src, dst);
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The suite `kernel`: the real object under the real verifier, by BPF_PROG_TEST_RUN, against the model. Needs root.
 
+mod asked;
 mod hostile;
 mod limits;
 mod policy;

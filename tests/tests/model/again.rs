@@ -54,6 +54,7 @@ fn outcomes() {
         assert_eq!(outcome(State::Refused, facts), Some("refused"));
         assert_eq!(outcome(State::Aborted, facts), Some("aborted"));
         assert_eq!(outcome(State::ResetOnAnswer, facts), Some("reset_on_answer"));
+        assert_eq!(outcome(State::Unasked, facts), Some("answer_only"));
     }
 }
 

@@ -1,0 +1,71 @@
+//! What crosses to userspace where evidence is asked for: the first octets of a packet, and whose it is.
+//!
+//! The packets of an attempt go up one by one, because whether it fails is known only with the last; userspace keeps
+//! them until then. A record has one size: a ring takes nothing else without a copy.
+
+use crate::{
+    flow::{Addr, Endpoint},
+    handshake::{Handshake, Nanos, Point, State, Transition},
+    seq::Seq,
+};
+
+/// Octets of a packet that are kept: every header up to the last TCP option, in a tunnel as well.
+pub const SNAPLEN: usize = 192;
+
+/// A record of the ring of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Snapshot {
+    /// [`crate::event::VERSION`].
+    pub version: u8,
+    /// What the packet did: a [`Transition`], by number.
+    pub transition: u8,
+    /// Octets kept, at most [`SNAPLEN`].
+    pub captured: u16,
+    /// Octets that the packet had.
+    pub length: u32,
+    pub time: Nanos,
+    /// Where it was seen.
+    pub point: Point,
+    /// With the endpoints: whose it is.
+    pub isn: Seq,
+    pub client_addr: Addr,
+    pub server_addr: Addr,
+    pub client_port: u16,
+    pub server_port: u16,
+    /// Zero: makes the size a multiple of eight.
+    pub pad: u32,
+    pub octets: [u8; SNAPLEN],
+}
+
+const _: () = assert!(size_of::<Snapshot>() == 256 && align_of::<Snapshot>() == 8);
+
+impl Snapshot {
+    /// The client's address and port.
+    #[must_use]
+    pub const fn client(&self) -> Endpoint {
+        Endpoint { addr: self.client_addr, port: self.client_port }
+    }
+
+    /// The server's.
+    #[must_use]
+    pub const fn server(&self) -> Endpoint {
+        Endpoint { addr: self.server_addr, port: self.server_port }
+    }
+}
+
+/// Whether a packet belongs into the evidence of its attempt. The FINs and RSTs of an established connection prove nothing
+/// about its handshake, and the SYN that supersedes an attempt is the next one's.
+#[inline(always)]
+#[must_use]
+pub fn is_evidence(transition: Transition, after: &Handshake) -> bool {
+    match transition {
+        Transition::Superseded
+        | Transition::Closed
+        | Transition::ResetByClient
+        | Transition::ResetByServer
+        | Transition::Replaced => false,
+        Transition::Noted => after.state() != State::Established,
+        _ => true,
+    }
+}

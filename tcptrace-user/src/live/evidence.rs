@@ -1,0 +1,117 @@
+//! `-w` live: packets come up by a ring of their own, wait for their attempt's verdict, and go to the recorder.
+//!
+//! The ring is read by the clock: a packet is no reason to wake anybody.
+
+use std::time::Duration;
+
+use aya::maps::{MapData, RingBuf};
+use tcptrace_core::snapshot::SNAPLEN;
+
+use super::{
+    decode,
+    interfaces::{Interface, LinkType},
+    keep::{Keeper, LIMIT},
+};
+use crate::{
+    attempt::Attempt,
+    evidence::{
+        Direction,
+        recorder::{Account, Described, Recorded, Recorder},
+    },
+    report::{Setting, text},
+};
+
+/// Octets of the ring in the kernel.
+pub const RING: u32 = 4 << 20;
+/// How often the ring is read: full, it holds 800,000 packets a second at this pace.
+pub const READ: Duration = Duration::from_millis(20);
+
+/// What userspace keeps and the kernel's ring, for the banner.
+pub const MEMORY: usize = LIMIT + RING as usize;
+
+/// LINKTYPE_ETHERNET and LINKTYPE_RAW. <https://www.tcpdump.org/linktypes.html>
+const ETHERNET: u16 = 1;
+const RAW: u16 = 101;
+
+/// The evidence under way.
+pub struct Evidence {
+    ring: RingBuf<MapData>,
+    keeper: Keeper,
+    recorder: Recorder,
+    /// Verdicts, by handshake: those of this round, and those whose packets have all come up. A packet comes up just
+    /// after the event that tells what it did.
+    new: Vec<(u64, String)>,
+    settled: Vec<(u64, String)>,
+    /// Records that were no packets of this version.
+    undecodable: u64,
+}
+
+impl Evidence {
+    #[must_use]
+    pub fn new(ring: RingBuf<MapData>, recorder: Recorder) -> Self {
+        let (new, settled) = (Vec::new(), Vec::new());
+        Self { ring, keeper: Keeper::new(LIMIT), recorder, new, settled, undecodable: 0 }
+    }
+
+    /// Describes an interface.
+    pub fn interface(&self, it: &Interface) {
+        let link = if it.link_type == LinkType::RawIp { RAW } else { ETHERNET };
+        self.recorder.interface(it.index, Described { name: it.name.clone(), link, snaplen: SNAPLEN as u32 });
+    }
+
+    /// An attempt whose packets are wanted.
+    pub fn verdict(&mut self, it: &Attempt) {
+        self.new.push((it.id(), text::verdict(it)));
+    }
+
+    /// Reads the ring, and hands on the packets of those whose verdict is a round old.
+    pub fn read(&mut self, setting: &Setting) {
+        while let Some(record) = self.ring.next() {
+            match decode::snapshot(&record) {
+                Some((transition, it)) => self.keeper.add(transition, &it),
+                None => self.undecodable += 1,
+            }
+        }
+        let settled = std::mem::replace(&mut self.settled, std::mem::take(&mut self.new));
+        for (id, verdict) in settled {
+            let Some(group) = self.keeper.take(id) else { continue };
+            let packets = group.packets.into_iter().map(|it| Recorded {
+                interface: it.point.ifindex(),
+                time_ns: u64::try_from(setting.clock.wall(it.at)).unwrap_or_default(),
+                octets: it.octets,
+                original: it.length,
+                direction: if it.point.is_egress() { Direction::Outgoing } else { Direction::Incoming },
+            });
+            self.recorder.handshake(packets.collect(), group.decided, verdict);
+        }
+    }
+
+    /// Hands on what is left, once nothing comes up any more, and completes the file.
+    pub fn finish(&mut self, setting: &Setting, account: Account) {
+        self.read(setting);
+        self.read(setting);
+        self.recorder.finish(account);
+    }
+
+    /// Packets that userspace lost, by stage.
+    #[must_use]
+    pub fn losses(&self) -> [(&'static str, u64); 3] {
+        [
+            ("evidence_undecodable", self.undecodable),
+            ("evidence_cut", self.keeper.cut),
+            ("evidence_shed", self.recorder.shed()),
+        ]
+    }
+
+    /// Whether something could not be written.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.recorder.has_failed()
+    }
+
+    /// Whether nobody reads it any more.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.recorder.is_broken()
+    }
+}
