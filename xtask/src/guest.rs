@@ -54,11 +54,12 @@ const IN: &str = r#""client":{"interface":"veth0","direction":"in"}"#;
 const ATTEMPTS: &[[&str; 3]] = &[
     [r#""outcome":"refused""#, r#""server":{"ip":"10.0.0.2","port":81}"#, OUT],
     [r#""outcome":"refused""#, r#""server":{"ip":"fd00::2","port":82}"#, OUT],
-    [r#""outcome":"established""#, r#""server":{"ip":"10.0.0.2","port":80}"#, OUT],
+    [r#""type":"open""#, r#""server":{"ip":"10.0.0.2","port":80}"#, OUT],
+    [r#""outcome":"closed""#, r#""server":{"ip":"10.0.0.2","port":80}"#, OUT],
     [r#""outcome":"refused""#, r#""server":{"ip":"10.0.0.1","port":83}"#, IN],
 ];
 const SUMMARY: &[&str] =
-    &[r#""type":"summary""#, r#""opened":4"#, r#""refused":3"#, r#""established":1"#, r#""losses":{}"#];
+    &[r#""type":"summary""#, r#""opened":4"#, r#""refused":3"#, r#""closed":1"#, r#""losses":{}"#];
 const UNANSWERED: &[&str] = &[r#""type":"summary""#, r#""opened":1"#, r#""in_flight":1"#, r#""losses":{}"#];
 
 const EXPECTED: [Expected; 5] = [

@@ -49,7 +49,7 @@ left() {
     ps | grep '[c]lsact-guard'
 }
 
-# Four attempts: refused, refused over IPv6, established, and refused the other way.
+# Four attempts: refused, refused over IPv6, established and closed, and refused the other way.
 traffic() {
     nc -w 5 10.0.0.2 81
     nc -w 5 fd00::2 82
@@ -60,7 +60,7 @@ traffic() {
 # Without a death to wait for there is only the clock.
 until_told() {
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        [ "$(grep -c . /tmp/lines)" -lt 4 ] || return
+        [ "$(grep -c . /tmp/lines)" -lt 5 ] || return
         sleep 0.5
     done
 }

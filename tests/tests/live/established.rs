@@ -54,13 +54,14 @@ fn established_is_told_with_all_only() {
         }
     }
     let [all, usual] = [all, usual].map(View::end);
-    assert_eq!((all.lines.len(), usual.lines.len()), (6, 0));
+    // Each when it opens and when it ends.
+    assert_eq!((all.lines.len(), usual.lines.len()), (12, 0));
     for (port, _) in BOTH {
-        let line = all.only(port);
+        let line = all.opened(port);
         assert_eq!((&line["outcome"], &line["recovered"]), (&json!("established"), &json!(false)));
     }
-    assert_golden("established_is_told_with_all_only", BOTH.map(|(port, _)| all.only(port)));
-    assert_eq!([&all, &usual].map(|it| it.figure("/attempts/by_outcome/established")), [6, 6]);
+    assert_golden("established_is_told_with_all_only", BOTH.map(|(port, _)| all.opened(port)));
+    assert_eq!([&all, &usual].map(|it| it.figure("/segments/completed")), [6, 6]);
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn established_refused_and_silent_alike_in_three_places() {
     }
     let accounts = views.map(View::end);
     for (port, _) in BOTH {
-        for (port, outcome) in [(port, "established"), (port + 10, "refused"), (port + 20, "no_reply")] {
+        for (port, outcome) in [(port, "half_closed"), (port + 10, "refused"), (port + 20, "no_reply")] {
             let ends = accounts.each_ref().map(|it| it.of_port(port).last().unwrap());
             assert_eq!(ends.map(|it| &it["outcome"]), [outcome; 3]);
             assert_eq!(ends.map(|it| &it["handshake_id"]), [&ends[0]["handshake_id"]; 3]);
@@ -114,7 +115,7 @@ fn established_and_refused_on_loopback_once() {
     }
     let account = view.end();
     for (port, _) in BOTH {
-        assert_eq!(account.only(port)["outcome"], "established");
+        assert_eq!(account.opened(port)["outcome"], "established");
         assert_eq!(account.only(port + 10)["outcome"], "refused");
     }
     let segments = ["opened", "syn_retried", "answered", "completed", "refused", "seen_again"];

@@ -134,7 +134,7 @@ fn aborted_in_a_first_fragment_and_later_ones_counted() {
 #[test]
 fn a_syn_ack_out_of_the_blue_is_counted_and_not_told() {
     let lab = Lab::new();
-    let [client, _, server] = View::everywhere(&lab, &["--all"]);
+    let [client, _, server] = View::everywhere(&lab, &[]);
     let wire = lab.client.raw_link("eth0");
     let link = lab.server.raw_link("eth0");
     for syn in syns(80) {

@@ -24,7 +24,7 @@ fn connect(lab: &Lab) {
 #[track_caller]
 fn assert_seen(account: &Account) {
     for (port, _) in BOTH {
-        let established = account.only(port);
+        let established = account.opened(port);
         assert_eq!((&established["outcome"], &established["syn_ack"]["ttl"]), (&json!("established"), &json!(63)));
         assert_eq!(established["seen"]["client"], json!({ "interface": "eth0", "direction": "out" }));
         assert_eq!(established["seen"]["server"], json!({ "interface": "eth0", "direction": "in" }));

@@ -68,10 +68,10 @@ fn no_reply_from_one_site_while_another_works() {
         assert_eq!((&worst["ip"], &worst["attempts"]), (&json!(ip), &json!({ "no_reply": 1 })));
     }
     for (port, ip) in BOTH_OTHERS {
-        assert_eq!(client.only(port)["outcome"], "established", "{ip} works");
+        assert_eq!(client.opened(port)["outcome"], "established", "{ip} works");
     }
     assert_eq!(client.summary["worst"].as_array().unwrap().len(), 2);
-    assert_eq!(client.figure("/attempts/by_outcome/established"), 2);
+    assert_eq!(client.figure("/segments/completed"), 2);
     drop((silent, rules));
 }
 
@@ -113,5 +113,5 @@ fn no_reply_to_the_first_of_two_attempts_from_one_port() {
         assert_eq!((&line["outcome"], &line["syn"]["tries"]), (&json!("no_reply"), &json!(1)));
     }
     assert_eq!((client.figure("/segments/superseded"), client.figure("/segments/opened")), (2, 4));
-    assert_eq!(client.figure("/attempts/by_outcome/established"), 2);
+    assert_eq!(client.figure("/segments/completed"), 2);
 }

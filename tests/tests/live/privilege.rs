@@ -92,7 +92,7 @@ fn three_capabilities_are_enough_for_any_user() {
         assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
         let account = Account::of(&finished);
         for (port, _) in BOTH {
-            assert_eq!(account.only(port)["outcome"], "established");
+            assert_eq!(account.opened(port)["outcome"], "established");
             assert_eq!(account.only(port + 10)["outcome"], "refused");
         }
         assert_eq!(attached(&lab.client, "eth0"), [""; 0], "{args:?}");

@@ -60,5 +60,5 @@ fn refused_on_port_6036_while_port_80_opens() {
         assert_eq!(client.summary["worst"][number], expected);
     }
     assert_eq!(client.summary["worst"].as_array().unwrap().len(), 2);
-    assert_eq!(client.figure("/attempts/by_outcome/established"), 2);
+    assert_eq!(client.figure("/segments/completed"), 2);
 }

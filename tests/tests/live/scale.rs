@@ -28,7 +28,7 @@ fn ten_thousand_good_handshakes_without_a_word() {
     for account in views.map(View::end) {
         assert_eq!(account.lines, Vec::<serde_json::Value>::new());
         assert_eq!(account.figure("/segments/opened"), 10_000);
-        assert_eq!(account.figure("/attempts/by_outcome/established"), 10_000);
+        assert_eq!(account.figure("/segments/completed"), 10_000);
         assert_eq!(account.figure("/attempts/in_flight"), 0);
         account.assert_nothing_lost();
     }

@@ -98,6 +98,13 @@ impl Account {
         self.of_port(port).next().expect("there is one")
     }
 
+    /// What was told of an attempt when it was established; with `--all` its end is told as well.
+    #[track_caller]
+    pub(crate) fn opened(&self, port: u16) -> &Value {
+        assert_eq!(self.kinds(port), ["open", "attempt"], "lines about port {port} in {:#?}", self.lines);
+        self.of_port(port).next().expect("there are two")
+    }
+
     /// The end of an attempt that was told as stalled before.
     #[track_caller]
     pub(crate) fn after_stall(&self, port: u16) -> &Value {
