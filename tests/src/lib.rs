@@ -5,3 +5,4 @@ pub mod lab;
 pub mod pcap;
 pub mod prog_run;
 pub mod scenario;
+pub mod traffic;

@@ -87,7 +87,8 @@ fn run_with(program: BorrowedFd<'_>, packet: &[u8], mut attr: TestRun) -> io::Re
 }
 
 /// What bpf_ktime_get_ns() returns; `Instant` is the same clock and does not show it.
-fn now() -> Nanos {
+#[must_use]
+pub fn now() -> Nanos {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call writes to `now`; this clock is always there.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };

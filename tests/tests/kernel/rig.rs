@@ -103,15 +103,17 @@ impl Rig {
         if seen.out { Point::egress(ifindex) } else { Point::ingress(ifindex) }
     }
 
-    /// Whether BPF_PROG_TEST_RUN takes a frame: it wants an Ethernet header, and for TC, behind one that announces IP,
-    /// a whole IP header.
+    /// Whether BPF_PROG_TEST_RUN takes a frame: it wants an Ethernet header, for TC, behind one that announces IP, a
+    /// whole IP header, and but for a program that knows of fragments no more than a page can hold beside what else the
+    /// kernel puts there.
     pub(crate) fn takes(&self, frame: &[u8]) -> bool {
+        const PAGEFUL: usize = 3400;
         let least = match (self.hook, frame.get(12..14)) {
             (Hook::Tc | Hook::TcIp, Some([0x08, 0x00])) => 14 + 20,
             (Hook::Tc | Hook::TcIp, Some([0x86, 0xdd])) => 14 + 40,
             _ => 14,
         };
-        frame.len() >= least
+        frame.len() >= least && (frame.len() <= PAGEFUL || self.hook == Hook::Xdp(Program::XdpIngressFrags))
     }
 
     /// Runs the hook's program on a frame. It passes every packet on: anything else fails the test.

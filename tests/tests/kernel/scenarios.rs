@@ -56,7 +56,7 @@ impl Calls {
     }
 
     /// An event with the model's times.
-    fn event(&self, (transition, it): (Transition, Event)) -> (Transition, Event) {
+    pub(crate) fn event(&self, (transition, it): (Transition, Event)) -> (Transition, Event) {
         (transition, Event { time: self.as_in_model(it.time), handshake: self.attempt(it.handshake), ..it })
     }
 }

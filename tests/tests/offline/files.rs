@@ -13,9 +13,8 @@ use tcptrace_tests::{
     contract,
     lab::{TcpFrame, Tracer, flags},
     pcap::{self, Pcap, Stored},
+    traffic::MACS,
 };
-
-use crate::judged::MACS;
 
 /// A SYN that is refused, from each of these ports, a second apart.
 fn refused(ports: std::ops::Range<u16>) -> Pcap {

@@ -1,15 +1,11 @@
 //! All combinations of flags of a conversation's first packets: one way, and the originator's with the responder's
 //! answer. The golden table is `snapshots/flags.snap`; tshark judges the completeness of each.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use tcptrace_core::segment::Link;
-use tcptrace_tests::{
-    lab::TcpFrame,
-    pcap::{self, Pcap},
-};
+use tcptrace_tests::{pcap, traffic};
 
-use crate::judged::{MACS, assert_as_tshark};
+use crate::judged::assert_as_tshark;
 
 /// tcpdump's letters.
 fn letters(flags: u8) -> String {
@@ -18,26 +14,9 @@ fn letters(flags: u8) -> String {
     if letters.is_empty() { "none".to_owned() } else { letters }
 }
 
-/// Every conversation of at most two packets, each from a port of its own.
-fn capture() -> Pcap {
-    let mut capture = Pcap::new(Link::Ethernet);
-    for first in 0..64u16 {
-        for second in 0..=64u16 {
-            let client = ([198, 51, 100, 2], 1000 + first * 65 + second).into();
-            let mut question = TcpFrame::new(MACS, client, ([203, 0, 113, 2], 443).into(), first as u8, 1000);
-            question.ack = 1;
-            capture.frame(Duration::from_micros(1), &question.bytes());
-            if second < 64 {
-                capture.frame(Duration::from_micros(1), &question.answer(second as u8, 5000).bytes());
-            }
-        }
-    }
-    capture
-}
-
 #[test]
 fn table() {
-    let capture = capture();
+    let capture = traffic::every_flag();
     let read = pcap::read(&capture.store().0, &["--all"]);
     let mut told: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     for line in &read.lines {
@@ -79,5 +58,5 @@ fn table() {
 #[test]
 fn completeness_is_wiresharks() {
     // An answer that is a SYN with another number begins one more.
-    assert!(assert_as_tshark(&capture()) >= 64 * 65);
+    assert!(assert_as_tshark(&traffic::every_flag()) >= 64 * 65);
 }

@@ -7,9 +7,8 @@ use tcptrace_core::segment::Link;
 use tcptrace_tests::{
     lab::{TcpFrame, flags},
     pcap::{self, Pcap},
+    traffic::MACS,
 };
-
-use crate::judged::MACS;
 
 const CLIENT_SIDE: [u8; 4] = [192, 0, 2, 1];
 const SERVER_SIDE: [u8; 4] = [192, 0, 2, 2];
