@@ -12,6 +12,12 @@ use crate::{
 
 /// Exit codes, in the order of sysexits(3) where it has one.
 pub mod exit {
+    use crate::{
+        filter::Mistake,
+        live::{hooks::NoTc, interfaces, kernel::LoadError, privilege},
+        offline::OwnInput,
+    };
+
     pub const RUNTIME: u8 = 1;
     pub const USAGE: u8 = 2;
     /// Something was found that `--fail-on` names.
@@ -19,6 +25,29 @@ pub mod exit {
     /// The kernel lacks something.
     pub const UNAVAILABLE: u8 = 69;
     pub const PRIVILEGE: u8 = 77;
+
+    /// The code of an error, by what is at its root.
+    #[must_use]
+    pub fn code(error: &anyhow::Error) -> u8 {
+        if error.is::<privilege::Missing>() {
+            PRIVILEGE
+        } else if let Some(error) = error.downcast_ref::<LoadError>() {
+            match error {
+                LoadError::Kernel { .. } | LoadError::TooOld { .. } => UNAVAILABLE,
+                LoadError::Privilege { .. } => PRIVILEGE,
+                LoadError::Memory { .. } => RUNTIME,
+            }
+        } else if error.is::<NoTc>() {
+            UNAVAILABLE
+        } else if error.is::<Mistake>()
+            || error.is::<OwnInput>()
+            || matches!(error.downcast_ref(), Some(interfaces::Error::NoSuchInterface { .. }))
+        {
+            USAGE
+        } else {
+            RUNTIME
+        }
+    }
 }
 
 /// Watches TCP handshakes in the kernel and reports those that stall or are reset.
@@ -200,5 +229,34 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(seconds) {
         Ok(it) if !it.is_zero() && it < Duration::from_secs(10 * 365 * 86_400) => Ok(it),
         _ => Err("a number of seconds above zero is wanted".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{Filter, exit};
+    use crate::live::{hooks::NoTc, interfaces, kernel::LoadError};
+
+    #[test]
+    fn each_error_has_the_code_that_the_help_names() {
+        let reason = || "unknown helper".to_owned();
+        let cases: [(anyhow::Error, u8); 9] = [
+            (LoadError::TooOld { release: "5.10.0".to_owned() }.into(), 69),
+            (LoadError::Kernel { what: "maps", reason: reason() }.into(), 69),
+            (NoTc { what: "tcx", reason: reason() }.into(), 69),
+            (LoadError::Privilege { what: "maps" }.into(), 77),
+            (LoadError::Memory { what: "maps" }.into(), 1),
+            (interfaces::Error::NoSuchInterface { wanted: "eth7".to_owned(), existing: Vec::new() }.into(), 2),
+            (interfaces::Error::Netlink { table: "routes", error: io::ErrorKind::Other.into() }.into(), 1),
+            (Filter::parse("src prot 2").expect_err("there is no such word").into(), 2),
+            (anyhow::anyhow!("anything else"), 1),
+        ];
+        for (error, code) in cases {
+            assert_eq!(exit::code(&error), code, "{error:#}");
+            let error = error.context("cannot attach to 'eth0'");
+            assert_eq!(exit::code(&error), code, "{error:#}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The tcptrace program: parses the command line, runs, prints errors, chooses the exit code.
+//! The tcptrace program: parses the command line, runs, prints errors.
 
 use std::{
     io::{self, Write as _},
@@ -8,8 +8,7 @@ use std::{
 use clap::Parser as _;
 use tcptrace::{
     cli::{Args, Command, exit},
-    filter::Mistake,
-    live::{guard, interfaces::Error as InterfaceError, kernel::LoadError, privilege, session},
+    live::{guard, session},
     offline, output,
     report::json,
 };
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let code = run(args).unwrap_or_else(|error| {
         output::say(&format!("{error:#}"));
-        code(&error)
+        ExitCode::from(exit::code(&error))
     });
     output::settle();
     code
@@ -42,24 +41,4 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(session::run(args))
-}
-
-/// The exit code of an error, by what is at its root.
-fn code(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(if error.is::<privilege::Missing>() {
-        exit::PRIVILEGE
-    } else if let Some(error) = error.downcast_ref::<LoadError>() {
-        match error {
-            LoadError::Kernel { .. } | LoadError::TooOld { .. } => exit::UNAVAILABLE,
-            LoadError::Privilege { .. } => exit::PRIVILEGE,
-            LoadError::Memory { .. } => exit::RUNTIME,
-        }
-    } else if error.is::<Mistake>()
-        || error.is::<offline::OwnInput>()
-        || matches!(error.downcast_ref(), Some(InterfaceError::NoSuchInterface { .. }))
-    {
-        exit::USAGE
-    } else {
-        exit::RUNTIME
-    })
 }

@@ -3,6 +3,8 @@
 //!
 //! Programs of others stay where they are: XDP gives way to TC, and TC passes every packet on.
 
+use std::io;
+
 use anyhow::Context as _;
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
@@ -49,6 +51,30 @@ impl Tc {
         match self {
             Self::Tcx => "tcx",
             Self::Clsact => "clsact",
+        }
+    }
+}
+
+/// This kernel has nothing that TC programs hang on.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this kernel lacks {what}: {reason}; TC programs need tcx (Linux 6.6, CONFIG_NET_XGRESS), or clsact and its BPF \
+     filters (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF)"
+)]
+pub struct NoTc {
+    pub what: &'static str,
+    pub reason: String,
+}
+
+impl NoTc {
+    /// What the kernel's refusal means where it says that it does not know what it is asked for: ENOENT of a qdisc or
+    /// classifier that is neither built in nor a module (`qdisc_create`, `tc_new_tfilter`), EOPNOTSUPP of a kernel
+    /// without TC (`rtnetlink_rcv_msg`). Any other error stays what it is.
+    fn or(what: &'static str, error: anyhow::Error) -> anyhow::Error {
+        let errno = error.chain().find_map(|it| it.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
+        match errno {
+            Some(libc::ENOENT | libc::EOPNOTSUPP) => Self { what, reason: format!("{error:#}") }.into(),
+            _ => error,
         }
     }
 }
@@ -127,15 +153,18 @@ fn attach_tc(
         match attach_each(kernel, interface, wanted, || TcAttachOptions::TcxOrder(LinkOrder::first())) {
             Ok(links) => return Ok((Tc::Tcx, links, None)),
             // Before 6.6 the kernel does not know the command.
-            Err(error) if tc.is_none() && lacks_tcx(&error) => {}
+            Err(error) if lacks_tcx(&error) && tc.is_none() => {}
+            Err(error) if lacks_tcx(&error) => return Err(NoTc { what: "tcx", reason: format!("{error:#}") }.into()),
             Err(error) => return Err(error),
         }
     }
-    let added = !clsact::exists(interface.index)?;
+    const QDISC: &str = "the clsact qdisc";
+    let added = !clsact::exists(interface.index).map_err(|error| NoTc::or(QDISC, error))?;
     if added {
-        qdisc_add_clsact(&interface.name).context("cannot add the clsact qdisc")?;
+        qdisc_add_clsact(&interface.name).map_err(|error| NoTc::or(QDISC, error.into()))?;
     }
-    let links = attach_each(kernel, interface, wanted, || TcAttachOptions::Netlink(NlOptions::default()))?;
+    let links = attach_each(kernel, interface, wanted, || TcAttachOptions::Netlink(NlOptions::default()))
+        .map_err(|error| NoTc::or("BPF filters of clsact", error))?;
     let programs = wanted
         .iter()
         .map(|&(program, _)| Ok(kernel.classifier(program)?.info()?.id()))
@@ -181,4 +210,49 @@ fn root(error: &dyn std::error::Error) -> String {
         error = source;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io(errno: i32) -> anyhow::Error {
+        anyhow::Error::from(io::Error::from_raw_os_error(errno)).context("cannot list the qdiscs of interface 2")
+    }
+
+    #[test]
+    fn only_what_the_kernel_does_not_know_is_lacking() {
+        for (errno, lacks) in [
+            (libc::ENOENT, true),
+            (libc::EOPNOTSUPP, true),
+            (libc::EPERM, false),
+            (libc::ENODEV, false),
+            (libc::EINVAL, false),
+            (libc::ENOMEM, false),
+        ] {
+            let error = NoTc::or("the clsact qdisc", io(errno)).context("cannot attach to 'eth0'");
+            assert_eq!(error.is::<NoTc>(), lacks, "{error:#}");
+        }
+    }
+
+    #[test]
+    fn what_lacks_is_said_with_its_remedy() {
+        let error = NoTc::or("the clsact qdisc", io(libc::ENOENT)).context("cannot attach to 'eth0'");
+        let expected = "cannot attach to 'eth0': this kernel lacks the clsact qdisc: cannot list the qdiscs of \
+                        interface 2: No such file or directory (os error 2); TC programs need tcx (Linux 6.6, \
+                        CONFIG_NET_XGRESS), or clsact and its BPF filters (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF)";
+        assert_eq!(format!("{error:#}"), expected);
+    }
+
+    /// Of tcx a kernel before 6.6 says EINVAL, which aya passes on as this.
+    #[test]
+    fn a_kernel_without_tcx_is_known_by_its_answer() {
+        let refused = |errno| {
+            let io_error = io::Error::from_raw_os_error(errno);
+            let error = aya::sys::SyscallError { call: "bpf_link_create", io_error };
+            anyhow::Error::from(ProgramError::SyscallError(error))
+        };
+        assert!(lacks_tcx(&refused(libc::EINVAL)));
+        assert!(!lacks_tcx(&refused(libc::EPERM)));
+    }
 }
