@@ -51,6 +51,15 @@ impl Tun {
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(Self { file }) }
     }
 
+    /// Makes the device say that its frames begin with this link header (`ARPHRD_*`). It has to be down.
+    #[track_caller]
+    #[expect(unsafe_code, reason = "ioctl has no safe form")]
+    pub fn set_link_type(&self, number: u16) {
+        // SAFETY: TUNSETLINK takes a number, and no memory.
+        let done = unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNSETLINK as _, libc::c_int::from(number)) };
+        assert_eq!(done, 0, "a tun device that is down takes any link type: {}", io::Error::last_os_error());
+    }
+
     /// Has the device receive this segment, as an IP packet.
     #[track_caller]
     pub fn send(&self, segment: &TcpFrame) {

@@ -5,6 +5,8 @@
 
 mod aborted;
 mod attached;
+mod bridge;
+mod choice;
 mod ends;
 mod established;
 mod frames;
