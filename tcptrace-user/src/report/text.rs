@@ -12,7 +12,7 @@ use tcptrace_core::{
     segment::Options,
 };
 
-use super::{NEGOTIATED, Setting, endpoint, flag_names, icmp_reason, ip};
+use super::{NEGOTIATED, Setting, count, endpoint, flag_names, icmp_reason, ip};
 use crate::{
     attempt::{Attempt, StalledBy},
     track::Report,
@@ -46,7 +46,7 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
         }),
         story(report, it),
     );
-    if !quiet {
+    if !quiet && it.outcome != Outcome::Midstream {
         let _ = write!(line, "  {DIM}[{}]{DIM:#}", options(hs));
     }
     if let Some(outer) = it.outer {
@@ -60,8 +60,8 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
         let _ = write!(line, "  {DIM}{}{DIM:#}", details(it));
     }
     if it.trust.events_lost + it.trust.attempts_lost > 0 {
-        let _ =
-            write!(line, "  (while {} events and {} attempts were lost)", it.trust.events_lost, it.trust.attempts_lost);
+        let (events, attempts) = (count(it.trust.events_lost, "event"), count(it.trust.attempts_lost, "attempt"));
+        let _ = write!(line, "  (while {events} and {attempts} were lost)");
     }
     line
 }
@@ -166,7 +166,8 @@ fn details(it: &Attempt) -> String {
     let hs = &it.handshake;
     let offer = |it: &Offer, isn: u32| format!("isn {isn} window {} ttl {}", it.window, it.ttl);
     let answer = if hs.answer.tries > 0 { offer(&hs.answer, hs.server_isn.0) } else { "no answer".to_owned() };
-    format!("id {:016x}, client {}, server {answer}", it.id(), offer(&hs.syn, hs.isn.0))
+    let syn = if hs.syn.tries > 0 { offer(&hs.syn, hs.isn.0) } else { "no SYN".to_owned() };
+    format!("id {:016x}, client {syn}, server {answer}", it.id())
 }
 
 /// The options agreed on, or offered while there is no answer.
