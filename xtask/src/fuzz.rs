@@ -1,6 +1,10 @@
-//! `fuzz`: runs the fuzz targets, each for a while, on the corpus that is kept in tests/fuzz/corpus.
+//! `fuzz`: runs the fuzz targets, each for a while, from the corpus that is kept in tests/fuzz/corpus.
 //!
-//! By hand and not by CI: what it finds depends on how long it looks. It needs nightly, for the sanitizer.
+//! By hand and not by CI: what it finds depends on how long it looks. It needs nightly, for the sanitizer. What it finds
+//! worth keeping goes to tests/fuzz/found and not into the repository's corpus, which every test run reads: it is said
+//! how to add it.
+
+use std::fs;
 
 use anyhow::{Context as _, Result};
 
@@ -20,10 +24,17 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let seconds = args.iter().find_map(|it| it.parse().ok()).unwrap_or(SECONDS);
     let named = |target: &&&str| args.iter().all(|it| it.parse::<u32>().is_ok() || it == **target);
     for target in TARGETS.iter().filter(named) {
-        let line = format!("cargo +nightly fuzz run --fuzz-dir tests/fuzz {target} --");
+        let found = format!("tests/fuzz/found/{target}");
+        fs::create_dir_all(&found).with_context(|| format!("cannot make {found}"))?;
+        let line =
+            format!("cargo +nightly fuzz run --fuzz-dir tests/fuzz {target} {found} tests/fuzz/corpus/{target} --");
         let limits = [format!("-max_total_time={seconds}"), "-rss_limit_mb=1024".to_owned()];
         process::run(command(&line).args(limits)).with_context(|| format!("'{target}' was broken: see above"))?;
     }
+    println!(
+        "to keep of what was found what reaches further than the corpus, for each target: \
+         cargo +nightly fuzz run --fuzz-dir tests/fuzz TARGET tests/fuzz/corpus/TARGET tests/fuzz/found/TARGET -- -merge=1"
+    );
     Ok(())
 }
 
