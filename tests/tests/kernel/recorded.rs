@@ -90,8 +90,7 @@ pub(crate) fn kept() -> Vec<Capture> {
     let corpus = here.join("fuzz/corpus/capture");
     let folders = ["src", "tests", "benches"].map(|it| here.join(it));
     let others = folders.iter().flat_map(|it| files(it)).filter(|it| is_capture(it));
-    let corpus = if corpus.exists() { files(&corpus) } else { Vec::new() };
-    corpus.into_iter().chain(others).map(|it| Capture::open(&it)).collect()
+    files(&corpus).into_iter().chain(others).map(|it| Capture::open(&it)).collect()
 }
 
 pub(crate) fn generated() -> Vec<Capture> {
