@@ -32,7 +32,7 @@ use tcptrace_core::{
     flow::{Addr, Endpoint, HashKey},
     handshake::{Handshake, Nanos, Point, Transition},
     predicate::{self, Test},
-    segment::Kind,
+    segment::{Flags, Kind, Segment},
     seq::Seq,
     snapshot::{self, SNAPLEN, Snapshot},
     table::{PENDING, Set, Slot, WAYS},
@@ -116,17 +116,18 @@ pub(crate) fn count_unmatched(kind: Kind) {
     }
 }
 
-/// Whether the filter wants an attempt from `src` to `dst`.
+/// Whether the filter wants an attempt whose SYN this is, or whose SYN/ACK.
 #[inline(always)]
-pub(crate) fn wants(src: Endpoint, dst: Endpoint) -> bool {
+pub(crate) fn wants(it: &Segment) -> bool {
     if FILTERED.load() == 0 {
         return true;
     }
+    let back = u64::from(it.flags.any(Flags::ACK));
     let mut next = 0;
     for _ in 0..predicate::LENGTH {
         let Some(test) = FILTER.get(next) else { break };
         // Of where it leads the verifier is to know nothing: it would follow each way.
-        next = forget(test.next(src, dst) as usize, src.addr.lo as usize) as u32;
+        next = forget(test.next(it.src, it.dst, back) as usize, it.src.addr.lo as usize) as u32;
     }
     next == predicate::ACCEPT as u32
 }
@@ -308,7 +309,8 @@ pub(crate) fn tell_replaced(handshake: &Handshake, time: Nanos) {
     }
 }
 
-#[inline(always)]
+/// A function of its own, so that its callers keep their stack.
+#[inline(never)]
 fn emit(transition: Transition, handshake: &Handshake, cause: &Cause, time: Nanos, point: Point) {
     let index = forget(transition as usize, time.0 as usize) & (TRANSITIONS - 1);
     match EVENTS.reserve::<Event>(0) {
@@ -357,9 +359,14 @@ const NO_WAKEUP: u64 = 1;
 /// Sends a packet up where evidence is asked for.
 #[inline(always)]
 pub(crate) fn keep<O: Octets>(packet: &O, transition: Transition, it: &Handshake, time: Nanos, point: Point) {
-    if KEEP_PACKETS.load() == 0 || !snapshot::is_evidence(transition, it) {
-        return;
+    if KEEP_PACKETS.load() != 0 && snapshot::is_evidence(transition, it) {
+        send_up(packet, transition, it, time, point);
     }
+}
+
+/// As with [`emit`].
+#[inline(never)]
+fn send_up<O: Octets>(packet: &O, transition: Transition, it: &Handshake, time: Nanos, point: Point) {
     let length = packet.length();
     let mut captured = u64::from(if length > SNAPLEN as u32 { SNAPLEN as u32 } else { length }).wrapping_sub(1);
     // Opaque to the compiler, which knows the bounds and would check them on another register than the helper gets.

@@ -25,7 +25,7 @@ pub struct Test {
     pub last: u16,
     /// Which families fit: bit 0 IPv6, bit 1 IPv4. `::/0` holds no IPv4 address, though its mapped form lies in it.
     pub families: u8,
-    /// The answer, by who fits: the bit `2 * source + destination`.
+    /// The answer, by who fits: the bit `2 * client + server`.
     pub truth: u8,
     /// The next test, by the answer.
     pub no: u8,
@@ -42,11 +42,13 @@ impl Test {
     pub const BOTH: u8 = Self::SRC & Self::DST;
     pub const ALWAYS: u8 = 0b1111;
 
-    /// The number of the next test, or what the whole filter says.
+    /// The number of the next test, or what the whole filter says, of a packet from `src` to `dst`; of one that goes from
+    /// the server to the client if `back` is one and not zero.
     #[inline(always)]
     #[must_use]
-    pub fn next(&self, src: Endpoint, dst: Endpoint) -> u8 {
-        let answer = u64::from(self.truth) >> (self.fits(src) << 1 | self.fits(dst)) & 1;
+    pub fn next(&self, src: Endpoint, dst: Endpoint, back: u64) -> u8 {
+        let who = self.fits(src) << (back ^ 1) | self.fits(dst) << back;
+        let answer = u64::from(self.truth) >> who & 1;
         let (no, yes) = (u64::from(self.no), u64::from(self.yes));
         (no ^ (no ^ yes) & answer.wrapping_neg()) as u8
     }

@@ -249,12 +249,7 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, point: Point) {
     }
     let frame = ctx.frame();
     let segment = blur_read(Segment::read(&frame, &blur_located(*located, frame.unknown)), frame.unknown);
-    // Of a SYN/ACK its receiver is the client.
-    let (client, server) = match segment.flags.kind() {
-        Kind::SynAck => (segment.dst, segment.src),
-        _ => (segment.src, segment.dst),
-    };
-    let wanted = opens && maps::wants(client, server);
+    let wanted = opens && maps::wants(&segment);
     let now = maps::now();
     let Some(mut held) = set.lock() else { return };
     match held.find(tag, segment.src, segment.dst) {

@@ -58,13 +58,14 @@ const ATTEMPTS: &[[&str; 3]] = &[
     [r#""outcome":"closed""#, r#""server":{"ip":"10.0.0.2","port":80}"#, OUT],
     [r#""outcome":"refused""#, r#""server":{"ip":"10.0.0.1","port":83}"#, IN],
 ];
-const SUMMARY: &[&str] =
-    &[r#""type":"summary""#, r#""opened":4"#, r#""refused":3"#, r#""closed":1"#, r#""losses":{}"#];
+const SUMMARY: &[&str] = &[r#""type":"summary""#, r#""opened":4"#, r#""refused":3"#, r#""closed":1"#, r#""losses":{}"#];
 const UNANSWERED: &[&str] = &[r#""type":"summary""#, r#""opened":1"#, r#""in_flight":1"#, r#""losses":{}"#];
 
-const EXPECTED: [Expected; 5] = [
+const EXPECTED: [Expected; 7] = [
     Expected { run: "tc", ingress: "TC", exit: "0", attempts: ATTEMPTS, summary: SUMMARY },
     Expected { run: "generic", ingress: "generic XDP", exit: "0", attempts: ATTEMPTS, summary: SUMMARY },
+    Expected { run: "asked-tc", ingress: "TC", exit: "0", attempts: ATTEMPTS, summary: SUMMARY },
+    Expected { run: "asked-generic", ingress: "generic XDP", exit: "0", attempts: ATTEMPTS, summary: SUMMARY },
     Expected { run: "killed-auto", ingress: "TC", exit: "137", attempts: ATTEMPTS, summary: &[] },
     Expected { run: "killed-xdp", ingress: "native XDP", exit: "137", attempts: ATTEMPTS, summary: &[] },
     Expected { run: "tun", ingress: "TC", exit: "0", attempts: &[], summary: UNANSWERED },

@@ -100,6 +100,13 @@ for hook in tc generic; do
     stop INT
 done
 
+# All that can be asked for makes the largest programs there are.
+for hook in tc generic; do
+    start asked-$hook veth0 --hook $hook -w /tmp/evidence.pcapng host 10.0.0.2 or host fd00::2 and not port 22
+    traffic
+    stop INT
+done
+
 for hook in auto xdp; do
     start killed-$hook veth0 --hook $hook
     traffic

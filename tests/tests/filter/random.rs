@@ -122,7 +122,8 @@ fn ask(tests: &[Test], src: Endpoint, dst: Endpoint) -> bool {
     let mut next = 0;
     for _ in 0..LENGTH {
         let Some(test) = tests.get(usize::from(next)) else { break };
-        let after = test.next(src, dst);
+        let after = test.next(src, dst, 0);
+        assert_eq!(after, test.next(dst, src, 1), "of the answer it says something else");
         assert!(after > next, "a test leads back");
         next = after;
     }
