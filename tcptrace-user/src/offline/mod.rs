@@ -114,6 +114,8 @@ struct Run<'a> {
     flows: Flows,
     setting: Setting,
     out: BufWriter<anstream::AutoStream<io::Stdout>>,
+    /// The line that is being written.
+    line: Vec<u8>,
     files: Vec<String>,
     /// Interfaces of the files before this one.
     interfaces: u32,
@@ -132,7 +134,8 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(args: &'a Args, flows: Flows, evidence: Option<Writer>) -> Self {
-        let styled = args.color.choice(&io::stdout());
+        // JSON has no styles to be looked for.
+        let styled = if args.json { anstream::ColorChoice::AlwaysAnsi } else { args.color.choice(&io::stdout()) };
         Self {
             args,
             flows,
@@ -143,6 +146,7 @@ impl<'a> Run<'a> {
                 dated: true,
             },
             out: BufWriter::with_capacity(1 << 16, anstream::AutoStream::new(io::stdout(), styled)),
+            line: Vec::new(),
             files: Vec::new(),
             interfaces: 0,
             evidence,
@@ -266,14 +270,17 @@ impl<'a> Run<'a> {
                 self.prove(&it).map_err(Stop::Evidence)?;
             }
             let report = Report::Attempt(it.attempt);
-            let line = if self.args.json {
-                json::line(&report, &self.setting)
+            self.line.clear();
+            if self.args.json {
+                json::write(&mut self.line, &report, &self.setting);
             } else {
-                text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
-            };
+                let line = text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0);
+                self.line.extend_from_slice(line.as_bytes());
+            }
+            self.line.push(b'\n');
             // Standard output is the evidence's then, or nobody reads it while evidence is still wanted.
             if !self.silent {
-                match writeln!(self.out, "{line}") {
+                match self.out.write_all(&self.line) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.evidence.is_some() => {
                         self.silent = true;
                     }

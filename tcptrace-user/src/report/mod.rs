@@ -1,10 +1,12 @@
 //! What people and programs read: text lines, JSON lines, the summary. Rendering only: nothing here decides.
 
 pub mod json;
+mod short;
 pub mod summary;
 pub mod text;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
 };
@@ -40,7 +42,12 @@ impl Setting {
     /// An interface's name; its number where it has gone.
     #[must_use]
     pub fn interface(&self, index: u32) -> String {
-        self.interfaces.get(&index).cloned().unwrap_or_else(|| format!("#{index}"))
+        self.interface_name(index).into_owned()
+    }
+
+    /// The same, lent where it is known.
+    fn interface_name(&self, index: u32) -> Cow<'_, str> {
+        self.interfaces.get(&index).map_or_else(|| format!("#{index}").into(), Cow::from)
     }
 }
 
