@@ -37,11 +37,22 @@ impl From<&Segment> for Glance {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wireshark {
     /// The number that each side's relative ones are counted from.
-    base: [Option<Seq>; 2],
+    base: [Seq; 2],
+    /// By side: whether there is one.
+    based: [bool; 2],
     bits: u8,
     /// What the first packet would have set as a later one: the second pass takes it for one.
-    first: Option<u8>,
-    alone: bool,
+    first: u8,
+    packets: Packets,
+}
+
+/// How many packets there were, as far as it matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Packets {
+    #[default]
+    None,
+    One,
+    More,
 }
 
 impl Wireshark {
@@ -57,7 +68,7 @@ impl Wireshark {
     #[must_use]
     pub fn is_another(&self, from: Sender, it: &Glance) -> bool {
         let pure = it.flags.0 & (Flags::SYN | Flags::ACK) == Flags::SYN;
-        pure && self.base[from as usize].is_some_and(|base| base != it.seq)
+        pure && self.based[from as usize] && self.base[from as usize] != it.seq
     }
 
     /// Follows a packet of this conversation.
@@ -65,25 +76,26 @@ impl Wireshark {
         let (own, peer) = (from as usize, 1 - from as usize);
         // Without its SYN a side's numbers are counted from the one before the first seen.
         let syn = it.flags.any(Flags::SYN);
-        let own_base = &mut self.base[own];
-        if own_base.is_none() || (syn && it.flags.any(Flags::ACK)) {
-            *own_base = Some(if syn { it.seq } else { it.seq.add(u32::MAX) });
+        if !self.based[own] || (syn && it.flags.any(Flags::ACK)) {
+            self.base[own] = if syn { it.seq } else { it.seq.add(u32::MAX) };
+            self.based[own] = true;
         }
-        if it.flags.any(Flags::ACK) {
-            self.base[peer].get_or_insert(it.ack.add(u32::MAX));
+        if it.flags.any(Flags::ACK) && !self.based[peer] {
+            self.base[peer] = it.ack.add(u32::MAX);
+            self.based[peer] = true;
         }
         let later = Self::later(it);
-        match self.first {
-            None => {
+        match self.packets {
+            Packets::None => {
                 if it.flags.0 & (Flags::SYN | Flags::ACK) == Flags::SYN {
                     self.bits = Self::SYN | if it.payload > 0 { Self::DATA } else { 0 };
                 }
-                self.first = Some(later);
-                self.alone = true;
+                self.first = later;
+                self.packets = Packets::One;
             }
-            Some(_) => {
+            Packets::One | Packets::More => {
                 self.bits |= later;
-                self.alone = false;
+                self.packets = Packets::More;
             }
         }
     }
@@ -91,7 +103,7 @@ impl Wireshark {
     /// The conversation that a SYN with another number begins: known by that alone to have its SYN, and no first packet.
     #[must_use]
     pub fn reused() -> Self {
-        Self { bits: Self::SYN, first: Some(0), ..Self::default() }
+        Self { bits: Self::SYN, packets: Packets::More, ..Self::default() }
     }
 
     fn later(it: &Glance) -> u8 {
@@ -114,7 +126,10 @@ impl Wireshark {
     /// The value: the sum of the bits.
     #[must_use]
     pub fn completeness(&self) -> u8 {
-        if self.alone { self.bits } else { self.bits | self.first.unwrap_or(0) }
+        match self.packets {
+            Packets::None | Packets::One => self.bits,
+            Packets::More => self.bits | self.first,
+        }
     }
 }
 
@@ -144,6 +159,9 @@ struct Side {
     data: bool,
 }
 
+// Of each there is one for every conversation that is followed.
+const _: () = assert!(size_of::<Zeek>() <= 64 && size_of::<Wireshark>() <= 16);
+
 impl Side {
     fn becomes(&mut self, state: State) {
         if self.state != state {
@@ -160,20 +178,42 @@ impl Side {
 /// Letters of a history that are kept: hosts that go on resetting would let it grow without end.
 const LETTERS: usize = 40;
 
+/// The letters there are, the originator's; the other side's are small.
+const ALPHABET: &[u8; 8] = b"SHADFRIQ";
+/// In a letter's number: the other side's.
+const SMALL: u8 = 8;
+
 /// Zeek's `conn_state` and `history`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Zeek {
     /// By [`Sender`].
     sides: [Side; 2],
-    /// Index of the originator.
-    originator: usize,
+    /// Index of the originator. It is the other one where both were found to have changed places, which the history
+    /// begins with (`^`) and the letters do not.
+    originator: u8,
+    length: u8,
+    /// Numbers of four bits, the first in a lower half: a table of conversations is mostly these.
+    letters: [u8; LETTERS / 2],
+}
+
+/// A history's letters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct History {
     letters: [u8; LETTERS],
     length: usize,
 }
 
-impl Default for Zeek {
-    fn default() -> Self {
-        Self { sides: [Side::default(); 2], originator: 0, letters: [0; LETTERS], length: 0 }
+impl core::ops::Deref for History {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        core::str::from_utf8(&self.letters[..self.length]).unwrap_or_default()
+    }
+}
+
+impl core::fmt::Debug for History {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self)
     }
 }
 
@@ -195,14 +235,13 @@ impl Zeek {
     /// A conversation that begins with a SYN/ACK whose receiver goes on: the receiver is its originator.
     fn flip_if_answer_came_first(&mut self, own: usize, it: &Glance) {
         let goes_on = !it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) && it.flags.any(Flags::ACK);
-        if goes_on && own != self.originator && self.history() == "H" {
-            self.originator = own;
+        if goes_on && own != self.originator() as usize && self.length == 1 && self.letter_at(0) == b'H' {
+            self.originator = own as u8;
             let sides = &mut self.sides;
             if sides[1 - own].state == State::SynAckSent {
                 sides[1 - own].becomes(State::Established);
             }
-            self.letters[..2].copy_from_slice(b"^h");
-            self.length = 2;
+            self.letters[0] |= SMALL;
         }
     }
 
@@ -258,11 +297,29 @@ impl Zeek {
     }
 
     fn letter(&mut self, own: usize, letter: u8) {
-        if self.length < LETTERS {
-            let letter = if own == self.originator { letter } else { letter.to_ascii_lowercase() };
-            self.letters[self.length] = letter;
+        if self.length + self.originator < LETTERS as u8 {
+            let number = ALPHABET.iter().position(|it| *it == letter).unwrap_or_default() as u8;
+            let number = if own == usize::from(self.originator) { number } else { number | SMALL };
+            self.letters[usize::from(self.length / 2)] |= number << (self.length % 2 * 4);
             self.length += 1;
         }
+    }
+
+    fn letter_at(&self, at: u8) -> u8 {
+        let number = self.letters[usize::from(at / 2)] >> (at % 2 * 4);
+        let letter = ALPHABET[usize::from(number % SMALL)];
+        if number & SMALL == 0 { letter } else { letter.to_ascii_lowercase() }
+    }
+
+    fn letters(&self) -> impl Iterator<Item = u8> {
+        (0..self.length).map(|at| self.letter_at(at))
+    }
+
+    /// Whether a bare ACK, with data or without, changes nothing that an equal one before it has not changed. Numbers
+    /// are still taken from one while a side is not known to be there.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.sides.iter().all(|side| side.state != State::Inactive)
     }
 
     fn step(&mut self, own: usize, it: &Glance) {
@@ -308,7 +365,7 @@ impl Zeek {
         let has = |bits| it.flags.any(bits);
         let peer = 1 - own;
         if has(Flags::SYN) {
-            if own == self.originator {
+            if own == usize::from(self.originator) {
                 self.sides[own].becomes(if has(Flags::ACK) { State::SynAckSent } else { State::SynSent });
             } else {
                 if self.sides[peer].state == State::SynSent {
@@ -324,7 +381,8 @@ impl Zeek {
             self.sides[own].becomes(State::Reset);
         }
         if self.sides[own].state == State::Inactive {
-            let early = own != self.originator && it.payload == 0 && self.sides[peer].state == State::SynSent;
+            let early =
+                own != usize::from(self.originator) && it.payload == 0 && self.sides[peer].state == State::SynSent;
             if early {
                 // Some hosts acknowledge a SYN before they answer it.
             } else if has(Flags::ACK) && self.sides[peer].state == State::Established {
@@ -337,8 +395,20 @@ impl Zeek {
 
     /// Zeek's `history`.
     #[must_use]
-    pub fn history(&self) -> &str {
-        core::str::from_utf8(&self.letters[..self.length]).unwrap_or_default()
+    pub fn history(&self) -> History {
+        let mut history = History { letters: [0; LETTERS], length: 0 };
+        let changed_places = (self.originator != 0).then_some(b'^');
+        for (to, letter) in history.letters.iter_mut().zip(changed_places.into_iter().chain(self.letters())) {
+            *to = letter;
+            history.length += 1;
+        }
+        history
+    }
+
+    /// Whether either side sent data, a FIN, or an ACK without SYN.
+    #[must_use]
+    pub fn went_on(&self) -> bool {
+        self.letters().any(|letter| b"ADF".contains(&letter.to_ascii_uppercase()))
     }
 
     /// Who Zeek takes for the originator.
@@ -350,7 +420,8 @@ impl Zeek {
     /// Zeek's `conn_state`: the first rule that matches.
     #[must_use]
     pub fn conn_state(&self) -> &'static str {
-        let (os, rs) = (&self.sides[self.originator], &self.sides[1 - self.originator]);
+        let originator = self.originator() as usize;
+        let (os, rs) = (&self.sides[originator], &self.sides[1 - originator]);
         let no_data = !os.data && !rs.data;
         if rs.state == State::Reset {
             return match os.state {
@@ -381,9 +452,7 @@ impl Zeek {
 
     /// Whether the history is a SYN, nothing else of weight, and a RST.
     fn syn_then_reset(&self) -> bool {
-        let history = &self.letters[..self.length];
-        let history = history.strip_prefix(b"^").unwrap_or(history);
-        let Some(rest) = history.strip_prefix(b"S") else { return false };
-        rest.iter().find(|letter| b"HAFGIQR".contains(letter)) == Some(&b'R')
+        let mut letters = self.letters();
+        letters.next() == Some(b'S') && letters.find(|letter| b"HAFGIQR".contains(letter)) == Some(b'R')
     }
 }

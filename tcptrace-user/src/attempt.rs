@@ -3,7 +3,7 @@
 use tcptrace_core::{
     event::STALLED_AT_TRY,
     flow::{self, Addr},
-    foreign::{Glance, Sender, Wireshark, Zeek},
+    foreign::{Glance, History, Sender, Wireshark, Zeek},
     handshake::{Facts, Handshake, Nanos, State},
     outcome::Outcome,
     segment::Flags,
@@ -37,7 +37,7 @@ pub struct Attempt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
     pub conn_state: &'static str,
-    pub history: String,
+    pub history: History,
     pub completeness: u8,
 }
 
@@ -57,11 +57,7 @@ impl Foreign {
         } else {
             replay(it, see)
         }
-        Self {
-            conn_state: zeek.conn_state(),
-            history: zeek.history().to_owned(),
-            completeness: wireshark.completeness(),
-        }
+        Self { conn_state: zeek.conn_state(), history: zeek.history(), completeness: wireshark.completeness() }
     }
 }
 

@@ -2,8 +2,11 @@
 //!
 //! What can be read is reported; what cannot is said, with its place, and makes the exit code 1.
 
+mod conversation;
 pub mod decap;
 pub mod flows;
+mod kept;
+mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -122,6 +125,8 @@ struct Run<'a> {
     evidence: Option<Writer>,
     /// The evidence's number for each interface, and what is said of it.
     described: HashMap<u32, Described>,
+    /// The interface of the last packet without a direction: most have one interface.
+    undirected: u32,
     packets: u64,
     told: u64,
     /// Nothing is to be printed any more.
@@ -151,6 +156,7 @@ impl<'a> Run<'a> {
             interfaces: 0,
             evidence,
             described: HashMap::new(),
+            undirected: 0,
             packets: 0,
             told: 0,
             silent: args.write.as_deref() == Some(Path::new("-")),
@@ -184,8 +190,7 @@ impl<'a> Run<'a> {
             if steps % STEP == 0 {
                 self.name_interfaces(&reader, &name);
                 self.show_progress(&reader, &name);
-                let ready = self.flows.ready();
-                self.tell(ready)?;
+                self.tell()?;
             }
         }
         self.name_interfaces(&reader, &name);
@@ -218,7 +223,10 @@ impl<'a> Run<'a> {
             Some(Direction::Outgoing) => Point::egress(index),
             Some(Direction::Incoming) => Point::ingress(index),
             None => {
-                self.setting.undirected.insert(index);
+                if self.undirected != index {
+                    self.undirected = index;
+                    self.setting.undirected.insert(index);
+                }
                 Point::ingress(index)
             }
         };
@@ -263,7 +271,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn tell(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
+    /// Tells what can be told.
+    fn tell(&mut self) -> Result<(), Stop> {
+        loop {
+            let ready = self.flows.ready();
+            if ready.is_empty() {
+                return Ok(());
+            }
+            self.tell_all(ready)?;
+        }
+    }
+
+    fn tell_all(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
         for it in attempts {
             self.told += 1;
             if is_trouble(&it.attempt) {
@@ -336,9 +355,9 @@ impl<'a> Run<'a> {
 
     /// Tells what is left, and sums up: in the last JSON line, or behind the last text line.
     fn finish(&mut self) -> io::Result<()> {
-        let rest = self.flows.finish();
+        self.flows.finish();
         if self.args.count.is_none_or(|count| self.told < count) {
-            match self.tell(rest) {
+            match self.tell() {
                 Err(Stop::Output(error)) => return Err(error),
                 Err(Stop::Evidence(error)) => return Err(error),
                 Ok(()) | Err(Stop::Enough | Stop::Input(_)) => {}

@@ -36,7 +36,13 @@ fn run(frames: &[(Vec<u8>, u64)], capacity: usize) -> (Vec<Told>, Flows) {
         flows.see(octets, Link::Ethernet, Nanos(*at), Point::ingress(1), raw);
         told.extend(flows.ready());
     }
-    told.extend(flows.finish());
+    flows.finish();
+    loop {
+        match flows.ready() {
+            ready if ready.is_empty() => break,
+            ready => told.extend(ready),
+        }
+    }
     (told, flows)
 }
 

@@ -1,0 +1,280 @@
+//! One conversation of a capture: what is kept of it from its first packet to its last, in a quarter of a kilobyte.
+//!
+//! What most conversations never have is in [`Cold`], which most never allocate.
+
+use tcptrace_core::{
+    event::{Counter, STALLED_AT_TRY, Tally},
+    flow::{Addr, Endpoint},
+    foreign::{Glance, Sender, Wireshark, Zeek},
+    handshake::{Handshake, Nanos, Offer, Point, Side, State, Transition},
+    outcome::Outcome,
+    segment::{Flags, Kind, Segment},
+};
+
+use super::{
+    decap::Outer,
+    kept::{Packets, Raw},
+    table::Links,
+};
+use crate::attempt::{Stalled, StalledBy};
+
+/// A segment, when and where it was seen.
+pub(super) struct Seen<'a> {
+    pub(super) it: &'a Segment,
+    pub(super) glance: Glance,
+    pub(super) at: Nanos,
+    pub(super) point: Point,
+    pub(super) raw: Raw<'a>,
+}
+
+/// Laid out so that a packet that changes nothing touches three cache lines of it.
+#[repr(C, align(64))]
+pub(super) struct Conversation {
+    /// Without one (its state is [`State::Free`]) it has the two endpoints all the same: the first packet's sender as
+    /// the client.
+    pub(super) handshake: Handshake,
+    /// By [`Class`] of bare ACK: nothing but the time changes with another one.
+    settled: u8,
+    first_is_client: bool,
+    /// Whether the stream, as Wireshark counts them, has the same first sender.
+    stream_first_is_first: bool,
+    /// How often the SYN/ACK came that has no SYN.
+    pub(super) answers: u8,
+    stalled_by: Option<StalledBy>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) seen: (Nanos, Nanos),
+    stalled_at: Nanos,
+    pub(super) cold: Option<Box<Cold>>,
+    /// What would prove it.
+    pub(super) packets: Option<Box<Packets>>,
+    pub(super) links: Links,
+    pub(super) zeek: Zeek,
+    pub(super) wireshark: Wireshark,
+}
+
+const _: () = assert!(size_of::<Conversation>() == 256);
+
+/// What it is told as, once it has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) recovered: bool,
+    pub(super) still_open: bool,
+}
+
+/// What few conversations have.
+#[derive(Default)]
+pub(super) struct Cold {
+    /// A SYN/ACK that came before its SYN, or without one.
+    pub(super) answer: Option<(Segment, Point)>,
+    pub(super) icmp_from: Option<Addr>,
+    pub(super) answered_from: Option<Addr>,
+    /// The tunnel of the first packet.
+    pub(super) outer: Option<Outer>,
+}
+
+/// A conversation as Wireshark counts them: it may hold several attempts, when the other end opens the next.
+#[derive(Clone, Copy)]
+pub(super) struct Stream {
+    pub(super) first: Endpoint,
+    pub(super) state: Wireshark,
+}
+
+/// A bare ACK's sender and whether it has data, as a bit.
+#[derive(Clone, Copy)]
+pub(super) struct Class(u8);
+
+impl Class {
+    /// `None` for what is no bare ACK.
+    #[inline]
+    pub(super) fn of(it: &Segment, from_client: bool) -> Option<Self> {
+        let bare = it.flags.0 & (Flags::SYN | Flags::FIN | Flags::RST | Flags::ACK) == Flags::ACK;
+        bare.then_some(Self(1 << (u8::from(from_client) * 2 + u8::from(it.payload > 0))))
+    }
+}
+
+impl Conversation {
+    pub(super) fn new(first: &Segment, stream: Stream, at: Nanos, outer: Option<Outer>) -> Self {
+        let handshake = Handshake {
+            client_addr: first.src.addr,
+            client_port: first.src.port,
+            server_addr: first.dst.addr,
+            server_port: first.dst.port,
+            ..Handshake::default()
+        };
+        Self {
+            handshake,
+            settled: 0,
+            first_is_client: true,
+            stream_first_is_first: stream.first == first.src,
+            answers: 0,
+            stalled_by: None,
+            verdict: None,
+            seen: (at, at),
+            stalled_at: Nanos(0),
+            cold: outer.map(|it| Box::new(Cold { outer: Some(it), ..Cold::default() })),
+            packets: None,
+            links: Links::NONE,
+            zeek: Zeek::default(),
+            wireshark: stream.state,
+        }
+    }
+
+    pub(super) fn has_handshake(&self) -> bool {
+        self.handshake.state() != State::Free
+    }
+
+    pub(super) fn is_pending(&self) -> bool {
+        self.handshake.state().is_pending()
+    }
+
+    pub(super) fn cold(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_default()
+    }
+
+    pub(super) fn stalled(&self) -> Option<Stalled> {
+        self.stalled_by.map(|by| Stalled { at: self.stalled_at, by })
+    }
+
+    pub(super) fn stall(&mut self, Stalled { at, by }: Stalled) {
+        if self.stalled_by.is_none() {
+            (self.stalled_at, self.stalled_by) = (at, Some(by));
+        }
+    }
+
+    pub(super) fn stream(&self) -> Stream {
+        let (client, server) = (self.handshake.client(), self.handshake.server());
+        let first_is_client = self.stream_first_is_first == self.first_is_client;
+        Stream { first: if first_is_client { client } else { server }, state: self.wireshark }
+    }
+
+    /// Whether a bare ACK of this class changes nothing, as an earlier one showed.
+    #[inline]
+    pub(super) fn is_settled(&self, Class(bit): Class) -> bool {
+        self.settled & bit != 0
+    }
+
+    fn sender(&self, from_client: bool) -> Sender {
+        if from_client == self.first_is_client { Sender::First } else { Sender::Other }
+    }
+
+    /// The same, by Wireshark's account.
+    pub(super) fn stream_sender(&self, from_client: bool) -> Sender {
+        match (self.sender(from_client), self.stream_first_is_first) {
+            (sender, true) => sender,
+            (Sender::First, false) => Sender::Other,
+            (Sender::Other, false) => Sender::First,
+        }
+    }
+
+    /// Whether a SYN opens another attempt. On a copy: what this one was is what is told of it.
+    pub(super) fn is_superseded_by(&self, seen: &Seen<'_>, from_client: bool) -> bool {
+        let mut copy = self.handshake;
+        let side = if from_client { Side::Client } else { Side::Server };
+        self.has_handshake() && copy.step(side, seen.it, seen.at, seen.point) == Transition::Superseded
+    }
+
+    pub(super) fn see(&mut self, seen: &Seen<'_>, from_client: bool, stall_after: u64, tally: &mut Tally) {
+        let &Seen { it, ref glance, at, point, .. } = seen;
+        let counter = if self.is_control(it) { Counter::Control } else { Counter::Established };
+        tally.counters[counter as usize] += 1;
+        let sender = self.stream_sender(from_client);
+        self.wireshark.see(sender, glance);
+        self.zeek.see(self.sender(from_client), glance);
+        self.seen.1 = at;
+        let was = self.handshake.state();
+        if self.has_handshake() {
+            self.step(if from_client { Side::Client } else { Side::Server }, it, at, point, stall_after, tally);
+        } else if it.flags.kind() == Kind::Syn {
+            self.first_is_client = self.first_is_client == from_client;
+            self.handshake = Handshake::open(it, at, point);
+            tally.transitions[Transition::Opened as usize] += 1;
+            // Its answer came first: the capture mixes up its order.
+            if let Some((answer, point)) = self.cold.as_mut().and_then(|cold| cold.answer.take())
+                && let Some(side) = self.handshake.side(answer.src, answer.dst)
+            {
+                self.step(side, &answer, at, point, stall_after, tally);
+            }
+        } else if it.flags.kind() == Kind::SynAck {
+            self.cold().answer.get_or_insert((*it, point));
+            self.answers = self.answers.saturating_add(1);
+        }
+        self.settle(was, it, from_client);
+    }
+
+    /// Whether a segment is counted, and kept as evidence, as one of the handshake or of an end.
+    pub(super) fn is_control(&self, it: &Segment) -> bool {
+        it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || self.is_pending()
+    }
+
+    /// After a segment: which bare ACKs are known to change nothing from now on. What they set (a side's first data, a
+    /// letter, a bit of completeness) is never taken back, but by another state of the handshake.
+    fn settle(&mut self, was: State, it: &Segment, from_client: bool) {
+        if was != self.handshake.state() || it.flags.any(Flags::SYN) {
+            self.settled = 0;
+        }
+        if let Some(Class(bit)) = Class::of(it, from_client)
+            && !self.is_pending()
+            && self.zeek.is_settled()
+        {
+            self.settled |= bit;
+        }
+    }
+
+    /// What a segment does to the attempt, and whether it stalled before or thereby.
+    fn step(&mut self, side: Side, it: &Segment, at: Nanos, point: Point, stall_after: u64, tally: &mut Tally) {
+        let hs = &mut self.handshake;
+        let silence = Nanos(hs.last_seen().0.saturating_add(stall_after));
+        let silent = hs.state().is_pending() && at >= silence;
+        let transition = hs.step(side, it, at, point);
+        tally.count(transition as usize, hs);
+        let third = match transition {
+            Transition::SynRetried if hs.syn.tries == STALLED_AT_TRY && hs.state().is_pending() => {
+                Some(StalledBy::ThirdSyn)
+            }
+            Transition::AnswerRetried if hs.answer.tries == STALLED_AT_TRY => Some(StalledBy::ThirdSynAck),
+            _ => None,
+        };
+        if silent {
+            self.stall(Stalled { at: silence, by: StalledBy::Silence });
+        }
+        if let Some(by) = third {
+            self.stall(Stalled { at, by });
+        }
+    }
+
+    /// The attempt; of a conversation without a SYN, what stands for one: who would be the client, and what was
+    /// answered.
+    pub(super) fn described(&self) -> Handshake {
+        let mut hs = self.handshake;
+        if self.has_handshake() {
+            return hs;
+        }
+        (hs.first_syn, hs.last_syn) = self.seen;
+        if let Some((answer, point)) = self.answer() {
+            let (client, server) = (answer.dst, answer.src);
+            (hs.client_addr, hs.client_port) = (client.addr, client.port);
+            (hs.server_addr, hs.server_port) = (server.addr, server.port);
+            hs.isn = answer.ack.add(u32::MAX);
+            hs.server_isn = answer.seq;
+            hs.server_point = *point;
+            hs.answer = Offer { tries: self.answers, ..Offer::of(answer) };
+            (hs.first_answer, hs.last_answer) = self.seen;
+        }
+        hs
+    }
+
+    /// The SYN/ACK of a conversation without a SYN.
+    pub(super) fn answer(&self) -> Option<&(Segment, Point)> {
+        self.cold.as_ref()?.answer.as_ref()
+    }
+
+    /// What became of it so far.
+    pub(super) fn outcome(&self) -> Outcome {
+        match Outcome::to_the_end(&self.handshake) {
+            Some(outcome) => outcome,
+            None if self.answer().is_some() && !self.zeek.went_on() => Outcome::AnswerOnly,
+            None => Outcome::Midstream,
+        }
+    }
+}
