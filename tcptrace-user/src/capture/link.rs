@@ -1,6 +1,7 @@
 //! From a captured frame to the Ethernet frame or IP packet in it.
 //!
-//! Looks at the link layer's header only, does not check what follows, and does not take Ethernet apart: the core does.
+//! Looks at the link layer's header only and does not check what follows. Ethernet it takes apart only where the core
+//! does not: behind three VLAN tags and more, and in PPPoE.
 //! <https://www.tcpdump.org/linktypes.html>
 
 use std::fmt;
@@ -63,7 +64,10 @@ pub struct Unsupported(pub LinkType);
 #[inline]
 pub fn payload(link: LinkType, octets: &[u8]) -> Result<Payload<'_>, Unsupported> {
     Ok(match link {
-        LinkType::ETHERNET => Payload::Ethernet(octets),
+        LinkType::ETHERNET => match u16_at(octets, 12) {
+            Some(TAG | 0x88a8 | 0x9100 | PPPOE) => tagged(octets),
+            _ => Payload::Ethernet(octets),
+        },
         LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6 => ip(octets),
         LinkType::NULL | LinkType::LOOP => loopback(octets),
         LinkType::LINUX_SLL => cooked(octets, 14, 16),
@@ -93,6 +97,29 @@ impl Direction {
             _ => None,
         }
     }
+}
+
+const TAG: u16 = 0x8100;
+const PPPOE: u16 = 0x8864;
+/// VLAN tags that are looked behind.
+const TAGS: usize = 8;
+
+/// An Ethernet frame with VLAN tags, or in PPPoE: as it is where the core can read it.
+fn tagged(octets: &[u8]) -> Payload<'_> {
+    let mut at = 12;
+    for tags in 0..=TAGS {
+        match u16_at(octets, at) {
+            Some(TAG | 0x88a8 | 0x9100) => at += 4,
+            // Version, type and code, session, length (RFC 2516, section 4); then what PPP carries: IPv4, IPv6.
+            Some(PPPOE) => match (u16_at(octets, at + 2), u16_at(octets, at + 8)) {
+                (Some(0x1100), Some(0x0021 | 0x0057)) => return octets.get(at + 10..).map_or(Payload::Other, ip),
+                _ => break,
+            },
+            Some(0x0800 | 0x86dd) if tags > 2 => return octets.get(at + 2..).map_or(Payload::Other, ip),
+            _ => break,
+        }
+    }
+    Payload::Ethernet(octets)
 }
 
 fn ip(octets: &[u8]) -> Payload<'_> {
