@@ -14,7 +14,7 @@ use tcptrace_core::{
     foreign::{Glance, Wireshark},
     handshake::{Facts, Nanos, Point, Side, State, Transition},
     outcome::Outcome,
-    segment::{self, Flags, Found, IcmpError, Kind, Link, Segment, Skip},
+    segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
 };
 
 pub use super::kept::{Kept, Raw};
@@ -145,7 +145,11 @@ impl Flows {
             Found::Tcp(located) if located.header() < 20 => self.count(Counter::Malformed),
             Found::Tcp(located) => {
                 let wire = (raw.original as usize).saturating_sub(raw.octets.len().saturating_sub(octets.len()));
-                self.on_tcp(&Segment::read(octets, &located.of_length(wire)), at, point, raw);
+                let mut segment = Segment::read(octets, &located.of_length(wire));
+                if segment.options.present & Options::MALFORMED != 0 && located.end() > octets.len() {
+                    self.on_cut_options(&mut segment, octets, &located, raw);
+                }
+                self.on_tcp(&segment, at, point, raw);
             }
             Found::Error(error) => self.on_icmp(&error, at, raw),
             Found::Skipped(Skip::Malformed) if raw.octets.len() < raw.original as usize => self.cut += 1,
@@ -155,6 +159,17 @@ impl Flows {
                 Skip::LaterFragment => Counter::LaterFragment,
                 Skip::Malformed => Counter::Malformed,
             }),
+        }
+    }
+
+    /// A list of options that breaks off because the capture does is not its sender's fault.
+    #[cold]
+    fn on_cut_options(&mut self, segment: &mut Segment, octets: &[u8], located: &Located, raw: Raw<'_>) {
+        let room = located.header() - 20;
+        let options = octets.get(located.end() - room..).unwrap_or_default();
+        if raw.octets.len() < raw.original as usize && !contradicts_itself(options, room) {
+            segment.options.present &= !Options::MALFORMED;
+            self.cut += 1;
         }
     }
 
@@ -446,4 +461,21 @@ impl Flows {
         self.evidence_cut += packets.dropped;
         Some(Told { attempt, packets: packets.packets, decided: packets.decided })
     }
+}
+
+/// Whether an option list of so many octets, of which these were captured, has an option that cannot be.
+fn contradicts_itself(mut options: &[u8], mut room: usize) -> bool {
+    while let [kind, rest @ ..] = options {
+        let length = match (kind, rest.first()) {
+            (0, _) | (2.., None) => return false,
+            (1, _) => 1,
+            (2.., Some(length)) => usize::from(*length),
+        };
+        if *kind != 1 && length < 2 || length > room {
+            return true;
+        }
+        room -= length;
+        options = options.get(length..).unwrap_or_default();
+    }
+    false
 }
