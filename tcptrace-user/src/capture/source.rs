@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -28,7 +28,7 @@ pub struct Source {
 
 enum Octets {
     Plain(Raw),
-    Gzip(MultiGzDecoder<Sips>),
+    Gzip(Gzip),
     Zstd(Zstd),
 }
 
@@ -53,7 +53,7 @@ impl Source {
         let is_zstd = head.starts_with(&ZSTD);
         let raw = Cursor::new(head).chain(file);
         let octets = if is_gzip {
-            Octets::Gzip(MultiGzDecoder::new(Sips::new(raw)))
+            Octets::Gzip(Gzip(Some(GzDecoder::new(Sips::new(raw)))))
         } else if is_zstd {
             Octets::Zstd(Zstd::new(raw)?)
         } else {
@@ -66,11 +66,11 @@ impl Source {
     #[must_use]
     pub fn consumed(&self) -> u64 {
         let raw = match &self.octets {
-            Octets::Plain(raw) => raw,
-            Octets::Gzip(decoder) => decoder.get_ref().0.get_ref(),
-            Octets::Zstd(decoder) => decoder.from.get_ref(),
+            Octets::Plain(raw) => Some(raw),
+            Octets::Gzip(Gzip(member)) => member.as_ref().map(|member| member.get_ref().0.get_ref()),
+            Octets::Zstd(decoder) => Some(decoder.from.get_ref()),
         };
-        raw.get_ref().1.consumed
+        raw.map_or(0, |raw| raw.get_ref().1.consumed)
     }
 
     /// Octets the file had when it was opened. A pipe has no size.
@@ -152,6 +152,41 @@ impl BufRead for Sips {
 
     fn consume(&mut self, amount: usize) {
         self.0.consume(amount);
+    }
+}
+
+/// Decodes member after member, and says where what is behind the last one begins. Zeros there are padding, of tapes.
+struct Gzip(Option<GzDecoder<Sips>>);
+
+/// Whether another member follows.
+fn goes_on(Sips(from): &mut Sips) -> io::Result<bool> {
+    loop {
+        let octets = from.fill_buf()?;
+        let zeros = octets.iter().take_while(|octet| **octet == 0).count();
+        match octets.first() {
+            None => return Ok(false),
+            Some(octet) if *octet == GZIP[0] => return Ok(true),
+            Some(0) => from.consume(zeros),
+            Some(_) => {
+                let behind = octets.len() as u64;
+                let at = from.get_ref().get_ref().1.consumed - behind;
+                let text = format!("what is behind its end, from its octet {at} on, is ignored");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        }
+    }
+}
+
+impl Read for Gzip {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(into)?;
+            if read > 0 || into.is_empty() || !goes_on(member.get_mut())? {
+                return Ok(read);
+            }
+            self.0 = self.0.take().map(|member| GzDecoder::new(member.into_inner()));
+        }
+        Ok(0)
     }
 }
 
