@@ -66,19 +66,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for path in &args.read {
         match run.read(path) {
             Ok(()) => {}
-            Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(run.code()),
-            Err(Stop::Output(error)) => return Err(error).context("cannot write to standard output"),
-            Err(Stop::Evidence(error)) => return Err(error.into()),
             Err(Stop::Input(error)) => {
                 run.damaged += 1;
                 output::say(&format!("cannot read {}: {error}", path.display()));
             }
             Err(Stop::Enough) => break,
+            Err(stop) => return run.stopped(stop),
         }
     }
     match run.finish() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write what was found"),
-        _ => Ok(run.code()),
+        Ok(()) => Ok(run.code()),
+        Err(stop) => run.stopped(stop),
     }
 }
 
@@ -132,6 +130,7 @@ struct Run<'a> {
     /// Nothing is to be printed any more.
     silent: bool,
     damaged: u64,
+    evidence_failed: bool,
     /// Packets whose link type is not read, by its number.
     unsupported: BTreeMap<u32, u64>,
     progress: Option<Instant>,
@@ -161,6 +160,7 @@ impl<'a> Run<'a> {
             told: 0,
             silent: args.write.as_deref() == Some(Path::new("-")),
             damaged: 0,
+            evidence_failed: false,
             unsupported: BTreeMap::new(),
             progress: (io::stderr().is_terminal() && !args.quiet).then(Instant::now),
         }
@@ -285,8 +285,10 @@ impl<'a> Run<'a> {
     fn tell_all(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
         for it in attempts {
             self.told += 1;
-            if is_trouble(&it.attempt) {
-                self.prove(&it).map_err(Stop::Evidence)?;
+            if is_trouble(&it.attempt)
+                && let Err(error) = self.prove(&it)
+            {
+                self.on_evidence_error(error)?;
             }
             let report = Report::Attempt(it.attempt);
             self.line.clear();
@@ -313,10 +315,23 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Evidence that cannot be written is said, and counted when all is told; what is reported beside it goes on. A
+    /// pipe that nobody reads any more ends it.
+    fn on_evidence_error(&mut self, error: io::Error) -> Result<(), Stop> {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Err(Stop::Evidence(error));
+        }
+        if !std::mem::replace(&mut self.evidence_failed, true) {
+            output::say(&format!("cannot write evidence: {error}; what is not written is counted as evidence_shed"));
+        }
+        Ok(())
+    }
+
     /// Writes an attempt's packets, the verdict with the one that decided.
     fn prove(&mut self, it: &Told) -> io::Result<()> {
         let Some(writer) = &mut self.evidence else { return Ok(()) };
         let verdict = text::verdict(&it.attempt);
+        let mut result = Ok(());
         for (index, packet) in it.packets.iter().enumerate() {
             let Kept { at, octets, original, interface, direction } = packet;
             let Some(described) = self.described.get_mut(interface) else { continue };
@@ -325,20 +340,21 @@ impl<'a> Run<'a> {
                 let link = described.link;
                 writer.interface(evidence::Interface { name: &name, link, snaplen: 0, description: None })
             });
-            writer.packet(&evidence::Packet {
+            let written = writer.packet(&evidence::Packet {
                 interface: id,
                 time_ns: at.0,
                 octets,
                 original: *original,
                 direction: *direction,
                 comment: (index == it.decided).then_some(&verdict),
-            })?;
+            });
+            result = result.and(written);
         }
-        writer.group_end()
+        result.and(writer.group_end())
     }
 
     /// Completes the evidence: how many packets of each interface there were, and what was lost.
-    fn complete(&mut self) -> io::Result<u64> {
+    fn complete(&mut self) -> Result<u64, Stop> {
         let Some(mut writer) = self.evidence.take() else { return Ok(0) };
         let (start_ns, end_ns) = (self.flows.began.unwrap_or_default().0, self.flows.now.0);
         for it in self.described.values() {
@@ -349,27 +365,28 @@ impl<'a> Run<'a> {
             }
         }
         let shed = writer.shed();
-        writer.finish()?;
-        Ok(shed)
+        match writer.finish() {
+            Ok(_) => Ok(shed),
+            Err(error) => self.on_evidence_error(error).map(|()| shed),
+        }
     }
 
     /// Tells what is left, and sums up: in the last JSON line, or behind the last text line.
-    fn finish(&mut self) -> io::Result<()> {
+    fn finish(&mut self) -> Result<(), Stop> {
         self.flows.finish();
         if self.args.count.is_none_or(|count| self.told < count) {
             match self.tell() {
-                Err(Stop::Output(error)) => return Err(error),
-                Err(Stop::Evidence(error)) => return Err(error),
-                Ok(()) | Err(Stop::Enough | Stop::Input(_)) => {}
+                Ok(()) | Err(Stop::Enough) => {}
+                Err(stop) => return Err(stop),
             }
         }
         let shed = self.complete()?;
         let summary = self.summary(shed);
         if self.args.json && !self.silent {
-            writeln!(self.out, "{}", summary.json())?;
+            writeln!(self.out, "{}", summary.json()).map_err(Stop::Output)?;
         }
         if !self.silent {
-            self.out.flush()?;
+            self.out.flush().map_err(Stop::Output)?;
         }
         if !self.args.json {
             if !self.args.quiet {
@@ -415,8 +432,22 @@ impl<'a> Run<'a> {
         ended.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)))
     }
 
+    /// Nothing can be written any more; a reader that has seen enough is no error.
+    fn stopped(&self, stop: Stop) -> anyhow::Result<ExitCode> {
+        match stop {
+            Stop::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("cannot write to standard output")
+            }
+            Stop::Evidence(error) => Err(error).context("cannot write evidence"),
+            Stop::Output(_) | Stop::Input(_) | Stop::Enough => Ok(self.code()),
+        }
+    }
+
     fn code(&self) -> ExitCode {
-        if self.damaged > 0 || (self.packets > 0 && self.unsupported.values().sum::<u64>() == self.packets) {
+        if self.damaged > 0
+            || self.evidence_failed
+            || (self.packets > 0 && self.unsupported.values().sum::<u64>() == self.packets)
+        {
             ExitCode::from(exit::RUNTIME)
         } else if self.found() {
             ExitCode::from(exit::FINDINGS)

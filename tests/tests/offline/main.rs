@@ -1,5 +1,6 @@
 //! The suite `offline`: captures through the binary, and what tshark says of them. No root.
 
+mod edges;
 mod files;
 mod flags;
 mod hostile;
