@@ -15,7 +15,7 @@ mod pcapng;
 mod source;
 mod window;
 
-use std::{io::Read, ops::Range};
+use std::{io::Read, ops::Range, time::Duration};
 
 pub use damage::{Damage, DamageKind, Part};
 pub use link::{Direction, LinkType, Payload, Unsupported, direction, payload};
@@ -154,6 +154,27 @@ impl<R: Read> Reader<R> {
     #[must_use]
     pub fn source(&self) -> &R {
         self.window.source()
+    }
+}
+
+impl Reader<Source> {
+    /// Whether [`Reader::next`] need not wait for octets. pcapng may have blocks that are no packets, and wait then.
+    #[must_use]
+    pub fn has_record(&self) -> bool {
+        let here = self.window.here();
+        let length = match &self.format {
+            Format::Pcap(pcap) => pcap.record_length(here),
+            Format::Pcapng(pcapng) => pcapng.block_length(here),
+        };
+        self.over || self.window.is_ready(length)
+    }
+
+    /// Reads on if more comes within this time; says whether it did, or the end.
+    pub fn wait(&mut self, patience: Duration) -> bool {
+        self.window.source_mut().be_patient_for(Some(patience));
+        let came = self.window.read_more();
+        self.window.source_mut().be_patient_for(None);
+        came
     }
 }
 

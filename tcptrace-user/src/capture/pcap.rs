@@ -60,6 +60,12 @@ impl Pcap {
         Ok((Self { variant, link, snaplen }, Interface { link, snaplen, name: None }))
     }
 
+    /// Octets of the record that begins here, as far as that can be told.
+    pub(super) fn record_length(&self, here: &[u8]) -> usize {
+        let Variant { order, header, .. } = self.variant;
+        header + if here.len() < header { 0 } else { order.u32(here, 8) as usize }
+    }
+
     #[inline]
     pub(super) fn next<R: Read>(&self, window: &mut Window<R>) -> Found {
         let Variant { order, unit, header } = self.variant;

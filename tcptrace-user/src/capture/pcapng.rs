@@ -72,6 +72,16 @@ impl Pcapng {
     }
 
     #[inline]
+    /// Octets of the block that begins here, as far as that can be told. A section's header says its own order behind
+    /// its length; it is short, and comes with what follows.
+    pub(super) fn block_length(&self, here: &[u8]) -> usize {
+        match here.len() {
+            ..8 => 8,
+            _ if self.order.u32(here, 0) == SECTION => 8,
+            _ => self.order.u32(here, 4) as usize,
+        }
+    }
+
     pub(super) fn next<R: Read>(&mut self, window: &mut Window<R>, interfaces: &mut Vec<Interface>) -> Found {
         loop {
             if !window.want(8) {

@@ -6,8 +6,9 @@ use std::{
     fmt,
     fs::File,
     io::{self, BufRead, BufReader, Chain, Cursor, Read},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, AsRawFd as _},
     path::Path,
+    time::Duration,
 };
 
 use flate2::bufread::GzDecoder;
@@ -42,10 +43,20 @@ impl Source {
     ///
     /// If it cannot be opened, or its beginning cannot be read.
     pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_until(path, || false)
+    }
+
+    /// The same, of which no more comes once `stop` says so: asked while nothing comes on a pipe or a terminal.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Source::open`].
+    pub fn open_until(path: &Path, stop: fn() -> bool) -> io::Result<Self> {
         let file = if path == "-" { File::from(io::stdin().as_fd().try_clone_to_owned()?) } else { File::open(path)? };
         let metadata = file.metadata()?;
         let size = metadata.is_file().then_some(metadata.len());
-        let mut file = Counted { file, consumed: 0 };
+        let wait = (!metadata.is_file()).then_some(Wait { stop, patience: None });
+        let mut file = Counted { file, consumed: 0, wait };
         let mut head = Vec::new();
         // A pipe may give them one by one.
         file.by_ref().take(ZSTD.len() as u64).read_to_end(&mut head)?;
@@ -73,6 +84,24 @@ impl Source {
         raw.map_or(0, |raw| raw.get_ref().1.consumed)
     }
 
+    /// Whether its octets may come when they like: it is a pipe, a terminal.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.size.is_none()
+    }
+
+    /// How long a read waits for octets before it fails with [`io::ErrorKind::WouldBlock`]; `None`: as long as it takes.
+    pub(super) fn be_patient_for(&mut self, patience: Option<Duration>) {
+        let raw = match &mut self.octets {
+            Octets::Plain(raw) => Some(raw),
+            Octets::Gzip(Gzip(member)) => member.as_mut().map(|member| member.get_mut().0.get_mut()),
+            Octets::Zstd(decoder) => Some(decoder.from.get_mut()),
+        };
+        if let Some(wait) = raw.and_then(|raw| raw.get_mut().1.wait.as_mut()) {
+            wait.patience = patience;
+        }
+    }
+
     /// Octets the file had when it was opened. A pipe has no size.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
@@ -86,7 +115,9 @@ impl Source {
             Octets::Gzip(_) => "gzip",
             Octets::Zstd(_) => "zstd",
         };
-        if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+        if error.raw_os_error().is_some()
+            || matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+        {
             return error;
         }
         let kind = error.kind();
@@ -119,13 +150,49 @@ impl fmt::Debug for Source {
 struct Counted {
     file: File,
     consumed: u64,
+    /// How it waits, if it may have to.
+    wait: Option<Wait>,
 }
+
+struct Wait {
+    stop: fn() -> bool,
+    patience: Option<Duration>,
+}
+
+/// How often it asks whether to stop.
+const LOOK: Duration = Duration::from_millis(250);
 
 impl Read for Counted {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(Wait { stop, patience }) = &self.wait {
+            if is_readable(&self.file, patience.unwrap_or(LOOK))? {
+                break;
+            }
+            if stop() {
+                return Ok(0);
+            }
+            if patience.is_some() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
         let read = self.file.read(into)?;
         self.consumed += read as u64;
         Ok(read)
+    }
+}
+
+/// Whether a read would give something, if only the end, within this time. A signal cuts the time short.
+#[expect(unsafe_code, reason = "the standard library has no poll(2)")]
+fn is_readable(file: &File, within: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure, which is a local; the descriptor is open as long as the file is.
+    match unsafe { libc::poll(&raw mut poll, 1, within.as_millis() as libc::c_int) } {
+        0 => Ok(false),
+        1.. => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            error => Err(error),
+        },
     }
 }
 

@@ -108,25 +108,51 @@ impl<R: Read> Window<R> {
         &self.from
     }
 
+    pub(super) fn source_mut(&mut self) -> &mut R {
+        &mut self.from
+    }
+
+    /// Whether so many octets are here, or no more will come, or they are more than can be here.
+    pub(super) fn is_ready(&self, length: usize) -> bool {
+        self.length() >= length.min(CAPACITY) || self.ended
+    }
+
+    /// Reads more, once; false if nothing came.
+    pub(super) fn read_more(&mut self) -> bool {
+        self.make_room();
+        self.ended || self.end == self.octets.len() || self.read()
+    }
+
     #[cold]
     #[inline(never)]
     fn fill(&mut self, length: usize) -> bool {
+        self.make_room();
+        while self.end < length && !self.ended {
+            self.read();
+        }
+        self.end >= length
+    }
+
+    fn make_room(&mut self) {
         self.octets.copy_within(self.start..self.end, 0);
         self.base += self.start as u64;
         self.end -= self.start;
         self.start = 0;
-        while self.end < length && !self.ended {
-            match self.from.read(&mut self.octets[self.end..]) {
-                Ok(0) => self.ended = true,
-                Ok(more) => self.end = self.octets.len().min(self.end + more),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.ended = true;
-                    self.failure = Some(error);
-                }
+    }
+
+    /// Reads what comes; false if nothing did before the source's patience ended.
+    fn read(&mut self) -> bool {
+        match self.from.read(&mut self.octets[self.end..]) {
+            Ok(0) => self.ended = true,
+            Ok(more) => self.end = self.octets.len().min(self.end + more),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.ended = true;
+                self.failure = Some(error);
             }
         }
-        self.end >= length
+        true
     }
 }
 

@@ -78,6 +78,9 @@ pub struct Told {
     pub decided: usize,
 }
 
+/// How long an open connection may be silent before it is told as it is, on input that has no end yet: as long as
+/// Linux's longest pause between two tries.
+const LONGEST_PAUSE: u64 = 64_000_000_000;
 /// Attempts told at once.
 const BATCH: usize = 1 << 12;
 
@@ -419,10 +422,67 @@ impl Flows {
         ready.into_iter().filter_map(|slot| self.tell(slot)).collect()
     }
 
+    /// Conversations that are followed now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.table.open()
+    }
+
+    /// Ends what nothing more is expected of, by the capture's clock, up to the first of which something is: of input
+    /// that has no end yet. Whoever is told as established here and goes on is seen from the middle from then on.
+    pub fn settle(&mut self) {
+        let mut over = Vec::new();
+        for slot in self.table.in_order() {
+            match self.is_over(self.table.get(slot)) {
+                Some(true) => over.push(slot),
+                Some(false) => break,
+                None => {}
+            }
+        }
+        self.end_all(over);
+    }
+
+    /// Whether an attempt can be told; `None` if it is not to be, or has been judged.
+    fn is_over(&self, it: &Conversation) -> Option<bool> {
+        let hs = &it.handshake;
+        let (now, stall_after) = (self.now, self.wanted.stall_after);
+        if it.verdict.is_some() {
+            return None;
+        }
+        if it.is_pending() {
+            return Some(now.since(hs.last_seen()) >= patience(hs, stall_after));
+        }
+        let outcome = it.outcome();
+        let silence = now.since(it.seen.1);
+        if outcome.is_failure() || was_in_trouble(hs, it.stalled(), stall_after) || it.stalled().is_some() {
+            return Some(now.since(hs.last_seen()) >= stall_after);
+        }
+        let ended = outcome.is_open() && outcome != Outcome::Established;
+        self.wanted.all.then_some(silence >= if ended { stall_after } else { stall_after.max(LONGEST_PAUSE) })
+    }
+
+    /// What there is by outcome, the open ones as they stand, and how many of these are pending.
+    #[must_use]
+    pub fn so_far(&self) -> ([u64; Outcome::ALL.len()], u64) {
+        let (mut told, mut pending) = (self.told, 0);
+        for it in self.table.all_open().map(|slot| self.table.get(slot)) {
+            let hs = it.described();
+            if self.wanted.filter.as_ref().is_none_or(|filter| filter.matches(hs.client(), hs.server())) {
+                pending += u64::from(it.is_pending());
+                told[it.outcome() as usize] += u64::from(!it.is_pending());
+            }
+        }
+        (told, pending)
+    }
+
     /// The end of the capture: everything is told as it is, when asked what is ready.
     pub fn finish(&mut self) {
         let open: Vec<_> = self.table.in_order().filter(|slot| self.table.get(*slot).verdict.is_none()).collect();
-        for slot in open {
+        self.end_all(open);
+    }
+
+    fn end_all(&mut self, slots: Vec<Slot>) {
+        for slot in slots {
             let hs = &self.table.get(slot).handshake;
             let hash = self.hash(hs.client(), hs.server());
             self.end(hash, slot);

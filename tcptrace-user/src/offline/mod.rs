@@ -6,7 +6,10 @@ mod conversation;
 pub mod decap;
 pub mod flows;
 mod kept;
+mod proof;
+mod signals;
 mod table;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -31,15 +34,17 @@ use crate::{
     capture::{self, Direction, Payload, Reader, Source},
     cli::{self, Args, exit},
     clock::Clock,
-    evidence::{self, InterfaceId, Statistics, Writer},
+    evidence::{InterfaceId, Writer},
     output,
     report::{Setting, json, summary::Summary, text},
     track::Report,
 };
-use flows::{Flows, Kept, Raw, Told, Wanted};
+use flows::{Flows, Raw, Told, Wanted};
 
 /// Packets between two looks at what can be told, and at how far the file is.
 const STEP: u64 = 1 << 18;
+/// Packets between two looks at the clock and at what signals ask.
+const LOOK: u64 = 1 << 10;
 /// Damages that are said one by one; the others are counted.
 const SAID: u64 = 20;
 /// How often progress is shown.
@@ -63,6 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let evidence =
         args.write.as_ref().filter(|_| readable).map(|path| Writer::create(path, cli::rotation(args))).transpose()?;
     let mut run = Run::new(args, Flows::new(wanted, hash_key()?), evidence);
+    signals::listen().context("cannot listen to signals")?;
     for path in &args.read {
         match run.read(path) {
             Ok(()) => {}
@@ -127,6 +133,8 @@ struct Run<'a> {
     undirected: u32,
     packets: u64,
     told: u64,
+    /// Packets when what could be told was last told on input that waits, and when that was.
+    paused: (u64, Instant),
     /// Nothing is to be printed any more.
     silent: bool,
     damaged: u64,
@@ -158,6 +166,7 @@ impl<'a> Run<'a> {
             undirected: 0,
             packets: 0,
             told: 0,
+            paused: (0, Instant::now()),
             silent: args.write.as_deref() == Some(Path::new("-")),
             damaged: 0,
             evidence_failed: false,
@@ -169,16 +178,32 @@ impl<'a> Run<'a> {
     fn read(&mut self, path: &Path) -> Result<(), Stop> {
         let name = path.display().to_string();
         self.files.push(name.clone());
-        let source = Source::open(path).map_err(Stop::Input)?;
+        let source = Source::open_until(path, signals::stop_asked).map_err(Stop::Input)?;
         let mut reader = match Reader::new(source) {
             Ok(reader) => reader,
+            Err(_) if signals::stop_asked() => return Err(Stop::Enough),
             Err(damage) => {
                 self.damage(&name, &damage);
                 return Ok(());
             }
         };
+        let waits = reader.source().waits();
         let mut steps = 0;
-        while let Some(packet) = reader.next() {
+        loop {
+            if waits {
+                self.await_packet(&mut reader, &name)?;
+            }
+            // Half a record is no damage then.
+            if (waits || steps % LOOK == 0) && signals::stop_asked() {
+                break;
+            }
+            if steps % LOOK == 0 {
+                self.sum_up_if_asked();
+                if waits {
+                    self.pause_if_due(&reader, &name)?;
+                }
+            }
+            let Some(packet) = reader.next() else { break };
             match packet {
                 Ok(packet) => self.packet(&packet),
                 Err(damage) => {
@@ -198,7 +223,7 @@ impl<'a> Run<'a> {
         if self.progress.is_some() {
             eprint_progress("");
         }
-        Ok(())
+        if signals::stop_asked() { Err(Stop::Enough) } else { Ok(()) }
     }
 
     fn packet(&mut self, packet: &capture::Packet<'_>) {
@@ -313,62 +338,6 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Evidence that cannot be written is said, and counted when all is told; what is reported beside it goes on. A
-    /// pipe that nobody reads any more ends it.
-    fn on_evidence_error(&mut self, error: io::Error) -> Result<(), Stop> {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            return Err(Stop::Evidence(error));
-        }
-        if !std::mem::replace(&mut self.evidence_failed, true) {
-            output::say(&format!("cannot write evidence: {error}; what is not written is counted as evidence_shed"));
-        }
-        Ok(())
-    }
-
-    /// Writes an attempt's packets, the verdict with the one that decided.
-    fn prove(&mut self, it: &Told) -> io::Result<()> {
-        let Some(writer) = &mut self.evidence else { return Ok(()) };
-        let verdict = text::verdict(&it.attempt);
-        let mut result = Ok(());
-        for (index, packet) in it.packets.iter().enumerate() {
-            let Kept { at, octets, original, interface, direction } = packet;
-            let Some(described) = self.described.get_mut(interface) else { continue };
-            let id = *described.id.get_or_insert_with(|| {
-                let name = self.setting.interface(*interface);
-                let link = described.link;
-                writer.interface(evidence::Interface { name: &name, link, snaplen: 0, description: None })
-            });
-            let written = writer.packet(&evidence::Packet {
-                interface: id,
-                time_ns: at.0,
-                octets,
-                original: *original,
-                direction: *direction,
-                comment: (index == it.decided).then_some(&verdict),
-            });
-            result = result.and(written);
-        }
-        result.and(writer.group_end())
-    }
-
-    /// Completes the evidence: how many packets of each interface there were, and what was lost.
-    fn complete(&mut self) -> Result<u64, Stop> {
-        let Some(mut writer) = self.evidence.take() else { return Ok(0) };
-        let (start_ns, end_ns) = (self.flows.began.unwrap_or_default().0, self.flows.now.0);
-        for it in self.described.values() {
-            if let Some(id) = it.id {
-                let received = it.received;
-                let statistics = Statistics { received, dropped: self.damaged, comment: None, start_ns, end_ns };
-                writer.statistics(id, statistics);
-            }
-        }
-        let shed = writer.shed();
-        match writer.finish() {
-            Ok(_) => Ok(shed),
-            Err(error) => self.on_evidence_error(error).map(|()| shed),
-        }
     }
 
     /// Tells what is left, and sums up: in the last JSON line, or behind the last text line.

@@ -17,7 +17,7 @@ use tcptrace_tests::{
 };
 
 /// A SYN that is refused, from each of these ports, a second apart.
-fn refused(ports: std::ops::Range<u16>) -> Pcap {
+pub(crate) fn refused(ports: std::ops::Range<u16>) -> Pcap {
     let mut capture = Pcap::new(Link::Ethernet);
     for port in ports {
         let syn = TcpFrame::new(MACS, ([198, 51, 100, 2], port).into(), ([203, 0, 113, 2], 6036).into(), flags::SYN, 7);

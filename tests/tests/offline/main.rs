@@ -5,5 +5,6 @@ mod files;
 mod flags;
 mod hostile;
 mod judged;
+mod pipes;
 mod scenarios;
 mod tunnels;

@@ -1,0 +1,69 @@
+//! The evidence of a run over captures: which packets go into it, and what becomes of errors in writing it.
+
+use std::io;
+
+use super::flows::{Kept, Told};
+use super::{Run, Stop};
+use crate::{
+    evidence::{self, Statistics},
+    output,
+    report::text,
+};
+
+impl Run<'_> {
+    /// Evidence that cannot be written is said, and counted when all is told; what is reported beside it goes on. A
+    /// pipe that nobody reads any more ends it.
+    pub(super) fn on_evidence_error(&mut self, error: io::Error) -> Result<(), Stop> {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Err(Stop::Evidence(error));
+        }
+        if !std::mem::replace(&mut self.evidence_failed, true) {
+            output::say(&format!("cannot write evidence: {error}; what is not written is counted as evidence_shed"));
+        }
+        Ok(())
+    }
+
+    /// Writes an attempt's packets, the verdict with the one that decided.
+    pub(super) fn prove(&mut self, it: &Told) -> io::Result<()> {
+        let Some(writer) = &mut self.evidence else { return Ok(()) };
+        let verdict = text::verdict(&it.attempt);
+        let mut result = Ok(());
+        for (index, packet) in it.packets.iter().enumerate() {
+            let Kept { at, octets, original, interface, direction } = packet;
+            let Some(described) = self.described.get_mut(interface) else { continue };
+            let id = *described.id.get_or_insert_with(|| {
+                let name = self.setting.interface(*interface);
+                let link = described.link;
+                writer.interface(evidence::Interface { name: &name, link, snaplen: 0, description: None })
+            });
+            let written = writer.packet(&evidence::Packet {
+                interface: id,
+                time_ns: at.0,
+                octets,
+                original: *original,
+                direction: *direction,
+                comment: (index == it.decided).then_some(&verdict),
+            });
+            result = result.and(written);
+        }
+        result.and(writer.group_end())
+    }
+
+    /// Completes the evidence: how many packets of each interface there were, and what was lost.
+    pub(super) fn complete(&mut self) -> Result<u64, Stop> {
+        let Some(mut writer) = self.evidence.take() else { return Ok(0) };
+        let (start_ns, end_ns) = (self.flows.began.unwrap_or_default().0, self.flows.now.0);
+        for it in self.described.values() {
+            if let Some(id) = it.id {
+                let received = it.received;
+                let statistics = Statistics { received, dropped: self.damaged, comment: None, start_ns, end_ns };
+                writer.statistics(id, statistics);
+            }
+        }
+        let shed = writer.shed();
+        match writer.finish() {
+            Ok(_) => Ok(shed),
+            Err(error) => self.on_evidence_error(error).map(|()| shed),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What is asked of a run by signals: to end it and report what was read (SIGINT, SIGTERM), to sum up so far (SIGUSR1).
+//!
+//! Asked twice to end, it ends at once.
+
+use std::{
+    io, process,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::exit;
+
+static STOP: AtomicBool = AtomicBool::new(false);
+static SUMMARY: AtomicBool = AtomicBool::new(false);
+
+/// Listens from now on.
+pub(super) fn listen() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let inside = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut user1 = signal(SignalKind::user_defined1())?;
+    drop(inside);
+    let listen = async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => stop(),
+                _ = terminate.recv() => stop(),
+                _ = user1.recv() => SUMMARY.store(true, Relaxed),
+            }
+        }
+    };
+    thread::spawn(move || runtime.block_on(listen));
+    Ok(())
+}
+
+fn stop() {
+    if STOP.swap(true, Relaxed) {
+        process::exit(exit::RUNTIME.into());
+    }
+}
+
+/// Whether reading is to end.
+pub(super) fn stop_asked() -> bool {
+    STOP.load(Relaxed)
+}
+
+/// Whether a summary was asked for, once for each time.
+pub(super) fn summary_asked() -> bool {
+    SUMMARY.load(Relaxed) && SUMMARY.swap(false, Relaxed)
+}

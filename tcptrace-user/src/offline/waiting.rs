@@ -1,0 +1,63 @@
+//! Input that comes as it is captured, from a pipe or a terminal: what can be told is told before waiting for more.
+
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use super::{Run, Stop, signals};
+use crate::{
+    capture::{Reader, Source},
+    evidence::Writer,
+    output,
+};
+
+/// The longest that a line waits while packets come, and that a signal waits while none do.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Open conversations that are few enough to be looked at whenever no packet is there.
+const FEW: usize = 1 << 12;
+
+impl Run<'_> {
+    /// Waits for the next packet, if there is none, and tells what can be told in the meantime.
+    pub(super) fn await_packet(&mut self, reader: &mut Reader<Source>, name: &str) -> Result<(), Stop> {
+        let mut patience = Duration::ZERO;
+        while !reader.has_record() && !signals::stop_asked() {
+            if reader.wait(patience) {
+                continue;
+            }
+            patience = PAUSE;
+            if self.flows.open() <= FEW {
+                self.pause(reader, name)?;
+            } else {
+                self.pause_if_due(reader, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Now and then, of input that goes on and on.
+    pub(super) fn pause_if_due(&mut self, reader: &Reader<Source>, name: &str) -> Result<(), Stop> {
+        if self.paused.1.elapsed() < PAUSE { Ok(()) } else { self.pause(reader, name) }
+    }
+
+    fn pause(&mut self, reader: &Reader<Source>, name: &str) -> Result<(), Stop> {
+        self.sum_up_if_asked();
+        let (packets, _) = std::mem::replace(&mut self.paused, (self.packets, Instant::now()));
+        if packets == self.packets {
+            return Ok(());
+        }
+        self.name_interfaces(reader, name);
+        self.flows.settle();
+        self.tell()?;
+        self.out.flush().map_err(Stop::Output)
+    }
+
+    /// SIGUSR1: the summary so far, of what is not over as it stands.
+    pub(super) fn sum_up_if_asked(&self) {
+        if signals::summary_asked() {
+            let mut summary = self.summary(self.evidence.as_ref().map_or(0, Writer::shed));
+            (summary.told, summary.in_flight) = self.flows.so_far();
+            output::say(&summary.text());
+        }
+    }
+}
