@@ -3,6 +3,8 @@
 //!
 //! Knows no file and no format. The clock is the capture's.
 
+mod ends;
+
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
@@ -19,12 +21,12 @@ use tcptrace_core::{
 
 pub use super::kept::{Kept, Raw};
 use super::{
-    conversation::{Class, Conversation, Seen, Stream, Verdict},
+    conversation::{Class, Conversation, Seen, Stream},
     kept::Room,
     table::{Slot, Table},
 };
 use crate::{
-    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust, may_have_begun_earlier, patience, was_in_trouble},
+    attempt::{Attempt, was_in_trouble},
     filter::Filter,
 };
 
@@ -77,12 +79,6 @@ pub struct Told {
     /// Which packet decided.
     pub decided: usize,
 }
-
-/// How long an open connection may be silent before it is told as it is, on input that has no end yet: as long as
-/// Linux's longest pause between two tries.
-const LONGEST_PAUSE: u64 = 64_000_000_000;
-/// Attempts told at once.
-const BATCH: usize = 1 << 12;
 
 /// A client's endpoint with its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,186 +336,6 @@ impl Flows {
             let hash = self.hash(it.handshake.client(), it.handshake.server());
             self.end(hash, slot);
         }
-    }
-
-    /// Takes a conversation's account: nothing more will come of it.
-    fn end(&mut self, hash: u64, slot: Slot) {
-        self.table.end(hash, slot);
-        let it = self.table.get(slot);
-        let client = it.handshake.client();
-        if it.is_pending() && self.asked.get(&self.client(client)) == Some(&slot) {
-            self.asked.remove(&self.client(client));
-        }
-        match self.judge(slot) {
-            Some(trouble) if trouble || self.wanted.all => {
-                if !trouble {
-                    self.forget_packets(slot);
-                }
-            }
-            _ => {
-                self.forget_packets(slot);
-                self.table.remove(slot);
-            }
-        }
-    }
-
-    fn forget_packets(&mut self, slot: Slot) {
-        if let Some(it) = self.table.get_mut(slot).packets.take() {
-            self.room.release(&it.packets);
-        }
-    }
-
-    /// Says what a conversation is told as, and counts it; whether it was in trouble. `None` where the filter does not
-    /// want it.
-    fn judge(&mut self, slot: Slot) -> Option<bool> {
-        let (now, stall_after) = (self.now, self.wanted.stall_after);
-        let it = self.table.get_mut(slot);
-        let hs = it.described();
-        if self.wanted.filter.as_ref().is_some_and(|filter| !filter.matches(hs.client(), hs.server())) {
-            return None;
-        }
-        let outcome = it.outcome();
-        let silence = now.since(hs.last_seen());
-        if it.is_pending() && silence >= stall_after {
-            let at = Nanos(hs.last_seen().0.saturating_add(stall_after));
-            it.stall(Stalled { at, by: StalledBy::Silence });
-        }
-        let stalled = it.stalled();
-        let recovered = outcome.is_open() && was_in_trouble(&hs, stalled, stall_after);
-        let still_open = it.is_pending() && silence < patience(&hs, stall_after);
-        it.verdict = Some(Verdict { outcome, recovered, still_open });
-        self.told[outcome as usize] += 1;
-        self.stalls += u64::from(stalled.is_some());
-        self.recovered += u64::from(recovered);
-        if outcome.is_failure() || outcome.is_open() {
-            // A port scan makes an entry a port: those beyond the first are no news.
-            if self.servers.len() >= self.wanted.capacity && !self.servers.contains_key(&hs.server()) {
-                self.servers_forgotten += 1;
-            } else {
-                self.servers.entry(hs.server()).or_default()[outcome as usize] += 1;
-            }
-        }
-        Some(outcome.is_failure() || stalled.is_some() || recovered)
-    }
-
-    /// Attempts that can be told: those before which nothing can come any more. Not all at once: until there are none.
-    pub fn ready(&mut self) -> Vec<Told> {
-        let mut ready = Vec::new();
-        let mut left = self.table.ended();
-        let mut waits = false;
-        for slot in self.table.in_order() {
-            // One that never ends holds up no more than can be kept.
-            if left == 0 || ready.len() == BATCH || (waits && left <= self.wanted.capacity) {
-                break;
-            }
-            if self.table.get(slot).verdict.is_none() {
-                waits = true;
-            } else {
-                ready.push(slot);
-                left -= 1;
-            }
-        }
-        ready.into_iter().filter_map(|slot| self.tell(slot)).collect()
-    }
-
-    /// Conversations that are followed now.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.table.open()
-    }
-
-    /// Ends what nothing more is expected of, by the capture's clock, up to the first of which something is: of input
-    /// that has no end yet. Whoever is told as established here and goes on is seen from the middle from then on.
-    pub fn settle(&mut self) {
-        let mut over = Vec::new();
-        for slot in self.table.in_order() {
-            match self.is_over(self.table.get(slot)) {
-                Some(true) => over.push(slot),
-                Some(false) => break,
-                None => {}
-            }
-        }
-        self.end_all(over);
-    }
-
-    /// Whether an attempt can be told; `None` if it is not to be, or has been judged.
-    fn is_over(&self, it: &Conversation) -> Option<bool> {
-        let hs = &it.handshake;
-        let (now, stall_after) = (self.now, self.wanted.stall_after);
-        if it.verdict.is_some() {
-            return None;
-        }
-        if it.is_pending() {
-            return Some(now.since(hs.last_seen()) >= patience(hs, stall_after));
-        }
-        let outcome = it.outcome();
-        let silence = now.since(it.seen.1);
-        if outcome.is_failure() || was_in_trouble(hs, it.stalled(), stall_after) || it.stalled().is_some() {
-            return Some(now.since(hs.last_seen()) >= stall_after);
-        }
-        let ended = outcome.is_open() && outcome != Outcome::Established;
-        self.wanted.all.then_some(silence >= if ended { stall_after } else { stall_after.max(LONGEST_PAUSE) })
-    }
-
-    /// What there is by outcome, the open ones as they stand, and how many of these are pending.
-    #[must_use]
-    pub fn so_far(&self) -> ([u64; Outcome::ALL.len()], u64) {
-        let (mut told, mut pending) = (self.told, 0);
-        for it in self.table.all_open().map(|slot| self.table.get(slot)) {
-            let hs = it.described();
-            if self.wanted.filter.as_ref().is_none_or(|filter| filter.matches(hs.client(), hs.server())) {
-                pending += u64::from(it.is_pending());
-                told[it.outcome() as usize] += u64::from(!it.is_pending());
-            }
-        }
-        (told, pending)
-    }
-
-    /// The end of the capture: everything is told as it is, when asked what is ready.
-    pub fn finish(&mut self) {
-        let open: Vec<_> = self.table.in_order().filter(|slot| self.table.get(*slot).verdict.is_none()).collect();
-        self.end_all(open);
-    }
-
-    fn end_all(&mut self, slots: Vec<Slot>) {
-        for slot in slots {
-            let hs = &self.table.get(slot).handshake;
-            let hash = self.hash(hs.client(), hs.server());
-            self.end(hash, slot);
-        }
-    }
-
-    fn tell(&mut self, slot: Slot) -> Option<Told> {
-        let it = self.table.get_mut(slot);
-        let Verdict { outcome, recovered, still_open } = it.verdict?;
-        let packets = it.packets.take();
-        let (cold, hs) = (it.cold.as_deref(), it.described());
-        let attempt = Attempt {
-            handshake: hs,
-            outcome,
-            stalled: it.stalled(),
-            recovered,
-            icmp_from: cold.and_then(|cold| cold.icmp_from),
-            answered_from: cold.and_then(|cold| cold.answered_from),
-            outer: cold.and_then(|cold| cold.outer),
-            seen: it.seen,
-            foreign: Foreign {
-                conn_state: it.zeek.conn_state(),
-                history: it.zeek.history(),
-                completeness: it.wireshark.completeness(),
-            },
-            trust: Trust {
-                still_open,
-                may_have_begun_earlier: may_have_begun_earlier(&hs, self.began.unwrap_or_default()),
-                events_lost: 0,
-                attempts_lost: 0,
-            },
-        };
-        self.table.remove(slot);
-        let packets = *packets.unwrap_or_default();
-        self.room.release(&packets.packets);
-        self.evidence_cut += packets.dropped;
-        Some(Told { attempt, packets: packets.packets, decided: packets.decided })
     }
 }
 
