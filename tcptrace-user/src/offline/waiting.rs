@@ -20,16 +20,12 @@ const FEW: usize = 1 << 12;
 impl Run<'_> {
     /// Waits for the next packet, if there is none, and tells what can be told in the meantime.
     pub(super) fn await_packet(&mut self, reader: &mut Reader<Source>, name: &str) -> Result<(), Stop> {
-        let mut patience = Duration::ZERO;
         while !reader.has_record() && !signals::stop_asked() {
-            if reader.wait(patience) {
-                continue;
-            }
-            patience = PAUSE;
-            if self.flows.open() <= FEW {
+            // Where a pause is not due what comes is waited for at once.
+            let pauses = self.flows.open() <= FEW || self.paused.1.elapsed() >= PAUSE;
+            let is_new = self.paused.0 != self.packets;
+            if !reader.wait(if pauses && is_new { Duration::ZERO } else { PAUSE }) {
                 self.pause(reader, name)?;
-            } else {
-                self.pause_if_due(reader, name)?;
             }
         }
         Ok(())
