@@ -10,7 +10,12 @@ use tcptrace_core::{
     handshake::{Nanos, Point},
     segment::Link,
 };
-use tcptrace_tests::scenario;
+use tcptrace_tests::{
+    lab::{TcpFrame, flags},
+    scenario,
+};
+
+use crate::judged::MACS;
 
 /// A frame of the corpus, some of its octets changed, perhaps cut.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
@@ -77,4 +82,45 @@ proptest! {
         let (told, _) = run(&frames, 1 << 20);
         prop_assert!(told.is_sorted_by_key(|it| it.attempt.seen.0));
     }
+}
+
+/// Packets of connections without trouble make room for others'; beyond that, what is not kept is counted.
+#[test]
+fn evidence_has_a_bound() {
+    const ALL: usize = 64 << 20;
+    let told = |established: u16, failed: u16| {
+        let wanted = Wanted { all: false, stall_after: 3_000_000_000, capacity: 1 << 20, filter: None, evidence: true };
+        let mut flows = Flows::new(wanted, HashKey(1, 2));
+        let mut see = |frame: &TcpFrame, at| {
+            let octets = frame.bytes();
+            let raw =
+                Raw { octets: &octets, original: octets.len() as u32, interface: 1, direction: None, outer: None };
+            flows.see(&octets, Link::Ethernet, Nanos(at), Point::ingress(1), raw);
+        };
+        for port in 1..=established + failed {
+            let client = ([198, 51, 100, 2], port).into();
+            let mut syn = TcpFrame::new(MACS, client, ([203, 0, 113, 2], 80).into(), flags::SYN, 7);
+            syn.payload = vec![0; 30_000];
+            see(&syn, u64::from(port));
+            if port <= established {
+                let answer = syn.answer(flags::SYN | flags::ACK, 99);
+                see(&answer, u64::from(port));
+                see(&answer.answer(flags::ACK, answer.ack), u64::from(port));
+            }
+        }
+        flows.finish();
+        let mut octets = 0;
+        loop {
+            let ready = flows.ready();
+            if ready.is_empty() {
+                return (octets, flows.evidence_cut);
+            }
+            octets += ready.iter().flat_map(|it| &it.packets).map(|it| it.octets.len()).sum::<usize>();
+        }
+    };
+    // 45 MB of each fit together only without the first.
+    let (octets, cut) = told(1500, 1500);
+    assert!(octets > 1500 * 30_000 && cut == 0, "{octets} {cut}");
+    let (octets, cut) = told(0, 3000);
+    assert!(octets <= ALL && cut > 700, "{octets} {cut}");
 }
