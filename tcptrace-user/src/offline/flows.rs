@@ -286,6 +286,7 @@ impl Flows {
         if transition == Transition::Unreachable {
             conversation.cold().icmp_from = Some(error.from);
         }
+        conversation.seen.1 = at;
         if self.wanted.evidence {
             self.keep(slot, at, raw, was);
         }

@@ -52,7 +52,7 @@ fn check(args: &[&str]) {
     }
     let account = view.end();
     for (port, _) in BOTH {
-        let established = account.only(port);
+        let established = account.opened(port);
         assert_eq!(established["outcome"], "established");
         assert_eq!([&established["syn"]["tries"], &established["syn_ack"]["tries"]], [&json!(1); 2]);
         assert_eq!(established["seen"]["client"], json!({ "interface": "left", "direction": "in" }));

@@ -12,9 +12,8 @@ use tcptrace_core::segment::Link;
 use tcptrace_tests::{
     lab::{TcpFrame, Tracer, flags},
     pcap::{self, Pcap, Stored},
+    traffic::MACS,
 };
-
-use crate::judged::MACS;
 
 fn syn(port: u16) -> TcpFrame {
     TcpFrame::new(MACS, ([198, 51, 100, 2], port).into(), ([203, 0, 113, 2], 80).into(), flags::SYN, 7)

@@ -15,7 +15,7 @@ use tcptrace_tests::{
     scenario,
 };
 
-use crate::judged::MACS;
+use tcptrace_tests::traffic::MACS;
 
 /// A frame of the corpus, some of its octets changed, perhaps cut.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
