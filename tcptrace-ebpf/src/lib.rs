@@ -15,3 +15,4 @@ pub mod segment;
 pub mod seq;
 pub mod snapshot;
 pub mod table;
+pub mod tunnel;

@@ -2,7 +2,7 @@
 //!
 //! | map | holds | when full |
 //! | --- | --- | --- |
-//! | `SETS`, `SLOTS` | the attempts, [`WAYS`] to a set | the set's oldest settled attempt makes room, else its oldest, counted |
+//! | `SETS`, `SLOTS`, `OUTERS` | the attempts, [`WAYS`] to a set | the set's oldest settled attempt makes room, else its oldest, counted |
 //! | `TALLY` | counters | they wrap |
 //! | `EVENTS` | transitions worth telling | the event is counted as lost, by kind |
 //! | `PACKETS` | the packets of attempts, if evidence is asked for | the packet is counted as lost |
@@ -36,6 +36,7 @@ use tcptrace_core::{
     seq::Seq,
     snapshot::{self, SNAPLEN, Snapshot},
     table::{PENDING, Set, Slot, WAYS},
+    tunnel::Outer,
 };
 
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h): userspace reads the table without a system call an entry.
@@ -48,6 +49,9 @@ const SPINS: u32 = 1024;
 static SETS: Array<Set> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 static SLOTS: Array<Slot> = Array::with_max_entries(WAYS as u32, MMAPABLE);
+/// The tunnels of the attempts in [`SLOTS`], where programs look into tunnels; else one entry that nobody reads.
+#[map]
+static OUTERS: Array<Outer> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 static TALLY: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -73,6 +77,8 @@ static TELL_ALL: Global<u8> = Global::new(0);
 static FILTERED: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static KEEP_PACKETS: Global<u8> = Global::new(0);
+#[unsafe(no_mangle)]
+static DECAP: Global<u8> = Global::new(0);
 
 #[inline(always)]
 pub(crate) fn hash_key() -> HashKey {
@@ -82,6 +88,12 @@ pub(crate) fn hash_key() -> HashKey {
 #[inline(always)]
 fn telling() -> Telling {
     Telling { all: TELL_ALL.load() != 0, stall_after: STALL_AFTER.load() }
+}
+
+/// Whether the programs that look into tunnels are those that are attached.
+#[inline(always)]
+pub(crate) fn looks_into_tunnels() -> bool {
+    DECAP.load() != 0
 }
 
 #[inline(always)]
@@ -198,6 +210,16 @@ impl Held {
         let slot = SLOTS.get_ptr_mut(self.of.index * WAYS as u32 + (way & (WAYS - 1)) as u32)?;
         // SAFETY: a map value, which is never freed; the lock is held, and userspace only reads.
         Some(unsafe { &mut (*slot).handshake })
+    }
+
+    /// Notes the tunnel that a way's attempt came by.
+    #[inline(always)]
+    pub(crate) fn set_outer(&mut self, way: usize, outer: Outer) {
+        let index = self.of.index * WAYS as u32 + (way & (WAYS - 1)) as u32;
+        if let Some(to) = OUTERS.get_ptr_mut(index) {
+            // SAFETY: a map value, which is never freed; the lock is held, and userspace only reads.
+            unsafe { to.write(outer) };
+        }
     }
 
     /// The way that holds a flow's attempt.

@@ -22,6 +22,7 @@ use tcptrace_core::{
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
     seq::Seq,
     table::{self, PENDING, WAYS},
+    tunnel::{self, Inner, Tunnel},
 };
 
 use crate::maps::{self, Cause, Held, Octets};
@@ -33,44 +34,86 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 #[xdp(frags)]
 fn xdp_ingress_frags(ctx: XdpContext) -> u32 {
-    on_frame(&ctx)
+    on_frame::<false>(&ctx)
+}
+
+#[xdp(frags)]
+fn xdp_ingress_decap(ctx: XdpContext) -> u32 {
+    on_frame::<true>(&ctx)
 }
 
 /// For kernels before 5.18, which know no frames of several buffers.
 #[xdp]
 fn xdp_ingress(ctx: XdpContext) -> u32 {
-    on_frame(&ctx)
+    on_frame::<false>(&ctx)
 }
 
 #[classifier]
 fn tc_ingress(ctx: TcContext) -> i32 {
-    on_skb(&ctx, Link::Ethernet, Point::ingress)
+    on_skb::<false>(&ctx, Link::Ethernet, Point::ingress)
+}
+
+#[classifier]
+fn tc_ingress_decap(ctx: TcContext) -> i32 {
+    on_skb::<true>(&ctx, Link::Ethernet, Point::ingress)
 }
 
 #[classifier]
 fn tc_egress(ctx: TcContext) -> i32 {
-    on_skb(&ctx, Link::Ethernet, Point::egress)
+    on_skb::<false>(&ctx, Link::Ethernet, Point::egress)
+}
+
+#[classifier]
+fn tc_egress_decap(ctx: TcContext) -> i32 {
+    on_skb::<true>(&ctx, Link::Ethernet, Point::egress)
 }
 
 #[classifier]
 fn tc_ingress_ip(ctx: TcContext) -> i32 {
-    on_skb(&ctx, Link::Ip, Point::ingress)
+    on_skb::<false>(&ctx, Link::Ip, Point::ingress)
+}
+
+#[classifier]
+fn tc_ingress_ip_decap(ctx: TcContext) -> i32 {
+    on_skb::<true>(&ctx, Link::Ip, Point::ingress)
 }
 
 #[classifier]
 fn tc_egress_ip(ctx: TcContext) -> i32 {
-    on_skb(&ctx, Link::Ip, Point::egress)
+    on_skb::<false>(&ctx, Link::Ip, Point::egress)
+}
+
+#[classifier]
+fn tc_egress_ip_decap(ctx: TcContext) -> i32 {
+    on_skb::<true>(&ctx, Link::Ip, Point::egress)
 }
 
 #[inline(always)]
-fn on_frame(ctx: &XdpContext) -> u32 {
-    let found = segment::locate(&ctx.frame(), Link::Ethernet);
-    observe(ctx, found, Point::ingress(ctx.ingress_ifindex() as u32));
+fn on_frame<const DECAP: bool>(ctx: &XdpContext) -> u32 {
+    let frame = ctx.frame();
+    let inner = enter::<DECAP>(&frame, Link::Ethernet);
+    let found = segment::locate(&frame.from(inner.at), inner.link);
+    observe(ctx, found, inner, Point::ingress(ctx.ingress_ifindex() as u32));
     XDP_PASS
 }
 
 #[inline(always)]
-fn on_skb(ctx: &TcContext, link: Link, point: fn(u32) -> Point) -> i32 {
+fn on_skb<const DECAP: bool>(ctx: &TcContext, link: Link, point: fn(u32) -> Point) -> i32 {
+    let len = ctx.len() as usize;
+    // SAFETY: the context of a running program.
+    let point = point(unsafe { (*ctx.skb.skb).ifindex });
+    if DECAP {
+        // How far the headers of a tunnel and of what is in it go is known only behind them.
+        let frame = ctx.frame();
+        let head = frame.end - frame.data;
+        if head < HEADERS && head < len {
+            let _ = ctx.pull_data(len.min(HEADERS) as u32);
+        }
+        let frame = ctx.frame();
+        let inner = enter::<true>(&frame, link);
+        observe(ctx, segment::locate(&frame.from(inner.at), inner.link), inner, point);
+        return TCX_NEXT;
+    }
     // Headers lie in the skb's head unless a driver or a tunnel left them in a fragment: then they are pulled, once.
     for pulled in [false, true] {
         let frame = ctx.frame();
@@ -81,21 +124,36 @@ fn on_skb(ctx: &TcContext, link: Link, point: fn(u32) -> Point) -> i32 {
             Found::Skipped(Skip::Malformed) => HEADERS,
             Found::Tcp(_) | Found::Error(_) | Found::Skipped(_) => 0,
         };
-        let len = ctx.len() as usize;
         if needed > head && len > head && !pulled && ctx.pull_data(len.min(HEADERS) as u32).is_ok() {
             continue;
         }
-        // SAFETY: the context of a running program.
-        let ifindex = unsafe { (*ctx.skb.skb).ifindex };
-        observe(ctx, found, point(ifindex));
+        observe(ctx, found, Inner { at: 0, link, tunnel: Tunnel(0) }, point);
         break;
     }
     // Not TC_ACT_OK, which would keep the programs behind this one from running. In clsact it reads TC_ACT_UNSPEC.
     TCX_NEXT
 }
 
-/// Octets that hold every header looked at: Ethernet, two tags, IPv6 with its extensions, TCP with its options.
-const HEADERS: usize = 256;
+/// Octets that hold every header looked at: Ethernet, two tags, IPv6 with its extensions, TCP with its options; and a
+/// tunnel around them.
+const HEADERS: usize = 384;
+
+/// Where the packet begins that is looked at: in a tunnel, if there is one and it is asked for.
+#[inline(always)]
+fn enter<const DECAP: bool>(frame: &Frame, link: Link) -> Inner {
+    let whole = Inner { at: 0, link, tunnel: Tunnel(0) };
+    if !DECAP {
+        return whole;
+    }
+    let it = match tunnel::inner(frame, link) {
+        Some(it) => it,
+        None => whole,
+    };
+    // By which of many ways it was found is forgotten.
+    let word = |it: usize| maps::forget(it, frame.unknown);
+    let link = if word(it.link as usize) & 1 == Link::Ip as usize { Link::Ip } else { Link::Ethernet };
+    Inner { at: word(it.at) & (REACH - 1), link, tunnel: Tunnel(word(it.tunnel.0 as usize) as u32) }
+}
 
 /// The octets of an XDP frame, or of an skb's head.
 struct Frame {
@@ -103,6 +161,16 @@ struct Frame {
     end: usize,
     /// Any number that the verifier cannot foresee.
     unknown: usize,
+    /// From where offsets are counted.
+    begin: usize,
+}
+
+impl Frame {
+    /// The same, from a later octet on.
+    #[inline(always)]
+    fn from(&self, begin: usize) -> Self {
+        Self { begin, ..*self }
+    }
 }
 
 /// A program's context, by which it finds its packet.
@@ -118,7 +186,7 @@ impl Hook for XdpContext {
         // SAFETY: the context of a running program.
         let [data, end] =
             unsafe { [read_anew(&raw const (*self.ctx).data), read_anew(&raw const (*self.ctx).data_end)] };
-        Frame { data, end, unknown: self.rx_queue_index() as usize }
+        Frame { data, end, unknown: self.rx_queue_index() as usize, begin: 0 }
     }
 }
 
@@ -127,8 +195,15 @@ impl Hook for TcContext {
     fn frame(&self) -> Frame {
         let skb = self.skb.skb;
         // SAFETY: the context of a running program.
-        let [data, end] = unsafe { [read_anew(&raw const (*skb).data), read_anew(&raw const (*skb).data_end)] };
-        Frame { data, end, unknown: self.len() as usize }
+        let [data, end, unknown] = unsafe {
+            [
+                read_anew(&raw const (*skb).data),
+                read_anew(&raw const (*skb).data_end),
+                // Of a length read before it may have been compared with something.
+                read_anew(&raw const (*skb).len),
+            ]
+        };
+        Frame { data, end, unknown, begin: 0 }
     }
 }
 
@@ -159,7 +234,7 @@ impl Octets for TcContext {
     }
 }
 
-/// A packet pointer of a context, not taken from an earlier read by the compiler.
+/// A field of a context, not taken from an earlier read by the compiler.
 #[inline(always)]
 unsafe fn read_anew(pointer: *const u32) -> usize {
     // SAFETY: the caller's.
@@ -173,7 +248,7 @@ impl Packet for Frame {
         if at >= 2 * REACH {
             return None;
         }
-        let mut start = self.data + at;
+        let mut start = self.data + self.begin + at;
         // Opaque to the compiler, which would otherwise leave out a check that an earlier one implies: the verifier
         // knows only what was checked on the very register that is read through.
         // SAFETY: a register is moved to itself; an empty template would put two source lines on one instruction, which
@@ -221,9 +296,9 @@ unsafe fn read<const N: usize>(from: *const u8) -> [u8; N] {
 }
 
 #[inline(always)]
-fn observe<C: Hook>(ctx: &C, found: Found, point: Point) {
+fn observe<C: Hook>(ctx: &C, found: Found, inner: Inner, point: Point) {
     match found {
-        Found::Tcp(located) => on_tcp(ctx, &located, point),
+        Found::Tcp(located) => on_tcp(ctx, &located, inner, point),
         Found::Error(error) => on_icmp_error(ctx, &error, point),
         Found::Skipped(skip) => maps::count(match skip {
             Skip::NotIp => Counter::NotIp,
@@ -235,7 +310,7 @@ fn observe<C: Hook>(ctx: &C, found: Found, point: Point) {
 }
 
 #[inline(always)]
-fn on_tcp<C: Hook>(ctx: &C, located: &Located, point: Point) {
+fn on_tcp<C: Hook>(ctx: &C, located: &Located, inner: Inner, point: Point) {
     let hash = flow::hash(maps::hash_key(), located.src, located.dst);
     let tag = table::tag(hash);
     let Some(set) = maps::set_of(hash) else { return };
@@ -247,40 +322,46 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, point: Point) {
     if !opens && !set.may_have(tag) {
         return maps::count_unmatched(located.flags.kind());
     }
-    let frame = ctx.frame();
+    let frame = ctx.frame().from(inner.at);
     let segment = blur_read(Segment::read(&frame, &blur_located(*located, frame.unknown)), frame.unknown);
     let wanted = opens && maps::wants(&segment);
-    let now = maps::now();
+    let sight = Sight { now: maps::now(), point, tunnel: inner.tunnel, wanted };
     let Some(mut held) = set.lock() else { return };
     match held.find(tag, segment.src, segment.dst) {
-        Some(way) => {
-            let way = maps::forget(way, frame.unknown) & (WAYS - 1);
-            step(ctx, &mut held, way, tag, &segment, wanted, now, point);
-        }
+        Some(way) => step(ctx, &mut held, maps::forget(way, frame.unknown) & (WAYS - 1), tag, &segment, &sight),
         None if opens && !wanted => maps::count(Counter::FilteredOut),
         None if segment.flags.kind() == Kind::Syn => {
-            let way = held.make_room(now);
+            let way = held.make_room(sight.now);
             if let Some(replaced) = held.handshake(way) {
-                maps::tell_replaced(replaced, now);
+                maps::tell_replaced(replaced, sight.now);
             }
-            open(ctx, &mut held, way, tag, &segment, now, point);
+            open(ctx, &mut held, way, tag, &segment, &sight);
         }
         None => {
             maps::count_unmatched(segment.flags.kind());
             if segment.flags.kind() == Kind::SynAck {
-                open_unasked(&mut held, tag, &segment, now, point);
+                open_unasked(ctx, &mut held, tag, &segment, &sight);
             }
         }
     }
     held.release();
 }
 
+/// What there is to know of a segment beside what it says.
+struct Sight {
+    now: Nanos,
+    point: Point,
+    tunnel: Tunnel,
+    /// Whether the filter wants the attempt that it would open.
+    wanted: bool,
+}
+
 /// Applies a segment to the attempt of its flow.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "it is the second half of `on_tcp`")]
-fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, wanted: bool, now: Nanos, point: Point) {
+fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, sight: &Sight) {
     let Some(handshake) = held.handshake(way) else { return };
     let Some(side) = handshake.side(it.src, it.dst) else { return };
+    let Sight { now, point, .. } = *sight;
     let transition = handshake.step(side, it, now, point);
     maps::tell(transition, handshake, &Cause::of(it), now, point);
     maps::keep(ctx, transition, handshake, now, point);
@@ -293,18 +374,20 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, w
         _ => tag,
     };
     held.set().set_lane(way, lane);
-    if transition == Transition::Superseded && wanted {
-        open(ctx, held, way, tag, it, now, point);
+    if transition == Transition::Superseded && sight.wanted {
+        open(ctx, held, way, tag, it, sight);
     }
 }
 
 /// Fills a way with the attempt that a SYN opens.
 #[inline(always)]
-fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, now: Nanos, point: Point) {
+fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, sight: &Sight) {
     let Some(handshake) = held.handshake(way) else { return };
+    let Sight { now, point, tunnel, .. } = *sight;
     *handshake = Handshake::open(syn, now, point);
     maps::tell(Transition::Opened, handshake, &Cause::of(syn), now, point);
     maps::keep(ctx, Transition::Opened, handshake, now, point);
+    note_tunnel(ctx, held, way, tunnel);
     held.set().set_lane(way, tag | PENDING);
     held.set().renew(way);
 }
@@ -312,13 +395,22 @@ fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, 
 /// Fills a way with a SYN/ACK that has no attempt, where that costs no attempt its slot: whoever reflects SYN/ACKs here
 /// must not push out what is waited for.
 #[inline(always)]
-fn open_unasked(held: &mut Held, tag: u16, answer: &Segment, now: Nanos, point: Point) {
+fn open_unasked<C: Hook>(ctx: &C, held: &mut Held, tag: u16, answer: &Segment, sight: &Sight) {
     let Some(way) = held.spare_room() else { return };
     let Some(handshake) = held.handshake(way) else { return };
-    maps::tell_replaced(handshake, now);
-    *handshake = Handshake::unasked(answer, now, point);
+    maps::tell_replaced(handshake, sight.now);
+    *handshake = Handshake::unasked(answer, sight.now, sight.point);
+    note_tunnel(ctx, held, way, sight.tunnel);
     held.set().set_lane(way, tag | PENDING);
     held.set().age(way);
+}
+
+/// Notes what an attempt came by, where that is looked for at all.
+#[inline(always)]
+fn note_tunnel<C: Hook>(ctx: &C, held: &mut Held, way: usize, tunnel: Tunnel) {
+    if maps::looks_into_tunnels() {
+        held.set_outer(way, tunnel.outer(&ctx.frame()));
+    }
 }
 
 /// The same, of which the verifier has forgotten by which of many ways through the headers it was found: what follows

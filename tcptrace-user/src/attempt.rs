@@ -8,9 +8,8 @@ use tcptrace_core::{
     outcome::Outcome,
     segment::Flags,
     seq::Seq,
+    tunnel::Outer,
 };
-
-use crate::offline::decap::Outer;
 
 /// One line's worth of an attempt.
 #[derive(Clone, Debug, PartialEq)]

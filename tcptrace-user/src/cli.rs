@@ -99,7 +99,7 @@ pub struct Args {
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Look into tunnels: VXLAN, Geneve, GRE, IP in IP, MPLS
-    #[arg(long, requires = "read")]
+    #[arg(long)]
     pub decap: bool,
     /// Write the packets of what is reported to this file (pcapng; - for standard output), the verdict as a comment
     #[arg(short, long, value_name = "FILE")]

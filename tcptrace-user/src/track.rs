@@ -41,6 +41,13 @@ impl Report {
             Self::Stall(it) | Self::Open(it) | Self::Attempt(it) => it,
         }
     }
+
+    /// The same, to add to it.
+    pub const fn attempt_mut(&mut self) -> &mut Attempt {
+        match self {
+            Self::Stall(it) | Self::Open(it) | Self::Attempt(it) => it,
+        }
+    }
 }
 
 /// Losses so far, of the kind that makes a verdict less certain.

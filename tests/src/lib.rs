@@ -6,3 +6,4 @@ pub mod pcap;
 pub mod prog_run;
 pub mod scenario;
 pub mod traffic;
+pub mod tunnels;

@@ -11,10 +11,7 @@ use std::{
 use tcptrace::{
     attempt::{Attempt, Stalled, StalledBy, Trust},
     clock::Clock,
-    offline::{
-        decap::Outer,
-        flows::{Flows, Raw, Wanted},
-    },
+    offline::flows::{Flows, Raw, Wanted},
     report::{Setting, text},
     track::Report,
 };
@@ -23,6 +20,7 @@ use tcptrace_core::{
     handshake::{Nanos, Point},
     outcome::Outcome,
     segment::Link,
+    tunnel::{Kind, Outer},
 };
 use tcptrace_tests::scenario::{self, Family};
 
@@ -78,8 +76,8 @@ fn attempt(packets: &str, family: Family) -> Attempt {
         let raw = Raw { octets, original: octets.len() as u32, interface: 1, direction: None, outer: None };
         flows.see(octets, Link::Ip, now, Point::ingress(1), raw);
     }
-    let mut told: Vec<_> = flows.ready();
-    told.extend(flows.finish());
+    flows.finish();
+    let mut told = flows.ready();
     assert_eq!(told.len(), 1, "one conversation of {packets}");
     told.remove(0).attempt
 }
@@ -154,10 +152,12 @@ fn every_stall() {
 #[test]
 fn every_addition() {
     let it = attempt("C > S SYN |\n+1ms R > C ICMP net quoting SYN |", Family::V4);
-    let ends = Some((Addr::v4(0xc000_0201), Addr::v4(0xc000_0202)));
+    let (src, dst) = (Addr::v4(0xc000_0201), Addr::v4(0xc000_0202));
+    let vxlan = Outer { src, dst, kind: Kind::Vxlan as u8, has_ends: 1, ..Outer::default() };
+    let mpls = Outer { kind: Kind::Mpls as u8, ..Outer::default() };
     let additions = [
-        ("in a tunnel", Attempt { outer: Some(Outer { kind: "vxlan", ends }), ..it.clone() }),
-        ("in a tunnel without ends", Attempt { outer: Some(Outer { kind: "mpls", ends: None }), ..it.clone() }),
+        ("in a tunnel", Attempt { outer: Some(vxlan), ..it.clone() }),
+        ("in a tunnel without ends", Attempt { outer: Some(mpls), ..it.clone() }),
         (
             "with losses",
             Attempt { trust: Trust { events_lost: 2, attempts_lost: 1, ..Trust::default() }, ..it.clone() },

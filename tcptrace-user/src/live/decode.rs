@@ -9,6 +9,7 @@ use tcptrace_core::{
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, State, Transition},
     seq::Seq,
     snapshot::{SNAPLEN, Snapshot},
+    tunnel::Outer,
 };
 
 /// Decodes a record of the ring buffer; `None` where it is not one of this version.
@@ -95,6 +96,11 @@ pub fn handshake(buf: &mut impl Buf) -> Option<Handshake> {
         answered_try: buf.get_u8(),
     };
     State::ALL.get(usize::from(it.state)).map(|_| it)
+}
+
+/// Decodes a tunnel of as many octets as one has.
+pub fn outer(buf: &mut impl Buf) -> Outer {
+    Outer { src: addr(buf), dst: addr(buf), kind: buf.get_u8(), has_ends: buf.get_u8(), pad: [0; 6] }
 }
 
 fn addr(buf: &mut impl Buf) -> Addr {

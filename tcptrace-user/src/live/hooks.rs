@@ -102,10 +102,26 @@ pub fn attach(kernel: &mut Kernel, interface: Interface, hook: HookChoice, tc: O
     let mut wanted = Vec::new();
     let ip = interface.link_type == LinkType::RawIp;
     if ingress == Ingress::Tc {
-        wanted.push((if ip { Program::TcIngressIp } else { Program::TcIngress }, TcAttachType::Ingress));
+        wanted.push((
+            match (ip, kernel.decap) {
+                (false, false) => Program::TcIngress,
+                (true, false) => Program::TcIngressIp,
+                (false, true) => Program::TcIngressDecap,
+                (true, true) => Program::TcIngressIpDecap,
+            },
+            TcAttachType::Ingress,
+        ));
     }
     if interface.link_type != LinkType::Loopback {
-        wanted.push((if ip { Program::TcEgressIp } else { Program::TcEgress }, TcAttachType::Egress));
+        wanted.push((
+            match (ip, kernel.decap) {
+                (false, false) => Program::TcEgress,
+                (true, false) => Program::TcEgressIp,
+                (false, true) => Program::TcEgressDecap,
+                (true, true) => Program::TcEgressIpDecap,
+            },
+            TcAttachType::Egress,
+        ));
     }
     // Before ours are there.
     let beside = wanted.iter().flat_map(|&(_, direction)| tcx_programs(&interface.name, direction)).collect();
@@ -123,12 +139,13 @@ enum Refused {
 fn attach_xdp(kernel: &mut Kernel, interface: &Interface, ingress: Ingress) -> Result<FdLink, Refused> {
     let mode = if ingress == Ingress::XdpNative { XdpMode::Driver } else { XdpMode::Skb };
     // Frames of several buffers are known since 5.18; before, a program that says it can take them does not load.
-    let keeps_packets = kernel.keeps_packets;
-    let program = match kernel.xdp(Program::XdpIngressFrags) {
-        Ok(_) => Program::XdpIngressFrags,
+    let asks_much = kernel.keeps_packets || kernel.decap;
+    let newest = if kernel.decap { Program::XdpIngressDecap } else { Program::XdpIngressFrags };
+    let program = match kernel.xdp(newest) {
+        Ok(_) => newest,
         Err(error @ (LoadError::Privilege { .. } | LoadError::Memory { .. })) => return Err(Refused::Load(error)),
-        Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) if keeps_packets => {
-            return Err(Refused::Driver("packets cannot be kept by XDP programs before Linux 5.18".to_owned()));
+        Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) if asks_much => {
+            return Err(Refused::Driver("-w and --decap take XDP programs of Linux 5.18".to_owned()));
         }
         Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) => Program::XdpIngress,
     };

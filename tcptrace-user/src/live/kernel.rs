@@ -34,6 +34,8 @@ pub struct Settings {
     pub tell_all: bool,
     /// Which attempts to take in at all; empty for every one.
     pub filter: Vec<Test>,
+    /// Look into tunnels.
+    pub decap: bool,
     /// Octets of the ring that the packets of attempts cross by; zero for none.
     pub packets: u32,
     /// The programs' own log, read by [`Kernel::take_log`].
@@ -48,6 +50,7 @@ impl Default for Settings {
             stall_after: 3_000_000_000,
             tell_all: false,
             filter: Vec::new(),
+            decap: false,
             packets: 0,
             debug: false,
         }
@@ -83,6 +86,8 @@ pub struct Kernel {
     tally: PerCpuArray<MapData, PlainTally>,
     /// Whether packets cross: that takes helpers of 5.18 in XDP programs.
     pub keeps_packets: bool,
+    /// Whether the programs to attach are those that look into tunnels.
+    pub decap: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -108,6 +113,11 @@ pub enum Program {
     TcEgress,
     TcIngressIp,
     TcEgressIp,
+    XdpIngressDecap,
+    TcIngressDecap,
+    TcEgressDecap,
+    TcIngressIpDecap,
+    TcEgressIpDecap,
 }
 
 impl Program {
@@ -121,6 +131,11 @@ impl Program {
             Self::TcEgress => "tc_egress",
             Self::TcIngressIp => "tc_ingress_ip",
             Self::TcEgressIp => "tc_egress_ip",
+            Self::XdpIngressDecap => "xdp_ingress_decap",
+            Self::TcIngressDecap => "tc_ingress_decap",
+            Self::TcEgressDecap => "tc_egress_decap",
+            Self::TcIngressIpDecap => "tc_ingress_ip_decap",
+            Self::TcEgressIpDecap => "tc_egress_ip_decap",
         }
     }
 }
@@ -140,6 +155,8 @@ impl Kernel {
             .map_max_entries("SETS", sets)
             .map_max_entries("SLOTS", sets * tcptrace_core::table::WAYS as u32)
             .map_max_entries("EVENTS", settings.ring.next_power_of_two().max(4096))
+            .map_max_entries("OUTERS", if settings.decap { sets * tcptrace_core::table::WAYS as u32 } else { 1 })
+            .override_global("DECAP", &u8::from(settings.decap), true)
             .map_max_entries("PACKETS", settings.packets.next_power_of_two().max(4096))
             .override_global("KEEP_PACKETS", &u8::from(settings.packets > 0), true)
             .override_global("FILTERED", &u8::from(!settings.filter.is_empty()), true)
@@ -151,8 +168,9 @@ impl Kernel {
             .override_global(aya_log::LEVEL, &if settings.debug { aya_log::Level::Debug as u8 } else { 0 }, true)
             .load(OBJECT)
             .map_err(|error| refused("maps", &error))?;
-        let table =
-            Table::map(array(&ebpf, "SETS"), array(&ebpf, "SLOTS"), key).map_err(|error| refused("table", &error))?;
+        let outers = settings.decap.then(|| array(&ebpf, "OUTERS"));
+        let table = Table::map(array(&ebpf, "SETS"), array(&ebpf, "SLOTS"), outers, key)
+            .map_err(|error| refused("table", &error))?;
         let tally =
             ebpf.take_map("TALLY").and_then(|map| PerCpuArray::try_from(map).ok()).expect("TALLY is in the object");
         let filter = ebpf.map_mut("FILTER").and_then(|map| Array::try_from(map).ok());
@@ -160,7 +178,7 @@ impl Kernel {
         for (index, test) in (0..).zip(&settings.filter) {
             filter.set(index, PlainTest(*test), 0).map_err(|error| refused("filter", &error))?;
         }
-        Ok(Self { ebpf, table, tally, keeps_packets: settings.packets > 0 })
+        Ok(Self { ebpf, table, tally, keeps_packets: settings.packets > 0, decap: settings.decap })
     }
 
     /// The ring of packets; once, and only where packets cross.

@@ -66,6 +66,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         // What does not fit there is still asked here.
         filter: filter.as_ref().and_then(Filter::tests).unwrap_or_default(),
         packets: if args.write.is_some() { evidence::RING } else { 0 },
+        decap: args.decap,
         debug: args.verbose > 1,
         ..Settings::default()
     };
@@ -337,8 +338,9 @@ impl Session {
     }
 
     fn tell(&mut self, reports: impl IntoIterator<Item = Report>) {
-        for report in reports {
-            let it = report.attempt();
+        for mut report in reports {
+            let it = report.attempt_mut();
+            it.outer = self.kernel.table.outer(&it.handshake);
             if self.filter.as_ref().is_some_and(|filter| !filter.matches(it.handshake.client(), it.handshake.server()))
             {
                 continue;

@@ -18,6 +18,7 @@ use tcptrace_core::{
     flow::{self, HashKey},
     handshake::{Handshake, Nanos},
     table::{self, LANES, PENDING, Set, Slot, WAYS},
+    tunnel::Outer,
 };
 
 use super::decode;
@@ -25,6 +26,7 @@ use crate::track::Found;
 
 const SET_WORDS: usize = size_of::<Set>() / 8;
 const SLOT_WORDS: usize = size_of::<Slot>() / 8;
+const OUTER_WORDS: usize = size_of::<Outer>() / 8;
 /// Of a set, in words.
 const VERSION: usize = offset_of!(Set, version) / 8;
 /// Tries to read a set whole.
@@ -34,6 +36,8 @@ const TRIES: usize = 8;
 pub struct Table {
     sets: Mapping,
     slots: Mapping,
+    /// Where programs look into tunnels.
+    outers: Option<Mapping>,
     key: HashKey,
     /// By set.
     looks: Vec<Look>,
@@ -47,14 +51,15 @@ struct Look {
 }
 
 impl Table {
-    /// Maps the two arrays, in which flows are found by `key`.
+    /// Maps the arrays, in which flows are found by `key`.
     ///
     /// # Errors
     /// Those of mmap(2).
-    pub fn map(sets: &MapData, slots: &MapData, key: HashKey) -> Result<Self, MapError> {
+    pub fn map(sets: &MapData, slots: &MapData, outers: Option<&MapData>, key: HashKey) -> Result<Self, MapError> {
         let (sets, slots) = (Mapping::new::<Set>(sets)?, Mapping::new::<Slot>(slots)?);
+        let outers = outers.map(Mapping::new::<Outer>).transpose()?;
         let looks = vec![Look { version: 0, due: Nanos(u64::MAX) }; sets.words().len() / SET_WORDS];
-        Ok(Self { sets, slots, key, looks })
+        Ok(Self { sets, slots, outers, key, looks })
     }
 
     /// Number of slots.
@@ -66,7 +71,8 @@ impl Table {
     /// Octets of memory in the kernel.
     #[must_use]
     pub fn size(&self) -> usize {
-        (self.sets.words().len() + self.slots.words().len()) * 8
+        let outers = self.outers.as_ref().map_or(0, |it| it.words().len());
+        (self.sets.words().len() + self.slots.words().len() + outers) * 8
     }
 
     /// Every attempt that is pending.
@@ -110,6 +116,31 @@ impl Table {
         set.into_iter().flatten().find(is_it).map_or(Found::Gone, Found::Here)
     }
 
+    /// The tunnel that an attempt came by, while it is in the table.
+    #[must_use]
+    pub fn outer(&self, it: &Handshake) -> Option<Outer> {
+        let outers = self.outers.as_ref()?.words();
+        let hash = flow::hash(self.key, it.client(), it.server());
+        let set = hash as usize & (self.sets.words().len() / SET_WORDS - 1);
+        let version = || self.sets.words()[set * SET_WORDS + VERSION].load(Acquire);
+        for _ in 0..TRIES {
+            let before = version();
+            let found = self.read(set, |lane| lane & !PENDING == table::tag(hash))?;
+            let is_it = |found: &Option<Handshake>| {
+                found.is_some_and(|found| {
+                    (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn)
+                })
+            };
+            let way = found.iter().position(is_it)?;
+            let outer = words(&outers[(set * WAYS + way) * OUTER_WORDS..][..OUTER_WORDS]);
+            fence(Acquire);
+            if version() == before {
+                return Some(decode::outer(&mut &outer[..])).filter(|it| it.kind().is_some());
+            }
+        }
+        None
+    }
+
     fn all(&self, wanted: impl Fn(u16) -> bool + Copy) -> impl Iterator<Item = Handshake> {
         let sets = self.sets.words().len() / SET_WORDS;
         (0..sets).flat_map(move |set| self.read(set, wanted).into_iter().flatten().flatten())
@@ -133,9 +164,10 @@ impl Table {
     }
 }
 
-fn words(slot: &[AtomicU64]) -> [u8; SLOT_WORDS * 8] {
+/// As many octets as there are words, up to a slot's.
+fn words(from: &[AtomicU64]) -> [u8; SLOT_WORDS * 8] {
     let mut octets = [0; SLOT_WORDS * 8];
-    for (to, from) in octets.chunks_exact_mut(8).zip(slot) {
+    for (to, from) in octets.chunks_exact_mut(8).zip(from) {
         to.copy_from_slice(&from.load(Relaxed).to_ne_bytes());
     }
     octets

@@ -6,13 +6,13 @@ use tcptrace_core::{
     event::{Counter, STALLED_AT_TRY, Tally},
     flow::{Addr, Endpoint},
     foreign::{Glance, Sender, Wireshark, Zeek},
-    handshake::{Handshake, Nanos, Offer, Point, Side, State, Transition},
+    handshake::{Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
     outcome::Outcome,
     segment::{Flags, Kind, Segment},
+    tunnel::Outer,
 };
 
 use super::{
-    decap::Outer,
     kept::{Packets, Raw},
     table::Links,
 };
@@ -198,6 +198,10 @@ impl Conversation {
         } else if it.flags.kind() == Kind::SynAck {
             self.cold().answer.get_or_insert((*it, point));
             self.answers = self.answers.saturating_add(1);
+        } else if it.flags.kind() == Kind::Rst
+            && let Some((answer, _)) = self.answer()
+        {
+            self.handshake.facts.0 |= if it.src == answer.src { Facts::SERVER_RST } else { Facts::CLIENT_RST };
         }
         self.settle(was, it, from_client);
     }

@@ -30,7 +30,6 @@ use tcptrace_core::{
 };
 
 use crate::{
-    attempt::Attempt,
     capture::{self, Direction, Payload, Reader, Source},
     cli::{self, Args, exit},
     clock::Clock,
@@ -310,7 +309,7 @@ impl<'a> Run<'a> {
     fn tell_all(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
         for it in attempts {
             self.told += 1;
-            if is_trouble(&it.attempt)
+            if it.attempt.is_trouble()
                 && let Err(error) = self.prove(&it)
             {
                 self.on_evidence_error(error)?;
@@ -390,11 +389,6 @@ impl<'a> Run<'a> {
             ExitCode::SUCCESS
         }
     }
-}
-
-/// Whether an attempt is one that people look for: it failed, or nearly did.
-fn is_trouble(it: &Attempt) -> bool {
-    it.outcome.is_failure() || it.stalled.is_some() || it.recovered
 }
 
 /// Shows how far it is on a line of the terminal that is written over.

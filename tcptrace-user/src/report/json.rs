@@ -8,13 +8,14 @@ use tcptrace_core::{
     handshake::{Facts, Handshake, Nanos, Offer, Point, State},
     outcome::Outcome,
     segment::{Icmp, Options},
+    tunnel,
 };
 
 use super::{
     NEGOTIATED, Setting, flag_names, icmp_reason,
     short::{self, Short},
 };
-use crate::{attempt::Attempt, offline::decap, track::Report};
+use crate::{attempt::Attempt, track::Report};
 
 /// The schema's version: the `v` of every line.
 pub const VERSION: u32 = 1;
@@ -207,7 +208,7 @@ impl<'a> Line<'a> {
                 events_lost: it.trust.events_lost,
                 attempts_lost: it.trust.attempts_lost,
             },
-            outer: it.outer.map(Outer::of),
+            outer: it.outer.and_then(Outer::of),
         }
     }
 }
@@ -285,9 +286,9 @@ impl<'a> Where<'a> {
 }
 
 impl Outer {
-    fn of(it: decap::Outer) -> Self {
-        let (client_side, server_side) = it.ends.map(|(from, to)| (short::ip(from), short::ip(to))).unzip();
-        Self { kind: it.kind, client_side, server_side }
+    fn of(it: tunnel::Outer) -> Option<Self> {
+        let (client_side, server_side) = it.ends().map(|(from, to)| (short::ip(from), short::ip(to))).unzip();
+        Some(Self { kind: it.kind()?.name(), client_side, server_side })
     }
 }
 

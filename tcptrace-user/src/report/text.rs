@@ -49,9 +49,9 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     if !quiet && it.outcome != Outcome::Midstream {
         let _ = write!(line, "  {DIM}[{}]{DIM:#}", options(hs));
     }
-    if let Some(outer) = it.outer {
-        let _ = write!(line, "  (in {}", outer.kind);
-        if let Some((from, to)) = outer.ends {
+    if let Some((outer, kind)) = it.outer.and_then(|it| Some((it, it.kind()?))) {
+        let _ = write!(line, "  (in {}", kind.name());
+        if let Some((from, to)) = outer.ends() {
             let _ = write!(line, " {} → {}", ip(from), ip(to));
         }
         line.push(')');

@@ -9,11 +9,15 @@ use tcptrace::{
 };
 use tcptrace_core::{
     event::Counter,
-    handshake::{Point, Transition},
+    handshake::{Point, State, Transition},
     segment::{self, Found, Link},
     snapshot::SNAPLEN,
+    tunnel::{self, Kind},
 };
-use tcptrace_tests::scenario::{self, Family, Seen, Setting};
+use tcptrace_tests::{
+    scenario::{self, Family, Seen, Setting},
+    tunnels::TUNNELS,
+};
 
 use crate::rig::{Hook, Rig, small};
 
@@ -139,16 +143,56 @@ fn a_full_ring_of_packets_is_counted() {
     assert_eq!(rig.attempts().len(), 100, "a lost packet is no lost attempt");
 }
 
+/// A handshake in each kind of tunnel, and without one: taken in with the tunnel it came by, where that is asked for.
+#[test]
+fn tunnels_are_looked_into() {
+    let outer = |rig: &Rig| rig.kernel.table.outer(&rig.attempts()[0]);
+    for hook in [Hook::Xdp(Program::XdpIngressDecap), Hook::TcDecap] {
+        let mut rig = Rig::new(hook, &Settings { decap: true, ..small() });
+        let setting = Setting::new(Family::V4);
+        let frames = frames(&setting, Link::Ethernet, &["C > S SYN |", "S > C RST/ACK seq=0 |"]);
+        // In the last there is a tunnel in a tunnel: one is looked into.
+        for (kind, tunnel) in &TUNNELS[..TUNNELS.len() - 1] {
+            rig.fresh();
+            rig.see(&tunnel(&frames[0], true), Seen::default());
+            rig.see(&tunnel(&frames[1], false), Seen::default());
+            assert_eq!(rig.attempts().len(), 1, "{kind}, {hook:?}");
+            assert_eq!(rig.attempts()[0].state(), State::Refused, "{kind}, {hook:?}");
+            let found = outer(&rig).unwrap_or_else(|| panic!("{kind}, {hook:?}: no tunnel"));
+            assert_eq!(found.kind().map(Kind::name), Some(*kind));
+            let expected = tunnel::inner(&tunnel(&frames[0], true)[..], Link::Ethernet).expect("a tunnel");
+            assert_eq!(found, expected.tunnel.outer(&tunnel(&frames[0], true)[..]), "{kind}, {hook:?}");
+            assert_eq!(found.ends().is_some(), *kind != "mpls");
+        }
+        rig.fresh();
+        rig.see(&frames[0], Seen::default());
+        assert_eq!((rig.attempts().len(), outer(&rig)), (1, None), "{hook:?}");
+    }
+}
+
 /// With everything that can be asked for they are the largest programs there are, and the verifier takes them.
 #[test]
 fn all_programs_load_with_everything_asked() {
     let filter = Filter::parse("host 10.0.0.1 and port 80").expect("a filter").tests().expect("short enough");
     let settings = Settings { filter, packets: 4096, debug: true, tell_all: true, ..small() };
-    let mut kernel = Kernel::load(&settings).expect("the object loads");
-    for program in [Program::XdpIngressFrags, Program::XdpIngress] {
+    load(
+        &settings,
+        &[Program::XdpIngressFrags, Program::XdpIngress],
+        &[Program::TcIngress, Program::TcEgress, Program::TcIngressIp, Program::TcEgressIp],
+    );
+    load(
+        &Settings { decap: true, ..settings },
+        &[Program::XdpIngressDecap],
+        &[Program::TcIngressDecap, Program::TcEgressDecap, Program::TcIngressIpDecap, Program::TcEgressIpDecap],
+    );
+}
+
+fn load(settings: &Settings, xdp: &[Program], classifiers: &[Program]) {
+    let mut kernel = Kernel::load(settings).expect("the object loads");
+    for &program in xdp {
         kernel.xdp(program).unwrap_or_else(|error| panic!("{}: {error}", program.name()));
     }
-    for program in [Program::TcIngress, Program::TcEgress, Program::TcIngressIp, Program::TcEgressIp] {
+    for &program in classifiers {
         kernel.classifier(program).unwrap_or_else(|error| panic!("{}: {error}", program.name()));
     }
 }

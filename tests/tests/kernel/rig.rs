@@ -39,6 +39,8 @@ pub(crate) enum Hook {
     Xdp(Program),
     /// `tc_ingress` and `tc_egress`, on two interfaces.
     Tc,
+    /// The same, looking into tunnels.
+    TcDecap,
     /// `tc_ingress_ip` and `tc_egress_ip`: frames without a link header.
     TcIp,
 }
@@ -46,7 +48,7 @@ pub(crate) enum Hook {
 impl Hook {
     pub(crate) const fn link(self) -> Link {
         match self {
-            Self::Xdp(_) | Self::Tc => Link::Ethernet,
+            Self::Xdp(_) | Self::Tc | Self::TcDecap => Link::Ethernet,
             Self::TcIp => Link::Ip,
         }
     }
@@ -89,6 +91,7 @@ impl Rig {
         let programs = match hook {
             Hook::Xdp(program) => vec![fd(&mut kernel, program)],
             Hook::Tc => [Program::TcIngress, Program::TcEgress].map(|it| fd(&mut kernel, it)).into(),
+            Hook::TcDecap => [Program::TcIngressDecap, Program::TcEgressDecap].map(|it| fd(&mut kernel, it)).into(),
             Hook::TcIp => [Program::TcIngressIp, Program::TcEgressIp].map(|it| fd(&mut kernel, it)).into(),
         };
         let sets = Array::try_from(Map::Array(map_of(&mut kernel, hook, "SETS"))).expect("an array of sets");
@@ -109,8 +112,8 @@ impl Rig {
     pub(crate) fn takes(&self, frame: &[u8]) -> bool {
         const PAGEFUL: usize = 3400;
         let least = match (self.hook, frame.get(12..14)) {
-            (Hook::Tc | Hook::TcIp, Some([0x08, 0x00])) => 14 + 20,
-            (Hook::Tc | Hook::TcIp, Some([0x86, 0xdd])) => 14 + 40,
+            (Hook::Tc | Hook::TcDecap | Hook::TcIp, Some([0x08, 0x00])) => 14 + 20,
+            (Hook::Tc | Hook::TcDecap | Hook::TcIp, Some([0x86, 0xdd])) => 14 + 40,
             _ => 14,
         };
         frame.len() >= least && (frame.len() <= PAGEFUL || self.hook == Hook::Xdp(Program::XdpIngressFrags))
@@ -120,7 +123,7 @@ impl Rig {
     pub(crate) fn see(&self, frame: &[u8], seen: Seen) -> Ran {
         let (ran, pass) = match self.hook {
             Hook::Xdp(_) => (prog_run::run(self.programs[0].as_fd(), frame, 1), XDP_PASS),
-            Hook::Tc | Hook::TcIp => {
+            Hook::Tc | Hook::TcDecap | Hook::TcIp => {
                 let program = self.programs[usize::from(seen.out)].as_fd();
                 (prog_run::run_on(program, frame, self.interfaces[seen.interface]), TCX_NEXT)
             }
@@ -190,7 +193,9 @@ pub(crate) fn telling(settings: &Settings) -> Telling {
 
 fn fd(kernel: &mut Kernel, program: Program) -> OwnedFd {
     let fd = match program {
-        Program::XdpIngressFrags | Program::XdpIngress => kernel.xdp(program).expect("it loads").fd(),
+        Program::XdpIngressFrags | Program::XdpIngress | Program::XdpIngressDecap => {
+            kernel.xdp(program).expect("it loads").fd()
+        }
         _ => kernel.classifier(program).expect("it loads").fd(),
     };
     fd.expect("it is loaded").as_fd().try_clone_to_owned().expect("a descriptor more")
@@ -201,6 +206,7 @@ fn map_of(kernel: &mut Kernel, hook: Hook, name: &str) -> MapData {
     let info = match hook {
         Hook::Xdp(program) => kernel.xdp(program).expect("it is loaded").info(),
         Hook::Tc => kernel.classifier(Program::TcIngress).expect("it is loaded").info(),
+        Hook::TcDecap => kernel.classifier(Program::TcIngressDecap).expect("it is loaded").info(),
         Hook::TcIp => kernel.classifier(Program::TcIngressIp).expect("it is loaded").info(),
     };
     let ids =

@@ -29,7 +29,8 @@ fn every_end_as_in_a_capture_of_it() {
     let lab = Lab::new();
     let stored = Stored::new(&[]);
     let path = stored.0.to_str().unwrap();
-    let tcpdump = lab.client.spawn(["tcpdump", "-Z", "root", "-i", "eth0", "-U", "-w", path, "tcp"]);
+    let tcpdump =
+        lab.client.spawn(["tcpdump", "-Z", "root", "-i", "eth0", "--immediate-mode", "-U", "-w", path, "tcp"]);
     tcpdump.wait_for("tcpdump", PATIENCE, |it| it.stderr.iter().any(|it| it.contains("listening")).then_some(()));
     let view = View::start(&lab.client, &["-i", "eth0", "--all"]);
     let mut open = Vec::new();

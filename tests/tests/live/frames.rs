@@ -7,6 +7,7 @@ use tcptrace_tests::lab::{
     CLIENT_GATEWAY_MAC, CLIENT_MAC, ConnectOptions, Lab, SERVER_GATEWAY_MAC, SERVER_MAC, TcpFrame, TcpOptionElement,
     eventually, flags, stranger_v4, stranger_v6,
 };
+use tcptrace_tests::{traffic::MACS, tunnels::TUNNELS};
 
 use crate::rewrite::{as_fragment, tagged, with_ip_options};
 use crate::view::{BOTH, PATIENCE, View, assert_golden};
@@ -147,4 +148,28 @@ fn a_syn_ack_out_of_the_blue_is_counted_and_not_told() {
         assert_eq!(account.figure("/counters/syn_ack_unmatched"), 2);
         assert_eq!(account.figure("/segments/opened"), 0);
     }
+}
+
+/// Nobody here ends the tunnels: what is in them passes by, and is told with their ends beside it.
+#[test]
+fn refused_in_tunnels_where_they_are_looked_into() {
+    let lab = Lab::new();
+    let [plain, inside] = [&["-i", "eth0"][..], &["-i", "eth0", "--decap"]].map(|args| View::start(&lab.client, args));
+    let link = lab.router.raw_link("client0");
+    for (number, (_, tunnel)) in (0..).zip(&TUNNELS[..TUNNELS.len() - 1]) {
+        let syn =
+            TcpFrame::new(MACS, ([10, 0, 0, 1], 40_000 + number).into(), ([10, 0, 0, 2], 80).into(), flags::SYN, 7);
+        link.send(&tunnel(&syn.bytes(), true));
+        link.send(&tunnel(&syn.answer(flags::RST | flags::ACK, 0).bytes(), false));
+    }
+    for (number, (kind, _)) in (0..).zip(&TUNNELS[..TUNNELS.len() - 1]) {
+        let line = inside.wait("attempt", 40_000 + number);
+        assert_eq!((&line["outcome"], &line["outer"]["kind"]), (&json!("refused"), &json!(kind)), "{line:#}");
+        if *kind != "mpls" {
+            let ends = [&line["outer"]["client_side"], &line["outer"]["server_side"]];
+            assert!(ends == ["192.0.2.1", "192.0.2.2"] || ends == ["2001:db8::1", "2001:db8::2"], "{line:#}");
+        }
+    }
+    assert!(plain.end().lines.is_empty());
+    inside.end().assert_nothing_lost();
 }
