@@ -132,7 +132,7 @@ impl Set {
         let order = self.order ^ FIRST_ORDER;
         let way = (way & (WAYS - 1)) as u32;
         let older = older(order, way);
-        let not_younger = older << NIBBLE | (1 << NIBBLE) - 1;
+        let not_younger = older << NIBBLE | ((1 << NIBBLE) - 1);
         self.order = (order & !not_younger | (order & older) << NIBBLE | way) ^ FIRST_ORDER;
     }
 }

@@ -52,9 +52,9 @@ impl Foreign {
             wireshark.see(from, &glance);
         };
         if it.state() == State::Unasked {
-            replay_unasked(it, see)
+            replay_unasked(it, see);
         } else {
-            replay(it, see)
+            replay(it, see);
         }
         Self { conn_state: zeek.conn_state(), history: zeek.history(), completeness: wireshark.completeness() }
     }

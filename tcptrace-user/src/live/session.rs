@@ -354,14 +354,15 @@ impl Session {
             if counts && self.enough() {
                 return;
             }
-            if let Report::Attempt(it) = &report {
-                self.found |= self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
-                if !(self.args.all || it.is_trouble()) {
-                    continue;
-                }
-                if let Some(evidence) = self.evidence.as_mut().filter(|_| it.is_trouble()) {
-                    evidence.verdict(it);
-                }
+            let it = report.attempt();
+            let is_end = matches!(report, Report::Attempt(_));
+            self.found |= is_end && self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
+            if is_end && !(self.args.all || it.is_trouble()) {
+                continue;
+            }
+            let proven = it.is_trouble() && !matches!(report, Report::Stall(_));
+            if let Some(evidence) = self.evidence.as_mut().filter(|_| proven) {
+                evidence.verdict(it);
             }
             self.told += u64::from(counts);
             let line = if self.args.json {
