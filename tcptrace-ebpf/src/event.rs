@@ -129,7 +129,7 @@ counters! {
     LaterFragment = "later_fragments",
     /// Packets whose headers contradict themselves or break off.
     Malformed = "malformed",
-    /// SYN/ACKs of no attempt: asymmetric path, backscatter, or a SYN from before the start.
+    /// SYN/ACKs of no attempt so far: asymmetric path, backscatter, or a SYN from before the start.
     AnswerUnmatched = "syn_ack_unmatched",
     /// RSTs of no attempt.
     RstUnmatched = "rst_unmatched",
@@ -139,7 +139,7 @@ counters! {
     IcmpUnmatched = "icmp_unmatched",
     /// Settled attempts whose slot a new one took: no loss.
     ReplacedSettled = "table_replaced_settled",
-    /// Open attempts whose slot a new one took because all were open: a loss.
+    /// Pending attempts whose slot a new one took because all were pending: a loss.
     ReplacedPending = "table_replaced_pending",
     /// Segments dropped from the account because another CPU held their set: a loss.
     Contended = "table_contended",

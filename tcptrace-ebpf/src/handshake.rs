@@ -90,7 +90,7 @@ pub enum State {
     Aborted = 5,
     /// The server's RST after its SYN/ACK and before the final ACK.
     ResetOnAnswer = 6,
-    /// A SYN/ACK whose SYN was not seen.
+    /// A SYN/ACK whose SYN was not seen yet, or never will be.
     Unasked = 7,
 }
 
@@ -329,13 +329,6 @@ impl Handshake {
     #[inline(always)]
     #[must_use]
     pub fn open(syn: &Segment, now: Nanos, at: Point) -> Self {
-        let mut facts = 0;
-        if syn.payload > 0 {
-            facts |= Facts::SYN_DATA;
-        }
-        if syn.flags.any(Flags::FIN) {
-            facts |= Facts::ODD_SYN;
-        }
         Self {
             client_addr: syn.src.addr,
             server_addr: syn.dst.addr,
@@ -345,7 +338,7 @@ impl Handshake {
             last_syn: now,
             isn: syn.seq,
             client_point: at,
-            facts: Facts(facts),
+            facts: Facts(odd(syn)),
             syn: Offer::of(syn),
             state: State::SynSent as u8,
             ..Self::default()
@@ -476,7 +469,7 @@ impl Handshake {
             (State::Unasked, Side::Server, Kind::SynAck) => self.answered_again(it, now, at),
             (State::Unasked, Side::Client, Kind::Rst) => self.note(Facts::CLIENT_RST),
             (State::Unasked, Side::Server, Kind::Rst) => self.note(Facts::SERVER_RST),
-            (State::Unasked, Side::Client, Kind::Syn) => Transition::Superseded,
+            (State::Unasked, Side::Client, Kind::Syn) if it.seq == self.isn => self.asked_after_all(it, now, at),
 
             // The client tries again, or tries anew (RFC 9293, section 3.8.1).
             (_, Side::Client, Kind::Syn) if it.seq == self.isn => self.syn_again(it, now, at),
@@ -639,6 +632,20 @@ impl Handshake {
         Transition::SynRetried
     }
 
+    /// The SYN that was answered before it came by here: a mirror port, or two CPUs, mixed up their order.
+    #[inline(always)]
+    fn asked_after_all(&mut self, syn: &Segment, now: Nanos, at: Point) -> Transition {
+        self.facts.0 |= odd(syn);
+        self.syn = Offer::of(syn);
+        self.client_point = at;
+        self.answered_try = 1;
+        self.state = State::Answered as u8;
+        for time in [&mut self.first_syn, &mut self.last_syn, &mut self.first_answer, &mut self.last_answer] {
+            *time = now;
+        }
+        Transition::Opened
+    }
+
     #[inline(always)]
     fn answered(&mut self, it: &Segment, now: Nanos, at: Point) -> Transition {
         let refused = self.state() == State::Refused;
@@ -754,6 +761,13 @@ impl Handshake {
     fn fits_client(&self, it: &Segment) -> bool {
         it.seq.within(self.isn, FIRST_FLIGHT)
     }
+}
+
+/// What is odd about a SYN.
+#[inline(always)]
+fn odd(syn: &Segment) -> u32 {
+    let data = if syn.payload > 0 { Facts::SYN_DATA } else { 0 };
+    data | if syn.flags.any(Flags::FIN) { Facts::ODD_SYN } else { 0 }
 }
 
 /// The fact that a side sent data, if it did.

@@ -30,7 +30,7 @@ use aya_ebpf::{
 use tcptrace_core::{
     event::{Counter, Event, TRANSITIONS, Tally, Telling, VERSION},
     flow::{Addr, Endpoint, HashKey},
-    handshake::{Handshake, Nanos, Point, Transition},
+    handshake::{Handshake, Nanos, Point, State, Transition},
     predicate::{self, Test},
     segment::{Flags, Kind, Segment},
     seq::Seq,
@@ -230,7 +230,7 @@ impl Held {
         })
     }
 
-    /// The way that something less than an attempt may take: never that of an open attempt.
+    /// The way that something less than an attempt may take: never that of one that is pending.
     #[inline(always)]
     pub(crate) fn spare_room(&mut self) -> Option<usize> {
         let way = self.set().to_replace();
@@ -245,11 +245,12 @@ impl Held {
     }
 
     /// The way whose slot a new attempt takes, counted as what is in it. An attempt that has been silent for longer than
-    /// any stack waits between two tries is as good as settled.
+    /// any stack waits between two tries is as good as settled, and so is what nobody asked for.
     #[inline(always)]
     pub(crate) fn make_room(&mut self, now: Nanos) -> usize {
         let oldest = self.set().oldest();
-        if self.set().lane(oldest) & PENDING != 0 && self.handshake(oldest).is_some_and(|it| it.is_dead(now)) {
+        let is_spare = |it: &'static mut Handshake| it.is_dead(now) || it.state() == State::Unasked;
+        if self.set().lane(oldest) & PENDING != 0 && self.handshake(oldest).is_some_and(is_spare) {
             count(Counter::ReplacedSettled);
             return oldest;
         }

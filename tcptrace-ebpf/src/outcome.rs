@@ -19,7 +19,7 @@ pub enum Outcome {
     Aborted,
     /// SYN, SYN/ACK, RST from the server before the final ACK.
     ResetOnAnswer,
-    /// A SYN/ACK that does not acknowledge the SYN.
+    /// A SYN/ACK that does not acknowledge the SYN, or comes from another address than the SYN went to.
     WrongAnswer,
     /// SYN, SYN/ACK, final ACK.
     Established,

@@ -1,7 +1,7 @@
 //! A filter as the kernel asks it: a list of tests, each of which says by its answer which comes next.
 //!
-//! Exact for every filter of at most [`LENGTH`] tests; a longer one stays in userspace. It is asked of a SYN that would
-//! open an attempt, and of nothing else: what is not wanted costs no slot. Steps lead forward only, and their arithmetic
+//! Exact for every filter of at most [`LENGTH`] tests; a longer one stays in userspace. It is asked of SYNs, and of
+//! SYN/ACKs the other way round, and of nothing else: what is not wanted costs no slot. Steps lead forward only, and their arithmetic
 //! has no branches: the verifier would follow every combination of them.
 
 use crate::flow::Endpoint;

@@ -368,6 +368,10 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
     // Half of the address: with all of it the stacks of log and program come to more than Linux 6.1 allows.
     let Handshake { server_addr, server_port, .. } = *handshake;
     debug!(ctx, "{:x} port {}: transition {}", server_addr.lo, server_port, transition as u8);
+    if transition == Transition::Superseded && !sight.wanted {
+        // It is over, and the filter does not want the next.
+        handshake.state = State::Free as u8;
+    }
     let lane = match handshake.state() {
         State::Free => 0,
         it if it.is_pending() && !handshake.is_dead(now) => tag | PENDING,
@@ -392,8 +396,8 @@ fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, 
     held.set().renew(way);
 }
 
-/// Fills a way with a SYN/ACK that has no attempt, where that costs no attempt its slot: whoever reflects SYN/ACKs here
-/// must not push out what is waited for.
+/// Fills a way with a SYN/ACK that has no attempt, where that costs no pending attempt its slot: whoever reflects SYN/ACKs
+/// here must not push out what is waited for.
 #[inline(always)]
 fn open_unasked<C: Hook>(ctx: &C, held: &mut Held, tag: u16, answer: &Segment, sight: &Sight) {
     let Some(way) = held.spare_room() else { return };

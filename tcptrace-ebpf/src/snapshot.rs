@@ -9,7 +9,7 @@ use crate::{
     seq::Seq,
 };
 
-/// Octets of a packet that are kept: every header up to the last TCP option, in a tunnel as well.
+/// Octets of a packet that are kept: every header up to the last TCP option, in most tunnels as well.
 pub const SNAPLEN: usize = 192;
 
 /// A record of the ring of packets.
@@ -55,17 +55,21 @@ impl Snapshot {
 }
 
 /// Whether a packet belongs into the evidence of its attempt. The FINs and RSTs of an established connection prove nothing
-/// about its handshake, and the SYN that supersedes an attempt is the next one's.
+/// about its handshake, what nobody asked for is no attempt, and the SYN that supersedes one is the next one's.
 #[inline(always)]
 #[must_use]
 pub fn is_evidence(transition: Transition, after: &Handshake) -> bool {
-    match transition {
-        Transition::Superseded
-        | Transition::Closed
-        | Transition::ResetByClient
-        | Transition::ResetByServer
-        | Transition::Replaced => false,
-        Transition::Noted => after.state() != State::Established,
+    match (transition, after.state()) {
+        (
+            Transition::Superseded
+            | Transition::Closed
+            | Transition::ResetByClient
+            | Transition::ResetByServer
+            | Transition::Replaced,
+            _,
+        )
+        | (Transition::Noted, State::Established)
+        | (_, State::Unasked | State::Free) => false,
         _ => true,
     }
 }

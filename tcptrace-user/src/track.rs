@@ -335,7 +335,10 @@ impl Tracker {
         let recovered = outcome == Outcome::Established && trouble;
         self.told[outcome as usize] += 1;
         self.recovered += u64::from(recovered);
-        self.count(it.server(), outcome);
+        // A server that answers what nobody asked has not failed; and whoever forges answers forges servers.
+        if outcome != Outcome::AnswerOnly {
+            self.count(it.server(), outcome);
+        }
         Report::Attempt(Attempt { recovered, ..self.attempt(it, known, outcome, it.last_seen(), open) })
     }
 
@@ -346,6 +349,12 @@ impl Tracker {
             it.facts.0 |= Facts::WRONG_ANSWER;
         }
         it
+    }
+
+    /// To Zeek and Wireshark, a stranger's answer is another conversation.
+    fn foreign(&self, it: &Handshake) -> Foreign {
+        let stranger = if self.stranger(it).is_some() { Facts::WRONG_ANSWER } else { 0 };
+        Foreign::of(&Handshake { facts: Facts(it.facts.0 & !stranger), ..*it })
     }
 
     fn stranger(&self, it: &Handshake) -> Option<Addr> {
@@ -371,7 +380,7 @@ impl Tracker {
             answered_from: self.stranger(it).filter(|_| outcome == Outcome::WrongAnswer),
             outer: None,
             seen: (it.first_syn, last),
-            foreign: Foreign::of(it),
+            foreign: self.foreign(it),
             trust: self.trust(it, still_open),
         }
     }

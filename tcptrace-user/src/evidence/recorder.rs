@@ -7,11 +7,11 @@ use std::{
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, channel, sync_channel},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{Direction, Interface, InterfaceId, Packet, Statistics, Writer};
@@ -20,7 +20,7 @@ use crate::output;
 /// Handshakes that may wait.
 const QUEUE: usize = 1024;
 /// How long the end waits for a disk that does not write.
-const LAST_WAIT: Duration = Duration::from_secs(10);
+pub const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// A packet on its way.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub struct Recorder {
 #[derive(Default)]
 struct Shared {
     interfaces: Mutex<HashMap<u32, Described>>,
+    /// Handshakes in the queue.
+    waiting: AtomicUsize,
     /// Packets that found no room in the queue, and those that could not be written.
     shed: AtomicU64,
     unwritten: AtomicU64,
@@ -101,10 +103,18 @@ impl Recorder {
         self.shared.interfaces().insert(index, it);
     }
 
+    /// Whether another handshake finds room in the queue.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.shared.waiting.load(Relaxed) < QUEUE
+    }
+
     /// Queues a handshake, or sheds it.
     pub fn handshake(&self, packets: Vec<Recorded>, decided: usize, verdict: String) {
         let count = packets.len() as u64;
+        self.shared.waiting.fetch_add(1, Relaxed);
         if self.jobs.try_send(Job::Handshake(packets, decided, verdict)).is_err() {
+            self.shared.waiting.fetch_sub(1, Relaxed);
             self.shared.shed.fetch_add(count, Relaxed);
         }
     }
@@ -127,12 +137,25 @@ impl Recorder {
         self.shared.is_broken.load(Relaxed)
     }
 
-    /// Sees the queue out and completes the file.
-    pub fn finish(&self, account: Account) {
-        if self.jobs.send(Job::End(account)).is_ok() && self.done.recv_timeout(LAST_WAIT).is_err() {
-            self.shared.has_failed.store(true, Relaxed);
-            output::say("evidence: the disk takes nothing: the file is not complete");
+    /// Sees the queue out, until `deadline`, and completes the file.
+    pub fn finish(&self, account: Account, deadline: Instant) {
+        let mut end = Job::End(account);
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while let Err(TrySendError::Full(job)) = self.jobs.try_send(end) {
+            if left().is_zero() {
+                return self.give_up();
+            }
+            thread::sleep(Duration::from_millis(5));
+            end = job;
         }
+        if self.done.recv_timeout(left()) == Err(RecvTimeoutError::Timeout) {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&self) {
+        self.shared.has_failed.store(true, Relaxed);
+        output::say("evidence: nothing can be written for so long that the file is not complete");
     }
 }
 
@@ -149,6 +172,7 @@ impl Desk {
         for job in queue {
             match job {
                 Job::Handshake(packets, decided, verdict) => {
+                    self.shared.waiting.fetch_sub(1, Relaxed);
                     for (place, packet) in packets.iter().enumerate() {
                         let comment = (place == decided).then_some(verdict.as_str());
                         let written = self.packet(packet, comment);

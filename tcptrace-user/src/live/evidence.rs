@@ -2,7 +2,11 @@
 //!
 //! The ring is read by the clock: a packet is no reason to wake anybody.
 
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    thread,
+    time::{Duration, Instant},
+};
 
 use aya::maps::{MapData, RingBuf};
 use tcptrace_core::snapshot::SNAPLEN;
@@ -16,7 +20,7 @@ use crate::{
     attempt::Attempt,
     evidence::{
         Direction,
-        recorder::{Account, Described, Recorded, Recorder},
+        recorder::{Account, Described, LAST_WAIT, Recorded, Recorder},
     },
     report::{Setting, text},
 };
@@ -25,6 +29,9 @@ use crate::{
 pub const RING: u32 = 4 << 20;
 /// How often the ring is read: full, it holds 800,000 packets a second at this pace.
 pub const READ: Duration = Duration::from_millis(20);
+
+/// Verdicts that wait for a slow disk.
+const VERDICTS: usize = 1 << 18;
 
 /// What userspace keeps and the kernel's ring, for the banner.
 pub const MEMORY: usize = LIMIT + RING as usize;
@@ -41,7 +48,9 @@ pub struct Evidence {
     /// Verdicts, by handshake: those of this round, and those whose packets have all come up. A packet comes up just
     /// after the event that tells what it did.
     new: Vec<(u64, String)>,
-    settled: Vec<(u64, String)>,
+    settled: VecDeque<(u64, String)>,
+    /// Verdicts that found no room: of their packets nothing is written.
+    forgotten: u64,
     /// Records that were no packets of this version.
     undecodable: u64,
 }
@@ -49,8 +58,8 @@ pub struct Evidence {
 impl Evidence {
     #[must_use]
     pub fn new(ring: RingBuf<MapData>, recorder: Recorder) -> Self {
-        let (new, settled) = (Vec::new(), Vec::new());
-        Self { ring, keeper: Keeper::new(LIMIT), recorder, new, settled, undecodable: 0 }
+        let (new, settled) = (Vec::new(), VecDeque::new());
+        Self { ring, keeper: Keeper::new(LIMIT), recorder, new, settled, forgotten: 0, undecodable: 0 }
     }
 
     /// Describes an interface.
@@ -64,7 +73,7 @@ impl Evidence {
         self.new.push((it.id(), text::verdict(it)));
     }
 
-    /// Reads the ring, and hands on the packets of those whose verdict is a round old.
+    /// Reads the ring, and hands on the packets of those whose verdict is a round old, as fast as they are written.
     pub fn read(&mut self, setting: &Setting) {
         while let Some(record) = self.ring.next() {
             match decode::snapshot(&record) {
@@ -72,8 +81,9 @@ impl Evidence {
                 None => self.undecodable += 1,
             }
         }
-        let settled = std::mem::replace(&mut self.settled, std::mem::take(&mut self.new));
-        for (id, verdict) in settled {
+        while self.recorder.has_room()
+            && let Some((id, verdict)) = self.settled.pop_front()
+        {
             let Some(group) = self.keeper.take(id) else { continue };
             let packets = group.packets.into_iter().map(|it| Recorded {
                 interface: it.point.ifindex(),
@@ -84,19 +94,30 @@ impl Evidence {
             });
             self.recorder.handshake(packets.collect(), group.decided, verdict);
         }
+        let room = VERDICTS.saturating_sub(self.settled.len());
+        self.forgotten += self.new.len().saturating_sub(room) as u64;
+        self.settled.extend(self.new.drain(..).take(room));
     }
 
     /// Hands on what is left, once nothing comes up any more, and completes the file.
     pub fn finish(&mut self, setting: &Setting, account: Account) {
+        let deadline = Instant::now() + LAST_WAIT;
         self.read(setting);
-        self.read(setting);
-        self.recorder.finish(account);
+        while !self.settled.is_empty() && Instant::now() < deadline {
+            self.read(setting);
+            if !self.recorder.has_room() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        self.forgotten += self.settled.len() as u64;
+        self.recorder.finish(account, deadline);
     }
 
     /// Packets that userspace lost, by stage.
     #[must_use]
-    pub fn losses(&self) -> [(&'static str, u64); 3] {
+    pub fn losses(&self) -> [(&'static str, u64); 4] {
         [
+            ("evidence_unwritten", self.forgotten),
             ("evidence_undecodable", self.undecodable),
             ("evidence_cut", self.keeper.cut),
             ("evidence_shed", self.recorder.shed()),

@@ -86,16 +86,21 @@ impl Keeper {
         let id = flow::handshake_id(it.client(), it.server(), it.isn.0);
         let group = self.groups.entry(id).or_insert_with(|| {
             self.count += 1;
-            self.open.push_back((id, self.count));
+            // What does not begin with its SYN follows a verdict, and few ask for it.
+            let done = transition != Transition::Opened;
+            (if done { &mut self.done } else { &mut self.open }).push_back((id, self.count));
             self.octets += PER_ATTEMPT;
-            Group { serial: self.count, ..Group::default() }
+            Group { serial: self.count, done, ..Group::default() }
         });
         let decides = !matches!(transition, Transition::Noted | Transition::SeenAgain);
+        if !decides && group.packets.len() >= PACKETS / 2 {
+            self.cut += 1;
+            return;
+        }
         if group.packets.len() == PACKETS {
             self.cut += 1;
             // What decides takes the place of the last.
-            let Some(last) = group.packets.pop_if(|_| decides) else { return };
-            self.octets -= last.size();
+            self.octets -= group.packets.pop().map_or(0, |it| it.size());
         }
         if decides {
             group.decided = group.packets.len();
@@ -142,8 +147,12 @@ impl Keeper {
             }
         }
         // Of what is gone nothing stays but its number; now and then that goes, too.
-        if self.open.len() > 2 * self.groups.len() + 1024 {
-            self.open.retain(|(id, serial)| self.groups.get(id).is_some_and(|it| it.serial == *serial && !it.done));
+        for (list, done) in [(&mut self.open, false), (&mut self.done, true)] {
+            if list.len() > 2 * self.groups.len() + 1024 {
+                list.retain(|(id, serial)| {
+                    self.groups.get(id).is_some_and(|it| it.serial == *serial && it.done == done)
+                });
+            }
         }
     }
 }
@@ -210,11 +219,12 @@ mod tests {
     fn what_decides_has_its_place() {
         let mut keeper = Keeper::new(LIMIT);
         add(&mut keeper, 7, Transition::Opened);
-        (0..100).for_each(|_| add(&mut keeper, 7, Transition::SynRetried));
-        add(&mut keeper, 7, Transition::Noted);
+        // Noise takes half of the places at most.
+        (0..100).for_each(|_| add(&mut keeper, 7, Transition::Noted));
+        (0..40).for_each(|_| add(&mut keeper, 7, Transition::SynRetried));
         let group = keeper.take(id(7)).expect("it is kept");
         assert_eq!((group.packets.len(), group.decided), (PACKETS, PACKETS - 1));
-        assert_eq!(keeper.cut, 100 + 1 + 1 - PACKETS as u64);
+        assert_eq!(keeper.cut, 1 + 100 + 40 - PACKETS as u64);
         assert_eq!(keeper.octets, 0);
     }
 
@@ -224,8 +234,9 @@ mod tests {
         let mut keeper = Keeper::new(LIMIT);
         for isn in 0..100_000 {
             add(&mut keeper, isn, Transition::Opened);
+            add(&mut keeper, isn, Transition::Completed);
             assert!(keeper.take(id(isn)).is_some());
         }
-        assert!(keeper.open.len() <= 1025 && keeper.is_empty());
+        assert!(keeper.open.len() <= 1025 && keeper.done.len() <= 1025 && keeper.is_empty());
     }
 }

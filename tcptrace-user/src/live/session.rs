@@ -72,12 +72,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let wanted = wanted(&args.interfaces)?;
     privilege::check()?;
+    // Before signals are obeyed: a pipe without a reader is waited for here.
+    let writer = args.write.as_ref().map(|path| Writer::create(path, cli::rotation(&args))).transpose()?;
     // Before the banner: who reads it may send a signal at once.
     let signals = Signals::listen()?;
-    let mut session = Session::start(args, filter, wanted, &settings)?;
+    let mut session = Session::start(args, filter, wanted, &settings, writer)?;
     session.banner();
-    session.trace(signals).await?;
-    Ok(session.end())
+    let traced = session.trace(signals).await;
+    // Whatever ended it: the evidence is completed, and what was found is said.
+    let code = session.end();
+    traced.map(|()| code)
 }
 
 /// The interfaces to trace: those named, or the default route's.
@@ -174,7 +178,13 @@ struct Session {
 }
 
 impl Session {
-    fn start(args: Args, filter: Option<Filter>, wanted: Vec<Interface>, settings: &Settings) -> anyhow::Result<Self> {
+    fn start(
+        args: Args,
+        filter: Option<Filter>,
+        wanted: Vec<Interface>,
+        settings: &Settings,
+        writer: Option<Writer>,
+    ) -> anyhow::Result<Self> {
         let mut kernel = Kernel::load(settings)?;
         let watch = LinkWatch::open().context("cannot watch the interfaces")?;
         // SAFETY: the watch keeps one descriptor open until it is dropped.
@@ -187,7 +197,7 @@ impl Session {
         let started = monotonic();
         let log = settings.debug.then(log::listen).and_then(|()| kernel.take_log());
         let reader = Reader::start(kernel.take_events().context("the ring buffer was taken already")?)?;
-        let evidence = start_evidence(&args, &mut kernel)?;
+        let evidence = kernel.take_packets().zip(writer).map(|(ring, it)| Evidence::new(ring, Recorder::start(it)));
         if let Some(evidence) = &evidence {
             attached.iter().for_each(|it| evidence.interface(&it.interface));
         }
@@ -247,6 +257,12 @@ impl Session {
 
     /// The loop: events, silence, interfaces, signals, limits.
     async fn trace(&mut self, signals: Signals) -> anyhow::Result<()> {
+        let watched = self.watch_all(signals).await;
+        self.drain().await;
+        watched
+    }
+
+    async fn watch_all(&mut self, signals: Signals) -> anyhow::Result<()> {
         let Signals { mut interrupt, mut terminate, mut hangup, mut user1 } = signals;
         let mut sweep = time::interval(SWEEP);
         sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -286,7 +302,6 @@ impl Session {
                 () = ended(&mut interrupt, &mut terminate, &mut hangup) => break,
             }
         }
-        self.drain().await;
         Ok(())
     }
 
@@ -351,12 +366,13 @@ impl Session {
                 Report::Open(_) => true,
                 Report::Attempt(it) => !(self.args.all && it.outcome.is_open()),
             };
-            if counts && self.enough() {
-                return;
-            }
             let it = report.attempt();
             let is_end = matches!(report, Report::Attempt(_));
             self.found |= is_end && self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
+            // Of what was told as stalled or open the end is told all the same.
+            if self.enough() && (!is_end || counts && it.stalled.is_none()) {
+                continue;
+            }
             if is_end && !(self.args.all || it.is_trouble()) {
                 continue;
             }
@@ -505,6 +521,8 @@ impl Session {
         self.tell(reports);
         self.complete_evidence();
         let summary = self.summary();
+        let counted = Outcome::ALL.into_iter().filter(|it| summary.told[*it as usize] > 0);
+        self.found |= counted.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)));
         if let Some(output) = self.output.take() {
             output.finish((self.args.json && !self.is_silent()).then(|| summary.json()));
         }
@@ -536,13 +554,6 @@ impl Session {
             },
         );
     }
-}
-
-/// Where `-w` asks for it.
-fn start_evidence(args: &Args, kernel: &mut Kernel) -> anyhow::Result<Option<Evidence>> {
-    let (Some(path), Some(ring)) = (&args.write, kernel.take_packets()) else { return Ok(None) };
-    let writer = Writer::create(path, cli::rotation(args))?;
-    Ok(Some(Evidence::new(ring, Recorder::start(writer))))
 }
 
 fn attach(kernel: &mut Kernel, interface: Interface, args: &Args) -> anyhow::Result<Attached> {
