@@ -25,11 +25,35 @@ pub struct Glance {
     pub ack: Seq,
     /// Octets of payload.
     pub payload: u16,
+    pub extent: Extent,
+}
+
+/// What Wireshark makes of a segment, by how long it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    #[default]
+    Known,
+    /// A fragment, a quotation, or less than its own header: it has no payload, and no numbers are counted from it.
+    Unknown,
+    /// A header shorter than 20 octets by its own account: a packet, of which no flag is looked at.
+    NoHeader,
+    /// Both of these.
+    Nothing,
 }
 
 impl From<&Segment> for Glance {
     fn from(it: &Segment) -> Self {
-        Self { flags: it.flags, seq: it.seq, ack: it.ack, payload: it.payload }
+        Self { flags: it.flags, seq: it.seq, ack: it.ack, payload: it.payload, extent: Extent::Known }
+    }
+}
+
+impl Glance {
+    fn has_flags(&self) -> bool {
+        matches!(self.extent, Extent::Known | Extent::Unknown)
+    }
+
+    fn has_payload(&self) -> bool {
+        self.extent == Extent::Known && self.payload > 0
     }
 }
 
@@ -75,20 +99,24 @@ impl Wireshark {
     pub fn see(&mut self, from: Sender, it: &Glance) {
         let (own, peer) = (from as usize, 1 - from as usize);
         // Without its SYN a side's numbers are counted from the one before the first seen.
-        let syn = it.flags.any(Flags::SYN);
-        if !self.based[own] || (syn && it.flags.any(Flags::ACK)) {
+        let (syn, ack) = (it.flags.any(Flags::SYN), it.flags.any(Flags::ACK));
+        let counts = matches!(it.extent, Extent::Known | Extent::NoHeader);
+        if syn && ack && self.based[own] {
+            self.base[own] = it.seq;
+        }
+        if counts && !self.based[own] {
             self.base[own] = if syn { it.seq } else { it.seq.add(u32::MAX) };
             self.based[own] = true;
         }
-        if it.flags.any(Flags::ACK) && !self.based[peer] {
+        if counts && ack && !self.based[peer] {
             self.base[peer] = it.ack.add(u32::MAX);
             self.based[peer] = true;
         }
         let later = Self::later(it);
         match self.packets {
             Packets::None => {
-                if it.flags.0 & (Flags::SYN | Flags::ACK) == Flags::SYN {
-                    self.bits = Self::SYN | if it.payload > 0 { Self::DATA } else { 0 };
+                if syn && !ack && it.has_flags() {
+                    self.bits = Self::SYN | if it.has_payload() { Self::DATA } else { 0 };
                 }
                 self.first = later;
                 self.packets = Packets::One;
@@ -107,12 +135,15 @@ impl Wireshark {
     }
 
     fn later(it: &Glance) -> u8 {
+        if !it.has_flags() {
+            return 0;
+        }
         let has = |bits: u8| it.flags.0 & bits == bits;
         let mut set = 0;
         if has(Flags::SYN | Flags::ACK) {
             set |= Self::SYN_ACK;
         } else if has(Flags::ACK) {
-            set |= if it.payload > 0 { Self::DATA } else { Self::ACK };
+            set |= if it.has_payload() { Self::DATA } else { Self::ACK };
         }
         if has(Flags::FIN | Flags::ACK) {
             set |= Self::FIN;

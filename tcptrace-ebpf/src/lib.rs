@@ -11,6 +11,7 @@ pub mod handshake;
 pub mod outcome;
 pub mod packet;
 pub mod predicate;
+pub mod quoted;
 pub mod segment;
 pub mod seq;
 pub mod snapshot;

@@ -96,6 +96,8 @@ pub struct Located {
     options: usize,
     /// Octets of TCP header and payload by the IP header's account.
     length: u16,
+    /// Whether it is a first fragment.
+    pub is_fragment: bool,
 }
 
 impl Located {
@@ -104,6 +106,13 @@ impl Located {
     #[must_use]
     pub fn header(&self) -> usize {
         usize::from(self.header[12] >> 4) * 4
+    }
+
+    /// Octets of TCP header and payload by the IP header's account.
+    #[inline(always)]
+    #[must_use]
+    pub const fn length(&self) -> u16 {
+        self.length
     }
 
     /// The same, of a packet that had `wire` octets from the one that offsets are counted from: a segment is no longer
@@ -152,9 +161,9 @@ pub struct Icmp {
     pub code: u8,
 }
 
-const TCP: u8 = 6;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -167,15 +176,17 @@ const MAX_TAGS: usize = 2;
 const MAX_EXTENSIONS: usize = 6;
 
 /// An IP header's account of what follows it.
-struct Network {
-    src: Addr,
-    dst: Addr,
-    protocol: u8,
+pub(crate) struct Network {
+    pub(crate) src: Addr,
+    pub(crate) dst: Addr,
+    pub(crate) protocol: u8,
     ttl: u8,
     /// Offset of the next header.
-    at: usize,
+    pub(crate) at: usize,
     /// Octets from `at` to the end of the datagram.
-    length: u16,
+    pub(crate) length: u16,
+    /// Whether more fragments follow this one.
+    pub(crate) is_fragment: bool,
 }
 
 /// Finds the TCP header, or the ICMP error.
@@ -201,6 +212,7 @@ fn try_locate<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Found, Skip>
                 header,
                 options: ip.at + 20,
                 length: ip.length,
+                is_fragment: ip.is_fragment,
             }))
         }
         ICMP if ip.src.is_v4() => icmp_error(packet, &ip).map(Found::Error),
@@ -210,7 +222,7 @@ fn try_locate<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Found, Skip>
 }
 
 #[inline(always)]
-fn network<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Network, Skip> {
+pub(crate) fn network<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Network, Skip> {
     let mut at = 0;
     let mut ethertype = match link {
         Link::Ethernet => {
@@ -249,12 +261,13 @@ fn within_reach<P: Packet + ?Sized>(packet: &P, ip: Network) -> Result<Network, 
 
 /// RFC 791. A `quoted` header is one that an ICMP error carries: its length may exceed the quotation.
 #[inline(always)]
-fn ipv4<P: Packet + ?Sized>(packet: &P, at: usize, quoted: bool) -> Result<Network, Skip> {
+pub(crate) fn ipv4<P: Packet + ?Sized>(packet: &P, at: usize, quoted: bool) -> Result<Network, Skip> {
     let header: [u8; 20] = packet.bytes(at).ok_or(Skip::Malformed)?;
     let length = usize::from(header[0] & 0x0f) * 4;
     let total = u16_at(&header, 2);
-    // A total length of zero is a segmentation offload's: the frame is larger than the field can say.
-    if header[0] >> 4 != 4 || length < 20 || (total != 0 && usize::from(total) < length && !quoted) {
+    // A total length of zero is a segmentation offload's: the frame is larger than the field can say. One that leaves
+    // nothing behind the header is not to be taken for it.
+    if header[0] >> 4 != 4 || length < 20 || (total != 0 && usize::from(total) <= length && !quoted) {
         return Err(Skip::Malformed);
     }
     if u16_at(&header, 6) & 0x1fff != 0 {
@@ -267,19 +280,21 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, at: usize, quoted: bool) -> Result<Netwo
         ttl: header[8],
         at: at + length,
         length: total.saturating_sub(length as u16),
+        is_fragment: u16_at(&header, 6) & 0x2000 != 0,
     })
 }
 
 /// RFC 8200, with its extension headers (section 4) and the authentication header (RFC 4302).
 #[inline(always)]
-fn ipv6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
+pub(crate) fn ipv6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
     let header: [u8; 40] = packet.bytes(at).ok_or(Skip::Malformed)?;
     if header[0] >> 4 != 6 {
         return Err(Skip::Malformed);
     }
     let next = header[6];
     let first = at + 40;
-    let (protocol, at) = if matches!(next, TCP | ICMPV6) { (next, first) } else { extensions(packet, next, first)? };
+    let (protocol, at, is_fragment) =
+        if matches!(next, TCP | ICMPV6) { (next, first, false) } else { extensions(packet, next, first)? };
     Ok(Network {
         src: Addr { hi: u64_at(&header, 8), lo: u64_at(&header, 16) },
         dst: Addr { hi: u64_at(&header, 24), lo: u64_at(&header, 32) },
@@ -287,6 +302,7 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
         ttl: header[7],
         at,
         length: u16_at(&header, 4).saturating_sub((at - first) as u16),
+        is_fragment,
     })
 }
 
@@ -307,19 +323,21 @@ fn u64_at<const N: usize>(header: &[u8; N], at: usize) -> u64 {
 }
 
 #[inline(always)]
-fn extensions<P: Packet + ?Sized>(packet: &P, mut next: u8, mut at: usize) -> Result<(u8, usize), Skip> {
+fn extensions<P: Packet + ?Sized>(packet: &P, mut next: u8, mut at: usize) -> Result<(u8, usize, bool), Skip> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
     const DESTINATION: u8 = 60;
     const MOBILITY: u8 = 135;
+    let mut is_fragment = false;
     for _ in 0..MAX_EXTENSIONS {
         if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY) {
             break;
         }
         let header: [u8; 4] = packet.bytes(at).ok_or(Skip::Malformed)?;
         let length = usize::from(header[1]);
+        is_fragment |= next == FRAGMENT && u16_at(&header, 2) & 1 != 0;
         at += match next {
             FRAGMENT if u16_at(&header, 2) & !7 != 0 => return Err(Skip::LaterFragment),
             FRAGMENT => 8,
@@ -328,7 +346,7 @@ fn extensions<P: Packet + ?Sized>(packet: &P, mut next: u8, mut at: usize) -> Re
         };
         next = header[0];
     }
-    Ok((next, at))
+    Ok((next, at, is_fragment))
 }
 
 /// Errors that end or delay a connect: destination unreachable (fragmentation needed aside), time exceeded, parameter

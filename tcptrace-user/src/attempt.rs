@@ -3,7 +3,7 @@
 use tcptrace_core::{
     event::STALLED_AT_TRY,
     flow::{self, Addr},
-    foreign::{Glance, History, Sender, Wireshark, Zeek},
+    foreign::{Extent, Glance, History, Sender, Wireshark, Zeek},
     handshake::{Facts, Handshake, Nanos, State},
     outcome::Outcome,
     segment::Flags,
@@ -47,7 +47,7 @@ impl Foreign {
     pub fn of(it: &Handshake) -> Self {
         let (mut zeek, mut wireshark) = (Zeek::default(), Wireshark::default());
         let see = |from, flags: u8, seq: Seq, ack: Seq, payload: u16| {
-            let glance = Glance { flags: Flags(flags), seq, ack, payload };
+            let glance = Glance { flags: Flags(flags), seq, ack, payload, extent: Extent::Known };
             zeek.see(from, &glance);
             wireshark.see(from, &glance);
         };

@@ -30,6 +30,45 @@ impl Random {
 /// Packets of many conversations, mixed: likely flags and any, right numbers and wrong ones, SYNs with new ones.
 #[must_use]
 pub fn random(seed: u64) -> Pcap {
+    let mut capture = Pcap::new(Link::Ethernet);
+    packets(&mut Random(seed), |after, frame, _| capture.frame(after, &frame));
+    capture
+}
+
+/// The same, with headers that are too short or longer than the packet, lengths that cannot be, and ICMP errors.
+#[must_use]
+pub fn odd(seed: u64) -> Pcap {
+    const IP: usize = 14;
+    const LENGTH: usize = IP + 2;
+    const OFFSET: usize = IP + 20 + 12;
+    let mut capture = Pcap::new(Link::Ethernet);
+    let mut before: Vec<u8> = Vec::new();
+    packets(&mut Random(seed), |after, mut frame, random| {
+        match random.next() % 40 {
+            0 => frame[OFFSET] = random.next() as u8,
+            1 => frame[LENGTH + 1] = random.of(&[0, 20, 30, 36, 38, 40, 41]),
+            2..6 if !before.is_empty() => {
+                let quoted = &before[IP..];
+                let length = 20 + random.of(&[8, 12, 15, 16, 20, 40]);
+                let kind = random.of(&[3, 3, 4, 5, 11, 12, 0]);
+                let words = random.of(&[0, 0, 0, 3, 4, 32]);
+                let error = [&[kind, 1, 0, 0, 0, words, 0, 0], &quoted[..length.min(quoted.len())]].concat();
+                let mut header = frame[..IP + 20].to_vec();
+                header[LENGTH + 1] = (20 + error.len()) as u8;
+                header[IP + 9] = 1;
+                capture.frame(after, &[header, error].concat());
+            }
+            _ => {}
+        }
+        capture.frame(after, &frame);
+        if random.next().is_multiple_of(4) {
+            before = frame;
+        }
+    });
+    capture
+}
+
+fn packets(random: &mut Random, mut each: impl FnMut(Duration, Vec<u8>, &mut Random)) {
     const LIKELY: [u8; 12] = [
         flags::SYN,
         flags::SYN,
@@ -44,8 +83,6 @@ pub fn random(seed: u64) -> Pcap {
         flags::RST,
         flags::RST | flags::ACK,
     ];
-    let mut random = Random(seed);
-    let mut capture = Pcap::new(Link::Ethernet);
     let mut numbers: HashMap<(u32, bool), u32> = HashMap::new();
     for _ in 0..4000 {
         let (flow, forth) = (random.next() % 200, random.next().is_multiple_of(2));
@@ -66,9 +103,9 @@ pub fn random(seed: u64) -> Pcap {
         let mut frame = TcpFrame::new(MACS, source, target, flag, own.wrapping_add(seq));
         frame.ack = peer.wrapping_add(ack);
         frame.payload = vec![b'x'; random.of(&[0, 0, 0, 100])];
-        capture.frame(Duration::from_nanos(1 + u64::from(random.next() % 1_000_000)), &frame.bytes());
+        let after = Duration::from_nanos(1 + u64::from(random.next() % 1_000_000));
+        each(after, frame.bytes(), random);
     }
-    capture
 }
 
 /// Every conversation of at most two packets, each from a port of its own.

@@ -5,7 +5,7 @@
 use tcptrace_core::{
     event::{Counter, STALLED_AT_TRY, Tally},
     flow::{Addr, Endpoint},
-    foreign::{Glance, Sender, Wireshark, Zeek},
+    foreign::{Extent, Glance, Sender, Wireshark, Zeek},
     handshake::{Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
     outcome::Outcome,
     segment::{Flags, Kind, Segment},
@@ -14,7 +14,7 @@ use tcptrace_core::{
 
 use super::{
     kept::{Packets, Raw},
-    table::Links,
+    table::{Links, Slot},
 };
 use crate::attempt::{Stalled, StalledBy};
 
@@ -71,6 +71,11 @@ pub(super) struct Cold {
     pub(super) answered_from: Option<Addr>,
     /// The tunnel of the first packet.
     pub(super) outer: Option<Outer>,
+    /// The attempts before and after it on the same stream.
+    pub(super) prior: Option<Slot>,
+    pub(super) heir: Option<Slot>,
+    /// The stream that the quotation of another SYN opened: its packets go there from then on.
+    diverged: Option<Wireshark>,
 }
 
 /// A conversation as Wireshark counts them: it may hold several attempts, when the other end opens the next.
@@ -78,6 +83,24 @@ pub(super) struct Cold {
 pub(super) struct Stream {
     pub(super) first: Endpoint,
     pub(super) state: Wireshark,
+}
+
+impl Stream {
+    /// Whether this begins another one.
+    pub(super) fn is_another(&self, src: Endpoint, it: &Glance) -> bool {
+        self.state.is_another(self.sender(src), it)
+    }
+
+    pub(super) fn see(&mut self, src: Endpoint, it: &Glance) {
+        if self.is_another(src, it) {
+            self.state = Wireshark::reused();
+        }
+        self.state.see(self.sender(src), it);
+    }
+
+    fn sender(&self, src: Endpoint) -> Sender {
+        if src == self.first { Sender::First } else { Sender::Other }
+    }
 }
 
 /// A bare ACK's sender and whether it has data, as a bit.
@@ -142,10 +165,39 @@ impl Conversation {
         }
     }
 
-    pub(super) fn stream(&self) -> Stream {
+    pub(super) fn stream(&mut self) -> Stream {
         let (client, server) = (self.handshake.client(), self.handshake.server());
         let first_is_client = self.stream_first_is_first == self.first_is_client;
-        Stream { first: if first_is_client { client } else { server }, state: self.wireshark }
+        Stream { first: if first_is_client { client } else { server }, state: *self.current() }
+    }
+
+    /// What its packets are counted by now.
+    fn current(&mut self) -> &mut Wireshark {
+        match self.cold.as_deref_mut() {
+            Some(Cold { diverged: Some(it), .. }) => it,
+            _ => &mut self.wireshark,
+        }
+    }
+
+    /// Whether its packets went to another stream than the one that it began on.
+    pub(super) fn has_diverged(&self) -> bool {
+        self.cold.as_ref().is_some_and(|it| it.diverged.is_some())
+    }
+
+    /// Whether this SYN begins another stream.
+    pub(super) fn is_another(&mut self, from_client: bool, it: &Glance) -> bool {
+        let sender = self.stream_sender(from_client);
+        self.current().is_another(sender, it)
+    }
+
+    /// Shows what is a segment to Wireshark alone.
+    pub(super) fn overhear(&mut self, from_client: bool, it: &Glance) {
+        if self.is_another(from_client, it) {
+            self.cold().diverged = Some(Wireshark::reused());
+            self.settled = 0;
+        }
+        let sender = self.stream_sender(from_client);
+        self.current().see(sender, it);
     }
 
     /// Whether a bare ACK of this class changes nothing, as an earlier one showed.
@@ -179,7 +231,7 @@ impl Conversation {
         let counter = if self.is_control(it) { Counter::Control } else { Counter::Established };
         tally.counters[counter as usize] += 1;
         let sender = self.stream_sender(from_client);
-        self.wireshark.see(sender, glance);
+        self.current().see(sender, glance);
         self.zeek.see(self.sender(from_client), glance);
         self.seen.1 = at;
         let was = self.handshake.state();
@@ -203,7 +255,7 @@ impl Conversation {
         {
             self.handshake.facts.0 |= if it.src == answer.src { Facts::SERVER_RST } else { Facts::CLIENT_RST };
         }
-        self.settle(was, it, from_client);
+        self.settle(was, it, glance.extent, from_client);
     }
 
     /// Whether a segment is counted, and kept as evidence, as one of the handshake or of an end.
@@ -213,11 +265,12 @@ impl Conversation {
 
     /// After a segment: which bare ACKs are known to change nothing from now on. What they set (a side's first data, a
     /// letter, a bit of completeness) is never taken back, but by another state of the handshake.
-    fn settle(&mut self, was: State, it: &Segment, from_client: bool) {
+    fn settle(&mut self, was: State, it: &Segment, extent: Extent, from_client: bool) {
         if was != self.handshake.state() || it.flags.any(Flags::SYN) {
             self.settled = 0;
         }
         if let Some(Class(bit)) = Class::of(it, from_client)
+            && extent == Extent::Known
             && !self.is_pending()
             && self.zeek.is_settled()
         {

@@ -13,9 +13,10 @@ use std::{
 use tcptrace_core::{
     event::{Counter, Tally},
     flow::{self, Endpoint, HashKey},
-    foreign::{Glance, Wireshark},
+    foreign::{Extent, Glance, Wireshark},
     handshake::{Facts, Nanos, Point, Side, State, Transition},
     outcome::Outcome,
+    quoted,
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
 };
 
@@ -44,6 +45,9 @@ pub struct Wanted {
     pub evidence: bool,
 }
 
+/// Octets of a TCP header without which Wireshark knows no segment.
+const READ: usize = 16;
+
 /// The conversations of a capture.
 pub struct Flows {
     wanted: Wanted,
@@ -51,6 +55,10 @@ pub struct Flows {
     table: Table,
     /// The last attempt of each client's endpoint that waits for an answer: another address may give it.
     asked: HashMap<Client, Slot, BuildHasherDefault<Ready>>,
+    /// By hash: streams of which no segment was seen but what was quoted.
+    overheard: HashMap<u64, Stream, BuildHasherDefault<Ready>>,
+    /// Whether somebody waits for what is told.
+    is_awaited: bool,
     room: Room,
     /// The first packet's time, and the last's.
     pub began: Option<Nanos>,
@@ -119,6 +127,8 @@ impl Flows {
             key,
             table: Table::new(),
             asked: HashMap::default(),
+            overheard: HashMap::default(),
+            is_awaited: false,
             room: Room::default(),
             began: None,
             now: Nanos(0),
@@ -140,24 +150,70 @@ impl Flows {
         self.began.get_or_insert(at);
         self.now = self.now.max(at);
         match segment::locate(octets, link) {
-            // Wireshark and Zeek know no such segment either.
-            Found::Tcp(located) if located.header() < 20 => self.count(Counter::Malformed),
             Found::Tcp(located) => {
                 let wire = (raw.original as usize).saturating_sub(raw.octets.len().saturating_sub(octets.len()));
-                let mut segment = Segment::read(octets, &located.of_length(wire));
+                let located = located.of_length(wire);
+                let (header, length) = (located.header(), usize::from(located.length()));
+                let is_odd = header < 20 || length < header || located.is_fragment;
+                let mut segment = Segment::read(octets, &located);
+                let mut extent = Extent::Known;
+                if is_odd {
+                    let Some(odd) = self.on_odd(&segment, header, length, located.is_fragment) else { return };
+                    extent = odd;
+                }
                 if segment.options.present & Options::MALFORMED != 0 && located.end() > octets.len() {
                     self.on_cut_options(&mut segment, octets, &located, raw);
                 }
-                self.on_tcp(&segment, at, point, raw);
+                self.on_tcp(&segment, extent, at, point, raw);
             }
-            Found::Error(error) => self.on_icmp(&error, at, raw),
+            Found::Error(error) => {
+                self.on_icmp(&error, at, raw);
+                self.on_quoted(octets, link);
+            }
             Found::Skipped(Skip::Malformed) if raw.octets.len() < raw.original as usize => self.cut += 1,
-            Found::Skipped(skip) => self.count(match skip {
-                Skip::NotIp => Counter::NotIp,
-                Skip::NotTcp => Counter::NotTcp,
-                Skip::LaterFragment => Counter::LaterFragment,
-                Skip::Malformed => Counter::Malformed,
-            }),
+            Found::Skipped(skip) => {
+                self.count(match skip {
+                    Skip::NotIp => Counter::NotIp,
+                    Skip::NotTcp => Counter::NotTcp,
+                    Skip::LaterFragment => Counter::LaterFragment,
+                    Skip::Malformed => Counter::Malformed,
+                });
+                if skip == Skip::NotTcp {
+                    self.on_quoted(octets, link);
+                }
+            }
+        }
+    }
+
+    /// A segment that no host sends: what Wireshark makes of it; `None` if it is one to nobody else.
+    #[cold]
+    fn on_odd(&mut self, it: &Segment, header: usize, length: usize, is_fragment: bool) -> Option<Extent> {
+        if header >= 20 && length >= READ {
+            return Some(Extent::Unknown);
+        }
+        self.count(Counter::Malformed);
+        if length >= READ {
+            let extent = if is_fragment { Extent::Nothing } else { Extent::NoHeader };
+            self.overhear(it.src, it.dst, &Glance { extent, ..Glance::from(it) });
+        }
+        None
+    }
+
+    /// What an ICMP error quotes is one more segment to Wireshark.
+    fn on_quoted(&mut self, octets: &[u8], link: Link) {
+        if let Some(it) = quoted::quoted(octets, link) {
+            self.overhear(it.src, it.dst, &it.glance);
+        }
+    }
+
+    /// What is a segment to Wireshark alone. A stream that begins with one waits for its first segment.
+    fn overhear(&mut self, src: Endpoint, dst: Endpoint, it: &Glance) {
+        let hash = self.hash(src, dst);
+        if let Some((slot, from_client)) = self.table.find(hash, src, dst) {
+            self.table.get_mut(slot).overhear(from_client, it);
+        } else if self.overheard.len() < self.wanted.capacity || self.overheard.contains_key(&hash) {
+            let new = Stream { first: src, state: Wireshark::default() };
+            self.overheard.entry(hash).or_insert(new).see(src, it);
         }
     }
 
@@ -181,12 +237,13 @@ impl Flows {
     }
 
     #[inline]
-    fn on_tcp(&mut self, it: &Segment, at: Nanos, point: Point, raw: Raw<'_>) {
+    fn on_tcp(&mut self, it: &Segment, extent: Extent, at: Nanos, point: Point, raw: Raw<'_>) {
         let hash = self.hash(it.src, it.dst);
         let found = self.table.find(hash, it.src, it.dst);
         // Most packets: the connection goes on, and nothing is new.
         if let Some((slot, from_client)) = found
             && let Some(class) = Class::of(it, from_client)
+            && extent == Extent::Known
         {
             let conversation = self.table.get_mut(slot);
             if conversation.is_settled(class) {
@@ -195,20 +252,31 @@ impl Flows {
                 return self.count(Counter::Established);
             }
         }
-        let seen = Seen { it, glance: Glance::from(it), at, point, raw };
+        let seen = Seen { it, glance: Glance { extent, ..Glance::from(it) }, at, point, raw };
         self.on_news(found, hash, &seen);
     }
 
     fn on_news(&mut self, mut found: Option<(Slot, bool)>, hash: u64, seen: &Seen<'_>) {
         let it = seen.it;
         let mut stream = Stream { first: it.src, state: Wireshark::default() };
+        let mut prior = None;
+        if found.is_none()
+            && !self.overheard.is_empty()
+            && let Some(overheard) = self.overheard.remove(&hash)
+        {
+            stream = overheard;
+            if stream.is_another(it.src, &seen.glance) {
+                stream.state = Wireshark::reused();
+            }
+        }
         if let Some((slot, from_client)) = found
             && it.flags.any(Flags::SYN)
             && !it.flags.any(Flags::ACK)
         {
             let conversation = self.table.get_mut(slot);
-            let another = conversation.wireshark.is_another(conversation.stream_sender(from_client), &seen.glance);
+            let another = conversation.is_another(from_client, &seen.glance);
             let superseded = conversation.is_superseded_by(seen, from_client);
+            let goes_on = !another && !conversation.has_diverged();
             if !another {
                 stream = conversation.stream();
             } else {
@@ -216,7 +284,7 @@ impl Flows {
             }
             self.tally.transitions[Transition::Superseded as usize] += u64::from(superseded);
             if another || superseded {
-                self.end(hash, slot);
+                prior = (self.end(hash, slot) && goes_on).then_some(slot);
                 found = None;
             }
         }
@@ -224,6 +292,10 @@ impl Flows {
             self.make_room();
             (self.table.insert(hash, Conversation::new(it, stream, seen.at, seen.raw.outer)), true)
         });
+        if let Some(prior) = prior {
+            self.table.get_mut(slot).cold().prior = Some(prior);
+            self.table.get_mut(prior).cold().heir = Some(slot);
+        }
         self.follow(slot, from_client, seen);
     }
 

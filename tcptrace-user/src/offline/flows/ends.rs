@@ -18,8 +18,8 @@ const LONGEST_PAUSE: u64 = 64_000_000_000;
 const BATCH: usize = 1 << 12;
 
 impl Flows {
-    /// Takes a conversation's account: nothing more will come of it.
-    pub(super) fn end(&mut self, hash: u64, slot: Slot) {
+    /// Takes a conversation's account: nothing more will come of it. Whether it is kept to be told.
+    pub(super) fn end(&mut self, hash: u64, slot: Slot) -> bool {
         self.table.end(hash, slot);
         let it = self.table.get(slot);
         let client = it.handshake.client();
@@ -31,12 +31,51 @@ impl Flows {
                 if !trouble {
                     self.forget_packets(slot);
                 }
+                true
             }
             _ => {
                 self.forget_packets(slot);
-                self.table.remove(slot);
+                self.remove(slot);
+                false
             }
         }
+    }
+
+    /// Removes a conversation. What its stream came to is what the attempts before it on that stream are told with.
+    fn remove(&mut self, slot: Slot) {
+        let it = self.table.get(slot);
+        let state = it.wireshark;
+        if let Some((prior, heir)) = it.cold.as_ref().map(|cold| (cold.prior, cold.heir)) {
+            if let Some(prior) = prior {
+                let it = self.table.get_mut(prior);
+                it.cold().heir = heir;
+                if heir.is_none() {
+                    it.wireshark = state;
+                }
+            }
+            if let Some(heir) = heir {
+                self.table.get_mut(heir).cold().prior = prior;
+            }
+        }
+        self.table.remove(slot);
+    }
+
+    /// The last attempt on the stream of this one.
+    fn last_of_stream(&self, slot: Slot) -> &Conversation {
+        let mut it = self.table.get(slot);
+        while let Some(heir) = it.cold.as_ref().and_then(|cold| cold.heir) {
+            it = self.table.get(heir);
+        }
+        it
+    }
+
+    /// Whether an attempt that has ended waits for what its stream comes to: not longer than for others, where somebody
+    /// waits for it.
+    fn awaits_stream(&self, slot: Slot) -> bool {
+        let it = self.table.get(slot);
+        it.cold.as_ref().is_some_and(|cold| cold.heir.is_some())
+            && !(self.is_awaited && self.now.since(it.seen.1) >= self.wanted.stall_after)
+            && self.last_of_stream(slot).verdict.is_none()
     }
 
     fn forget_packets(&mut self, slot: Slot) {
@@ -90,6 +129,8 @@ impl Flows {
             }
             if self.table.get(slot).verdict.is_none() {
                 waits = true;
+            } else if left <= self.wanted.capacity && self.awaits_stream(slot) {
+                break;
             } else {
                 ready.push(slot);
                 left -= 1;
@@ -107,6 +148,7 @@ impl Flows {
     /// Ends what nothing more is expected of, by the capture's clock, up to the first of which something is: of input
     /// that has no end yet. Whoever is told as established here and goes on is seen from the middle from then on.
     pub fn settle(&mut self) {
+        self.is_awaited = true;
         let mut over = Vec::new();
         for slot in self.table.in_order() {
             match self.is_over(self.table.get(slot)) {
@@ -166,6 +208,7 @@ impl Flows {
     }
 
     fn tell(&mut self, slot: Slot) -> Option<Told> {
+        let completeness = self.last_of_stream(slot).wireshark.completeness();
         let it = self.table.get_mut(slot);
         let Verdict { outcome, recovered, still_open } = it.verdict?;
         let packets = it.packets.take();
@@ -179,11 +222,7 @@ impl Flows {
             answered_from: cold.and_then(|cold| cold.answered_from),
             outer: cold.and_then(|cold| cold.outer),
             seen: it.seen,
-            foreign: Foreign {
-                conn_state: it.zeek.conn_state(),
-                history: it.zeek.history(),
-                completeness: it.wireshark.completeness(),
-            },
+            foreign: Foreign { conn_state: it.zeek.conn_state(), history: it.zeek.history(), completeness },
             trust: Trust {
                 still_open,
                 may_have_begun_earlier: may_have_begun_earlier(&hs, self.began.unwrap_or_default()),
@@ -191,7 +230,7 @@ impl Flows {
                 attempts_lost: 0,
             },
         };
-        self.table.remove(slot);
+        self.remove(slot);
         let packets = *packets.unwrap_or_default();
         self.room.release(&packets.packets);
         self.evidence_cut += packets.dropped;

@@ -1,0 +1,61 @@
+//! The TCP header that an ICMP error quotes, as Wireshark reads it: it counts the quotation as one more segment.
+//!
+//! Of errors of every kind, and only where sixteen octets of the header are there; what an error means to a handshake
+//! is [`crate::segment`]'s. Asked offline alone.
+
+use crate::{
+    flow::Endpoint,
+    foreign::{Extent, Glance},
+    packet::Packet,
+    segment::{self, Flags, Link},
+    seq::Seq,
+};
+
+/// A segment quoted.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted {
+    pub src: Endpoint,
+    pub dst: Endpoint,
+    pub glance: Glance,
+}
+
+/// Octets of a TCP header up to and with its window: what is read before anything is made of it.
+const READ: usize = 16;
+
+/// The quoted segment of a frame that is an error.
+pub fn quoted<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Quoted> {
+    let ip = segment::network(packet, link).ok()?;
+    let v6 = !ip.src.is_v4();
+    let [kind, _, _, _, _, words]: [u8; 6] = packet.bytes(ip.at)?;
+    // Unreachable, source quench, time exceeded, parameter problem; of a redirect only eight octets are looked at.
+    // What lies behind so many words of the segment is an extension (RFC 4884, section 4).
+    let dissected = match (v6, ip.protocol) {
+        (false, segment::ICMP) => matches!(kind, 3 | 4 | 11 | 12) && !matches!(words, 1..=3),
+        (true, segment::ICMPV6) => matches!(kind, 1..=4),
+        _ => false,
+    };
+    if !dissected {
+        return None;
+    }
+    let at = ip.at + 8;
+    let inner = if v6 { segment::ipv6(packet, at) } else { segment::ipv4(packet, at, false) }.ok()?;
+    let unsaid = inner.length == 0;
+    // An error without a length of its own is as long as the frame.
+    let outer_end = if ip.length == 0 { usize::MAX } else { ip.at + usize::from(ip.length) };
+    if inner.protocol != segment::TCP || inner.at + READ > outer_end || (!unsaid && usize::from(inner.length) < READ) {
+        return None;
+    }
+    let header: [u8; READ] = packet.bytes(inner.at)?;
+    let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, ..] = header;
+    Some(Quoted {
+        src: Endpoint { addr: inner.src, port: u16::from_be_bytes([s0, s1]) },
+        dst: Endpoint { addr: inner.dst, port: u16::from_be_bytes([d0, d1]) },
+        glance: Glance {
+            flags: Flags(flags),
+            seq: Seq(u32::from_be_bytes([q0, q1, q2, q3])),
+            ack: Seq(u32::from_be_bytes([a0, a1, a2, a3])),
+            payload: 0,
+            extent: if offset >> 4 < 5 { Extent::Nothing } else { Extent::Unknown },
+        },
+    })
+}
