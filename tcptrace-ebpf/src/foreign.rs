@@ -134,6 +134,12 @@ impl Wireshark {
         Self { bits: Self::SYN, packets: Packets::More, ..Self::default() }
     }
 
+    /// A conversation that was known before its first packet.
+    #[must_use]
+    pub fn announced() -> Self {
+        Self { packets: Packets::More, ..Self::default() }
+    }
+
     fn later(it: &Glance) -> u8 {
         if !it.has_flags() {
             return 0;

@@ -7,6 +7,9 @@ pub const REACH: usize = 2048;
 
 /// A packet's bytes, from its first header on.
 pub trait Packet {
+    /// Whether it is asked if more fragments follow a first one. The kernel programs do not, and pay nothing for it.
+    const TELLS_FRAGMENTS: bool = false;
+
     /// The `N` bytes at offset `at`, or `None` where the packet ends before them.
     fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
@@ -32,6 +35,8 @@ pub trait Packet {
 }
 
 impl Packet for [u8] {
+    const TELLS_FRAGMENTS: bool = true;
+
     #[inline(always)]
     fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         self.get(at..)?.first_chunk().copied()

@@ -96,7 +96,7 @@ pub struct Located {
     options: usize,
     /// Octets of TCP header and payload by the IP header's account.
     length: u16,
-    /// Whether it is a first fragment.
+    /// Whether it is a first fragment, where the packet tells.
     pub is_fragment: bool,
 }
 
@@ -280,7 +280,7 @@ pub(crate) fn ipv4<P: Packet + ?Sized>(packet: &P, at: usize, quoted: bool) -> R
         ttl: header[8],
         at: at + length,
         length: total.saturating_sub(length as u16),
-        is_fragment: u16_at(&header, 6) & 0x2000 != 0,
+        is_fragment: P::TELLS_FRAGMENTS && u16_at(&header, 6) & 0x2000 != 0,
     })
 }
 
@@ -337,7 +337,7 @@ fn extensions<P: Packet + ?Sized>(packet: &P, mut next: u8, mut at: usize) -> Re
         }
         let header: [u8; 4] = packet.bytes(at).ok_or(Skip::Malformed)?;
         let length = usize::from(header[1]);
-        is_fragment |= next == FRAGMENT && u16_at(&header, 2) & 1 != 0;
+        is_fragment |= P::TELLS_FRAGMENTS && next == FRAGMENT && u16_at(&header, 2) & 1 != 0;
         at += match next {
             FRAGMENT if u16_at(&header, 2) & !7 != 0 => return Err(Skip::LaterFragment),
             FRAGMENT => 8,
