@@ -22,6 +22,7 @@ use tcptrace_core::{
 
 pub use super::kept::{Kept, Raw};
 use super::{
+    announced::{self, Announced},
     conversation::{Class, Conversation, Seen, Stream},
     kept::Room,
     table::{Slot, Table},
@@ -57,6 +58,7 @@ pub struct Flows {
     asked: HashMap<Client, Slot, BuildHasherDefault<Ready>>,
     /// By hash: streams of which no segment was seen but what was quoted.
     overheard: HashMap<u64, Stream, BuildHasherDefault<Ready>>,
+    announced: Announced,
     /// Whether somebody waits for what is told.
     is_awaited: bool,
     room: Room,
@@ -128,6 +130,7 @@ impl Flows {
             table: Table::new(),
             asked: HashMap::default(),
             overheard: HashMap::default(),
+            announced: Announced::default(),
             is_awaited: false,
             room: Room::default(),
             began: None,
@@ -163,6 +166,11 @@ impl Flows {
                 }
                 if segment.options.present & Options::MALFORMED != 0 && located.end() > octets.len() {
                     self.on_cut_options(&mut segment, octets, &located, raw);
+                }
+                if announced::is_control(&segment)
+                    && let Some(payload) = octets.get(located.end()..located.end() + usize::from(segment.payload))
+                {
+                    self.announced.see(&segment, payload);
                 }
                 self.on_tcp(&segment, extent, at, point, raw);
             }
@@ -268,6 +276,8 @@ impl Flows {
             if stream.is_another(it.src, &seen.glance) {
                 stream.state = Wireshark::reused();
             }
+        } else if found.is_none() && self.announced.take(it.src, it.dst) {
+            stream.state = Wireshark::announced();
         }
         if let Some((slot, from_client)) = found
             && it.flags.any(Flags::SYN)

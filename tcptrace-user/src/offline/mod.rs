@@ -3,6 +3,7 @@
 //! What can be read is reported; what cannot is said, with its place, and makes the exit code 1.
 
 mod account;
+mod announced;
 mod conversation;
 pub mod decap;
 pub mod flows;

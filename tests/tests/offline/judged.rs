@@ -8,9 +8,12 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
     process::Command,
+    time::Duration,
 };
 
+use tcptrace_core::segment::Link;
 use tcptrace_tests::{
+    lab::{TcpFrame, flags},
     pcap::{self, Pcap},
     traffic,
 };
@@ -88,4 +91,34 @@ fn odd_conversations() {
         told += ours.len();
     }
     assert!(told > 2000 && conversations - told < 100, "{told} of {conversations}");
+}
+
+/// Connections that FTP announced, in their order or not: tshark knows them before their first packet.
+#[test]
+fn announced_conversations() {
+    let (client, server) = ([198, 51, 100, 2], [203, 0, 113, 2]);
+    let mut capture = Pcap::new(Link::Ethernet);
+    let mut connect = |from: ([u8; 4], u16), to: ([u8; 4], u16), says: &[u8]| {
+        let syn = TcpFrame::new(traffic::MACS, from.into(), to.into(), flags::SYN, 100);
+        let answer = syn.answer(flags::SYN | flags::ACK, 500);
+        let ack = answer.answer(flags::ACK, answer.ack);
+        let mut frames = vec![syn, answer, ack.clone()];
+        if !says.is_empty() {
+            let forth = ack.followed_by(flags::PSH | flags::ACK);
+            let mut data = if says[0].is_ascii_digit() { ack.answer(flags::PSH | flags::ACK, ack.ack) } else { forth };
+            data.payload = says.to_vec();
+            frames.push(data);
+        }
+        frames.iter().for_each(|it| capture.frame(Duration::from_micros(1), &it.bytes()));
+    };
+    connect((client, 1000), (server, 21), b"227 Entering Passive Mode (203,0,113,2,78,32)\r\n");
+    for (port, to) in [(3000, 20_001), (3001, 20_000), (3002, 20_000)] {
+        connect((client, port), (server, to), b"");
+    }
+    connect((client, 1001), (server, 21), b"229 Entering Extended Passive Mode (|||20002|)\r\n");
+    connect((client, 3003), (server, 20_002), b"");
+    connect((client, 1002), (server, 21), b"PORT 198,51,100,2,78,32\r\n");
+    connect((server, 2020), (client, 20_000), b"");
+    connect((server, 20), (client, 20_000), b"");
+    assert_eq!(assert_as_tshark(&capture), 9);
 }
