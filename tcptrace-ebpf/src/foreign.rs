@@ -39,6 +39,8 @@ pub enum Extent {
     NoHeader,
     /// Both of these.
     Nothing,
+    /// A fragment that is not shown by itself: no packet of the conversation.
+    Hidden,
 }
 
 impl From<&Segment> for Glance {
@@ -97,6 +99,9 @@ impl Wireshark {
 
     /// Follows a packet of this conversation.
     pub fn see(&mut self, from: Sender, it: &Glance) {
+        if it.extent == Extent::Hidden {
+            return;
+        }
         let (own, peer) = (from as usize, 1 - from as usize);
         // Without its SYN a side's numbers are counted from the one before the first seen.
         let (syn, ack) = (it.flags.any(Flags::SYN), it.flags.any(Flags::ACK));

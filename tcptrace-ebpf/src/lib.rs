@@ -7,6 +7,7 @@
 pub mod event;
 pub mod flow;
 pub mod foreign;
+pub mod fragment;
 pub mod handshake;
 pub mod outcome;
 pub mod packet;

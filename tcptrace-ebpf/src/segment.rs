@@ -165,8 +165,8 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const ICMPV6: u8 = 58;
 
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const IPV6: u16 = 0x86dd;
 /// 802.1Q, 802.1ad and the older 0x9100 of double tagging.
 const VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
@@ -223,6 +223,18 @@ fn try_locate<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Found, Skip>
 
 #[inline(always)]
 pub(crate) fn network<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Network, Skip> {
+    let (at, ethertype) = network_header(packet, link)?;
+    let ip = match ethertype {
+        IPV4 => ipv4(packet, at, false)?,
+        IPV6 => ipv6(packet, at)?,
+        _ => return Err(Skip::NotIp),
+    };
+    within_reach(packet, ip)
+}
+
+/// Where the IP header is, if it is one, by its EtherType.
+#[inline(always)]
+pub(crate) fn network_header<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<(usize, u16), Skip> {
     let mut at = 0;
     let mut ethertype = match link {
         Link::Ethernet => {
@@ -243,12 +255,7 @@ pub(crate) fn network<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Netw
         ethertype = packet.u16(at + 2).ok_or(Skip::Malformed)?;
         at += 4;
     }
-    let ip = match ethertype {
-        IPV4 => ipv4(packet, at, false)?,
-        IPV6 => ipv6(packet, at)?,
-        _ => return Err(Skip::NotIp),
-    };
-    within_reach(packet, ip)
+    Ok((at, ethertype))
 }
 
 #[inline(always)]

@@ -35,12 +35,13 @@ pub fn random(seed: u64) -> Pcap {
     capture
 }
 
-/// The same, with headers that are too short or longer than the packet, lengths that cannot be, and ICMP errors.
+/// The same, with headers that are too short or longer than the packet, lengths that cannot be, fragments, and ICMP errors.
 #[must_use]
 pub fn odd(seed: u64) -> Pcap {
     const IP: usize = 14;
     const LENGTH: usize = IP + 2;
     const OFFSET: usize = IP + 20 + 12;
+    const CUT: usize = 24;
     let mut capture = Pcap::new(Link::Ethernet);
     let mut before: Vec<u8> = Vec::new();
     packets(&mut Random(seed), |after, mut frame, random| {
@@ -57,6 +58,19 @@ pub fn odd(seed: u64) -> Pcap {
                 header[LENGTH + 1] = (20 + error.len()) as u8;
                 header[IP + 9] = 1;
                 capture.frame(after, &[header, error].concat());
+            }
+            // In two fragments that come at one time.
+            6 if frame.len() > IP + 20 + CUT => {
+                let (head, segment) = frame.split_at(IP + 20);
+                let part = |octets: &[u8], place: [u8; 2]| {
+                    let mut part = [head, octets].concat();
+                    part[LENGTH..LENGTH + 2].copy_from_slice(&u16::to_be_bytes(20 + octets.len() as u16));
+                    part[IP + 6..IP + 8].copy_from_slice(&place);
+                    part
+                };
+                capture.frame(after, &part(&segment[..CUT], [0x20, 0]));
+                capture.frame(Duration::ZERO, &part(&segment[CUT..], [0, CUT as u8 / 8]));
+                return;
             }
             _ => {}
         }

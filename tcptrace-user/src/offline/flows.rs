@@ -24,6 +24,7 @@ pub use super::kept::{Kept, Raw};
 use super::{
     announced::{self, Announced},
     conversation::{Class, Conversation, Seen, Stream},
+    fragments::{Fragments, Piece},
     kept::Room,
     table::{Slot, Table},
 };
@@ -59,6 +60,7 @@ pub struct Flows {
     /// By hash: streams of which no segment was seen but what was quoted.
     overheard: HashMap<u64, Stream, BuildHasherDefault<Ready>>,
     announced: Announced,
+    fragments: Fragments,
     /// Whether somebody waits for what is told.
     is_awaited: bool,
     room: Room,
@@ -131,6 +133,7 @@ impl Flows {
             asked: HashMap::default(),
             overheard: HashMap::default(),
             announced: Announced::default(),
+            fragments: Fragments::default(),
             is_awaited: false,
             room: Room::default(),
             began: None,
@@ -160,8 +163,21 @@ impl Flows {
                 let is_odd = header < 20 || length < header || located.is_fragment;
                 let mut segment = Segment::read(octets, &located);
                 let mut extent = Extent::Known;
+                let mut completed = None;
                 if is_odd {
-                    let Some(odd) = self.on_odd(&segment, header, length, located.is_fragment) else { return };
+                    let piece = if located.is_fragment { self.fragments.see(octets, link) } else { Piece::Shown };
+                    let is_shown = matches!(piece, Piece::Shown);
+                    if let Piece::Completes(it) = piece {
+                        completed = Some(it);
+                    }
+                    let odd = self.on_odd(&segment, header, length, located.is_fragment, is_shown);
+                    let Some(odd) = odd else {
+                        // It was padding that looked like the rest of a header.
+                        if let Some(it) = completed {
+                            self.overhear(it.src, it.dst, &it.glance);
+                        }
+                        return;
+                    };
                     extent = odd;
                 }
                 if segment.options.present & Options::MALFORMED != 0 && located.end() > octets.len() {
@@ -173,6 +189,9 @@ impl Flows {
                     self.announced.see(&segment, payload);
                 }
                 self.on_tcp(&segment, extent, at, point, raw);
+                if let Some(it) = completed {
+                    self.overhear(it.src, it.dst, &it.glance);
+                }
             }
             Found::Error(error) => {
                 self.on_icmp(&error, at, raw);
@@ -186,8 +205,15 @@ impl Flows {
                     Skip::LaterFragment => Counter::LaterFragment,
                     Skip::Malformed => Counter::Malformed,
                 });
-                if skip == Skip::NotTcp {
-                    self.on_quoted(octets, link);
+                match skip {
+                    Skip::NotTcp => self.on_quoted(octets, link),
+                    // A first fragment may end within the TCP header.
+                    Skip::LaterFragment | Skip::Malformed => {
+                        if let Piece::Completes(it) = self.fragments.see(octets, link) {
+                            self.overhear(it.src, it.dst, &it.glance);
+                        }
+                    }
+                    Skip::NotIp => {}
                 }
             }
         }
@@ -195,12 +221,19 @@ impl Flows {
 
     /// A segment that no host sends: what Wireshark makes of it; `None` if it is one to nobody else.
     #[cold]
-    fn on_odd(&mut self, it: &Segment, header: usize, length: usize, is_fragment: bool) -> Option<Extent> {
+    fn on_odd(
+        &mut self,
+        it: &Segment,
+        header: usize,
+        length: usize,
+        is_fragment: bool,
+        is_shown: bool,
+    ) -> Option<Extent> {
         if header >= 20 && length >= READ {
-            return Some(Extent::Unknown);
+            return Some(if is_shown { Extent::Unknown } else { Extent::Hidden });
         }
         self.count(Counter::Malformed);
-        if length >= READ {
+        if length >= READ && is_shown {
             let extent = if is_fragment { Extent::Nothing } else { Extent::NoHeader };
             self.overhear(it.src, it.dst, &Glance { extent, ..Glance::from(it) });
         }

@@ -7,6 +7,7 @@ mod announced;
 mod conversation;
 pub mod decap;
 pub mod flows;
+mod fragments;
 mod kept;
 mod proof;
 mod signals;
