@@ -245,12 +245,11 @@ impl Held {
     }
 
     /// The way whose slot a new attempt takes, counted as what is in it. An attempt that has been silent for longer than
-    /// any stack waits between two tries is as good as settled, and so is what nobody asked for.
+    /// any stack waits between two tries is as good as settled; what nobody asked for is no loss.
     #[inline(always)]
     pub(crate) fn make_room(&mut self, now: Nanos) -> usize {
         let oldest = self.set().oldest();
-        let is_spare = |it: &'static mut Handshake| it.is_dead(now) || it.state() == State::Unasked;
-        if self.set().lane(oldest) & PENDING != 0 && self.handshake(oldest).is_some_and(is_spare) {
+        if self.set().lane(oldest) & PENDING != 0 && self.handshake(oldest).is_some_and(|it| it.is_dead(now)) {
             count(Counter::ReplacedSettled);
             return oldest;
         }
@@ -258,6 +257,7 @@ impl Held {
         match self.set().lane(way) {
             0 => {}
             it if it & PENDING == 0 => count(Counter::ReplacedSettled),
+            _ if self.handshake(way).is_some_and(|it| it.state() == State::Unasked) => count(Counter::ReplacedSettled),
             _ => count(Counter::ReplacedPending),
         }
         way
