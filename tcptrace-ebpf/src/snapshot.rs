@@ -59,17 +59,16 @@ impl Snapshot {
 #[inline(always)]
 #[must_use]
 pub fn is_evidence(transition: Transition, after: &Handshake) -> bool {
-    match (transition, after.state()) {
+    !matches!(
+        (transition, after.state()),
         (
             Transition::Superseded
-            | Transition::Closed
-            | Transition::ResetByClient
-            | Transition::ResetByServer
-            | Transition::Replaced,
+                | Transition::Closed
+                | Transition::ResetByClient
+                | Transition::ResetByServer
+                | Transition::Replaced,
             _,
-        )
-        | (Transition::Noted, State::Established)
-        | (_, State::Unasked | State::Free) => false,
-        _ => true,
-    }
+        ) | (Transition::Noted, State::Established)
+            | (_, State::Unasked | State::Free)
+    )
 }
