@@ -387,27 +387,16 @@ pub(crate) fn keep<O: Octets>(packet: &O, transition: Transition, it: &Handshake
     }
 }
 
-/// As with [`emit`].
+/// As with [`emit`]. What the arguments say is written first: what does not live across the calls takes no stack.
 #[inline(never)]
 fn send_up<O: Octets>(packet: &O, transition: Transition, it: &Handshake, time: Nanos, point: Point) {
-    let length = packet.length();
-    let mut captured = u64::from(if length > SNAPLEN as u32 { SNAPLEN as u32 } else { length }).wrapping_sub(1);
-    // Opaque to the compiler, which knows the bounds and would check them on another register than the helper gets.
-    // SAFETY: a register is moved to itself.
-    unsafe { asm!("{0} = {0}", inout(reg) captured, options(pure, nomem, nostack, preserves_flags)) };
-    if captured >= SNAPLEN as u64 {
-        return count(Counter::EvidenceLost);
-    }
-    captured += 1;
     let Some(mut record) = PACKETS.reserve::<Snapshot>(0) else { return count(Counter::EvidenceLost) };
     let to = record.as_mut_ptr();
     // SAFETY: the record is reserved and written before it is submitted; what is behind `captured` userspace does not
     // read.
-    let copied = unsafe {
+    unsafe {
         (&raw mut (*to).version).write(VERSION);
         (&raw mut (*to).transition).write(transition as u8);
-        (&raw mut (*to).captured).write(captured as u16);
-        (&raw mut (*to).length).write(length);
         (&raw mut (*to).time).write(time);
         (&raw mut (*to).point).write(point);
         (&raw mut (*to).isn).write(it.isn);
@@ -416,12 +405,24 @@ fn send_up<O: Octets>(packet: &O, transition: Transition, it: &Handshake, time: 
         (&raw mut (*to).client_port).write(it.client_port);
         (&raw mut (*to).server_port).write(it.server_port);
         (&raw mut (*to).pad).write(0);
-        packet.copy((&raw mut (*to).octets).cast(), captured as u32)
-    };
-    if copied {
-        record.submit(NO_WAKEUP);
-    } else {
-        record.discard(NO_WAKEUP);
-        count(Counter::EvidenceLost);
     }
+    let length = packet.length();
+    let mut captured = u64::from(if length > SNAPLEN as u32 { SNAPLEN as u32 } else { length }).wrapping_sub(1);
+    // Opaque to the compiler, which knows the bounds and would check them on another register than the helper gets.
+    // SAFETY: a register is moved to itself.
+    unsafe { asm!("{0} = {0}", inout(reg) captured, options(pure, nomem, nostack, preserves_flags)) };
+    if captured < SNAPLEN as u64 {
+        captured += 1;
+        // SAFETY: as above; `captured` is what there is room for.
+        let copied = unsafe {
+            (&raw mut (*to).captured).write(captured as u16);
+            (&raw mut (*to).length).write(length);
+            packet.copy((&raw mut (*to).octets).cast(), captured as u32)
+        };
+        if copied {
+            return record.submit(NO_WAKEUP);
+        }
+    }
+    record.discard(NO_WAKEUP);
+    count(Counter::EvidenceLost);
 }
