@@ -143,7 +143,7 @@ counters! {
     ReplacedPending = "table_replaced_pending",
     /// Segments dropped from the account because another CPU held their set: a loss.
     Contended = "table_contended",
-    /// SYNs of attempts that the filter does not want.
+    /// SYNs, and SYN/ACKs of no attempt, that the filter does not want.
     FilteredOut = "filtered_out",
     /// Packets that found no room on their way into the evidence: a loss.
     EvidenceLost = "evidence_lost",

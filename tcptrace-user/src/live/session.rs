@@ -472,7 +472,7 @@ impl Session {
             if it.state() == State::Established {
                 servers.entry(it.server()).or_default().1 += 1;
                 told[Outcome::HalfClosed as usize] += u64::from(Outcome::to_the_end(&it) == Some(Outcome::HalfClosed));
-            } else if it.state().is_pending() && !self.tracker.has_told(&it, now) {
+            } else if matches!(it.state(), State::SynSent | State::Answered) && !self.tracker.has_told(&it, now) {
                 in_flight += 1;
             }
         }
@@ -521,8 +521,12 @@ impl Session {
         self.tell(reports);
         self.complete_evidence();
         let summary = self.summary();
-        let counted = Outcome::ALL.into_iter().filter(|it| summary.told[*it as usize] > 0);
-        self.found |= counted.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)));
+        // The ends of connections are told one by one with --all only, and counted by the kernel in any case: of what the
+        // filter wants, if it is one that the kernel knows.
+        if self.filter.as_ref().is_none_or(|it| it.tests().is_some()) {
+            let ends = Outcome::ALL.into_iter().filter(|it| it.is_open() && summary.told[*it as usize] > 0);
+            self.found |= ends.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)));
+        }
         if let Some(output) = self.output.take() {
             output.finish((self.args.json && !self.is_silent()).then(|| summary.json()));
         }

@@ -117,3 +117,16 @@ fn findings_make_the_exit_code_3() {
         assert_eq!(Account::of(&finished).lines.len(), 2);
     }
 }
+
+/// Whether the kernel asks the filter or userspace does: what it does not want is no finding.
+#[test]
+fn what_the_filter_does_not_want_is_no_finding() {
+    let lab = Lab::new();
+    let long = (1..=40).map(|port| format!("port {port}")).collect::<Vec<_>>().join(" or ");
+    for filter in ["port 1", &long] {
+        let view = View::start(&lab.client, &["-i", "eth0", "--fail-on", "any,closed,established", filter]);
+        be_refused(&lab);
+        // It asserts that the exit code is 0.
+        assert_eq!(view.end().lines.len(), 0, "{filter}");
+    }
+}
