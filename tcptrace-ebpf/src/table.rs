@@ -73,9 +73,23 @@ impl Set {
     #[inline(always)]
     fn has_lane(&self, mask: u64, lane: u16) -> bool {
         let wanted = EVERY_LANE.wrapping_mul(lane as u64);
-        // The first zero lane is found exactly; borrows only blur those above it.
-        let zero = |it: u64| it.wrapping_sub(EVERY_LANE) & !it & TOP_BITS;
-        (zero(self.tags[0] & mask ^ wanted) | zero(self.tags[1] & mask ^ wanted)) != 0
+        (zero_lanes(self.tags[0] & mask ^ wanted) | zero_lanes(self.tags[1] & mask ^ wanted)) != 0
+    }
+
+    /// The first way that holds nothing.
+    #[inline(always)]
+    fn empty(&self) -> Option<usize> {
+        let mut word = 0;
+        while word < WORDS {
+            let zero = zero_lanes(self.tags[word]);
+            if zero != 0 {
+                let first = zero & zero.wrapping_neg();
+                let lane = (1..LANES).filter(|lane| first >= 1 << (16 * lane)).count();
+                return Some(word * LANES + lane);
+            }
+            word += 1;
+        }
+        None
     }
 
     /// The lane's content.
@@ -99,11 +113,13 @@ impl Set {
         (self.order ^ FIRST_ORDER) as usize & (WAYS - 1)
     }
 
-    /// The way whose slot a new attempt takes: that of the oldest settled attempt, else of the oldest. A way that was
-    /// never taken is older than all that were.
+    /// The way whose slot a new attempt takes: an empty one, else that of the oldest settled attempt, else of the oldest.
     #[inline(always)]
     #[must_use]
     pub fn to_replace(&self) -> usize {
+        if let Some(way) = self.empty() {
+            return way;
+        }
         let order = self.order ^ FIRST_ORDER;
         let mut place = 0;
         while place < WAYS {
@@ -135,6 +151,12 @@ impl Set {
         let not_younger = older << NIBBLE | ((1 << NIBBLE) - 1);
         self.order = (order & !not_younger | (order & older) << NIBBLE | way) ^ FIRST_ORDER;
     }
+}
+
+/// The top bits of the lanes that are zero. The first is found exactly; borrows only blur those above it.
+#[inline(always)]
+const fn zero_lanes(word: u64) -> u64 {
+    word.wrapping_sub(EVERY_LANE) & !word & TOP_BITS
 }
 
 /// The nibbles below a way's own, as a mask.
@@ -187,6 +209,10 @@ mod tests {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let way = (random >> 24) as usize % WAYS;
             match random >> 16 & 3 {
+                0 if random >> 18 & 7 == 0 => {
+                    set.set_lane(way, 0);
+                    continue;
+                }
                 0 | 1 => {
                     set.set_lane(way, set.lane(way) & !PENDING);
                     continue;
@@ -200,8 +226,10 @@ mod tests {
                 }
                 _ => {}
             }
-            let place = oldest_first.iter().position(|&it| set.lane(it) & PENDING == 0).unwrap_or(0);
-            let expected = oldest_first[place];
+            let empty = (0..WAYS).find(|&it| set.lane(it) == 0);
+            let settled = || oldest_first.iter().copied().find(|&it| set.lane(it) & PENDING == 0);
+            let expected = empty.or_else(settled).unwrap_or(oldest_first[0]);
+            let place = oldest_first.iter().position(|&it| it == expected).unwrap();
             assert_eq!(set.to_replace(), expected, "step {step}");
             oldest_first[place..].rotate_left(1);
             set.set_lane(expected, 1 | PENDING);
@@ -214,11 +242,11 @@ mod tests {
         let mut set = Set::default();
         for way in 0..WAYS {
             assert_eq!(set.to_replace(), way);
-            // Settled at once, and yet younger than those that are empty.
+            // Settled at once and first to make room, and yet behind those that are empty.
             set.set_lane(way, 1);
-            set.renew(way);
+            set.age(way);
         }
-        assert_eq!(set.to_replace(), 0);
+        assert_eq!(set.to_replace(), 7);
     }
 
     #[test]
