@@ -145,6 +145,8 @@ counters! {
     Contended = "table_contended",
     /// SYNs, and SYN/ACKs of no attempt, that the filter does not want.
     FilteredOut = "filtered_out",
+    /// SYNs to a flooded listener, and SYN/ACKs of no attempt, that were counted and not let in.
+    PassedOver = "flood_passed_over",
     /// Packets that found no room on their way into the evidence: a loss.
     EvidenceLost = "evidence_lost",
 }
@@ -169,6 +171,8 @@ pub struct Tally {
     pub syn_to_answer: [u64; BUCKETS],
     /// SYN/ACK to final ACK.
     pub answer_to_ack: [u64; BUCKETS],
+    /// How old the youngest pending attempt was whose slot a new one took, in nanoseconds; zero: none was.
+    pub youngest_replaced: u64,
 }
 
 impl Default for Tally {
@@ -179,6 +183,7 @@ impl Default for Tally {
             lost: [0; TRANSITIONS],
             syn_to_answer: [0; BUCKETS],
             answer_to_ack: [0; BUCKETS],
+            youngest_replaced: 0,
         }
     }
 }
@@ -194,6 +199,17 @@ impl Tally {
         sum(&mut self.lost, &other.lost);
         sum(&mut self.syn_to_answer, &other.syn_to_answer);
         sum(&mut self.answer_to_ack, &other.answer_to_ack);
+        if other.youngest_replaced > 0 {
+            self.replaced_at_age(other.youngest_replaced);
+        }
+    }
+
+    /// A pending attempt of this age lost its slot.
+    #[inline(always)]
+    pub fn replaced_at_age(&mut self, nanos: u64) {
+        if self.youngest_replaced == 0 || nanos < self.youngest_replaced {
+            self.youngest_replaced = nanos.max(1);
+        }
     }
 
     /// Counts an event that found the ring full; `index` is its transition's number.

@@ -63,6 +63,14 @@ pub fn hash(key: HashKey, a: Endpoint, b: Endpoint) -> u64 {
     fold(fold(endpoint_hash(key, a).wrapping_add(endpoint_hash(key, b))).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
+/// The hash of one endpoint, mixed with something.
+#[inline(always)]
+#[must_use]
+pub fn hash_one(key: HashKey, it: Endpoint, with: u64) -> u64 {
+    let hash = endpoint_hash(key, it).wrapping_add(with).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ hash >> 32
+}
+
 /// The port shares its bits with the prefix's first sixteen, which nobody chooses freely.
 #[inline(always)]
 fn endpoint_hash(key: HashKey, it: Endpoint) -> u64 {

@@ -2,9 +2,10 @@
 //!
 //! One library for the kernel programs, the offline reader, the tests and the fuzzers. It knows no map, clock, helper,
 //! socket or allocator; time and the place of observation are arguments.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 
 pub mod event;
+pub mod flood;
 pub mod flow;
 pub mod foreign;
 pub mod fragment;

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `SETS`, `SLOTS`, `OUTERS` | the attempts, [`WAYS`] to a set | the set's oldest settled attempt makes room, else its oldest, counted |
 //! | `TALLY` | counters | they wrap |
+//! | `ACCOUNTS` | what each CPU knows of listeners | the listener that opens more attempts that lead nowhere stays |
 //! | `EVENTS` | transitions worth telling | the event is counted as lost, by kind |
 //! | `PACKETS` | the packets of attempts, if evidence is asked for | the packet is counted as lost |
 //! | `FILTER` | the filter, a test an entry | a filter that does not fit stays in userspace |
@@ -23,16 +24,17 @@ use core::{
 
 use aya_ebpf::{
     Global,
-    helpers::bpf_ktime_get_ns,
+    helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns},
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
 use tcptrace_core::{
     event::{Counter, Event, TRANSITIONS, Tally, Telling, VERSION},
-    flow::{Addr, Endpoint, HashKey},
+    flood::{self, Account, Opening, Policy},
+    flow::{self, Addr, Endpoint, HashKey},
     handshake::{Handshake, Nanos, Point, State, Transition},
     predicate::{self, Test},
-    segment::{Flags, Kind, Segment},
+    segment::{Flags, Kind, Located},
     seq::Seq,
     snapshot::{self, SNAPLEN, Snapshot},
     table::{PENDING, Set, Slot, WAYS},
@@ -52,6 +54,9 @@ static SLOTS: Array<Slot> = Array::with_max_entries(WAYS as u32, MMAPABLE);
 /// The tunnels of the attempts in [`SLOTS`], where programs look into tunnels; else one entry that nobody reads.
 #[map]
 static OUTERS: Array<Outer> = Array::with_max_entries(1, MMAPABLE);
+/// [`flood::ACCOUNTS`] for each CPU.
+#[map]
+static ACCOUNTS: Array<Account> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 static TALLY: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -79,6 +84,11 @@ static FILTERED: Global<u8> = Global::new(0);
 static KEEP_PACKETS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static DECAP: Global<u8> = Global::new(0);
+/// A [`Policy`].
+#[unsafe(no_mangle)]
+static FLOOD_BURST: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static FLOOD_LEAK: Global<u32> = Global::new(0);
 
 #[inline(always)]
 pub(crate) fn hash_key() -> HashKey {
@@ -130,7 +140,7 @@ pub(crate) fn count_unmatched(kind: Kind) {
 
 /// Whether the filter wants an attempt whose SYN this is, or whose SYN/ACK.
 #[inline(always)]
-pub(crate) fn wants(it: &Segment) -> bool {
+pub(crate) fn wants(it: &Located) -> bool {
     if FILTERED.load() == 0 {
         return true;
     }
@@ -142,6 +152,53 @@ pub(crate) fn wants(it: &Segment) -> bool {
         next = forget(test.next(it.src, it.dst, back) as usize, it.src.addr.lo as usize) as u32;
     }
     next == predicate::ACCEPT as u32
+}
+
+/// No account: a number beyond them all.
+pub(crate) const NO_ACCOUNT: u32 = u32::MAX;
+/// The filter does not want what would be noted: another such number.
+pub(crate) const UNWANTED: u32 = u32::MAX - 1;
+
+/// Counts a packet that would open an attempt in its listener's account; which account that is, or [`NO_ACCOUNT`]. `None`
+/// if the listener is flooded and the packet is not let in.
+#[inline(always)]
+pub(crate) fn let_in(it: &Opening) -> Option<u32> {
+    let policy = Policy { burst: FLOOD_BURST.load(), leak: FLOOD_LEAK.load() };
+    let hash = flow::hash_one(hash_key(), it.server, it.point.0.into()) as usize;
+    // SAFETY: helpers without arguments.
+    let (cpu, tick) = unsafe { (bpf_get_smp_processor_id(), bpf_jiffies64() as u32) };
+    let index = cpu * flood::ACCOUNTS as u32 + (hash & (flood::ACCOUNTS - 1)) as u32;
+    let Some(account) = account(index) else { return Some(NO_ACCOUNT) };
+    if !account.claim(it.server, it.point) {
+        return Some(NO_ACCOUNT);
+    }
+    if account.lets_in(it, policy, tick, now) { Some(index) } else { None }
+}
+
+/// An account, by its index.
+#[inline(always)]
+pub(crate) fn account(index: u32) -> Option<&'static mut Account> {
+    // SAFETY: a map value, which is never freed. Its CPU alone writes it, but for what others complete, which is a word
+    // of its own; userspace reads words.
+    ACCOUNTS.get_ptr_mut(index).map(|it| unsafe { &mut *it })
+}
+
+/// A handshake completed whose opening was noted in an account.
+#[inline(always)]
+pub(crate) fn settle(index: u32, it: &Handshake) {
+    let Some(account) = account(index) else { return };
+    if !account.is_of(Endpoint { addr: it.server_addr, port: it.server_port }, it.client_point) {
+        return;
+    }
+    // SAFETY: a helper without arguments.
+    if index / flood::ACCOUNTS as u32 == unsafe { bpf_get_smp_processor_id() } {
+        account.completed += account.weight();
+    } else {
+        // SAFETY: an aligned word of a map value.
+        unsafe {
+            intrinsics::atomic_xadd::<u64, u64, { SeqCst }>(&raw mut account.completed_elsewhere, account.weight())
+        };
+    }
 }
 
 /// A set of the table, found by a flow's hash.
@@ -204,12 +261,18 @@ impl Held {
         unsafe { &mut *self.of.set }
     }
 
+    /// A way's slot.
+    #[inline(always)]
+    pub(crate) fn slot(&mut self, way: usize) -> Option<&'static mut Slot> {
+        let slot = SLOTS.get_ptr_mut(self.of.index * WAYS as u32 + (way & (WAYS - 1)) as u32)?;
+        // SAFETY: a map value, which is never freed; the lock is held, and userspace only reads.
+        Some(unsafe { &mut *slot })
+    }
+
     /// A way's attempt.
     #[inline(always)]
     pub(crate) fn handshake(&mut self, way: usize) -> Option<&'static mut Handshake> {
-        let slot = SLOTS.get_ptr_mut(self.of.index * WAYS as u32 + (way & (WAYS - 1)) as u32)?;
-        // SAFETY: a map value, which is never freed; the lock is held, and userspace only reads.
-        Some(unsafe { &mut (*slot).handshake })
+        self.slot(way).map(|it| &mut it.handshake)
     }
 
     /// Notes the tunnel that a way's attempt came by.
@@ -257,8 +320,15 @@ impl Held {
         match self.set().lane(way) {
             0 => {}
             it if it & PENDING == 0 => count(Counter::ReplacedSettled),
-            _ if self.handshake(way).is_some_and(|it| it.state() == State::Unasked) => count(Counter::ReplacedSettled),
-            _ => count(Counter::ReplacedPending),
+            _ => match self.handshake(way) {
+                Some(it) if it.state() != State::Unasked => {
+                    count(Counter::ReplacedPending);
+                    if let Some(tally) = tally() {
+                        tally.replaced_at_age(now.since(it.first_syn));
+                    }
+                }
+                _ => count(Counter::ReplacedSettled),
+            },
         }
         way
     }

@@ -16,6 +16,7 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use tcptrace_core::{
     event::Counter,
+    flood::Opening,
     flow::{self, Addr, Endpoint},
     handshake::{Handshake, Nanos, Point, State, Transition},
     packet::{Packet, REACH},
@@ -33,57 +34,68 @@ use crate::maps::{self, Cause, Held, Octets};
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 #[xdp(frags)]
+#[inline(always)]
 fn xdp_ingress_frags(ctx: XdpContext) -> u32 {
     on_frame::<false>(&ctx)
 }
 
 #[xdp(frags)]
+#[inline(always)]
 fn xdp_ingress_decap(ctx: XdpContext) -> u32 {
     on_frame::<true>(&ctx)
 }
 
 /// For kernels before 5.18, which know no frames of several buffers.
 #[xdp]
+#[inline(always)]
 fn xdp_ingress(ctx: XdpContext) -> u32 {
     on_frame::<false>(&ctx)
 }
 
 #[classifier]
+#[inline(always)]
 fn tc_ingress(ctx: TcContext) -> i32 {
     on_skb::<false>(&ctx, Link::Ethernet, Point::ingress)
 }
 
 #[classifier]
+#[inline(always)]
 fn tc_ingress_decap(ctx: TcContext) -> i32 {
     on_skb::<true>(&ctx, Link::Ethernet, Point::ingress)
 }
 
 #[classifier]
+#[inline(always)]
 fn tc_egress(ctx: TcContext) -> i32 {
     on_skb::<false>(&ctx, Link::Ethernet, Point::egress)
 }
 
 #[classifier]
+#[inline(always)]
 fn tc_egress_decap(ctx: TcContext) -> i32 {
     on_skb::<true>(&ctx, Link::Ethernet, Point::egress)
 }
 
 #[classifier]
+#[inline(always)]
 fn tc_ingress_ip(ctx: TcContext) -> i32 {
     on_skb::<false>(&ctx, Link::Ip, Point::ingress)
 }
 
 #[classifier]
+#[inline(always)]
 fn tc_ingress_ip_decap(ctx: TcContext) -> i32 {
     on_skb::<true>(&ctx, Link::Ip, Point::ingress)
 }
 
 #[classifier]
+#[inline(always)]
 fn tc_egress_ip(ctx: TcContext) -> i32 {
     on_skb::<false>(&ctx, Link::Ip, Point::egress)
 }
 
 #[classifier]
+#[inline(always)]
 fn tc_egress_ip_decap(ctx: TcContext) -> i32 {
     on_skb::<true>(&ctx, Link::Ip, Point::egress)
 }
@@ -323,13 +335,23 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, inner: Inner, point: Point) {
         return maps::count_unmatched(located.flags.kind());
     }
     let frame = ctx.frame().from(inner.at);
-    let segment = blur_read(Segment::read(&frame, &blur_located(*located, frame.unknown)), frame.unknown);
-    let wanted = opens && maps::wants(&segment);
-    let sight = Sight { now: maps::now(), point, tunnel: inner.tunnel, wanted };
+    let located = blur_located(*located, frame.unknown);
+    let mut account = maps::UNWANTED;
+    if opens && maps::wants(&located) {
+        account = maps::NO_ACCOUNT;
+        if located.flags.kind() == Kind::Syn || !set.may_have(tag) {
+            match maps::let_in(&opening(&located, hash, point)) {
+                Some(index) => account = maps::forget(index as usize, frame.unknown) as u32,
+                None => return maps::count(Counter::PassedOver),
+            }
+        }
+    }
+    let segment = blur_read(Segment::read(&frame, &located), frame.unknown);
+    let sight = Sight { now: maps::now(), point, tunnel: inner.tunnel, account };
     let Some(mut held) = set.lock() else { return };
     match held.find(tag, segment.src, segment.dst) {
         Some(way) => step(ctx, &mut held, maps::forget(way, frame.unknown) & (WAYS - 1), tag, &segment, &sight),
-        None if opens && !wanted => maps::count(Counter::FilteredOut),
+        None if opens && sight.account == maps::UNWANTED => maps::count(Counter::FilteredOut),
         None if segment.flags.kind() == Kind::Syn => {
             let way = held.make_room(sight.now);
             if let Some(replaced) = held.handshake(way) {
@@ -347,28 +369,42 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, inner: Inner, point: Point) {
     held.release();
 }
 
+/// What its listener's account takes note of.
+#[inline(always)]
+fn opening(it: &Located, hash: u64, point: Point) -> Opening {
+    let answers = it.flags.any(Flags::ACK);
+    let (server, client) = if answers { (it.src, it.dst.addr) } else { (it.dst, it.src.addr) };
+    let isn = if answers { it.ack().add(u32::MAX) } else { it.seq() };
+    let draw = (hash >> 24 ^ u64::from(isn.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    Opening { server, client, point, answers, draw: draw as u32 }
+}
+
 /// What there is to know of a segment beside what it says.
 struct Sight {
     now: Nanos,
     point: Point,
     tunnel: Tunnel,
-    /// Whether the filter wants the attempt that it would open.
-    wanted: bool,
+    /// The account that notes what it opens, or [`maps::UNWANTED`].
+    account: u32,
 }
 
 /// Applies a segment to the attempt of its flow.
 #[inline(always)]
 fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, sight: &Sight) {
-    let Some(handshake) = held.handshake(way) else { return };
+    let Some(slot) = held.slot(way) else { return };
+    let handshake = &mut slot.handshake;
     let Some(side) = handshake.side(it.src, it.dst) else { return };
     let Sight { now, point, .. } = *sight;
     let transition = handshake.step(side, it, now, point);
+    if transition == Transition::Completed {
+        maps::settle(slot.account, handshake);
+    }
     maps::tell(transition, handshake, &Cause::of(it), now, point);
     maps::keep(ctx, transition, handshake, now, point);
     // Half of the address: with all of it the stacks of log and program come to more than Linux 6.1 allows.
     let Handshake { server_addr, server_port, .. } = *handshake;
     debug!(ctx, "{:x} port {}: transition {}", server_addr.lo, server_port, transition as u8);
-    if transition == Transition::Superseded && !sight.wanted {
+    if transition == Transition::Superseded && sight.account == maps::UNWANTED {
         // It is over, and the filter does not want the next.
         handshake.state = State::Free as u8;
     }
@@ -378,7 +414,7 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
         _ => tag,
     };
     held.set().set_lane(way, lane);
-    if transition == Transition::Superseded && sight.wanted {
+    if transition == Transition::Superseded && sight.account != maps::UNWANTED {
         open(ctx, held, way, tag, it, sight);
     }
 }
@@ -386,8 +422,11 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
 /// Fills a way with the attempt that a SYN opens.
 #[inline(always)]
 fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, sight: &Sight) {
-    let Some(handshake) = held.handshake(way) else { return };
-    let Sight { now, point, tunnel, .. } = *sight;
+    let Some(slot) = held.slot(way) else { return };
+    let Sight { now, point, tunnel, account, .. } = *sight;
+    slot.account = account;
+    note_opening(account);
+    let handshake = &mut slot.handshake;
     *handshake = Handshake::open(syn, now, point);
     maps::tell(Transition::Opened, handshake, &Cause::of(syn), now, point);
     maps::keep(ctx, Transition::Opened, handshake, now, point);
@@ -401,12 +440,22 @@ fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, 
 #[inline(always)]
 fn open_unasked<C: Hook>(ctx: &C, held: &mut Held, tag: u16, answer: &Segment, sight: &Sight) {
     let Some(way) = held.spare_room() else { return };
-    let Some(handshake) = held.handshake(way) else { return };
+    let Some(slot) = held.slot(way) else { return };
+    let handshake = &mut slot.handshake;
     maps::tell_replaced(handshake, sight.now);
     *handshake = Handshake::unasked(answer, sight.now, sight.point);
+    slot.account = sight.account;
+    note_opening(sight.account);
     note_tunnel(ctx, held, way, sight.tunnel);
     held.set().set_lane(way, tag | PENDING);
     held.set().age(way);
+}
+
+#[inline(always)]
+fn note_opening(account: u32) {
+    if let Some(account) = maps::account(account) {
+        account.open();
+    }
 }
 
 /// Notes what an attempt came by, where that is looked for at all.

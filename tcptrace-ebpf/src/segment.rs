@@ -108,6 +108,20 @@ impl Located {
         usize::from(self.header[12] >> 4) * 4
     }
 
+    /// The sequence number.
+    #[inline(always)]
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        Seq(u32_at(&self.header, 4))
+    }
+
+    /// The acknowledgement number, whatever the flags say of it.
+    #[inline(always)]
+    #[must_use]
+    pub fn ack(&self) -> Seq {
+        Seq(u32_at(&self.header, 8))
+    }
+
     /// Octets of TCP header and payload by the IP header's account.
     #[inline(always)]
     #[must_use]
@@ -439,8 +453,8 @@ impl Segment {
             src: it.src,
             dst: it.dst,
             flags: it.flags,
-            seq: Seq(u32_at(&it.header, 4)),
-            ack: Seq(u32_at(&it.header, 8)),
+            seq: it.seq(),
+            ack: it.ack(),
             window: u16_at(&it.header, 14),
             ttl: it.ttl,
             payload: it.length.saturating_sub((it.header[12] >> 4) as u16 * 4),

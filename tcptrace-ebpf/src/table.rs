@@ -38,11 +38,14 @@ pub struct Set {
 
 const _: () = assert!(size_of::<Set>() == 32);
 
-/// A slot: an attempt on cache lines of its own.
+/// A slot: an attempt on cache lines of its own, and what only the kernel programs need of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct Slot {
     pub handshake: crate::handshake::Handshake,
+    /// In which account its opening was noted: an index, or a number beyond them all.
+    pub account: u32,
+    pub pad: u32,
 }
 
 const _: () = assert!(size_of::<Slot>() == 128);

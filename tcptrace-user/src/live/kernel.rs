@@ -9,9 +9,15 @@ use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
-    util::KernelVersion,
+    util::{KernelVersion, nr_cpus},
 };
-use tcptrace_core::{event::Tally, flow::HashKey, predicate::Test};
+use tcptrace_core::{
+    event::Tally,
+    flood::{ACCOUNTS, Policy},
+    flow::HashKey,
+    predicate::Test,
+    table::WAYS,
+};
 
 use super::table::Table;
 
@@ -34,6 +40,8 @@ pub struct Settings {
     pub tell_all: bool,
     /// Which attempts to take in at all; empty for every one.
     pub filter: Vec<Test>,
+    /// When a listener counts as flooded; `None`: what the table can take of it.
+    pub flood: Option<Policy>,
     /// Look into tunnels.
     pub decap: bool,
     /// Octets of the ring that the packets of attempts cross by; zero for none.
@@ -50,6 +58,7 @@ impl Default for Settings {
             stall_after: 3_000_000_000,
             tell_all: false,
             filter: Vec::new(),
+            flood: None,
             decap: false,
             packets: 0,
             debug: false,
@@ -149,14 +158,20 @@ impl Kernel {
         if KernelVersion::current().is_ok_and(|it| it < KernelVersion::new(OLDEST.0, OLDEST.1, 0)) {
             return Err(LoadError::TooOld { release: release() });
         }
-        let sets = (settings.max_attempts as usize).div_ceil(tcptrace_core::table::WAYS).next_power_of_two() as u32;
+        let sets = (settings.max_attempts as usize).div_ceil(WAYS).next_power_of_two() as u32;
+        let slots = sets * WAYS as u32;
+        let cpus = nr_cpus().map_err(|(what, error)| LoadError::Kernel { what, reason: error.to_string() })? as u32;
+        let flood = settings.flood.unwrap_or_else(|| Policy::of(slots.into(), cpus.into()));
         let key = hash_key();
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("SETS", sets)
-            .map_max_entries("SLOTS", sets * tcptrace_core::table::WAYS as u32)
+            .map_max_entries("SLOTS", slots)
             .map_max_entries("EVENTS", settings.ring.next_power_of_two().max(4096))
-            .map_max_entries("OUTERS", if settings.decap { sets * tcptrace_core::table::WAYS as u32 } else { 1 })
+            .map_max_entries("OUTERS", if settings.decap { slots } else { 1 })
             .override_global("DECAP", &u8::from(settings.decap), true)
+            .map_max_entries("ACCOUNTS", cpus * ACCOUNTS as u32)
+            .override_global("FLOOD_BURST", &flood.burst, true)
+            .override_global("FLOOD_LEAK", &flood.leak, true)
             .map_max_entries("PACKETS", settings.packets.next_power_of_two().max(4096))
             .override_global("KEEP_PACKETS", &u8::from(settings.packets > 0), true)
             .override_global("FILTERED", &u8::from(!settings.filter.is_empty()), true)

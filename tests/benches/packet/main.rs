@@ -71,7 +71,7 @@ fn arguments() -> Result<Args> {
 
 /// Runs a row: fresh maps, then its rounds. The ring is read between calls only, so a call's events have to fit it.
 fn measure(row: &'static Row, rival: &Rival, args: &Args) -> Result<Timed> {
-    let settings = Settings { max_attempts: row.slots, stall_after: u64::MAX, ..Settings::default() };
+    let settings = Settings { max_attempts: row.slots, stall_after: u64::MAX, flood: row.flood, ..Settings::default() };
     let mut kernel = Kernel::load(&settings)?;
     let mut events = kernel.take_events().context("the object has no ring of events")?;
     let ours = match row.hook {

@@ -13,6 +13,7 @@ use tcptrace::{
 };
 use tcptrace_core::{
     event::{Counter, Tally},
+    flood::Policy,
     flow::Endpoint,
     handshake::{Handshake, Nanos},
     segment::{self, Found, Link},
@@ -30,7 +31,7 @@ use crate::{
 
 /// Room for so many attempts that none makes room for another, and few enough slots to clear for each capture.
 fn room(max_attempts: u32) -> Settings {
-    Settings { max_attempts, ring: 1 << 20, ..Settings::default() }
+    Settings { max_attempts, ring: 1 << 20, flood: Some(Policy::NEVER), ..Settings::default() }
 }
 
 type Flow = (Endpoint, Endpoint);

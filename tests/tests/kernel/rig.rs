@@ -22,6 +22,7 @@ use tcptrace::live::{
 };
 use tcptrace_core::{
     event::{Event, Tally, Telling},
+    flood::Policy,
     flow::Endpoint,
     handshake::{Handshake, Point, Transition},
     segment::Link,
@@ -80,7 +81,7 @@ const SLOT_WORDS: usize = size_of::<Slot>() / 8;
 
 /// Enough for a few flows, and few enough slots to clear for each row.
 pub(crate) fn small() -> Settings {
-    Settings { max_attempts: 64, ring: 4096, ..Settings::default() }
+    Settings { max_attempts: 64, ring: 4096, flood: Some(Policy::NEVER), ..Settings::default() }
 }
 
 impl Rig {
