@@ -50,6 +50,9 @@ pub mod exit {
     }
 }
 
+/// What `--max-attempts` takes at most: a table of 8 GiB.
+const MOST_ATTEMPTS: u64 = 1 << 26;
+
 /// Watches TCP handshakes in the kernel and reports those that stall or are reset.
 #[derive(Parser, Debug)]
 #[command(version, args_conflicts_with_subcommands = true, after_help = AFTER)]
@@ -84,8 +87,11 @@ pub struct Args {
     #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = finding)]
     pub fail_on: Vec<Finding>,
     /// Attempts that the table holds, 132 bytes each; rounded up to a power of two
-    #[arg(long, value_name = "COUNT", default_value_t = 1 << 18, value_parser = clap::value_parser!(u32).range(1..=1 << 26))]
+    #[arg(long, value_name = "COUNT", default_value_t = 1 << 18, value_parser = clap::value_parser!(u32).range(1..=MOST_ATTEMPTS as i64))]
     pub max_attempts: u32,
+    /// Memory that the table may take, in octets or with K, M, G, instead of --max-attempts
+    #[arg(long, value_name = "SIZE", conflicts_with = "max_attempts", value_parser = octets)]
+    pub memory: Option<u64>,
     /// When to colour
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
@@ -179,6 +185,21 @@ impl Color {
     }
 }
 
+/// Octets that an attempt takes in the kernel, and more with tunnels looked into.
+const LIVE: u64 = 132;
+const LIVE_OUTER: u64 = 40;
+/// Octets that a conversation of a capture takes: as many are open at most as wait to be told.
+const READ: u64 = 2 * 272;
+
+/// How many attempts the table is to hold: as many, by a power of two, as memory is given for.
+#[must_use]
+pub fn max_attempts(args: &Args) -> u32 {
+    let Some(memory) = args.memory else { return args.max_attempts };
+    let each = if args.read.is_empty() { LIVE + if args.decap { LIVE_OUTER } else { 0 } } else { READ };
+    let most = (memory / each).clamp(8, MOST_ATTEMPTS);
+    1 << most.ilog2()
+}
+
 /// When the evidence goes on in another file.
 #[must_use]
 pub fn rotation(args: &Args) -> evidence::Options {
@@ -222,6 +243,14 @@ fn finding(text: &str) -> Result<Finding, String> {
     }
     let known = Outcome::ALL.into_iter().find(|it| it.name() == text).map(Finding::Outcome);
     known.ok_or_else(|| format!("no such outcome; these are: any, {}", Outcome::ALL.map(Outcome::name).join(", ")))
+}
+
+fn octets(text: &str) -> Result<u64, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.into_iter().find(|(unit, _)| text.to_ascii_uppercase().ends_with(*unit));
+    let number = text.get(..text.len() - usize::from(unit.is_some())).and_then(|it| it.parse::<u64>().ok());
+    let octets = number.and_then(|it| it.checked_mul(1 << unit.map_or(0, |(_, shift)| shift)));
+    octets.filter(|it| *it > 0).ok_or_else(|| "a number of octets is wanted; K, M or G may follow it".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

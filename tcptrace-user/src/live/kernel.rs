@@ -19,7 +19,7 @@ use tcptrace_core::{
     table::WAYS,
 };
 
-use super::table::Table;
+use super::{accounts::Accounts, table::Table};
 
 /// The object that build.rs made of tcptrace-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
@@ -92,6 +92,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     /// The attempts.
     pub table: Table,
+    accounts: Option<Accounts>,
     tally: PerCpuArray<MapData, PlainTally>,
     /// Whether packets cross: that takes helpers of 5.18 in XDP programs.
     pub keeps_packets: bool,
@@ -186,6 +187,7 @@ impl Kernel {
         let outers = settings.decap.then(|| array(&ebpf, "OUTERS"));
         let table = Table::map(array(&ebpf, "SETS"), array(&ebpf, "SLOTS"), outers, key)
             .map_err(|error| refused("table", &error))?;
+        let accounts = Accounts::map(array(&ebpf, "ACCOUNTS")).map_err(|error| refused("accounts", &error))?;
         let tally =
             ebpf.take_map("TALLY").and_then(|map| PerCpuArray::try_from(map).ok()).expect("TALLY is in the object");
         let filter = ebpf.map_mut("FILTER").and_then(|map| Array::try_from(map).ok());
@@ -193,7 +195,19 @@ impl Kernel {
         for (index, test) in (0..).zip(&settings.filter) {
             filter.set(index, PlainTest(*test), 0).map_err(|error| refused("filter", &error))?;
         }
-        Ok(Self { ebpf, table, tally, keeps_packets: settings.packets > 0, decap: settings.decap })
+        Ok(Self {
+            ebpf,
+            table,
+            accounts: Some(accounts),
+            tally,
+            keeps_packets: settings.packets > 0,
+            decap: settings.decap,
+        })
+    }
+
+    /// What each CPU knows of listeners; once.
+    pub fn take_accounts(&mut self) -> Option<Accounts> {
+        self.accounts.take()
     }
 
     /// The ring of packets; once, and only where packets cross.

@@ -3,16 +3,19 @@
 //! A reader task drains the ring and hands events on through a bounded channel; this task tracks, sweeps and renders;
 //! a thread writes. Nothing upstream waits for what is downstream of it: what finds no room is counted.
 
+pub mod accounts;
 pub mod clsact;
 pub mod decode;
 pub mod events;
 pub mod evidence;
+pub mod findings;
 pub mod guard;
 pub mod hooks;
 pub mod interfaces;
 pub mod keep;
 pub mod kernel;
 mod log;
+pub mod mapping;
 mod netlink;
 pub mod privilege;
 pub mod session;

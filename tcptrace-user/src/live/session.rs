@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     events::Reader,
     evidence::{self, Evidence},
+    findings::Findings,
     hooks::{self, Attached, Tc},
     interfaces::{self, HookChoice, Interface, LinkEvent, LinkWatch},
     kernel::{Kernel, Settings},
@@ -38,7 +39,9 @@ use crate::{
     filter::Filter,
     output::{self, Output},
     report::{
-        Setting, json,
+        Setting,
+        finding::Finding,
+        json,
         summary::{self, Summary},
         text,
     },
@@ -60,7 +63,7 @@ macro_rules! say {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let filter = cli::filter(&args)?;
     let settings = Settings {
-        max_attempts: args.max_attempts,
+        max_attempts: cli::max_attempts(&args),
         stall_after: args.stall_after.as_nanos() as u64,
         tell_all: args.all,
         // What does not fit there is still asked here.
@@ -166,6 +169,9 @@ struct Session {
     reader: Reader,
     log: Option<aya_log::EbpfLogger<&'static dyn ::log::Log>>,
     tracker: Tracker,
+    findings: Findings,
+    /// The most attempts that were pending at a sweep.
+    most_pending: usize,
     setting: Setting,
     evidence: Option<Evidence>,
     output: Option<Output>,
@@ -204,7 +210,10 @@ impl Session {
         let styled = args.color.choice(&io::stdout());
         let (output, output_failed) = Output::start(styled);
         let interfaces = attached.iter().map(|it| (it.interface.index, it.interface.name.clone())).collect();
+        let accounts = kernel.take_accounts().context("the accounts were taken already")?;
         Ok(Self {
+            findings: Findings::new(accounts),
+            most_pending: 0,
             tracker: Tracker::new(started, settings.stall_after, settings.tell_all),
             setting: Setting { clock: Clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
             args,
@@ -333,22 +342,40 @@ impl Session {
     fn sweep(&mut self) {
         self.setting.clock.follow();
         let now = monotonic();
-        if let Ok(tally) = self.kernel.tally() {
+        let tally = self.kernel.tally();
+        if let Ok(tally) = &tally {
             let lost = |counter| tally.counters[counter as usize];
             let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
             self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
         }
         let mut reports = Vec::new();
-        self.kernel.table.each_pending(now, |it| {
+        let pending = self.kernel.table.each_pending(now, |it| {
             let (report, due) = self.tracker.look(it, now);
             reports.extend(report);
             due
         });
+        self.most_pending = self.most_pending.max(pending);
+        if let Ok(tally) = &tally {
+            // Before what they stand for.
+            let findings = self.findings.look(now, tally);
+            self.find(findings);
+        }
         let table = &self.kernel.table;
         reports.extend(self.tracker.sweep(now, |it| table.find(it)));
         self.tell(reports);
         if let Some(log) = &mut self.log {
             log.flush();
+        }
+    }
+
+    /// Tells what was found of many attempts together.
+    fn find(&mut self, findings: Vec<Finding>) {
+        for it in findings {
+            self.found |= self.args.fail_on.contains(&cli::Finding::Any);
+            let line = if self.args.json { it.line(&self.setting) } else { it.text(&self.setting) };
+            if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
+                output.line(line);
+            }
         }
     }
 
@@ -376,6 +403,10 @@ impl Session {
             if is_end && !(self.args.all || it.is_trouble()) {
                 continue;
             }
+            if self.findings.takes(&report, monotonic()) {
+                continue;
+            }
+            let it = report.attempt();
             let proven = it.is_trouble() && !matches!(report, Report::Stall(_));
             if let Some(evidence) = self.evidence.as_mut().filter(|_| proven) {
                 evidence.verdict(it);
@@ -491,11 +522,18 @@ impl Session {
             ("undecodable", self.reader.undecodable()),
             ("untracked", self.tracker.untracked),
             ("servers_forgotten", self.tracker.servers_forgotten),
+            ("findings_forgotten", self.findings.forgotten()),
             ("output_shed", self.output.as_ref().map_or(0, Output::shed)),
         ];
         user_losses.extend(self.evidence.iter().flat_map(Evidence::losses));
         Summary {
             offline: false,
+            table: Some(summary::Table {
+                slots: self.kernel.table.capacity() as u64,
+                most_pending: self.most_pending as u64,
+                youngest_replaced: (tally.youngest_replaced > 0).then_some(tally.youngest_replaced),
+            }),
+            findings: self.findings.all().map(|it| (it.plain(), it.json(&self.setting))).collect(),
             traced_for: now.since(self.started),
             hooks: self.attached_as.clone(),
             interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
@@ -518,7 +556,12 @@ impl Session {
             open.sort_unstable_by_key(|it| it.first_syn);
             reports.extend(open.iter().map(|it| self.tracker.close(it, self.ended, true)));
         }
+        let tally = self.kernel.tally().unwrap_or_default();
+        let findings = self.findings.look(self.ended, &tally);
+        self.find(findings);
         self.tell(reports);
+        let findings = self.findings.finish();
+        self.find(findings);
         self.complete_evidence();
         let summary = self.summary();
         // The ends of connections are told one by one with --all only, and counted by the kernel in any case: of what the

@@ -2,14 +2,10 @@
 //!
 //! Slots change while they are read. Every word is loaded atomically, and their set's version before and after says
 //! whether the words belong together; a set that keeps changing is left for the next sweep.
-#![expect(unsafe_code, reason = "memory shared with the kernel is mapped and read in place")]
 
 use std::{
-    array, io,
+    array,
     mem::offset_of,
-    os::fd::{AsFd, AsRawFd},
-    ptr::NonNull,
-    slice,
     sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, fence},
 };
 
@@ -21,7 +17,7 @@ use tcptrace_core::{
     tunnel::Outer,
 };
 
-use super::decode;
+use super::{decode, mapping::Mapping};
 use crate::track::Found;
 
 const SET_WORDS: usize = size_of::<Set>() / 8;
@@ -29,6 +25,8 @@ const SLOT_WORDS: usize = size_of::<Slot>() / 8;
 const OUTER_WORDS: usize = size_of::<Outer>() / 8;
 /// Of a set, in words.
 const VERSION: usize = offset_of!(Set, version) / 8;
+/// The pending bits of a word of tags.
+const EVERY_PENDING: u64 = 0x0001_0001_0001_0001 * PENDING as u64;
 /// Tries to read a set whole.
 const TRIES: usize = 8;
 
@@ -80,12 +78,16 @@ impl Table {
         self.all(|lane| lane & PENDING != 0)
     }
 
-    /// Looks at pending attempts; `look` says when each is due for another. Sets that have not changed since and where
+    /// Looks at pending attempts, and how many there are; `look` says when each is due for another. Sets that have not changed since and where
     /// none is due are passed over: of a table full of the silent, a sweep reads the directory and no slot.
-    pub fn each_pending(&mut self, now: Nanos, mut look: impl FnMut(&Handshake) -> Nanos) {
+    pub fn each_pending(&mut self, now: Nanos, mut look: impl FnMut(&Handshake) -> Nanos) -> usize {
         let mut looks = std::mem::take(&mut self.looks);
+        let mut pending = 0;
         for (set, last) in looks.iter_mut().enumerate() {
-            let version = self.sets.words()[set * SET_WORDS + VERSION].load(Acquire);
+            let directory = &self.sets.words()[set * SET_WORDS..][..SET_WORDS];
+            let version = directory[VERSION].load(Acquire);
+            let tags = &directory[..WAYS / LANES];
+            pending += tags.iter().map(|it| (it.load(Relaxed) & EVERY_PENDING).count_ones() as usize).sum::<usize>();
             if last.version == version && now < last.due {
                 continue;
             }
@@ -96,6 +98,7 @@ impl Table {
             }
         }
         self.looks = looks;
+        pending
     }
 
     /// Every attempt, pending or settled, that no other has replaced.
@@ -171,42 +174,4 @@ fn words(from: &[AtomicU64]) -> [u8; SLOT_WORDS * 8] {
         to.copy_from_slice(&from.load(Relaxed).to_ne_bytes());
     }
     octets
-}
-
-/// A map's memory, read-only and shared.
-struct Mapping {
-    start: NonNull<AtomicU64>,
-    words: usize,
-}
-
-// SAFETY: the memory is read through atomics only.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    fn new<T>(map: &MapData) -> Result<Self, MapError> {
-        let octets = map.info()?.max_entries() as usize * size_of::<T>();
-        // SAFETY: a new mapping of a file descriptor that is open; the kernel checks length and protection.
-        let start = unsafe {
-            let fd = map.fd().as_fd().as_raw_fd();
-            libc::mmap(std::ptr::null_mut(), octets, libc::PROT_READ, libc::MAP_SHARED, fd, 0)
-        };
-        if start == libc::MAP_FAILED {
-            return Err(MapError::IoError(io::Error::last_os_error()));
-        }
-        Ok(Self { start: NonNull::new(start.cast()).expect("mmap never maps page zero"), words: octets / 8 })
-    }
-
-    fn words(&self) -> &[AtomicU64] {
-        // SAFETY: mapped for as long as `self` lives, aligned to a page; others write it, hence the atomics.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the very mapping that `new` made.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * 8) };
-    }
 }

@@ -12,6 +12,8 @@ impl Run<'_> {
         };
         let unsupported = self.unsupported.values().sum();
         Summary {
+            table: None,
+            findings: Vec::new(),
             offline: true,
             traced_for: self.flows.now.since(self.flows.began.unwrap_or(self.flows.now)),
             interfaces: self.files.clone(),

@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let wanted = Wanted {
         all: args.all,
         stall_after: args.stall_after.as_nanos() as u64,
-        capacity: args.max_attempts as usize,
+        capacity: cli::max_attempts(args) as usize,
         filter: cli::filter(args)?,
         evidence: args.write.is_some(),
     };

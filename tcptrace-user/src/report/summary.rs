@@ -25,6 +25,16 @@ pub struct Hook {
     pub egress: Option<String>,
 }
 
+/// How full the table got.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    pub slots: u64,
+    /// Attempts pending at a time, by the sweeps' looks.
+    pub most_pending: u64,
+    /// Nanoseconds, of the youngest pending attempt whose slot another took.
+    pub youngest_replaced: Option<u64>,
+}
+
 /// What the summary says.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -44,6 +54,10 @@ pub struct Summary {
     pub in_flight: u64,
     /// By server: lines told by outcome, and established attempts still in the table.
     pub servers: HashMap<Endpoint, ([u64; Outcome::ALL.len()], u64)>,
+    /// Floods and scans: as text, and as JSON.
+    pub findings: Vec<(String, Value)>,
+    /// How full the kernel's table got; captures have none.
+    pub table: Option<Table>,
     /// Losses in userspace, by stage.
     pub user_losses: Vec<(&'static str, u64)>,
 }
@@ -141,6 +155,16 @@ impl Summary {
             }
             out.push('\n');
         }
+        for (text, _) in &self.findings {
+            let _ = writeln!(out, "  {text}");
+        }
+        if let Some(Table { slots, most_pending, youngest_replaced }) = self.table {
+            let _ = write!(out, "  table: at most {most_pending} of {slots} slots pending");
+            if let Some(age) = youngest_replaced {
+                let _ = write!(out, "; the youngest that lost its slot was {} old", duration(age));
+            }
+            out.push('\n');
+        }
         let packets = Counter::ALL.iter().filter(|it| is_packets(**it) && self.counter(**it) > 0);
         let packets = packets.map(|it| format!("{} {}", self.counter(*it), it.name())).collect::<Vec<_>>();
         let _ = writeln!(out, "  packets: {}", if packets.is_empty() { "none".to_owned() } else { packets.join(", ") });
@@ -204,6 +228,12 @@ impl Summary {
             "segments": object(Transition::ALL.iter().map(|&it| (name(it).to_owned(), self.transitions(it))).collect()),
             "counters": counters(|it| !is_packets(it)),
             "worst": servers,
+            "findings": self.findings.iter().map(|(_, it)| it).collect::<Vec<_>>(),
+            "table": self.table.map(|it| json!({
+                "slots": it.slots,
+                "most_pending": it.most_pending,
+                "youngest_replaced_s": it.youngest_replaced.map(|it| it as f64 / 1e9),
+            })),
             "losses": object(self.losses()),
         })
         .to_string()

@@ -18,7 +18,7 @@ use crate::{
     track::Report,
 };
 
-const RED: Style = AnsiColor::Red.on_default().bold();
+pub(super) const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default();
 const DIM: Style = Style::new().dimmed();
@@ -36,16 +36,12 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
         Report::Attempt(it) => (it, it.outcome.name(), style(it.outcome), it.seen.1),
     };
     let hs = &it.handshake;
-    let mut line = format!(
-        "{}  {style}{word:<15}{style:#}  {:<44}  {:>8}  {}",
-        time(at, setting),
-        format!("{} → {}", endpoint(hs.client()), endpoint(hs.server())),
-        duration(match report {
-            Report::Stall(_) => at.since(hs.first_syn),
-            Report::Open(it) | Report::Attempt(it) => it.duration(),
-        }),
-        story(report, it),
-    );
+    let whom = format!("{} → {}", endpoint(hs.client()), endpoint(hs.server()));
+    let lasted = match report {
+        Report::Stall(_) => at.since(hs.first_syn),
+        Report::Open(it) | Report::Attempt(it) => it.duration(),
+    };
+    let mut line = columns(setting, at, style, word, &whom, lasted, &story(report, it));
     if !quiet && it.outcome != Outcome::Midstream {
         let _ = write!(line, "  {DIM}[{}]{DIM:#}", options(hs));
     }
@@ -64,6 +60,19 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
         let _ = write!(line, "  (while {events} and {attempts} were lost)");
     }
     line
+}
+
+/// The columns that every line has: when, what, who, how long, and what there is to say.
+pub(super) fn columns(
+    setting: &Setting,
+    at: Nanos,
+    style: Style,
+    word: &str,
+    whom: &str,
+    lasted: u64,
+    story: &str,
+) -> String {
+    format!("{}  {style}{word:<15}{style:#}  {whom:<44}  {:>8}  {story}", time(at, setting), duration(lasted))
 }
 
 fn style(outcome: Outcome) -> Style {

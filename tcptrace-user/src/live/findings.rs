@@ -1,0 +1,72 @@
+//! Floods and scans while tracing: what the kernel's accounts say, and which attempts a finding stands for.
+
+use std::fs;
+
+use tcptrace_core::{
+    event::{Counter, Tally},
+    handshake::Nanos,
+};
+
+use super::accounts::Accounts;
+use crate::{flood::Floods, report::finding::Finding, scan::Scans, track::Report};
+
+/// The findings of a run.
+pub struct Findings {
+    accounts: Accounts,
+    floods: Floods,
+    scans: Scans,
+    /// Packets passed over when the accounts were last looked at.
+    passed_over: u64,
+}
+
+impl Findings {
+    #[must_use]
+    pub fn new(accounts: Accounts) -> Self {
+        Self { accounts, floods: Floods::default(), scans: Scans::default(), passed_over: 0 }
+    }
+
+    /// Whether a finding stands for this report, which is then not told.
+    pub fn takes(&mut self, report: &Report, now: Nanos) -> bool {
+        self.floods.takes(report) || self.scans.takes(report, now)
+    }
+
+    /// What is to be told now. Accounts are read only while something is passed over.
+    pub fn look(&mut self, now: Nanos, tally: &Tally) -> Vec<Finding> {
+        let passed_over = tally.counters[Counter::PassedOver as usize];
+        let mut found = Vec::new();
+        if passed_over != self.passed_over || self.floods.are_on() {
+            self.passed_over = passed_over;
+            let floods = self.floods.look(now, self.accounts.look(), cookies_sent());
+            found.extend(floods.into_iter().map(Finding::Flood));
+        }
+        found.extend(self.scans.look(now).into_iter().map(Finding::Scan));
+        found
+    }
+
+    /// Tracing ends: what has not ended does.
+    pub fn finish(&mut self) -> Vec<Finding> {
+        let floods = self.floods.finish().into_iter().map(Finding::Flood);
+        floods.chain(self.scans.finish().into_iter().map(Finding::Scan)).collect()
+    }
+
+    /// All of the run, as they are now.
+    pub fn all(&self) -> impl Iterator<Item = Finding> {
+        let floods = self.floods.floods.iter().cloned().map(Finding::Flood);
+        floods.chain(self.scans.all().cloned().map(Finding::Scan))
+    }
+
+    /// How many are not among them any more.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.floods.forgotten + self.scans.forgotten
+    }
+}
+
+/// SYN cookies that this host's stack has ever sent, in this network namespace (`SyncookiesSent`, proc(5)).
+fn cookies_sent() -> Option<u64> {
+    let statistics = fs::read_to_string("/proc/net/netstat").ok()?;
+    let mut lines = statistics.lines().filter_map(|it| it.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let index = names.split(' ').position(|it| it == "SyncookiesSent")?;
+    values.split(' ').nth(index)?.parse().ok()
+}

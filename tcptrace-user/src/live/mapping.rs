@@ -1,0 +1,56 @@
+//! An array of the kernel's, mapped: reading it costs no system call.
+#![expect(unsafe_code, reason = "memory shared with the kernel is mapped and read in place")]
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+    ptr::NonNull,
+    slice,
+    sync::atomic::AtomicU64,
+};
+
+use aya::maps::{MapData, MapError};
+
+/// A map's memory, read-only and shared.
+pub struct Mapping {
+    start: NonNull<AtomicU64>,
+    words: usize,
+}
+
+// SAFETY: the memory is read through atomics only.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps an array of `T`.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn new<T>(map: &MapData) -> Result<Self, MapError> {
+        let octets = map.info()?.max_entries() as usize * size_of::<T>();
+        // SAFETY: a new mapping of a file descriptor that is open; the kernel checks length and protection.
+        let start = unsafe {
+            let fd = map.fd().as_fd().as_raw_fd();
+            libc::mmap(std::ptr::null_mut(), octets, libc::PROT_READ, libc::MAP_SHARED, fd, 0)
+        };
+        if start == libc::MAP_FAILED {
+            return Err(MapError::IoError(io::Error::last_os_error()));
+        }
+        Ok(Self { start: NonNull::new(start.cast()).expect("mmap never maps page zero"), words: octets / 8 })
+    }
+
+    /// The memory, as words that others write.
+    #[must_use]
+    pub fn words(&self) -> &[AtomicU64] {
+        // SAFETY: mapped for as long as `self` lives, aligned to a page; others write it, hence the atomics.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the very mapping that `new` made.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * 8) };
+    }
+}

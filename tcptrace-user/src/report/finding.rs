@@ -1,0 +1,172 @@
+//! Floods and scans, as text and as JSON: one finding, told as it begins and as it ends.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tcptrace_core::{handshake::Point, outcome::Outcome};
+
+use super::{Setting, count, endpoint, ip, json::VERSION, short, text};
+use crate::{flood::Flood, scan::Scan};
+
+/// Something that many attempts have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    Flood(Flood),
+    Scan(Scan),
+}
+
+impl Finding {
+    /// A line for eyes, without its end, styled.
+    #[must_use]
+    pub fn text(&self, setting: &Setting) -> String {
+        let (word, is_over, at, began) = match self {
+            Self::Flood(it) => ("flood", it.is_over, it.last, it.began),
+            Self::Scan(it) => ("scan", it.is_over, it.last, it.began),
+        };
+        let word = if is_over { format!("{word} over") } else { word.to_owned() };
+        text::columns(setting, at, text::RED, &word, &self.whom(), at.since(began), &self.story())
+    }
+
+    /// The same for the summary, which has neither time nor style.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        let word = match self {
+            Self::Flood(_) => "flood",
+            Self::Scan(_) => "scan",
+        };
+        format!("{word} {}: {}", self.whom(), self.story())
+    }
+
+    fn whom(&self) -> String {
+        match self {
+            Self::Flood(it) => format!("* → {}", endpoint(it.server)),
+            Self::Scan(it) => format!("{} → {}:*", ip(it.client), bracketed(it)),
+        }
+    }
+
+    fn story(&self) -> String {
+        match self {
+            Self::Flood(it) => flood_story(it),
+            Self::Scan(it) => format!("{} tried: {}", count(it.ports as u64, "port"), outcomes(&it.attempts)),
+        }
+    }
+
+    /// The same as JSON, without a line's version.
+    #[must_use]
+    pub fn json(&self, setting: &Setting) -> Value {
+        let time = |at| short::time(setting.clock.wall(at));
+        let state = |is_over| if is_over { "over" } else { "began" };
+        match self {
+            Self::Flood(it) => json!({
+                "type": "flood",
+                "state": state(it.is_over),
+                "kind": if it.is_of_answers() { "syn_ack" } else { "syn" },
+                "server": { "ip": ip(it.server.addr), "port": it.server.port },
+                "began": time(it.began),
+                "last": time(it.last),
+                "packets": it.packets(),
+                "per_second": it.rate(),
+                "peak_per_second": it.peak.max(it.rate()),
+                "passed_over": it.passed_over,
+                "completed": it.completed,
+                "completed_share": it.completed_share(),
+                "attempts": counts(&it.attempts),
+                "sources": {
+                    "sample": it.sources().sample,
+                    "networks": it.sources().networks(),
+                    "top": it.sources().top().into_iter()
+                        .map(|(addr, share)| json!({ "ip": ip(addr), "share": share })).collect::<Vec<_>>(),
+                },
+                "syn_cookies": it.cookies,
+                "seen": it.points.iter().map(|(&point, packets)| json!({
+                    "interface": setting.interface(Point(point).ifindex()),
+                    "direction": if Point(point).is_egress() { "out" } else { "in" },
+                    "packets": packets,
+                })).collect::<Vec<_>>(),
+            }),
+            Self::Scan(it) => json!({
+                "type": "scan",
+                "state": state(it.is_over),
+                "client": { "ip": ip(it.client) },
+                "host": { "ip": ip(it.host) },
+                "began": time(it.began),
+                "last": time(it.last),
+                "ports": it.ports,
+                "attempts": counts(&it.attempts),
+            }),
+        }
+    }
+
+    /// A JSON line, without its end.
+    #[must_use]
+    pub fn line(&self, setting: &Setting) -> String {
+        #[derive(Serialize)]
+        struct Line {
+            v: u32,
+            #[serde(flatten)]
+            finding: Value,
+        }
+        serde_json::to_string(&Line { v: VERSION, finding: self.json(setting) }).unwrap_or_default()
+    }
+}
+
+fn flood_story(it: &Flood) -> String {
+    let what = if it.is_of_answers() { "SYN/ACK without SYN" } else { "SYN" };
+    let what = if it.is_of_answers() { format!("{} {what}", it.packets()) } else { count(it.packets(), what) };
+    let completed = match it.completed_share() {
+        0.0 => "none completed".to_owned(),
+        share => format!("{} completed", percent(share)),
+    };
+    let sources = it.sources();
+    let from = match &sources.top()[..] {
+        [] => format!("spread over {} networks or more in a sample of {}", sources.networks(), sources.sample),
+        top => {
+            let named = top.iter().map(|(addr, share)| format!("{} ({})", ip(*addr), percent(*share)));
+            format!("from {}", named.collect::<Vec<_>>().join(", "))
+        }
+    };
+    let mut story =
+        format!("{} a second: {what}, {completed}; {from}; {} only counted", rate(it.rate()), it.passed_over);
+    if it.attempts.iter().any(|it| *it > 0) {
+        story += &format!("; of those followed {}", outcomes(&it.attempts));
+    }
+    if let Some(cookies) = it.cookies.filter(|it| *it > 0) {
+        story += &format!("; {} sent by this host", count(cookies, "SYN cookie"));
+    }
+    story
+}
+
+/// A host in front of its port.
+fn bracketed(it: &Scan) -> String {
+    let host = ip(it.host);
+    if host.is_ipv6() { format!("[{host}]") } else { host.to_string() }
+}
+
+fn outcomes(attempts: &[u64; Outcome::ALL.len()]) -> String {
+    let some = Outcome::ALL.into_iter().filter(|it| attempts[*it as usize] > 0);
+    let words: Vec<_> = some.map(|it| format!("{} {}", attempts[it as usize], it.name())).collect();
+    if words.is_empty() { "none ended yet".to_owned() } else { words.join(", ") }
+}
+
+fn counts(attempts: &[u64; Outcome::ALL.len()]) -> Map<String, Value> {
+    let some = Outcome::ALL.into_iter().filter(|it| attempts[*it as usize] > 0);
+    some.map(|it| (it.name().to_owned(), attempts[it as usize].into())).collect()
+}
+
+/// A rate in two digits and a unit.
+fn rate(it: f64) -> String {
+    match it {
+        it if it >= 1e6 => format!("{:.1} M", it / 1e6),
+        it if it >= 1e4 => format!("{:.0} k", it / 1e3),
+        it => format!("{it:.0}"),
+    }
+}
+
+/// A share, never rounded to all or nothing.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        it if it < 0.1 => "under 0.1 %".to_owned(),
+        it if it < 10.0 => format!("{it:.1} %"),
+        it if (99.5..100.0).contains(&it) => "over 99 %".to_owned(),
+        it => format!("{it:.0} %"),
+    }
+}
