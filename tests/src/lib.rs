@@ -6,4 +6,5 @@ pub mod pcap;
 pub mod prog_run;
 pub mod scenario;
 pub mod traffic;
+pub mod translated;
 pub mod tunnels;

@@ -2,8 +2,10 @@
 
 mod asked;
 mod captures;
+mod ceiling;
 mod hostile;
 mod limits;
+mod machine;
 mod policy;
 mod race;
 mod recorded;

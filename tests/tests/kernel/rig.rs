@@ -61,8 +61,8 @@ impl Hook {
 }
 
 /// XDP_PASS and TCX_NEXT (include/uapi/linux/bpf.h).
-const XDP_PASS: u32 = 2;
-const TCX_NEXT: u32 = -1i32 as u32;
+pub(crate) const XDP_PASS: u32 = 2;
+pub(crate) const TCX_NEXT: u32 = -1i32 as u32;
 
 pub(crate) struct Rig {
     pub(crate) kernel: Kernel,
