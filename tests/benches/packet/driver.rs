@@ -8,6 +8,7 @@ use aya::{
     maps::{Array, MapData, ProgramArray},
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
+use tcptrace::live::kernel::Program;
 use tcptrace_tests::prog_run;
 
 /// The object that this crate's build script, which is tcptrace-user's, made of tcptrace-ebpf.
@@ -26,6 +27,17 @@ pub(crate) enum Hook {
 }
 
 impl Hook {
+    pub(crate) fn of(program: Program) -> Self {
+        if program.name().starts_with("xdp") { Self::Xdp } else { Self::Tc }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "XDP",
+            Self::Tc => "TC",
+        }
+    }
+
     /// What a program returns that passes the packet on: XDP_PASS, TCX_NEXT.
     pub(crate) const fn passes(self) -> u32 {
         match self {

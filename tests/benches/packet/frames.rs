@@ -4,52 +4,58 @@
 /// MSS, SACK permitted, timestamps, window scale: what Linux sends with a SYN.
 const SYN_OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
 
-/// The next header of TCP, UDP, ICMP.
+/// The next header of TCP, UDP, ICMP, ICMP for IPv6, a fragment.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
+const ICMP_V6: u8 = 58;
+const FRAGMENT: u8 = 44;
 
-/// A data segment over IPv4, without options: `size` octets of frame.
-pub(crate) fn data_v4(size: usize) -> Vec<u8> {
-    padded(ipv4(TCP, &tcp(0x10, &[]), size - 14), size)
+/// A data segment without options: `size` octets of frame.
+pub(crate) fn data(version: u8, size: usize) -> Vec<u8> {
+    let header = if version == 4 { 20 } else { 40 };
+    let mut content = tcp(0x10, &[]);
+    content.resize(size - 14 - header, 0);
+    ip(version, TCP, &content)
 }
 
-/// The same over IPv6.
-pub(crate) fn data_v6(size: usize) -> Vec<u8> {
-    let payload = (size - 54) as u16;
-    let mut frame = ethernet(0x86dd);
-    frame.extend([0x60, 0, 0, 0]);
-    frame.extend(payload.to_be_bytes());
-    frame.extend([TCP, 64]);
-    for _ in 0..2 {
-        frame.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    }
-    frame.extend(tcp(0x10, &[]));
-    padded(frame, size)
-}
-
-/// A SYN over IPv4; with other flags, its options are those of nothing in particular.
-pub(crate) fn syn() -> Vec<u8> {
-    ipv4(TCP, &tcp(0x02, &SYN_OPTIONS), 60)
+/// A SYN; with other flags, its options are those of nothing in particular.
+pub(crate) fn syn(version: u8) -> Vec<u8> {
+    ip(version, TCP, &tcp(0x02, &SYN_OPTIONS))
 }
 
 /// A datagram of DNS's size.
-pub(crate) fn udp() -> Vec<u8> {
-    padded(ipv4(UDP, &[0x9c, 0x40, 0, 53, 0, 46, 0, 0], 66), 80)
+pub(crate) fn udp(version: u8) -> Vec<u8> {
+    let mut content = vec![0x9c, 0x40, 0, 53, 0, 46, 0, 0];
+    content.resize(46, 0);
+    ip(version, UDP, &content)
 }
 
 /// A request for an address.
-pub(crate) fn arp() -> Vec<u8> {
+pub(crate) fn arp(_: u8) -> Vec<u8> {
     let mut frame = ethernet(0x0806);
     frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
-    padded(frame, 60)
+    frame.resize(60, 0);
+    frame
 }
 
 /// Port unreachable, about a segment of no attempt.
-pub(crate) fn icmp_error() -> Vec<u8> {
-    let mut message = vec![3, 3, 0, 0, 0, 0, 0, 0];
-    message.extend(&ipv4(TCP, &tcp(0x02, &SYN_OPTIONS), 60)[14..]);
-    ipv4(ICMP, &message, 20 + message.len())
+pub(crate) fn icmp_error(version: u8) -> Vec<u8> {
+    let (protocol, kind, code) = if version == 4 { (ICMP, 3, 3) } else { (ICMP_V6, 1, 4) };
+    let mut message = vec![kind, code, 0, 0, 0, 0, 0, 0];
+    message.extend(&syn(version)[14..]);
+    ip(version, protocol, &message)
+}
+
+/// The second fragment of a segment.
+pub(crate) fn later_fragment(version: u8) -> Vec<u8> {
+    if version == 4 {
+        let mut frame = ip(4, TCP, &[0; 64]);
+        frame[20..22].copy_from_slice(&[0, 185]);
+        frame
+    } else {
+        ip(6, FRAGMENT, &[&[TCP, 0, 5, 0xc8, 0, 0, 0, 1][..], &[0; 64]].concat())
+    }
 }
 
 fn ethernet(ethertype: u16) -> Vec<u8> {
@@ -58,12 +64,21 @@ fn ethernet(ethertype: u16) -> Vec<u8> {
     frame
 }
 
-/// A frame whose datagram claims `total` octets.
-fn ipv4(protocol: u8, content: &[u8], total: usize) -> Vec<u8> {
-    let mut frame = ethernet(0x0800);
-    frame.extend([0x45, 0]);
-    frame.extend((total as u16).to_be_bytes());
-    frame.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 198, 51, 100, 2, 203, 0, 113, 2]);
+fn ip(version: u8, protocol: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len() as u16;
+    let mut frame = ethernet(if version == 4 { 0x0800 } else { 0x86dd });
+    if version == 4 {
+        frame.extend([0x45, 0]);
+        frame.extend((20 + length).to_be_bytes());
+        frame.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 198, 51, 100, 2, 203, 0, 113, 2]);
+    } else {
+        frame.extend([0x60, 0, 0, 0]);
+        frame.extend(length.to_be_bytes());
+        frame.extend([protocol, 64]);
+        for _ in 0..2 {
+            frame.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        }
+    }
     frame.extend(content);
     frame
 }
@@ -73,9 +88,4 @@ fn tcp(flags: u8, options: &[u8]) -> Vec<u8> {
     let mut header = vec![0x9c, 0x40, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 0, words << 4, flags, 0xff, 0xff, 0, 0, 0, 0];
     header.extend(options);
     header
-}
-
-fn padded(mut frame: Vec<u8>, size: usize) -> Vec<u8> {
-    frame.resize(size, 0);
-    frame
 }

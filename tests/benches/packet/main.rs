@@ -2,12 +2,13 @@
 //!
 //! Rival and tracer get the same packets from the same driver (tcptrace-ebpf's `bench.rs`), in turn, so that a round
 //! holds both. Cost is throughput's: packets follow each other without a pause, in one thread, with no stack behind.
-//! No network is touched. Without `--bench`, which `cargo bench` passes, or with `--test`, every row is run once.
+//! No network is touched. Without `--bench`, which `cargo bench` passes, or with `--test`, every kind of row is run once.
 
 mod driver;
 mod frames;
 mod report;
 mod rows;
+mod unprivileged;
 
 use std::os::fd::AsFd as _;
 
@@ -17,10 +18,21 @@ use tcptrace::live::kernel::{Kernel, Program, Settings};
 use tcptrace_tests::prog_run;
 
 use crate::{
-    driver::{BATCH, Driver, Hook, Rival},
+    driver::{BATCH, Driver, Hook, Plan, Rival},
     report::{Loaded, Report, Timed},
-    rows::{Counts, ROWS, Row},
+    rows::{Before, Counts, Row},
+    unprivileged::Unprivileged,
 };
+
+/// Those whose size is told.
+const PROGRAMS: [Program; 6] = [
+    Program::XdpIngressFrags,
+    Program::XdpIngress,
+    Program::TcIngress,
+    Program::TcEgress,
+    Program::TcIngressIp,
+    Program::TcEgressIp,
+];
 
 const USAGE: &str = "usage: cargo xtask bench [--rounds N] [--json] [--test] [WORD-OF-A-ROW]...";
 
@@ -35,10 +47,14 @@ fn main() -> Result<()> {
     let args = arguments()?;
     let rival = Rival::load()?;
     let mut timed = Vec::new();
-    for row in ROWS.iter().filter(|it| args.words.iter().all(|word| it.title().contains(word.as_str()))) {
-        timed.push(measure(row, &rival, &args).with_context(|| format!("row '{}'", row.title()))?);
+    let wanted = |it: &Row| args.words.iter().all(|word| it.title().contains(word.as_str()));
+    for row in rows::all().into_iter().filter(|it| wanted(it) && (it.is_tested || !args.test)) {
+        let title = row.title();
+        timed.push(measure(row, &rival, &args).with_context(|| format!("row '{title}'"))?);
     }
-    let report = Report { empty: empty(&rival, &args)?, programs: programs()?, rows: timed };
+    let batches = if args.test { 2 } else { 128 };
+    let unprivileged = Unprivileged::measure(&rival, args.rounds, batches)?;
+    let report = Report { empty: empty(&rival, &args)?, programs: programs()?, unprivileged, rows: timed };
     if args.json {
         report.print_json();
     } else {
@@ -70,7 +86,7 @@ fn arguments() -> Result<Args> {
 }
 
 /// Runs a row: fresh maps, then its rounds. The ring is read between calls only, so a call's events have to fit it.
-fn measure(row: &'static Row, rival: &Rival, args: &Args) -> Result<Timed> {
+fn measure(row: Row, rival: &Rival, args: &Args) -> Result<Timed> {
     let settings = Settings { max_attempts: row.slots, stall_after: u64::MAX, flood: row.flood, ..Settings::default() };
     let mut kernel = Kernel::load(&settings)?;
     let mut events = kernel.take_events().context("the object has no ring of events")?;
@@ -78,9 +94,15 @@ fn measure(row: &'static Row, rival: &Rival, args: &Args) -> Result<Timed> {
         Hook::Xdp => kernel.xdp(Program::XdpIngressFrags)?.fd()?.try_clone()?,
         Hook::Tc => kernel.classifier(Program::TcIngress)?.fd()?.try_clone()?,
     };
-    let frame = (row.frame)();
-    if let Some((plan, batches)) = &row.before {
-        Driver::new(row.hook, plan, &[&ours])?.run(&frame, *batches, None)?;
+    let frame = (row.frame)(row.version);
+    for Before { version, plan, batches, makes } in row.before(args.test) {
+        let plan = Plan { ip_version: version, ..plan };
+        let before = counted(&kernel, Counts::Makes(makes))?;
+        Driver::new(row.hook, &plan, &[&ours])?.run(&frames::syn(version), batches, None)?;
+        let flows = u64::from(batches * BATCH) / plan.flags.len() as u64;
+        let made = counted(&kernel, Counts::Makes(makes))? - before;
+        ensure!(made > flows * 9 / 10, "before it, only {made} of {flows} made {makes:?}");
+        while events.next().is_some() {}
     }
     let mut driver = Driver::new(row.hook, &row.plan, &[rival.program(row.hook)?, &ours])?;
     let mut timed = Timed::new(row);
@@ -118,7 +140,7 @@ fn empty(rival: &Rival, args: &Args) -> Result<[u128; 2]> {
     let fastest = |hook: Hook| -> Result<u128> {
         let mut fastest = u128::MAX;
         for _ in 0..args.rounds {
-            let ran = prog_run::run(rival.program(hook)?.as_fd(), &frames::data_v4(64), runs)?;
+            let ran = prog_run::run(rival.program(hook)?.as_fd(), &frames::data(4, 64), runs)?;
             fastest = fastest.min(ran.each.as_nanos());
         }
         Ok(fastest)
@@ -130,20 +152,21 @@ fn empty(rival: &Rival, args: &Args) -> Result<[u128; 2]> {
 fn programs() -> Result<Vec<Loaded>> {
     let mut kernel = Kernel::load(&Settings::default())?;
     let mut loaded = Vec::new();
-    for program in [Program::XdpIngressFrags, Program::XdpIngress] {
-        loaded.push(size(program, &kernel.xdp(program)?.info()?)?);
-    }
-    for program in [Program::TcIngress, Program::TcEgress, Program::TcIngressIp, Program::TcEgressIp] {
-        loaded.push(size(program, &kernel.classifier(program)?.info()?)?);
+    for program in PROGRAMS {
+        let info = match Hook::of(program) {
+            Hook::Xdp => kernel.xdp(program)?.info()?,
+            Hook::Tc => kernel.classifier(program)?.info()?,
+        };
+        loaded.push(size(program, &info));
     }
     Ok(loaded)
 }
 
-fn size(program: Program, info: &ProgramInfo) -> Result<Loaded> {
-    Ok(Loaded {
+fn size(program: Program, info: &ProgramInfo) -> Loaded {
+    Loaded {
         name: program.name(),
         verified: info.verified_instruction_count(),
         translated: info.size_translated(),
         jited: info.size_jitted(),
-    })
+    }
 }

@@ -15,18 +15,27 @@ const SYN_ACK: u8 = Flags::SYN | Flags::ACK;
 const ACK: u8 = Flags::ACK;
 const FIN_ACK: u8 = Flags::FIN | Flags::ACK;
 
+const RST: u8 = Flags::RST;
+
 /// A line of the table.
+#[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
+    /// The rest of its title: over what, and in which table.
+    pub(crate) place: &'static str,
     pub(crate) hook: Hook,
-    pub(crate) frame: fn() -> Vec<u8>,
+    /// Of IP.
+    pub(crate) version: u8,
+    pub(crate) frame: fn(u8) -> Vec<u8>,
     pub(crate) plan: Plan,
     /// Slots of the table.
     pub(crate) slots: u32,
     /// When a server counts as flooded; `None`: as the tool has it.
     pub(crate) flood: Option<Policy>,
-    /// Batches of another plan that go before everything else.
-    pub(crate) before: Option<(Plan, u32)>,
+    /// Batches of other plans that go before everything else.
+    before: &'static [Before],
+    /// Whether as many attempts as the table has slots go before those, over the other version of IP.
+    full: bool,
     /// Calls that go before the first round.
     pub(crate) warm_up: usize,
     /// Which of a flow's packets is measured, in a plan that goes in passes.
@@ -37,6 +46,28 @@ pub(crate) struct Row {
     /// What one packet of nearly every flow has to count as.
     pub(crate) counts: Counts,
     pub(crate) goal: Option<f64>,
+    /// Whether it is among those that are run once as a test.
+    pub(crate) is_tested: bool,
+}
+
+/// What goes before the packets of a row.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    pub(crate) version: u8,
+    pub(crate) plan: Plan,
+    pub(crate) batches: u32,
+    /// What one packet of nearly every flow has to make.
+    pub(crate) makes: Transition,
+}
+
+impl Row {
+    /// What goes before it; a test does not fill a table.
+    pub(crate) fn before(&self, test: bool) -> Vec<Before> {
+        let fill =
+            Before { version: 10 - self.version, plan: NEW, batches: self.slots / BATCH, makes: Transition::Opened };
+        let fill = (self.full && !test).then_some(fill);
+        fill.into_iter().chain(self.before.iter().map(|it| Before { version: self.version, ..*it })).collect()
+    }
 }
 
 /// A counter of the kernel side.
@@ -49,7 +80,7 @@ pub(crate) enum Counts {
 const ONE: Plan = Plan { ip_version: 0, flags: &[ACK], order: Order::Lag(0), flows: 1, fresh_isn: false, servers: 256 };
 /// Ten batches of flows.
 const MANY: u64 = 10 * BATCH as u64;
-const DATA: Plan = Plan { ip_version: 4, flows: MANY, ..ONE };
+pub(crate) const DATA: Plan = Plan { ip_version: 4, flows: MANY, ..ONE };
 /// SYNs of flows that never come again.
 const NEW: Plan = Plan { ip_version: 4, flags: &[SYN], flows: 0, fresh_isn: true, ..ONE };
 /// SYNs of flows that come again with another ISN.
@@ -63,39 +94,111 @@ const MILLION: Plan = Plan { order: Order::Lag(1 << 18), flows: 1 << 20, ..HANDS
 /// The same SYN of the same flows.
 const RETRY: Plan = Plan { flags: &[SYN], flows: 1 << 16, ..DATA };
 
+/// The same, in passes: all SYNs, all RSTs.
+const ABORTED: Plan = Plan { flags: &[SYN, RST], ..PASSES };
+
+/// Handshakes of the flows that [`DATA`] has.
+const ESTABLISHED: &[Before] = &[Before {
+    version: 4,
+    plan: Plan { order: Order::Lag(0), ..HANDSHAKE },
+    batches: 30,
+    makes: Transition::Completed,
+}];
+
 const XDP: Row = Row {
     name: "",
+    place: "",
     hook: Hook::Xdp,
+    version: 4,
     frame: frames::syn,
     plan: DATA,
     slots: 1 << 18,
     // The accounts are kept, and none overflows.
     flood: Some(Policy::NEVER),
-    before: None,
+    before: &[],
+    full: false,
     warm_up: 1,
     step: None,
     batches: 128,
     calls: 1,
     counts: Counts::As(Counter::Established),
     goal: None,
+    is_tested: true,
 };
 
 /// The rows, in the order of the table.
-pub(crate) const ROWS: &[Row] = &[
-    data("data of one flow, IPv4, 64 octets", || frames::data_v4(64), ONE),
-    data("data, IPv4, 64 octets", || frames::data_v4(64), DATA),
-    data("data, IPv4, 1,500 octets", || frames::data_v4(1500), DATA),
-    data("data, IPv6, 74 octets", || frames::data_v6(74), Plan { ip_version: 6, ..DATA }),
-    data("data, IPv6, 1,500 octets", || frames::data_v6(1500), Plan { ip_version: 6, ..DATA }),
-    // Its attempts are of other servers than the data.
+pub(crate) fn all() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for hook in [Hook::Xdp, Hook::Tc] {
+        for (version, full, place) in PLACES {
+            // Of what is not IP there is one version.
+            let here = KINDS.iter().filter(|it| *version == 4 || it.counts.is_of_ip());
+            rows.extend(here.map(|it| it.at(hook, *version, *full, place)));
+        }
+    }
+    rows.extend(OTHERS);
+    rows
+}
+
+/// Over what, and in which table, each kind is measured.
+const PLACES: &[(u8, bool, &str)] = &[
+    (4, false, ", IPv4, table empty"),
+    (6, false, ", IPv6, table empty"),
+    (4, true, ", IPv4, 1 M attempts"),
+    (6, true, ", IPv6, 1 M attempts"),
+];
+
+/// Each kind of packet, ten thousand flows where it has any. The table has room for a million attempts.
+const KINDS: &[Row] = &[
+    step("SYN", 0, Some(100.0)),
+    step("SYN/ACK", 1, None),
+    step("ACK that completes", 2, None),
+    Row { frame: |version| frames::data(version, 74), goal: Some(10.0), ..named("data") },
     Row {
-        before: Some((Plan { servers: 1, ..NEW }, 98)),
-        ..data("data, 100,000 attempts pending", || frames::data_v4(64), DATA)
+        plan: Plan { flags: &[FIN_ACK], ..DATA },
+        before: ESTABLISHED,
+        counts: Counts::Makes(Transition::Noted),
+        ..named("FIN")
     },
+    // Each is told, and a call's have to fit the ring.
+    Row {
+        plan: ABORTED,
+        step: Some(1),
+        batches: 20,
+        calls: 6,
+        counts: Counts::Makes(Transition::Aborted),
+        ..named("RST that ends an attempt")
+    },
+    as_is("ICMP error", frames::icmp_error, Counter::IcmpUnmatched),
+    as_is("UDP", frames::udp, Counter::NotTcp),
+    as_is("ARP", frames::arp, Counter::NotIp),
+    as_is("later fragment", frames::later_fragment, Counter::LaterFragment),
+];
+
+impl Counts {
+    fn is_of_ip(&self) -> bool {
+        !matches!(self, Self::As(Counter::NotIp))
+    }
+}
+
+impl Row {
+    fn at(&self, hook: Hook, version: u8, full: bool, place: &'static str) -> Self {
+        let place = if self.counts.is_of_ip() { place } else { &place[", IPv4".len()..] };
+        let ip_version = if self.plan.ip_version == 0 { 0 } else { version };
+        // A new attempt in a full table takes the place of one that is nowhere near.
+        let goal = self.goal.map(|it| if full && it > 10.0 { 2.0 * it } else { it });
+        let plan = Plan { ip_version, ..self.plan };
+        let is_tested = full == (version == 4 && hook == Hook::Xdp) && (version == 4) == (hook == Hook::Xdp);
+        Self { hook, version, full, place, plan, goal, is_tested, slots: 1 << 20, ..*self }
+    }
+}
+
+/// What is measured besides.
+const OTHERS: &[Row] = &[
+    data("data of one flow, IPv4, 64 octets", |it| frames::data(it, 64), ONE),
+    data("data, IPv4, 1,500 octets", |it| frames::data(it, 1500), DATA),
+    Row { version: 6, ..data("data, IPv6, 1,500 octets", |it| frames::data(it, 1500), Plan { ip_version: 6, ..DATA }) },
     Row { slots: 1 << 14, ..syn("SYN, table of 16 k, all pending", NEW, 100.0) },
-    step("SYN of 10 k flows", 0, Some(100.0)),
-    step("SYN/ACK of 10 k flows", 1, None),
-    step("ACK that completes, 10 k flows", 2, None),
     Row {
         plan: AGAIN,
         batches: 10,
@@ -124,26 +227,10 @@ pub(crate) const ROWS: &[Row] = &[
         ..named("SYN retried, 64 k attempts")
     },
     Row {
-        plan: Plan { flags: &[FIN_ACK], ..DATA },
-        before: Some((Plan { order: Order::Lag(0), ..HANDSHAKE }, 30)),
-        counts: Counts::Makes(Transition::Noted),
-        ..named("FIN of an established flow")
-    },
-    Row {
-        plan: Plan { flags: &[Flags::RST], ..DATA },
+        plan: Plan { flags: &[RST], ..DATA },
         counts: Counts::As(Counter::RstUnmatched),
         ..named("RST of no attempt")
     },
-    Row { frame: frames::udp, plan: ONE, counts: Counts::As(Counter::NotTcp), ..named("UDP") },
-    Row { frame: frames::arp, plan: ONE, counts: Counts::As(Counter::NotIp), ..named("ARP") },
-    Row {
-        frame: frames::icmp_error,
-        plan: ONE,
-        counts: Counts::As(Counter::IcmpUnmatched),
-        ..named("ICMP error about no attempt")
-    },
-    tc(data("data, IPv4, 64 octets", || frames::data_v4(64), DATA)),
-    tc(data("data, IPv6, 74 octets", || frames::data_v6(74), Plan { ip_version: 6, ..DATA })),
     tc(Row { slots: 1 << 14, ..syn("SYN, table of 16 k, all pending", NEW, 100.0) }),
     tc(handshake("handshake, 10 k attempts", HANDSHAKE, 1 << 18, 1, 250.0)),
 ];
@@ -152,7 +239,12 @@ const fn named(name: &'static str) -> Row {
     Row { name, ..XDP }
 }
 
-const fn data(name: &'static str, frame: fn() -> Vec<u8>, plan: Plan) -> Row {
+/// A frame in which nothing changes.
+const fn as_is(name: &'static str, frame: fn(u8) -> Vec<u8>, counts: Counter) -> Row {
+    Row { frame, plan: ONE, counts: Counts::As(counts), ..named(name) }
+}
+
+const fn data(name: &'static str, frame: fn(u8) -> Vec<u8>, plan: Plan) -> Row {
     Row { frame, plan, goal: Some(10.0), ..named(name) }
 }
 
