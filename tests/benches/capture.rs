@@ -1,7 +1,9 @@
-//! What reading a capture costs: packets a second and memory, beside tcpdump, which only filters, and tshark, which does
-//! what people use today; same file, same run, in turn.
+//! What reading a capture costs: packets a second and memory, beside tcpdump, which only filters, and the tools that judge
+//! connections: tshark, the tcptrace of the nineties, argus. The same file of a million packets, in turn, each round.
 //!
-//! Without `--bench`, which `cargo bench` passes, a small capture is read once.
+//! tshark gets the first twentieth of it: more takes minutes, and its cost a packet grows with the connections. What is not
+//! installed is left out, and said so. `--json` for machines. Without `--bench`, which `cargo bench` passes, a small capture
+//! is read once.
 
 use std::{
     env, fs, io,
@@ -12,8 +14,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 use tcptrace_core::segment::Link;
 use tcptrace_tests::{
+    host,
     lab::{TcpFrame, Tracer, flags},
     pcap::Pcap,
 };
@@ -97,65 +101,162 @@ fn run(mut command: Command, feed: impl FnOnce(&mut dyn io::Write) -> io::Result
     Ok(Cost { seconds: started.elapsed().as_secs_f64(), megabytes: kilobytes / 1024.0 })
 }
 
+/// A reader of captures, and what it takes.
 struct Rival {
     name: &'static str,
     argv: Vec<String>,
     packets: usize,
+    /// Asked whether it is there, it says this.
+    known_by: (&'static [&'static str], &'static str),
+    /// What brings it.
+    package: &'static str,
+}
+
+impl Rival {
+    /// There is more than one tcptrace.
+    fn is_there(&self) -> bool {
+        let (options, word) = self.known_by;
+        let said = Command::new(&self.argv[0]).args(options).stdin(Stdio::null()).output();
+        said.is_ok_and(|it| [it.stdout, it.stderr].iter().any(|it| String::from_utf8_lossy(it).contains(word)))
+    }
+}
+
+/// What a rival's rounds came to.
+struct Measured {
+    name: String,
+    packets: usize,
+    costs: Vec<Cost>,
+}
+
+impl Measured {
+    /// Packets a second: median, least, most.
+    fn rates(&self) -> [f64; 3] {
+        let mut rates: Vec<f64> = self.costs.iter().map(|it| self.packets as f64 / it.seconds).collect();
+        rates.sort_by(f64::total_cmp);
+        [rates[rates.len() / 2], rates[0], rates[rates.len() - 1]]
+    }
+
+    fn megabytes(&self) -> f64 {
+        self.costs.iter().map(|it| it.megabytes).fold(0.0, f64::max)
+    }
 }
 
 fn main() -> Result<()> {
-    let full = env::args().any(|it| it == "--bench");
-    let (packets, few, rounds) = if full { (1_000_000, 50_000, 5) } else { (2_000, 2_000, 1) };
+    let given = |option: &str| env::args().any(|it| it == option);
+    let full = given("--bench");
     let directory = env::temp_dir().join(format!("tcptrace-bench-{}", std::process::id()));
     fs::create_dir_all(&directory)?;
-    let result = measure(&directory, packets, few, rounds, full);
+    let result = measure(&directory, full);
     fs::remove_dir_all(&directory)?;
-    result
+    let (measured, missing) = result?;
+    if given("--json") {
+        print_json(&measured, &missing);
+    } else {
+        print(&measured, &missing);
+    }
+    Ok(())
 }
 
-fn measure(directory: &Path, packets: usize, few: usize, rounds: usize, full: bool) -> Result<()> {
+fn print(measured: &[Measured], missing: &[Rival]) {
+    println!("{}, kernel {}", host::processor(), host::kernel());
+    println!("medians of {} rounds; ratio is the first line's packets/s by this line's", measured[0].costs.len());
+    let range = "min to max";
+    println!("{:<30}{:>10}{:>12}{range:>26}{:>8}{:>12}", "", "packets", "packets/s", "ratio", "MB at most");
+    for it in measured {
+        let [rate, least, most] = it.rates();
+        let (range, ratio) = (format!("{least:.0} to {most:.0}"), measured[0].rates()[0] / rate);
+        println!("{:<30}{:>10}{rate:>12.0}{range:>26}{ratio:>8.2}{:>12.0}", it.name, it.packets, it.megabytes());
+    }
+    for it in missing {
+        println!("{:<30}  not here: apt-get install --no-install-recommends {}", it.name, it.package);
+    }
+}
+
+fn print_json(measured: &[Measured], missing: &[Rival]) {
+    let rows = measured.iter().map(|it| {
+        let [median, min, max] = it.rates();
+        json!({
+            "name": it.name,
+            "packets": it.packets,
+            "rounds": it.costs.len(),
+            "packets_per_second": { "median": median, "min": min, "max": max },
+            "ratio": measured[0].rates()[0] / median,
+            "megabytes": it.megabytes(),
+        })
+    });
+    let rows: Vec<_> = rows.collect();
+    let missing: Vec<_> = missing.iter().map(|it| json!({ "name": it.name, "package": it.package })).collect();
+    println!("{:#}", json!({ "machine": host::json(), "rows": rows, "missing": missing }));
+}
+
+/// Ours first.
+fn rivals(big: &str, small: &str, packets: usize, few: usize) -> Vec<Rival> {
+    const VERSION: &[&str] = &["--version"];
+    let tracer = Tracer::binary().display().to_string();
+    let flags = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0";
+    let rival = |name, argv: &[&str], packets, known_by, package| {
+        let argv = argv.iter().map(|it| (*it).to_owned()).collect();
+        Rival { name, argv, packets, known_by, package }
+    };
+    let ours = (VERSION, "tcptrace");
+    vec![
+        rival("tcptrace -r", &[&tracer, "-r", big, "-q"], packets, ours, ""),
+        rival("tcptrace -r --all --json", &[&tracer, "-r", big, "--all", "--json"], packets, ours, ""),
+        rival(
+            "tcpdump, flags to /dev/null",
+            &["tcpdump", "-r", big, "-w", "/dev/null", flags],
+            packets,
+            (VERSION, "tcpdump version"),
+            "tcpdump",
+        ),
+        rival(
+            "tcptrace of the nineties",
+            &["/usr/bin/tcptrace", "-n", big],
+            packets,
+            (&["-v"], "Ostermann"),
+            "tcptrace",
+        ),
+        rival(
+            "argus, records",
+            &["/usr/sbin/argus", "-X", "-r", big, "-w", "-"],
+            packets,
+            (&["-h"], "Argus Version"),
+            "argus-server",
+        ),
+        rival(
+            "tshark -2, completeness",
+            &["tshark", "-2", "-r", small, "-T", "fields", "-e", "tcp.completeness"],
+            few,
+            (VERSION, "TShark"),
+            "tshark",
+        ),
+    ]
+}
+
+fn measure(directory: &Path, full: bool) -> Result<(Vec<Measured>, Vec<Rival>)> {
+    let (packets, few, rounds) = if full { (1_000_000, 50_000, 5) } else { (2_000, 2_000, 1) };
     let (octets, clients) = capture(packets);
     let [big, small] = ["big.pcap", "small.pcap"].map(|name| directory.join(name).display().to_string());
     fs::write(&big, &octets)?;
-    fs::write(&small, capture(few).0)?;
+    let (beginning, those) = capture(few);
+    fs::write(&small, beginning)?;
     let size = octets.len();
     drop(octets);
-    let tracer = Tracer::binary().display().to_string();
-    let words = |argv: &[&str]| argv.iter().map(|it| (*it).to_owned()).collect();
-    let flags = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0";
-    let rivals = [
-        Rival { name: "tcptrace -r", argv: words(&[&tracer, "-r", &big, "-q"]), packets: clients.len() },
-        Rival {
-            name: "tcptrace -r --all --json",
-            argv: words(&[&tracer, "-r", &big, "--all", "--json"]),
-            packets: clients.len(),
-        },
-        Rival {
-            name: "tcpdump, flags to /dev/null",
-            argv: words(&["tcpdump", "-r", &big, "-w", "/dev/null", flags]),
-            packets: clients.len(),
-        },
-        Rival {
-            name: "tshark -2, completeness",
-            argv: words(&["tshark", "-2", "-r", &small, "-T", "fields", "-e", "tcp.completeness"]),
-            packets: few,
-        },
-    ];
-    println!("{:<30} {:>14} {:>12}   (medians of {rounds} rounds)", "", "packets/s", "MB at most");
-    for rival in &rivals {
-        let mut costs = Vec::new();
-        for _ in 0..rounds {
+    let (rivals, missing): (Vec<_>, Vec<_>) =
+        rivals(&big, &small, clients.len(), those.len()).into_iter().partition(Rival::is_there);
+    ensure!(rivals.first().is_some_and(|it| it.package.is_empty()), "no {}", Tracer::binary().display());
+    let new = |it: &Rival| Measured { name: it.name.to_owned(), packets: it.packets, costs: Vec::new() };
+    let mut measured: Vec<Measured> = rivals.iter().map(new).collect();
+    for _ in 0..rounds {
+        for (rival, measured) in rivals.iter().zip(&mut measured) {
             let mut command = Command::new(&rival.argv[0]);
             command.args(&rival.argv[1..]);
-            costs.push(run(command, |_| Ok(()))?);
+            measured.costs.push(run(command, |_| Ok(()))?);
         }
-        costs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
-        let median = &costs[rounds / 2];
-        println!("{:<30} {:>14.0} {:>12.0}", rival.name, rival.packets as f64 / median.seconds, median.megabytes);
     }
     // The same connections again and again, each time from other addresses: ten times the length, or 2 GB.
     let times = if full { (2 << 30) / size + 1 } else { 10 };
-    let mut command = Command::new(&tracer);
+    let mut command = Command::new(Tracer::binary());
     command.args(["-r", "-", "-q"]);
     let cost = run(command, |to| {
         let mut octets = fs::read(&big)?;
@@ -167,6 +268,6 @@ fn measure(directory: &Path, packets: usize, few: usize, rounds: usize, full: bo
         Ok(())
     })?;
     let name = format!("tcptrace -r -, {} MB", (times * size) >> 20);
-    println!("{name:<30} {:>14.0} {:>12.0}", (times * clients.len()) as f64 / cost.seconds, cost.megabytes);
-    Ok(())
+    measured.push(Measured { name, packets: times * clients.len(), costs: vec![cost] });
+    Ok((measured, missing))
 }

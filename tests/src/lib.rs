@@ -1,6 +1,7 @@
 //! The tests: what they share.
 
 pub mod contract;
+pub mod host;
 pub mod lab;
 pub mod pcap;
 pub mod prog_run;

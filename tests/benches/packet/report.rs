@@ -1,9 +1,8 @@
 //! The figures, as a table and as JSON.
 
-use std::fs;
-
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use tcptrace_tests::host;
 
 use crate::{driver::BATCH, rows::Row, unprivileged::Unprivileged};
 
@@ -129,7 +128,7 @@ impl Row {
 
 impl Report {
     pub(crate) fn print(&self) {
-        println!("{}, kernel {}", processor(), kernel());
+        println!("{}, kernel {}", host::processor(), host::kernel());
         println!("an empty program alone: {} ns in XDP, {} ns in TC", self.empty[0], self.empty[1]);
         println!();
         println!("{:<20}{:>10}{:>14}{:>10}", "program", "verified", "instructions", "octets");
@@ -203,13 +202,12 @@ impl Report {
                 })
             })
             .collect();
-        let machine = json!({ "processor": processor(), "kernel": kernel() });
         let empty = json!({ "xdp": self.empty[0] as u64, "tc": self.empty[1] as u64 });
         let without = self.unprivileged.json();
         println!(
             "{:#}",
             json!({
-                "machine": machine,
+                "machine": host::json(),
                 "empty_ns": empty,
                 "programs": programs,
                 "without_cap_perfmon": without,
@@ -217,14 +215,4 @@ impl Report {
             })
         );
     }
-}
-
-fn processor() -> String {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    model.map_or("unknown processor".to_owned(), |(_, model)| model.to_owned())
-}
-
-fn kernel() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").map_or("unknown".to_owned(), |it| it.trim().to_owned())
 }
