@@ -1,5 +1,6 @@
 //! The tests: what they share.
 
+pub mod allocations;
 pub mod contract;
 pub mod host;
 pub mod lab;

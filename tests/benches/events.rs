@@ -1,0 +1,289 @@
+//! What an event costs userspace, from the ring of the kernel side to a report: nanoseconds and allocations.
+//!
+//! The kernel side fills the ring, which nobody reads meanwhile, with attempts refused, aborted and completed; then it is
+//! emptied, on one core. All stages but the last two are functions called in a row; those are the reader as it is, behind
+//! its queue. Needs root. Without `--bench`, which `cargo bench` passes, everything is run once, with few events.
+
+use std::{
+    env,
+    hint::black_box,
+    os::fd::AsFd as _,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    maps::{MapData, RingBuf},
+    programs::ProgramFd,
+};
+use serde_json::json;
+use tcptrace::{
+    live::{
+        decode,
+        events::{Reader, Told},
+        kernel::{Kernel, Program, Settings},
+    },
+    track::Tracker,
+};
+use tcptrace_core::{event::Event, segment::Link};
+use tcptrace_tests::{
+    allocations::{self, Counting},
+    host, prog_run,
+    scenario::{self, Family, Setting},
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time,
+};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Events a second that one core is to take.
+const GOAL: f64 = 2e6;
+
+/// A stage's rounds.
+struct Stage {
+    name: &'static str,
+    /// Nanoseconds an event, by round.
+    nanos: Vec<f64>,
+    /// Allocations an event, in the last round: what grows to its size has grown.
+    allocations: f64,
+}
+
+/// The kernel side, and what it is shown.
+struct Source {
+    kernel: Kernel,
+    program: ProgramFd,
+    /// Flows of each kind and version of IP.
+    ports: u16,
+    round: u32,
+}
+
+impl Source {
+    fn load(ports: u16) -> Result<(Self, RingBuf<MapData>)> {
+        let mut kernel = Kernel::load(&Settings { tell_all: true, ..Settings::default() })?;
+        let ring = kernel.take_events().context("the object has no ring of events")?;
+        let program = kernel.xdp(Program::XdpIngressFrags)?.fd()?.try_clone()?;
+        Ok((Self { kernel, program, ports, round: 0 }, ring))
+    }
+
+    /// Fills the ring with each flow's next attempt. The first filling has fewer events: nothing is superseded.
+    fn fill(&mut self) -> Result<()> {
+        const TEXT: &str = "refused\n C > S SYN |\n S > C RST/ACK seq=0 |\n = nothing\n\
+                            aborted\n C > S SYN |\n C > S RST |\n = nothing\n\
+                            completed\n C > S SYN |\n S > C SYN/ACK |\n C > S ACK |\n = nothing\n";
+        self.round += 1;
+        for (kind, scenario) in (0..).zip(scenario::parse(TEXT).map_err(anyhow::Error::msg)?) {
+            for port in 1..=self.ports {
+                for family in [Family::V4, Family::V6] {
+                    let isn = self.round << 16;
+                    let client_port = kind * self.ports + port;
+                    let setting = Setting { isn, client_port, ..Setting::new(family) };
+                    for step in &scenario.steps {
+                        prog_run::run(self.program.as_fd(), &step.frame(&setting, Link::Ethernet), 1)?;
+                    }
+                }
+            }
+        }
+        ensure!(self.kernel.tally()?.lost.iter().all(|it| *it == 0), "the ring is too small");
+        Ok(())
+    }
+}
+
+impl Stage {
+    const fn new(name: &'static str) -> Self {
+        Self { name, nanos: Vec::new(), allocations: 0.0 }
+    }
+
+    /// Runs a round, which says how many events it had.
+    fn round(&mut self, run: impl FnOnce() -> Result<usize>) -> Result<()> {
+        let before = allocations::so_far();
+        let started = Instant::now();
+        let events = run()? as f64;
+        let (nanos, allocations) = (started.elapsed().as_nanos() as f64, allocations::so_far() - before);
+        self.nanos.push(nanos / events);
+        self.allocations = allocations as f64 / events;
+        Ok(())
+    }
+
+    /// Nanoseconds: median, least, most.
+    fn spread(&self) -> [f64; 3] {
+        let mut nanos = self.nanos.clone();
+        nanos.sort_by(f64::total_cmp);
+        [nanos[nanos.len() / 2], nanos[0], nanos[nanos.len() - 1]]
+    }
+
+    fn is_met(&self) -> bool {
+        1e9 / self.spread()[0] >= GOAL
+    }
+}
+
+fn main() -> Result<()> {
+    let given = |option: &str| env::args().any(|it| it == option);
+    let (ports, rounds) = if given("--bench") { (2_900, 15) } else { (10, 1) };
+    let (mut source, mut ring) = Source::load(ports)?;
+    let mut stages = vec![
+        Stage::new("decode"),
+        Stage::new("ring, decode"),
+        Stage::new("decode, track"),
+        Stage::new("ring, decode, track"),
+    ];
+    let mut records = Vec::new();
+    for _ in 0..2 {
+        source.fill()?;
+        records.clear();
+        while let Some(record) = ring.next() {
+            records.extend_from_slice(&record);
+        }
+    }
+    let count = records.len() / size_of::<Event>();
+    let mut tracker = Tracker::new(prog_run::now(), Settings::default().stall_after, true);
+    for _ in 0..rounds {
+        let all = || records.chunks_exact(size_of::<Event>());
+        stages[0].round(|| Ok(all().filter_map(|it| black_box(decode::event(black_box(it)))).count()))?;
+        source.fill()?;
+        stages[1].round(|| Ok(drain(&mut ring, |it| _ = black_box(it))))?;
+        stages[2].round(|| {
+            let told = all().filter_map(|it| decode::event(black_box(it)));
+            Ok(told.map(|it| track(&mut tracker, it)).count())
+        })?;
+        source.fill()?;
+        stages[3].round(|| Ok(drain(&mut ring, |it| track(&mut tracker, it))))?;
+    }
+    ensure!(stages[..2].iter().all(|it| it.allocations == 0.0), "decoding allocates");
+    stages.extend(behind_the_queue(&mut source, ring, &mut tracker, count, rounds)?);
+    if given("--json") {
+        print_json(&stages, count);
+    } else {
+        print(&stages, count);
+    }
+    Ok(())
+}
+
+fn track(tracker: &mut Tracker, (transition, event): Told) {
+    black_box(tracker.event(transition, &event));
+}
+
+fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Told)) -> usize {
+    let mut count = 0;
+    while let Some(record) = ring.next() {
+        if let Some(told) = decode::event(&record) {
+            take(told);
+            count += 1;
+        }
+    }
+    count
+}
+
+/// The reader's task, its queue and the tracker, on one thread as in a session.
+fn behind_the_queue(
+    source: &mut Source,
+    ring: RingBuf<MapData>,
+    tracker: &mut Tracker,
+    count: usize,
+    rounds: usize,
+) -> Result<[Stage; 2]> {
+    let mut stages =
+        [Stage::new("reader's queue, track"), Stage::new("reader's queue, all that a session awaits, track")];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut reader = runtime.block_on(async { Reader::start(ring) })?;
+    let mut waits = runtime.block_on(async { Waits::new() })?;
+    for _ in 0..rounds {
+        let mut take = |it| track(tracker, it);
+        for (which, stage) in stages.iter_mut().enumerate() {
+            source.fill()?;
+            // The reader rests when it has drained: the time is from the first event on.
+            take(runtime.block_on(reader.events.recv()).context("the reader has ended")?);
+            stage.round(|| {
+                let mut left = count - 1;
+                runtime.block_on(async {
+                    while left > 0 {
+                        let told = if which == 0 { reader.events.recv().await } else { waits.next(&mut reader).await };
+                        take(told.context("the reader has ended")?);
+                        left -= 1;
+                    }
+                    Ok(count - 1)
+                })
+            })?;
+        }
+    }
+    Ok(stages)
+}
+
+/// What a session awaits beside events; none of it comes.
+struct Waits {
+    signals: [Signal; 4],
+    ticks: [time::Interval; 2],
+    limit: Pin<Box<time::Sleep>>,
+    failure: (oneshot::Sender<()>, oneshot::Receiver<()>),
+}
+
+impl Waits {
+    fn new() -> Result<Self> {
+        const LONG: Duration = Duration::from_secs(86_400);
+        let kinds =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::user_defined1()];
+        let [one, two, three, four] = kinds.map(signal);
+        let tick = || time::interval_at(time::Instant::now() + LONG, LONG);
+        Ok(Self {
+            signals: [one?, two?, three?, four?],
+            ticks: [tick(), tick()],
+            limit: Box::pin(time::sleep(LONG)),
+            failure: oneshot::channel(),
+        })
+    }
+
+    async fn next(&mut self, reader: &mut Reader) -> Option<Told> {
+        let [interrupt, terminate, hangup, user1] = &mut self.signals;
+        let [sweep, packets] = &mut self.ticks;
+        tokio::select! {
+            told = reader.events.recv() => told,
+            _ = sweep.tick() => None,
+            _ = packets.tick() => None,
+            _ = &mut self.failure.1 => None,
+            _ = user1.recv() => None,
+            () = &mut self.limit => None,
+            () = async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
+                }
+            } => None,
+        }
+    }
+}
+
+fn print(stages: &[Stage], count: usize) {
+    println!("{}, kernel {}", host::processor(), host::kernel());
+    println!(
+        "{count} events a round, medians of {} rounds; goal: {:.0} M events/s and core",
+        stages[0].nanos.len(),
+        GOAL / 1e6
+    );
+    println!("{:<52}{:>10}{:>18}{:>12}{:>13}", "", "ns/event", "min to max", "events/s", "allocations");
+    for it in stages {
+        let [median, least, most] = it.spread();
+        let range = format!("{least:.1} to {most:.1}");
+        let met = if it.is_met() { "met" } else { "NOT MET" };
+        println!("{:<52}{median:>10.1}{range:>18}{:>12.0}{:>13.3}  {met}", it.name, 1e9 / median, it.allocations);
+    }
+}
+
+fn print_json(stages: &[Stage], count: usize) {
+    let rows = stages.iter().map(|it| {
+        let [median, min, max] = it.spread();
+        json!({
+            "name": it.name,
+            "ns_per_event": { "median": median, "min": min, "max": max },
+            "events_per_second": 1e9 / median,
+            "allocations_per_event": it.allocations,
+            "met": it.is_met(),
+        })
+    });
+    let rows: Vec<_> = rows.collect();
+    println!("{:#}", json!({ "machine": host::json(), "events": count, "goal_events_per_second": GOAL, "rows": rows }));
+}
