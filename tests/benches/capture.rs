@@ -4,6 +4,9 @@
 //! tshark gets the first twentieth of it: more takes minutes, and its cost a packet grows with the connections. What is not
 //! installed is left out, and said so. `--json` for machines. Without `--bench`, which `cargo bench` passes, a small capture
 //! is read once.
+//!
+//! Time is told by the clock and by the processor: argus sleeps for a second whatever it reads, and neighbours take the
+//! processor, which is nobody's work.
 
 use std::{
     env, fs, io,
@@ -14,6 +17,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike as _,
+};
 use serde_json::json;
 use tcptrace_core::segment::Link;
 use tcptrace_tests::{
@@ -68,15 +75,23 @@ fn capture(packets: usize) -> (Vec<u8>, Vec<usize>) {
     (capture.octets, clients)
 }
 
-/// A run's time and the most memory it had.
+/// A run's times and the most memory it had.
 struct Cost {
     seconds: f64,
+    /// Of the processor, in the program and in the kernel on its behalf.
+    busy: f64,
     megabytes: f64,
+}
+
+/// Seconds of the processor that the children took which have ended.
+fn children() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    Ok([usage.user_time(), usage.system_time()].iter().map(|it| it.num_microseconds() as f64 / 1e6).sum())
 }
 
 fn run(mut command: Command, feed: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<Cost> {
     let name = format!("{command:?}");
-    let started = Instant::now();
+    let (before, started) = (children()?, Instant::now());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context(name)?;
     let status_file = format!("/proc/{}/status", child.id());
     let mut input = child.stdin.take().context("a pipe was asked for")?;
@@ -98,7 +113,8 @@ fn run(mut command: Command, feed: impl FnOnce(&mut dyn io::Write) -> io::Result
         thread::sleep(Duration::from_millis(2));
     };
     ensure!(status.success(), "{command:?}: {status}");
-    Ok(Cost { seconds: started.elapsed().as_secs_f64(), megabytes: kilobytes / 1024.0 })
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Cost { seconds, busy: children()? - before, megabytes: kilobytes / 1024.0 })
 }
 
 /// A reader of captures, and what it takes.
@@ -129,9 +145,9 @@ struct Measured {
 }
 
 impl Measured {
-    /// Packets a second: median, least, most.
-    fn rates(&self) -> [f64; 3] {
-        let mut rates: Vec<f64> = self.costs.iter().map(|it| self.packets as f64 / it.seconds).collect();
+    /// Packets a second, by the clock or by the processor: median, least, most.
+    fn rates(&self, of: impl Fn(&Cost) -> f64) -> [f64; 3] {
+        let mut rates: Vec<f64> = self.costs.iter().map(|it| self.packets as f64 / of(it)).collect();
         rates.sort_by(f64::total_cmp);
         [rates[rates.len() / 2], rates[0], rates[rates.len() - 1]]
     }
@@ -157,15 +173,27 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+type Clock = fn(&Cost) -> f64;
+
+const CLOCKS: [(&str, Clock); 2] = [("by the clock", |it| it.seconds), ("by the processor", |it| it.busy)];
+
 fn print(measured: &[Measured], missing: &[Rival]) {
     println!("{}, kernel {}", host::processor(), host::kernel());
-    println!("medians of {} rounds; ratio is the first line's packets/s by this line's", measured[0].costs.len());
-    let range = "min to max";
-    println!("{:<30}{:>10}{:>12}{range:>26}{:>8}{:>12}", "", "packets", "packets/s", "ratio", "MB at most");
+    println!(
+        "packets a second, medians of {} rounds; ratio is the first line's by this line's",
+        measured[0].costs.len()
+    );
+    print!("{:<30}{:>10}", "", "packets");
+    CLOCKS.iter().for_each(|(name, _)| print!("{name:>18}{:>22}{:>8}", "min to max", "ratio"));
+    println!("{:>12}", "MB at most");
     for it in measured {
-        let [rate, least, most] = it.rates();
-        let (range, ratio) = (format!("{least:.0} to {most:.0}"), measured[0].rates()[0] / rate);
-        println!("{:<30}{:>10}{rate:>12.0}{range:>26}{ratio:>8.2}{:>12.0}", it.name, it.packets, it.megabytes());
+        print!("{:<30}{:>10}", it.name, it.packets);
+        for (_, clock) in CLOCKS {
+            let [rate, least, most] = it.rates(clock);
+            let range = format!("{least:.0} to {most:.0}");
+            print!("{rate:>18.0}{range:>22}{:>8.2}", measured[0].rates(clock)[0] / rate);
+        }
+        println!("{:>12.0}", it.megabytes());
     }
     for it in missing {
         println!("{:<30}  not here: apt-get install --no-install-recommends {}", it.name, it.package);
@@ -174,13 +202,16 @@ fn print(measured: &[Measured], missing: &[Rival]) {
 
 fn print_json(measured: &[Measured], missing: &[Rival]) {
     let rows = measured.iter().map(|it| {
-        let [median, min, max] = it.rates();
+        let [clock, processor] = CLOCKS.map(|(_, clock)| {
+            let [median, min, max] = it.rates(clock);
+            json!({ "median": median, "min": min, "max": max, "ratio": measured[0].rates(clock)[0] / median })
+        });
         json!({
             "name": it.name,
             "packets": it.packets,
             "rounds": it.costs.len(),
-            "packets_per_second": { "median": median, "min": min, "max": max },
-            "ratio": measured[0].rates()[0] / median,
+            "packets_per_second": clock,
+            "packets_per_processor_second": processor,
             "megabytes": it.megabytes(),
         })
     });
