@@ -166,14 +166,15 @@ impl Account {
         1 << (self.shift & 31)
     }
 
-    /// Lets the bucket leak, and finds out whether it overflows. A function of its own, so that its caller keeps its stack.
+    /// Lets the bucket leak, and finds out whether it overflows. It holds little more than what makes it overflow, so that
+    /// a flood's end is noticed within seconds. A function of its own: its caller keeps its stack.
     #[inline(never)]
     fn look(&mut self, policy: Policy, now: Nanos) {
         let leak = policy.leak & 31;
         let leaked = now.since(self.leaked) >> leak;
         let completed = self.completed.wrapping_add(self.completed_elsewhere);
         let out = leaked.saturating_add(completed.wrapping_sub(self.completed_then));
-        let left = u64::from(self.balance).saturating_sub(out).min(2 * u64::from(policy.burst));
+        let left = u64::from(self.balance).saturating_sub(out).min(u64::from(policy.burst + policy.burst / 8));
         if left > u64::from(policy.burst) {
             if self.shift == 0 {
                 self.flooded_at = now;
@@ -183,7 +184,7 @@ impl Account {
             let opens = self.opens.wrapping_sub(self.opens_then);
             let wanted = rarity(opens << (leak + RARER), now.since(self.looked));
             self.shift = wanted.max(self.shift.saturating_sub(1)).max(1);
-        } else if left < u64::from(policy.burst / 2) {
+        } else if left < u64::from(policy.burst - policy.burst / 4) {
             self.shift = 0;
         }
         self.balance = left as u32;

@@ -72,9 +72,12 @@ impl Accounts {
             };
             let shift = octets[offset_of!(Account, shift)];
             let was = std::mem::replace(last, now);
-            if was.generation != now.generation || (shift == 0 && now.passed_over == was.passed_over) {
+            let is_new = was.generation != now.generation;
+            if shift == 0 && (is_new || now.passed_over == was.passed_over) {
                 continue;
             }
+            // What came since it was found flooded, where that was after the last look.
+            let opens = now.opens.wrapping_sub(was.opens.max(count(offset_of!(Account, opens_before))));
             passages.push(Passage {
                 server: Endpoint {
                     addr: addr(offset_of!(Account, addr)),
@@ -83,11 +86,10 @@ impl Accounts {
                 point: Point(half(offset_of!(Account, point))),
                 since: Nanos(count(offset_of!(Account, flooded_at))),
                 is_on: shift > 0,
-                // What came since it was found flooded, where that was after the last look.
-                opens: now.opens.wrapping_sub(was.opens.max(count(offset_of!(Account, opens_before)))),
-                answers: now.answers.wrapping_sub(was.answers),
+                opens,
+                answers: now.answers.wrapping_sub(was.answers).min(opens),
                 passed_over: now.passed_over.wrapping_sub(was.passed_over),
-                completed: now.completed.wrapping_sub(was.completed),
+                completed: if is_new { 0 } else { now.completed.wrapping_sub(was.completed) },
                 clients: (0..now.drawn.wrapping_sub(was.drawn).min(DRAWN as u32))
                     .map(|back| now.drawn.wrapping_sub(back + 1) as usize % DRAWN)
                     .map(|at| addr(offset_of!(Account, clients) + at * size_of::<Addr>()))

@@ -3,6 +3,7 @@
 mod asked;
 mod captures;
 mod ceiling;
+mod floods;
 mod hostile;
 mod limits;
 mod machine;
