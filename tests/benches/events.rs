@@ -1,8 +1,7 @@
 //! What an event costs userspace, from the ring of the kernel side to a report: nanoseconds and allocations.
 //!
 //! The kernel side fills the ring, which nobody reads meanwhile, with attempts refused, aborted and completed; then it is
-//! emptied, on one core. All stages but the last two are functions called in a row; those are the reader as it is, behind
-//! its queue. Needs root. Without `--bench`, which `cargo bench` passes, everything is run once, with few events.
+//! emptied, on one core. All stages but the last are functions called in a row; that is the reader as a session has it. Needs root. Without `--bench`, which `cargo bench` passes, everything is run once, with few events.
 
 use std::{
     env,
@@ -12,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     maps::{MapData, RingBuf},
     programs::ProgramFd,
@@ -21,12 +20,12 @@ use serde_json::json;
 use tcptrace::{
     live::{
         decode,
-        events::{Reader, Told},
+        events::{self, Reader, Told},
         kernel::{Kernel, Program, Settings},
     },
     track::Tracker,
 };
-use tcptrace_core::{event::Event, segment::Link};
+use tcptrace_core::{event::Event, flood::Policy, segment::Link};
 use tcptrace_tests::{
     allocations::{self, Counting},
     host, prog_run,
@@ -64,7 +63,7 @@ struct Source {
 
 impl Source {
     fn load(ports: u16) -> Result<(Self, RingBuf<MapData>)> {
-        let mut kernel = Kernel::load(&Settings { tell_all: true, ..Settings::default() })?;
+        let mut kernel = Kernel::load(&Settings { tell_all: true, flood: Some(Policy::NEVER), ..Settings::default() })?;
         let ring = kernel.take_events().context("the object has no ring of events")?;
         let program = kernel.xdp(Program::XdpIngressFrags)?.fd()?.try_clone()?;
         Ok((Self { kernel, program, ports, round: 0 }, ring))
@@ -154,7 +153,7 @@ fn main() -> Result<()> {
         stages[3].round(|| Ok(drain(&mut ring, |it| track(&mut tracker, it))))?;
     }
     ensure!(stages[..2].iter().all(|it| it.allocations == 0.0), "decoding allocates");
-    stages.extend(behind_the_queue(&mut source, ring, &mut tracker, count, rounds)?);
+    stages.push(in_a_session(&mut source, ring, &mut tracker, count, rounds)?);
     if given("--json") {
         print_json(&stages, count);
     } else {
@@ -178,39 +177,42 @@ fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Told)) -> usize {
     count
 }
 
-/// The reader's task, its queue and the tracker, on one thread as in a session.
-fn behind_the_queue(
+/// The reader among all else that a session awaits, and the tracker, on one thread.
+fn in_a_session(
     source: &mut Source,
     ring: RingBuf<MapData>,
     tracker: &mut Tracker,
     count: usize,
     rounds: usize,
-) -> Result<[Stage; 2]> {
-    let mut stages =
-        [Stage::new("reader's queue, track"), Stage::new("reader's queue, all that a session awaits, track")];
+) -> Result<Stage> {
+    let mut stage = Stage::new("ring, decode, track, beside all that a session awaits");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut reader = runtime.block_on(async { Reader::start(ring) })?;
+    let mut reader = runtime.block_on(async { Reader::new(ring) })?;
     let mut waits = runtime.block_on(async { Waits::new() })?;
     for _ in 0..rounds {
-        let mut take = |it| track(tracker, it);
-        for (which, stage) in stages.iter_mut().enumerate() {
-            source.fill()?;
-            // The reader rests when it has drained: the time is from the first event on.
-            take(runtime.block_on(reader.events.recv()).context("the reader has ended")?);
-            stage.round(|| {
-                let mut left = count - 1;
-                runtime.block_on(async {
-                    while left > 0 {
-                        let told = if which == 0 { reader.events.recv().await } else { waits.next(&mut reader).await };
-                        take(told.context("the reader has ended")?);
+        source.fill()?;
+        // The reader rests when it has read all: the time is from when it is ready on.
+        runtime.block_on(waits.ready(&mut reader))?;
+        stage.round(|| {
+            let mut left = count;
+            runtime.block_on(async {
+                loop {
+                    for _ in 0..events::BATCH {
+                        let Some(told) = reader.read() else { break };
+                        track(tracker, told);
                         left -= 1;
                     }
-                    Ok(count - 1)
-                })
-            })?;
-        }
+                    if left == 0 {
+                        return Ok(count);
+                    }
+                    waits.ready(&mut reader).await?;
+                }
+            })
+        })?;
+        // It has to find the end.
+        ensure!(reader.read().is_none(), "more events than there were");
     }
-    Ok(stages)
+    Ok(stage)
 }
 
 /// What a session awaits beside events; none of it comes.
@@ -236,23 +238,23 @@ impl Waits {
         })
     }
 
-    async fn next(&mut self, reader: &mut Reader) -> Option<Told> {
+    async fn ready(&mut self, reader: &mut Reader) -> Result<()> {
         let [interrupt, terminate, hangup, user1] = &mut self.signals;
         let [sweep, packets] = &mut self.ticks;
         tokio::select! {
-            told = reader.events.recv() => told,
-            _ = sweep.tick() => None,
-            _ = packets.tick() => None,
-            _ = &mut self.failure.1 => None,
-            _ = user1.recv() => None,
-            () = &mut self.limit => None,
+            ready = reader.ready() => ready.context("the ring cannot be polled"),
+            _ = sweep.tick() => bail!("a day has passed"),
+            _ = packets.tick() => bail!("a day has passed"),
+            _ = &mut self.failure.1 => bail!("nobody fails"),
+            _ = user1.recv() => bail!("a signal"),
+            () = &mut self.limit => bail!("a day has passed"),
             () = async {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                     _ = hangup.recv() => {}
                 }
-            } => None,
+            } => bail!("a signal"),
         }
     }
 }

@@ -1,120 +1,74 @@
 //! The reader of the ring buffer.
 //!
-//! It wakes when the kernel says that there is something, drains, and rests a moment, so that a burst costs a few
-//! wake-ups and not one an event. When the tracker falls behind, the reader waits for it and the ring fills: the
-//! kernel counts what then finds no room.
+//! It is woken when the kernel says that there is something, reads in batches, and rests a moment when it has read all, so
+//! that a burst costs a few wake-ups and not one an event. When its caller falls behind the ring fills: the kernel counts
+//! what then finds no room.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
 use tcptrace_core::{event::Event, handshake::Transition};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-    time,
+    time::{self, Instant},
 };
 
 use super::decode;
 
-/// Events between the reader and the tracker.
-const QUEUE: usize = 4096;
-/// The rest between two drains.
+/// Events read at a time, before the caller looks at what else there is.
+pub const BATCH: usize = 1024;
+/// The rest when all has been read.
 const REST: Duration = Duration::from_millis(20);
 
 /// A decoded record.
 pub type Told = (Transition, Event);
 
-/// The running reader.
+/// The ring, as its reader holds it.
 pub struct Reader {
-    pub events: mpsc::Receiver<Told>,
-    undecodable: Arc<AtomicU64>,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    ring: AsyncFd<RingBuf<MapData>>,
+    /// What is in the ring is read no earlier.
+    rests_until: Instant,
+    /// It was not read to its end.
+    has_more: bool,
+    /// Records that were no events of this version.
+    pub undecodable: u64,
 }
 
 impl Reader {
-    /// Starts reading.
+    /// A reader of a ring that nobody else reads.
     ///
     /// # Errors
     /// When the ring cannot be polled.
-    pub fn start(ring: RingBuf<MapData>) -> io::Result<Self> {
+    pub fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
         // SAFETY: the ring keeps one descriptor open until it is dropped.
         #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
-        let (sender, events) = mpsc::channel(QUEUE);
-        let (stop, stopped) = oneshot::channel();
-        let undecodable = Arc::<AtomicU64>::default();
-        let task = tokio::spawn(read(ring, sender, stopped, Arc::clone(&undecodable)));
-        Ok(Self { events, undecodable, stop: Some(stop), task })
+        Ok(Self { ring, rests_until: Instant::now(), has_more: false, undecodable: 0 })
     }
 
-    /// Records that were no events of this version.
-    #[must_use]
-    pub fn undecodable(&self) -> u64 {
-        self.undecodable.load(Relaxed)
+    /// Waits until there is something to read. Whoever waits reads next, up to [`BATCH`] events or to the end.
+    ///
+    /// # Errors
+    /// When the ring cannot be polled any more.
+    pub async fn ready(&mut self) -> io::Result<()> {
+        if !self.has_more {
+            time::sleep_until(self.rests_until).await;
+            self.ring.readable().await?.clear_ready();
+        }
+        Ok(())
     }
 
-    /// Asks the reader to drain once more and to end; the channel closes then.
-    pub fn stop(&mut self) {
-        self.stop.take();
-    }
-
-    /// Whether the reader has ended.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.task.is_finished()
-    }
-}
-
-async fn read(
-    mut ring: AsyncFd<RingBuf<MapData>>,
-    events: mpsc::Sender<Told>,
-    mut stopped: oneshot::Receiver<()>,
-    undecodable: Arc<AtomicU64>,
-) {
-    loop {
-        let stop = tokio::select! {
-            ready = ring.readable_mut() => match ready {
-                Ok(mut ready) => {
-                    ready.clear_ready();
-                    false
-                }
-                Err(_) => true,
-            },
-            _ = &mut stopped => true,
-        };
-        while let Some(record) = ring.get_mut().next() {
-            let Some(event) = decode::event(&record) else {
-                undecodable.fetch_add(1, Relaxed);
-                continue;
-            };
-            drop(record);
-            if events.send(event).await.is_err() {
-                return;
+    /// The next event; `None` when all has been read.
+    pub fn read(&mut self) -> Option<Told> {
+        while let Some(record) = self.ring.get_mut().next() {
+            self.has_more = true;
+            match decode::event(&record) {
+                Some(event) => return Some(event),
+                None => self.undecodable += 1,
             }
         }
-        if stop {
-            return;
-        }
-        tokio::select! {
-            () = time::sleep(REST) => {}
-            _ = &mut stopped => {
-                // Once more around, with the channel's end known: drain and leave.
-                stopped = closed();
-            }
-        }
+        self.has_more = false;
+        self.rests_until = Instant::now() + REST;
+        None
     }
-}
-
-/// A receiver whose sender is gone.
-fn closed() -> oneshot::Receiver<()> {
-    oneshot::channel().1
 }

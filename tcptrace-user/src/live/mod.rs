@@ -1,7 +1,7 @@
 //! Live tracing: load, attach, read events, sweep, detach.
 //!
-//! A reader task drains the ring and hands events on through a bounded channel; this task tracks, sweeps and renders;
-//! a thread writes. Nothing upstream waits for what is downstream of it: what finds no room is counted.
+//! One task reads the ring in batches, tracks, sweeps and renders; a thread writes. Nothing upstream waits for what is
+//! downstream of it: what finds no room is counted.
 
 pub mod accounts;
 pub mod clsact;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use tcptrace_core::{
-    event::{self, Counter},
+    event::{Counter, is_open},
     handshake::{Nanos, State, Transition},
     outcome::Outcome,
 };
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    events::Reader,
+    events::{self, Reader},
     evidence::{self, Evidence},
     findings::Findings,
     hooks::{self, Attached, Tc},
@@ -202,7 +202,7 @@ impl Session {
             .collect::<anyhow::Result<Vec<_>>>()?;
         let started = monotonic();
         let log = settings.debug.then(log::listen).and_then(|()| kernel.take_log());
-        let reader = Reader::start(kernel.take_events().context("the ring buffer was taken already")?)?;
+        let reader = Reader::new(kernel.take_events().context("the ring buffer was taken already")?)?;
         let evidence = kernel.take_packets().zip(writer).map(|(ring, it)| Evidence::new(ring, Recorder::start(it)));
         if let Some(evidence) = &evidence {
             attached.iter().for_each(|it| evidence.interface(&it.interface));
@@ -267,7 +267,7 @@ impl Session {
     /// The loop: events, silence, interfaces, signals, limits.
     async fn trace(&mut self, signals: Signals) -> anyhow::Result<()> {
         let watched = self.watch_all(signals).await;
-        self.drain().await;
+        self.drain();
         watched
     }
 
@@ -283,13 +283,10 @@ impl Session {
         let mut output_failed = self.output_failed.take().context("a session traces once")?;
         while !self.enough() {
             tokio::select! {
-                event = self.reader.events.recv() => match event {
-                    Some((transition, event)) => {
-                        let report = self.tracker.event(transition, &event);
-                        self.tell(report);
-                    }
-                    None => anyhow::bail!("the ring buffer cannot be read any more"),
-                },
+                ready = self.reader.ready() => {
+                    ready.context("the ring buffer cannot be read any more")?;
+                    self.read_events(events::BATCH);
+                }
                 _ = sweep.tick() => self.sweep(),
                 _ = packets.tick(), if self.evidence.is_some() => {
                     if !self.read_packets() {
@@ -315,16 +312,21 @@ impl Session {
     }
 
     /// What the ring still holds when tracing ends.
-    async fn drain(&mut self) {
+    fn drain(&mut self) {
         self.ended = monotonic();
         self.attached.clear();
-        self.reader.stop();
-        while let Some((transition, event)) = self.reader.events.recv().await {
-            let report = self.tracker.event(transition, &event);
-            self.tell(report);
-        }
+        self.read_events(usize::MAX);
         if let Some(log) = &mut self.log {
             log.flush();
+        }
+    }
+
+    /// Reads at most so many events.
+    fn read_events(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some((transition, event)) = self.reader.read() else { return };
+            let report = self.tracker.event(transition, &event);
+            self.tell(report);
         }
     }
 
@@ -519,7 +521,7 @@ impl Session {
         told[Outcome::Established as usize] =
             count(Transition::Completed).saturating_sub(ended + told[Outcome::HalfClosed as usize]);
         let mut user_losses = vec![
-            ("undecodable", self.reader.undecodable()),
+            ("undecodable", self.reader.undecodable),
             ("untracked", self.tracker.untracked),
             ("servers_forgotten", self.tracker.servers_forgotten),
             ("findings_forgotten", self.findings.forgotten()),
@@ -552,7 +554,7 @@ impl Session {
         let table = &self.kernel.table;
         let mut reports = self.tracker.finish(|it| table.find(it));
         if self.args.all {
-            let mut open: Vec<_> = table.attempts().filter(event::is_open).collect();
+            let mut open: Vec<_> = table.attempts().filter(is_open).collect();
             open.sort_unstable_by_key(|it| it.first_syn);
             reports.extend(open.iter().map(|it| self.tracker.close(it, self.ended, true)));
         }

@@ -278,7 +278,7 @@ fn collisions_by_choice() {
         let client = it.random.client();
         // Spread over servers, so that none counts as flooded.
         let server = (FLOODED.0, client.1 | 1);
-        if hash(known, endpoint(client), endpoint(server)) % sets == 0 {
+        if hash(known, endpoint(client), endpoint(server)) & (sets - 1) == 0 {
             chosen.push((client, server));
         }
     }
