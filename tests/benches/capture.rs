@@ -21,10 +21,9 @@ use nix::sys::{
     resource::{UsageWho, getrusage},
     time::TimeValLike as _,
 };
-use serde_json::json;
 use tcptrace_core::segment::Link;
 use tcptrace_tests::{
-    host,
+    figures::{Account, Column, Options, Table},
     lab::{TcpFrame, Tracer, flags},
     pcap::Pcap,
 };
@@ -137,87 +136,19 @@ impl Rival {
     }
 }
 
-/// What a rival's rounds came to.
-struct Measured {
-    name: String,
-    packets: usize,
-    costs: Vec<Cost>,
-}
-
-impl Measured {
-    /// Packets a second, by the clock or by the processor: median, least, most.
-    fn rates(&self, of: impl Fn(&Cost) -> f64) -> [f64; 3] {
-        let mut rates: Vec<f64> = self.costs.iter().map(|it| self.packets as f64 / of(it)).collect();
-        rates.sort_by(f64::total_cmp);
-        [rates[rates.len() / 2], rates[0], rates[rates.len() - 1]]
-    }
-
-    fn megabytes(&self) -> f64 {
-        self.costs.iter().map(|it| it.megabytes).fold(0.0, f64::max)
-    }
-}
+const COLUMNS: &[Column] = &[
+    Column("packets_per_second", "packets/s by the clock", 0),
+    Column("packets_per_processor_second", "by the processor", 0),
+    Column("megabytes", "MB at most", 1),
+];
 
 fn main() -> Result<()> {
-    let given = |option: &str| env::args().any(|it| it == option);
-    let full = given("--bench");
+    let options = Options::read(5)?;
     let directory = env::temp_dir().join(format!("tcptrace-bench-{}", std::process::id()));
     fs::create_dir_all(&directory)?;
-    let result = measure(&directory, full);
+    let result = measure(&directory, &options);
     fs::remove_dir_all(&directory)?;
-    let (measured, missing) = result?;
-    if given("--json") {
-        print_json(&measured, &missing);
-    } else {
-        print(&measured, &missing);
-    }
-    Ok(())
-}
-
-type Clock = fn(&Cost) -> f64;
-
-const CLOCKS: [(&str, Clock); 2] = [("by the clock", |it| it.seconds), ("by the processor", |it| it.busy)];
-
-fn print(measured: &[Measured], missing: &[Rival]) {
-    println!("{}, kernel {}", host::processor(), host::kernel());
-    println!(
-        "packets a second, medians of {} rounds; ratio is the first line's by this line's",
-        measured[0].costs.len()
-    );
-    print!("{:<30}{:>10}", "", "packets");
-    CLOCKS.iter().for_each(|(name, _)| print!("{name:>18}{:>22}{:>8}", "min to max", "ratio"));
-    println!("{:>12}", "MB at most");
-    for it in measured {
-        print!("{:<30}{:>10}", it.name, it.packets);
-        for (_, clock) in CLOCKS {
-            let [rate, least, most] = it.rates(clock);
-            let range = format!("{least:.0} to {most:.0}");
-            print!("{rate:>18.0}{range:>22}{:>8.2}", measured[0].rates(clock)[0] / rate);
-        }
-        println!("{:>12.0}", it.megabytes());
-    }
-    for it in missing {
-        println!("{:<30}  not here: apt-get install --no-install-recommends {}", it.name, it.package);
-    }
-}
-
-fn print_json(measured: &[Measured], missing: &[Rival]) {
-    let rows = measured.iter().map(|it| {
-        let [clock, processor] = CLOCKS.map(|(_, clock)| {
-            let [median, min, max] = it.rates(clock);
-            json!({ "median": median, "min": min, "max": max, "ratio": measured[0].rates(clock)[0] / median })
-        });
-        json!({
-            "name": it.name,
-            "packets": it.packets,
-            "rounds": it.costs.len(),
-            "packets_per_second": clock,
-            "packets_per_processor_second": processor,
-            "megabytes": it.megabytes(),
-        })
-    });
-    let rows: Vec<_> = rows.collect();
-    let missing: Vec<_> = missing.iter().map(|it| json!({ "name": it.name, "package": it.package })).collect();
-    println!("{:#}", json!({ "machine": host::json(), "rows": rows, "missing": missing }));
+    result
 }
 
 /// Ours first.
@@ -264,8 +195,8 @@ fn rivals(big: &str, small: &str, packets: usize, few: usize) -> Vec<Rival> {
     ]
 }
 
-fn measure(directory: &Path, full: bool) -> Result<(Vec<Measured>, Vec<Rival>)> {
-    let (packets, few, rounds) = if full { (1_000_000, 50_000, 5) } else { (2_000, 2_000, 1) };
+fn measure(directory: &Path, options: &Options) -> Result<()> {
+    let (packets, few) = if options.full { (1_000_000, 50_000) } else { (2_000, 2_000) };
     let (octets, clients) = capture(packets);
     let [big, small] = ["big.pcap", "small.pcap"].map(|name| directory.join(name).display().to_string());
     fs::write(&big, &octets)?;
@@ -275,18 +206,24 @@ fn measure(directory: &Path, full: bool) -> Result<(Vec<Measured>, Vec<Rival>)> 
     drop(octets);
     let (rivals, missing): (Vec<_>, Vec<_>) =
         rivals(&big, &small, clients.len(), those.len()).into_iter().partition(Rival::is_there);
-    ensure!(rivals.first().is_some_and(|it| it.package.is_empty()), "no {}", Tracer::binary().display());
-    let new = |it: &Rival| Measured { name: it.name.to_owned(), packets: it.packets, costs: Vec::new() };
-    let mut measured: Vec<Measured> = rivals.iter().map(new).collect();
-    for _ in 0..rounds {
-        for (rival, measured) in rivals.iter().zip(&mut measured) {
+    let ours = rivals.first().filter(|it| it.package.is_empty()).context("the program is not built")?.name;
+    for it in missing {
+        eprintln!("{} is not here: apt-get install --no-install-recommends {}", it.name, it.package);
+    }
+    let figures = |packets: usize, cost: &Cost| {
+        [packets as f64 / cost.seconds, packets as f64 / cost.busy, cost.megabytes]
+    };
+    let mut table = Table::new(&format!("reading {} packets; tshark {}", clients.len(), those.len()), COLUMNS);
+    for _ in 0..options.rounds {
+        for rival in &rivals {
             let mut command = Command::new(&rival.argv[0]);
             command.args(&rival.argv[1..]);
-            measured.costs.push(run(command, |_| Ok(()))?);
+            let cost = run(command, |_| Ok(()))?;
+            table.add(rival.name, (rival.name != ours).then_some(ours), &figures(rival.packets, &cost));
         }
     }
     // The same connections again and again, each time from other addresses: ten times the length, or 2 GB.
-    let times = if full { (2 << 30) / size + 1 } else { 10 };
+    let times = if options.full { (2 << 30) / size + 1 } else { 10 };
     let mut command = Command::new(Tracer::binary());
     command.args(["-r", "-", "-q"]);
     let cost = run(command, |to| {
@@ -298,7 +235,10 @@ fn measure(directory: &Path, full: bool) -> Result<(Vec<Measured>, Vec<Rival>)> 
         }
         Ok(())
     })?;
-    let name = format!("tcptrace -r -, {} MB", (times * size) >> 20);
-    measured.push(Measured { name, packets: times * clients.len(), costs: vec![cost] });
-    Ok((measured, missing))
+    let mut long = Table::new(&format!("reading {} MB from a pipe", (times * size) >> 20), COLUMNS);
+    long.add("tcptrace -r -", None, &figures(times * clients.len(), &cost));
+    let mut account = Account::default();
+    account.tables.extend([table, long]);
+    account.print(options);
+    Ok(())
 }

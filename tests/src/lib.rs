@@ -2,6 +2,8 @@
 
 pub mod allocations;
 pub mod contract;
+pub mod cpu;
+pub mod figures;
 pub mod host;
 pub mod lab;
 pub mod pcap;
