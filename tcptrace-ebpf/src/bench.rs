@@ -3,7 +3,8 @@
 //! BPF_PROG_TEST_RUN runs a program on the very same packet again and again, so addresses, numbers and flags have to
 //! change inside the kernel. What they change to is fixed before loading (the globals), and depends on nothing but how
 //! many packets went before. Two targets take turns, a batch each, and get the same packets: whatever else slows this
-//! processor down slows both. Never attached to an interface.
+//! processor down slows both. Of those that hand packets on, none is ever attached to an interface. One sends them
+//! instead (`generate_xdp`), and two stand on the receiving interface as rivals.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -73,6 +74,13 @@ mod programs {
     #[unsafe(no_mangle)]
     static TARGET_MASK: Global<u64> = Global::new(0);
 
+    /// Data packets that the generator puts between two of the plan's, over IPv4.
+    #[unsafe(no_mangle)]
+    static DATA_BETWEEN: Global<u64> = Global::new(0);
+    /// Their flows: so many, numbered as no flow of a plan is.
+    const DATA_FLOWS: u64 = 8192;
+    const DATA_FLOW: u64 = 1 << 40;
+
     #[xdp(frags)]
     fn bench_xdp(ctx: XdpContext) -> u32 {
         if let Some(target) = change(ctx.data(), ctx.data_end()) {
@@ -81,9 +89,22 @@ mod programs {
         xdp_action::XDP_ABORTED
     }
 
+    /// Sends the next packet out by the interface that this one is said to have come in by: with live frames,
+    /// BPF_PROG_TEST_RUN makes a generator of it.
+    #[xdp]
+    fn generate_xdp(ctx: XdpContext) -> u32 {
+        generate(ctx.data(), ctx.data_end()).map_or(xdp_action::XDP_ABORTED, |()| xdp_action::XDP_TX)
+    }
+
     #[xdp(frags)]
     fn empty_xdp(_: XdpContext) -> u32 {
         xdp_action::XDP_PASS
+    }
+
+    /// Stands on the receiving interface where only the sending is to be measured.
+    #[xdp(frags)]
+    fn drop_xdp(_: XdpContext) -> u32 {
+        xdp_action::XDP_DROP
     }
 
     #[classifier]
@@ -124,6 +145,45 @@ mod programs {
             _ => {}
         }
         Some(target)
+    }
+
+    /// Makes the next packet of the plan, or one of those that go between.
+    #[inline(always)]
+    fn generate(start: usize, end: usize) -> Option<()> {
+        let packets = PACKETS.get_ptr_mut(0)?;
+        // SAFETY: a map value, which one thread at a time uses.
+        let number = unsafe { *packets };
+        if number.checked_rem(DATA_BETWEEN.load() + 1) == Some(0) {
+            change(start, end)?;
+        } else {
+            write::<26, 30, 34>(start, end, DATA_FLOW | number & (DATA_FLOWS - 1), Flags::ACK);
+            // SAFETY: as above.
+            unsafe { *packets = number + 1 };
+        }
+        write_checksum(start, end);
+        Some(())
+    }
+
+    /// Of the IPv4 header: whoever receives real frames looks at it.
+    #[inline(always)]
+    fn write_checksum(start: usize, end: usize) {
+        const WORDS: usize = 10;
+        const CHECKSUM: usize = 5;
+        if start + 14 + 2 * WORDS > end {
+            return;
+        }
+        let header = (start + 14) as *mut u16;
+        let mut sum = 0;
+        for word in 0..WORDS {
+            if word != CHECKSUM {
+                // SAFETY: the header lies before the end, which is checked above.
+                sum += u32::from(unsafe { header.add(word).read() });
+            }
+        }
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum += sum >> 16;
+        // SAFETY: as above.
+        unsafe { header.add(CHECKSUM).write(!sum as u16) };
     }
 
     /// The next packet: its target, its flow's number, without end, and its flags.

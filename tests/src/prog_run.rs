@@ -35,6 +35,21 @@ struct TestRun {
 
 const BPF_PROG_TEST_RUN: i64 = 10;
 
+/// `BPF_F_TEST_XDP_LIVE_FRAMES`: what the program returns is done, with real frames.
+const LIVE_FRAMES: u32 = 1 << 1;
+
+/// `struct xdp_md`.
+#[repr(C)]
+#[derive(Default)]
+struct XdpMd {
+    data: u32,
+    data_end: u32,
+    data_meta: u32,
+    ingress_ifindex: u32,
+    rx_queue_index: u32,
+    egress_ifindex: u32,
+}
+
 /// The start of `struct __sk_buff`, up to the one field that is set here; the kernel reads the rest as zero.
 #[repr(C)]
 #[derive(Default)]
@@ -70,6 +85,18 @@ pub fn run_on(program: BorrowedFd<'_>, packet: &[u8], ifindex: u32) -> io::Resul
     let context = SkBuff { ifindex, ..SkBuff::default() };
     let (ctx_in, ctx_size_in) = ((&raw const context) as u64, size_of::<SkBuff>() as u32);
     run_with(program, packet, TestRun { repeat: 1, ctx_in, ctx_size_in, ..TestRun::default() })
+}
+
+/// Runs an XDP program on `repeat` frames as if they came in by an interface of this network namespace, and does with
+/// each what the program says. A frame may start as an earlier one was left: the program writes all that differs.
+///
+/// # Errors
+/// Those of bpf(2).
+pub fn run_live(program: BorrowedFd<'_>, frame: &[u8], repeat: u32, ifindex: u32) -> io::Result<()> {
+    let context = XdpMd { data_end: frame.len() as u32, ingress_ifindex: ifindex, ..XdpMd::default() };
+    let (ctx_in, ctx_size_in) = ((&raw const context) as u64, size_of::<XdpMd>() as u32);
+    run_with(program, frame, TestRun { repeat, flags: LIVE_FRAMES, ctx_in, ctx_size_in, ..TestRun::default() })?;
+    Ok(())
 }
 
 fn run_with(program: BorrowedFd<'_>, packet: &[u8], mut attr: TestRun) -> io::Result<Ran> {
