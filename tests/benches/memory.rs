@@ -1,0 +1,156 @@
+//! What attempts cost in memory, and what the sweep over them costs: `cargo xtask bench memory`.
+//!
+//! A table of a million slots, filled by the generator with handshakes that nobody answers, of some thousand servers,
+//! slowly enough not to be a flood; of as many attempts as there are slots some lose theirs to others, since a flow can
+//! only have one of eight. `--stall-after` is an hour, so that all that are left are pending and none is told. The
+//! kernel's memory is what it charges for the maps; the process's is what is resident of it, less the maps that it looks
+//! at. Without `--bench`, which `cargo bench` passes, a small table is filled once.
+
+#[expect(dead_code, reason = "it is shared, and nobody uses all of it")]
+#[path = "generator/mod.rs"]
+mod generator;
+
+use std::{collections::BTreeMap, fs, thread, time::Duration, time::Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tcptrace_core::segment::Flags;
+use tcptrace_tests::{
+    cpu,
+    figures::{Account, Column, Goal, Options, Table},
+    lab::{Lab, Tracer},
+};
+
+use crate::generator::{Generator, Plan, frames};
+
+const SYNS: Plan = Plan { flags: &[Flags::SYN], flows: 0, servers: 1 << 16, data_between: 0 };
+
+/// Sent at once, and then a rest: some 100,000 a second.
+const BURST: u32 = 1 << 12;
+const REST: Duration = Duration::from_millis(30);
+
+const MIB: f64 = (1 << 20) as f64;
+/// In a second.
+const SWEEPS: f64 = 4.0;
+
+const COLUMNS: &[Column] = &[
+    Column("pending", "pending", 0),
+    Column("kernel_mib", "kernel, MiB", 1),
+    Column("process_mib", "process, MiB", 1),
+    Column("process_peak_mib", "its peak with maps, MiB", 1),
+    Column("total_mib", "both, MiB", 1),
+    Column("kernel_octets_per_slot", "kernel, octets/slot", 1),
+    Column("sweep_ms", "CPU of a sweep, ms", 3),
+    Column("new_attempt_ns", "CPU, ns/new attempt", 0),
+];
+
+fn main() -> Result<()> {
+    let options = Options::read(5)?;
+    let (slots, watched) = if options.full { (1 << 20, 4000) } else { (1 << 12, 300) };
+    let fillings = if options.full { vec![0, 100_000, 1_000_000] } else { vec![0, 4000] };
+    let lab = Lab::new();
+    lab.server.run(["ethtool", "-K", "eth0", "gro", "on"]);
+    let generator = Generator::new(&lab.router, "server0", frames::syn(), &SYNS)?;
+    let mut table = Table::new(&format!("a table of {slots} slots"), COLUMNS);
+    for _ in 0..options.rounds {
+        for &attempts in &fillings {
+            let figures = measure(&lab, &generator, slots, attempts, Duration::from_millis(watched))?;
+            table.add(&named(attempts), (attempts > 0).then_some(&named(0)), &figures);
+        }
+    }
+    let mut account = Account::default();
+    let full = named(fillings[fillings.len() - 1]);
+    for (column, what, goal) in [
+        ("kernel_octets_per_slot", "octets of the kernel's memory a slot, its ring's included", 128.0),
+        ("total_mib", "MiB, all told", 160.0),
+        ("sweep_ms", "milliseconds of CPU for a sweep", 50.0),
+    ] {
+        account.goal(format!("{full}: {what}"), table.figures(&full, column), Goal::AtMost(goal));
+    }
+    account.tables.push(table);
+    account.print(&options);
+    Ok(())
+}
+
+fn named(attempts: u32) -> String {
+    format!("{attempts} attempts")
+}
+
+/// Fills a fresh table and looks at its tracer for a while. The figures, by column.
+fn measure(lab: &Lab, generator: &Generator, slots: u32, attempts: u32, watched: Duration) -> Result<[f64; 8]> {
+    let options = ["-i", "eth0", "--hook", "xdp", "--json", "--stall-after", "3600", "--max-attempts"];
+    let tracer = Tracer::start(&lab.server, options.into_iter().chain([slots.to_string().as_str()]));
+    let pid = tracer.process().pid();
+    let empty = cpu::of_process(pid);
+    let mut left = attempts;
+    while left > 0 {
+        let burst = left.min(BURST);
+        generator.send(burst)?;
+        left -= burst;
+        thread::sleep(REST);
+    }
+    // The sweep that reads what has just come is not one over a table at rest.
+    thread::sleep(Duration::from_millis(500));
+    let (before, started) = (cpu::of_process(pid), Instant::now());
+    thread::sleep(watched);
+    let used = cpu::of_process(pid) - before;
+    let sweeps = started.elapsed().as_secs_f64() * SWEEPS;
+    let kernel = maps(pid)?;
+    let process = resident(pid)?;
+    let peak = status(pid, "VmHWM:")?;
+    let summary = tracer.stop().lines.pop().context("tcptrace printed no summary")?;
+    let summary: Value = serde_json::from_str(&summary)?;
+    let pending = summary["attempts"]["in_flight"].as_f64().context("a summary without attempts in flight")?;
+    Ok([
+        pending,
+        kernel / MIB,
+        process / MIB,
+        peak / MIB,
+        (kernel + process) / MIB,
+        kernel / f64::from(slots),
+        used.as_secs_f64() * 1e3 / sweeps,
+        if attempts > 0 { (before - empty).as_nanos() as f64 / f64::from(attempts) } else { f64::NAN },
+    ])
+}
+
+/// Octets that the kernel charges for a process's maps, each once.
+fn maps(pid: Pid) -> Result<f64> {
+    let mut charged = BTreeMap::new();
+    for fd in fs::read_dir(format!("/proc/{pid}/fdinfo"))?.flatten() {
+        // Some are closed meanwhile.
+        let info = fs::read_to_string(fd.path()).unwrap_or_default();
+        let field = |name: &str| -> Option<u64> {
+            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+        };
+        charged.extend(field("map_id").zip(field("memlock")));
+    }
+    ensure!(!charged.is_empty(), "the process has no maps");
+    Ok(charged.values().sum::<u64>() as f64)
+}
+
+/// Octets of a process that are resident, but for its view of the maps.
+fn resident(pid: Pid) -> Result<f64> {
+    let mut kib = 0;
+    let mut counts = true;
+    for line in fs::read_to_string(format!("/proc/{pid}/smaps"))?.lines() {
+        match line.split_once(':') {
+            Some(("Rss", value)) if counts => kib += kilobytes(value)?,
+            // A mapping's first line: addresses, then its name.
+            Some((head, _)) if head.contains('-') => counts = !line.contains("bpf-map"),
+            _ => {}
+        }
+    }
+    Ok((kib * 1024) as f64)
+}
+
+/// Octets of a line of `status`.
+fn status(pid: Pid, name: &str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix(name)).context("not in the status")?;
+    Ok((kilobytes(value)? * 1024) as f64)
+}
+
+fn kilobytes(value: &str) -> Result<u64> {
+    Ok(value.trim().trim_end_matches(" kB").parse()?)
+}
