@@ -1,7 +1,12 @@
-//! `bench`: what a packet costs in the kernel, above an empty program; and what reading a capture costs, beside tcpdump
-//! and tshark. Arguments go to the first; with a word that chooses rows there is no second.
+//! `bench`: what tcptrace costs. A packet in the kernel, above an empty program (`packet`); watching under load, beside
+//! tcpdump (`live`); the host's own traffic (`host`); attempts in memory (`memory`); and reading a capture, beside
+//! tcpdump and tshark (`capture`).
 //!
-//! It sets no limits: the goals stand in the benchmark itself.
+//! Their names choose among them, options go to all; other words choose rows of `packet`, which then runs alone if no
+//! name does. With `--json` there is one document, an object of theirs. No limits are set here: the goals stand in the
+//! benchmarks.
+
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -11,14 +16,73 @@ use crate::{
     root,
 };
 
+/// `packet` is the first, and the only one that takes words.
+const BENCHES: [&str; 5] = ["packet", "live", "host", "memory", "capture"];
+
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let binary = build::binary()?;
-    let mut packet = command("cargo bench -p tcptrace-tests --bench packet --");
-    packet.args(args).env(build::BINARY, &binary);
-    root::runs_as_root(&mut packet)?;
-    process::run(&mut packet)?;
-    if !args.is_empty() {
-        return Ok(());
+    let (benches, args) = chosen(args);
+    let json = args.iter().any(|it| *it == "--json");
+    let mut documents = Vec::new();
+    for bench in benches {
+        let mut cargo = command("cargo bench -p tcptrace-tests --bench");
+        cargo.arg(bench).arg("--").args(&args).env(build::BINARY, &binary);
+        as_root(bench, &mut cargo)?;
+        if json {
+            documents.push(format!("\"{bench}\": {}", process::output(&mut cargo)?.trim_end()));
+        } else {
+            process::run(&mut cargo)?;
+        }
     }
-    process::run(command("cargo bench -p tcptrace-tests --bench capture").env(build::BINARY, &binary))
+    if json {
+        println!("{{\n{}\n}}", documents.join(",\n"));
+    }
+    Ok(())
+}
+
+/// The benches to run, and the arguments for them.
+fn chosen(args: &[String]) -> (Vec<&'static str>, Vec<&String>) {
+    let is_bench = |it: &&String| BENCHES.contains(&it.as_str());
+    let named = |bench: &&str| args.iter().any(|it| it == bench);
+    let (names, others): (Vec<_>, Vec<_>) = args.iter().partition(is_bench);
+    if !names.is_empty() {
+        (BENCHES.into_iter().filter(named).collect(), others)
+    } else if has_words(&others) {
+        (vec![BENCHES[0]], others)
+    } else {
+        (BENCHES.to_vec(), others)
+    }
+}
+
+/// Whether there is more than options, and the number of rounds.
+fn has_words(args: &[&String]) -> bool {
+    let follows = |at: usize| at > 0 && args[at - 1] == "--rounds";
+    args.iter().enumerate().any(|(at, it)| !it.starts_with('-') && !follows(at))
+}
+
+/// All but `capture` load programs.
+fn as_root(bench: &str, cargo: &mut Command) -> Result<()> {
+    if bench == "capture" { Ok(()) } else { root::runs_as_root(cargo) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_chosen(line: &str, benches: &[&str], rest: &str) {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let (chosen, others) = chosen(&args);
+        assert_eq!(chosen, benches);
+        assert_eq!(others, rest.split_whitespace().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn words_choose() {
+        assert_chosen("", &BENCHES, "");
+        assert_chosen("--json --rounds 3", &BENCHES, "--json --rounds 3");
+        assert_chosen("SYN flood --rounds 3", &["packet"], "SYN flood --rounds 3");
+        assert_chosen("memory live --json", &["live", "memory"], "--json");
+        assert_chosen("packet SYN", &["packet"], "SYN");
+    }
 }

@@ -54,9 +54,10 @@ enum Task {
     Check,
     /// Build, then show tcptrace at work in a lab of network namespaces
     Demo,
-    /// Build, then measure; arguments go to the benchmark
+    /// Build, then measure: packet, live, host, memory, capture, or those of them that are named; other arguments go to
+    /// the benchmarks
     Bench {
-        #[arg(last = true)]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Boot the older kernels that Debian offers, under QEMU, and trace there; takes minutes

@@ -28,6 +28,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Prints the command, runs it, expects success, and returns what it prints.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    eprintln!("$ {}", shown(command));
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| cannot_start(command))?;
+    ensure!(output.status.success(), "`{}` failed: {}", shown(command), output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Prints the command and becomes it, so that signals and the exit code are its own; returns only if it cannot.
 pub(crate) fn become_it(command: &mut Command) -> Error {
     eprintln!("$ {}", shown(command));
