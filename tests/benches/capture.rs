@@ -210,9 +210,8 @@ fn measure(directory: &Path, options: &Options) -> Result<()> {
     for it in missing {
         eprintln!("{} is not here: apt-get install --no-install-recommends {}", it.name, it.package);
     }
-    let figures = |packets: usize, cost: &Cost| {
-        [packets as f64 / cost.seconds, packets as f64 / cost.busy, cost.megabytes]
-    };
+    let figures =
+        |packets: usize, cost: &Cost| [packets as f64 / cost.seconds, packets as f64 / cost.busy, cost.megabytes];
     let mut table = Table::new(&format!("reading {} packets; tshark {}", clients.len(), those.len()), COLUMNS);
     for _ in 0..options.rounds {
         for rival in &rivals {

@@ -6,10 +6,6 @@
 //! kernel's memory is what it charges for the maps; the process's is what is resident of it, less the maps that it looks
 //! at. Without `--bench`, which `cargo bench` passes, a small table is filled once.
 
-#[expect(dead_code, reason = "it is shared, and nobody uses all of it")]
-#[path = "generator/mod.rs"]
-mod generator;
-
 use std::{collections::BTreeMap, fs, thread, time::Duration, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,10 +15,10 @@ use tcptrace_core::segment::Flags;
 use tcptrace_tests::{
     cpu,
     figures::{Account, Column, Goal, Options, Table},
+    frames,
+    generator::{Generator, Plan},
     lab::{Lab, Tracer},
 };
-
-use crate::generator::{Generator, Plan, frames};
 
 const SYNS: Plan = Plan { flags: &[Flags::SYN], flows: 0, servers: 1 << 16, data_between: 0 };
 
@@ -51,7 +47,7 @@ fn main() -> Result<()> {
     let fillings = if options.full { vec![0, 100_000, 1_000_000] } else { vec![0, 4000] };
     let lab = Lab::new();
     lab.server.run(["ethtool", "-K", "eth0", "gro", "on"]);
-    let generator = Generator::new(&lab.router, "server0", frames::syn(), &SYNS)?;
+    let generator = Generator::new(&lab.router, "server0", frames::syn(4), &SYNS)?;
     let mut table = Table::new(&format!("a table of {slots} slots"), COLUMNS);
     for _ in 0..options.rounds {
         for &attempts in &fillings {

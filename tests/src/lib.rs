@@ -4,6 +4,8 @@ pub mod allocations;
 pub mod contract;
 pub mod cpu;
 pub mod figures;
+pub mod frames;
+pub mod generator;
 pub mod host;
 pub mod lab;
 pub mod pcap;

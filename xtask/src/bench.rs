@@ -1,6 +1,6 @@
 //! `bench`: what tcptrace costs. A packet in the kernel, above an empty program (`packet`); watching under load, beside
-//! tcpdump (`live`); the host's own traffic (`host`); attempts in memory (`memory`); and reading a capture, beside
-//! tcpdump and tshark (`capture`).
+//! tcpdump (`live`); the host's own traffic (`host`); attempts in memory (`memory`); an event in userspace
+//! (`events`); and reading a capture, beside other readers (`capture`).
 //!
 //! Their names choose among them, options go to all; other words choose rows of `packet`, which then runs alone if no
 //! name does. With `--json` there is one document, an object of theirs. No limits are set here: the goals stand in the
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// `packet` is the first, and the only one that takes words.
-const BENCHES: [&str; 5] = ["packet", "live", "host", "memory", "capture"];
+const BENCHES: [&str; 6] = ["packet", "live", "host", "memory", "events", "capture"];
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let binary = build::binary()?;

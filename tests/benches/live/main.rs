@@ -7,9 +7,6 @@
 //! `machine` is the same of the whole machine, strangers included. Behind whoever watches, the stack drops every packet
 //! at its door: see `generator`. Without `--bench`, which `cargo bench` passes, every variant runs once, for a moment.
 
-#[expect(dead_code, reason = "it is shared, and nobody uses all of it")]
-#[path = "../generator/mod.rs"]
-mod generator;
 mod rig;
 mod variant;
 
@@ -17,10 +14,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tcptrace_core::segment::Flags;
-use tcptrace_tests::figures::{Account, Column, Goal, Options, Table};
+use tcptrace_tests::{
+    figures::{Account, Column, Goal, Options, Table},
+    frames,
+    generator::{Generator, Plan},
+};
 
 use crate::{
-    generator::{Generator, Plan, frames},
     rig::{Rig, SENDER, Sample},
     variant::{TCPTRACE_TC, TCPTRACE_XDP, VARIANTS, Variant},
 };
@@ -40,10 +40,10 @@ const MIX: Plan =
 
 /// The last is the one that is tried where nothing is measured.
 const TRAFFIC: [Traffic; 4] = [
-    Traffic { name: "SYN flood on one server", frame: frames::syn, plan: FLOOD, goal: Some(4.0) },
-    Traffic { name: "data, 64 octets", frame: || frames::data_v4(64), plan: DATA, goal: Some(7.0) },
-    Traffic { name: "data, 1,500 octets", frame: || frames::data_v4(1500), plan: DATA, goal: Some(7.0) },
-    Traffic { name: "1 % handshakes, 99 % data", frame: frames::syn, plan: MIX, goal: None },
+    Traffic { name: "SYN flood on one server", frame: || frames::syn(4), plan: FLOOD, goal: Some(4.0) },
+    Traffic { name: "data, 64 octets", frame: || frames::data(4, 64), plan: DATA, goal: Some(7.0) },
+    Traffic { name: "data, 1,500 octets", frame: || frames::data(4, 1500), plan: DATA, goal: Some(7.0) },
+    Traffic { name: "1 % handshakes, 99 % data", frame: || frames::syn(4), plan: MIX, goal: None },
 ];
 
 const COLUMNS: &[Column] = &[

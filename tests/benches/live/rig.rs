@@ -11,13 +11,11 @@ use anyhow::Result;
 use nix::unistd::Pid;
 use tcptrace_tests::{
     cpu,
+    generator::{Generator, PROCESSOR},
     lab::{Lab, Ns},
 };
 
-use crate::{
-    generator::{Generator, PROCESSOR},
-    variant::{Lost, Variant},
-};
+use crate::variant::{Lost, Variant};
 
 /// The receiving interface, in the server, and its peer, in the router.
 pub(crate) const RECEIVER: &str = "eth0";

@@ -9,9 +9,12 @@ use aya::{
 };
 use nix::unistd::Pid;
 use serde_json::Value;
-use tcptrace_tests::lab::{Finished, Ns, Process, Tracer};
+use tcptrace_tests::{
+    generator::OBJECT,
+    lab::{Finished, Ns, Process, Tracer},
+};
 
-use crate::{generator::OBJECT, rig::RECEIVER};
+use crate::rig::RECEIVER;
 
 /// Starting takes well under a second; the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);

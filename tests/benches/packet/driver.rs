@@ -9,10 +9,7 @@ use aya::{
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use tcptrace::live::kernel::Program;
-use tcptrace_tests::prog_run;
-
-/// The object that this crate's build script, which is tcptrace-user's, made of tcptrace-ebpf.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bench"));
+use tcptrace_tests::{generator::OBJECT, prog_run};
 
 /// Packets of which the mean time is taken: some twenty microseconds, so that few hold an interrupt, and none is as
 /// coarse as the clock.

@@ -5,7 +5,6 @@
 //! No network is touched. Without `--bench`, which `cargo bench` passes, or with `--test`, every kind of row is run once.
 
 mod driver;
-mod frames;
 mod report;
 mod rows;
 mod unprivileged;
@@ -15,7 +14,7 @@ use std::os::fd::AsFd as _;
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::ProgramInfo;
 use tcptrace::live::kernel::{Kernel, Program, Settings};
-use tcptrace_tests::prog_run;
+use tcptrace_tests::{frames, prog_run};
 
 use crate::{
     driver::{BATCH, Driver, Hook, Plan, Rival},

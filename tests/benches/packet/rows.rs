@@ -4,11 +4,9 @@
 //! what it saw.
 
 use tcptrace_core::{event::Counter, flood::Policy, handshake::Transition, segment::Flags};
+use tcptrace_tests::frames;
 
-use crate::{
-    driver::{BATCH, Hook, Order, Plan},
-    frames,
-};
+use crate::driver::{BATCH, Hook, Order, Plan};
 
 const SYN: u8 = Flags::SYN;
 const SYN_ACK: u8 = Flags::SYN | Flags::ACK;

@@ -13,11 +13,11 @@ use anyhow::Result;
 use caps::{CapSet, Capability};
 use serde_json::{Value, json};
 use tcptrace::live::kernel::{Kernel, LoadError, Program, Settings};
+use tcptrace_tests::frames;
 
 use crate::{
     PROGRAMS,
     driver::{Driver, Hook, Rival},
-    frames,
     report::{DECILE, quantile},
     rows::DATA,
 };

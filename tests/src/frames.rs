@@ -1,4 +1,4 @@
-//! The packets that the driver starts from. It writes the last four octets of the addresses, ports, numbers and flags;
+//! The packets that the bench's driver and the generator start from. They write the last four octets of the addresses, ports, numbers and flags;
 //! checksums are nobody's concern here.
 
 /// MSS, SACK permitted, timestamps, window scale: what Linux sends with a SYN.
@@ -12,7 +12,8 @@ const ICMP_V6: u8 = 58;
 const FRAGMENT: u8 = 44;
 
 /// A data segment without options: `size` octets of frame.
-pub(crate) fn data(version: u8, size: usize) -> Vec<u8> {
+#[must_use]
+pub fn data(version: u8, size: usize) -> Vec<u8> {
     let header = if version == 4 { 20 } else { 40 };
     let mut content = tcp(0x10, &[]);
     content.resize(size - 14 - header, 0);
@@ -20,19 +21,22 @@ pub(crate) fn data(version: u8, size: usize) -> Vec<u8> {
 }
 
 /// A SYN; with other flags, its options are those of nothing in particular.
-pub(crate) fn syn(version: u8) -> Vec<u8> {
+#[must_use]
+pub fn syn(version: u8) -> Vec<u8> {
     ip(version, TCP, &tcp(0x02, &SYN_OPTIONS))
 }
 
 /// A datagram of DNS's size.
-pub(crate) fn udp(version: u8) -> Vec<u8> {
+#[must_use]
+pub fn udp(version: u8) -> Vec<u8> {
     let mut content = vec![0x9c, 0x40, 0, 53, 0, 46, 0, 0];
     content.resize(46, 0);
     ip(version, UDP, &content)
 }
 
 /// A request for an address.
-pub(crate) fn arp(_: u8) -> Vec<u8> {
+#[must_use]
+pub fn arp(_: u8) -> Vec<u8> {
     let mut frame = ethernet(0x0806);
     frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
     frame.resize(60, 0);
@@ -40,7 +44,8 @@ pub(crate) fn arp(_: u8) -> Vec<u8> {
 }
 
 /// Port unreachable, about a segment of no attempt.
-pub(crate) fn icmp_error(version: u8) -> Vec<u8> {
+#[must_use]
+pub fn icmp_error(version: u8) -> Vec<u8> {
     let (protocol, kind, code) = if version == 4 { (ICMP, 3, 3) } else { (ICMP_V6, 1, 4) };
     let mut message = vec![kind, code, 0, 0, 0, 0, 0, 0];
     message.extend(&syn(version)[14..]);
@@ -48,7 +53,8 @@ pub(crate) fn icmp_error(version: u8) -> Vec<u8> {
 }
 
 /// The second fragment of a segment.
-pub(crate) fn later_fragment(version: u8) -> Vec<u8> {
+#[must_use]
+pub fn later_fragment(version: u8) -> Vec<u8> {
     if version == 4 {
         let mut frame = ip(4, TCP, &[0; 64]);
         frame[20..22].copy_from_slice(&[0, 185]);

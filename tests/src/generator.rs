@@ -6,10 +6,6 @@
 //! octet of padding, as in short frames: GRO reads all headers, as on any host, and then leaves the packet alone. Had
 //! nobody else read the TCP header, whoever watches would be charged with fetching it from another core's cache.
 
-#[expect(dead_code, reason = "the packets of another benchmark; not all are sent here")]
-#[path = "../packet/frames.rs"]
-pub(crate) mod frames;
-
 use std::{
     os::fd::AsFd as _,
     time::{Duration, Instant},
@@ -18,41 +14,42 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, EbpfLoader, programs::Xdp};
 use nix::net::if_::if_nametoindex;
-use tcptrace_tests::{cpu, lab::Ns, prog_run};
+
+use crate::{cpu, lab::Ns, prog_run};
 
 /// The object that this crate's build script, which is tcptrace-user's, made of tcptrace-ebpf.
-pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bench"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bench"));
 
 /// Packets of one system call: between two the kernel waits for its readers, some milliseconds. The first calls are
 /// shorter, for who sends but for a moment.
 const CALLS: [u32; 2] = [1 << 16, 1 << 20];
 
 /// Where it runs.
-pub(crate) const PROCESSOR: usize = 0;
+pub const PROCESSOR: usize = 0;
 
 /// What was sent, in which time, and what that took of its thread: the receiving included, which is done in the
 /// sender's softirq.
-pub(crate) struct Sent {
-    pub(crate) packets: u64,
-    pub(crate) wall: Duration,
-    pub(crate) cpu: Duration,
+pub struct Sent {
+    pub packets: u64,
+    pub wall: Duration,
+    pub cpu: Duration,
 }
 
 /// How packets differ from one another.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// The packets of a flow, by their flags. SYN with ACK comes from the server.
-    pub(crate) flags: &'static [u8],
+    pub flags: &'static [u8],
     /// Flows before the first comes again; zero: it never does.
-    pub(crate) flows: u64,
+    pub flows: u64,
     /// A power of two. Of more than 256 some are the same.
-    pub(crate) servers: u64,
+    pub servers: u64,
     /// Data packets between two of those, of flows of their own.
-    pub(crate) data_between: u64,
+    pub data_between: u64,
 }
 
 /// A loaded generator.
-pub(crate) struct Generator {
+pub struct Generator {
     ebpf: Ebpf,
     ns: Ns,
     interface: &'static str,
@@ -61,7 +58,10 @@ pub(crate) struct Generator {
 
 impl Generator {
     /// Loads one that sends out by an interface of a namespace.
-    pub(crate) fn new(ns: &Ns, interface: &'static str, mut frame: Vec<u8>, plan: &Plan) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn new(ns: &Ns, interface: &'static str, mut frame: Vec<u8>, plan: &Plan) -> Result<Self> {
         frame.push(0);
         let flags = plan.flags.iter().rev().fold(0, |all, &it| all << 8 | u64::from(it));
         let mut ebpf = EbpfLoader::new()
@@ -81,12 +81,18 @@ impl Generator {
     }
 
     /// Sends so many packets.
-    pub(crate) fn send(&self, packets: u32) -> Result<Sent> {
+    ///
+    /// # Errors
+    /// Those of bpf(2), and of a namespace without the interface.
+    pub fn send(&self, packets: u32) -> Result<Sent> {
         self.run(|send| send(packets))
     }
 
     /// Sends for so long, as fast as it can.
-    pub(crate) fn send_for(&self, time: Duration) -> Result<Sent> {
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_for(&self, time: Duration) -> Result<Sent> {
         self.run(|send| {
             let started = Instant::now();
             let [mut call, longest] = CALLS;
