@@ -103,6 +103,9 @@ fn tc_egress_ip_decap(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn on_frame<const DECAP: bool>(ctx: &XdpContext) -> u32 {
     let frame = ctx.frame();
+    if !DECAP && is_settled(&frame, Link::Ethernet) {
+        return XDP_PASS;
+    }
     let inner = enter::<DECAP>(&frame, Link::Ethernet);
     let found = segment::locate(&frame.from(inner.at), inner.link);
     observe(ctx, found, inner, Point::ingress(ctx.ingress_ifindex() as u32));
@@ -111,6 +114,9 @@ fn on_frame<const DECAP: bool>(ctx: &XdpContext) -> u32 {
 
 #[inline(always)]
 fn on_skb<const DECAP: bool>(ctx: &TcContext, link: Link, point: fn(u32) -> Point) -> i32 {
+    if !DECAP && is_settled(&ctx.frame(), link) {
+        return TCX_NEXT;
+    }
     let len = ctx.len() as usize;
     // SAFETY: the context of a running program.
     let point = point(unsafe { (*ctx.skb.skb).ifindex });
@@ -305,6 +311,18 @@ unsafe fn read<const N: usize>(from: *const u8) -> [u8; N] {
         }
         octets.assume_init()
     }
+}
+
+/// Counts what nearly every packet is, a data segment of no pending handshake; false if this may be something else.
+#[inline(always)]
+fn is_settled(frame: &Frame, link: Link) -> bool {
+    let Some((src, dst)) = segment::glance(frame, link) else { return false };
+    let hash = flow::hash(maps::hash_key(), src, dst);
+    let is_settled = maps::set_of(hash).is_some_and(|it| !it.may_be_pending(table::tag(hash)));
+    if is_settled {
+        maps::count(Counter::Established);
+    }
+    is_settled
 }
 
 #[inline(always)]

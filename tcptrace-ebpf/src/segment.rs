@@ -203,6 +203,36 @@ pub(crate) struct Network {
     pub(crate) is_fragment: bool,
 }
 
+/// The ends of what nearly every packet is: a segment without SYN, FIN and RST right behind an IP header without options,
+/// tags or extensions. `None` says nothing of a packet: [`locate`] does.
+#[inline(always)]
+pub fn glance<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<(Endpoint, Endpoint)> {
+    const OPENS_OR_ENDS: u8 = Flags::SYN | Flags::FIN | Flags::RST;
+    let at = match link {
+        Link::Ethernet => 14,
+        Link::Ip => 0,
+    };
+    let is = |ethertype, first: u8| match link {
+        Link::Ethernet => packet.u16(12) == Some(ethertype),
+        Link::Ip => packet.u8(0).is_some_and(|it| it >> 4 == first >> 4),
+    };
+    if is(IPV4, 0x40) {
+        let (ip, tcp): ([u8; 20], [u8; 16]) = (packet.bytes(at)?, packet.bytes(at + 20)?);
+        let plain = ip[0] == 0x45 && u16_at(&ip, 6) & 0x1fff == 0 && ip[9] == TCP && tcp[13] & OPENS_OR_ENDS == 0;
+        let end = |addr, port| Endpoint { addr: Addr::v4(u32_at(&ip, addr)), port: u16_at(&tcp, port) };
+        // A length that leaves nothing behind the header is somebody else's to judge.
+        (plain && u16_at(&ip, 2) > 20).then(|| (end(12, 0), end(16, 2)))
+    } else if is(IPV6, 0x60) {
+        let (ip, tcp): ([u8; 40], [u8; 16]) = (packet.bytes(at)?, packet.bytes(at + 40)?);
+        let plain = ip[0] >> 4 == 6 && ip[6] == TCP && tcp[13] & OPENS_OR_ENDS == 0;
+        let addr = |at| Addr { hi: u64_at(&ip, at), lo: u64_at(&ip, at + 8) };
+        let end = |at, port| Endpoint { addr: addr(at), port: u16_at(&tcp, port) };
+        plain.then(|| (end(8, 0), end(24, 2)))
+    } else {
+        None
+    }
+}
+
 /// Finds the TCP header, or the ICMP error.
 #[inline(always)]
 pub fn locate<P: Packet + ?Sized>(packet: &P, link: Link) -> Found {

@@ -43,17 +43,17 @@ struct Ceiling {
 
 #[rustfmt::skip]
 const CEILINGS: &[Ceiling] = &[
-    Ceiling { program: Program::XdpIngressFrags, data: [216, 218], translated: 5407, verified: 523301, jited: 25998 },
-    Ceiling { program: Program::XdpIngress, data: [216, 218], translated: 5407, verified: 523301, jited: 25998 },
-    Ceiling { program: Program::TcIngress, data: [297, 301], translated: 5670, verified: 476555, jited: 28019 },
-    Ceiling { program: Program::TcEgress, data: [298, 302], translated: 5671, verified: 476556, jited: 28023 },
-    Ceiling { program: Program::TcIngressIp, data: [286, 289], translated: 5645, verified: 455863, jited: 27938 },
-    Ceiling { program: Program::TcEgressIp, data: [287, 290], translated: 5646, verified: 455864, jited: 27942 },
-    Ceiling { program: Program::XdpIngressDecap, data: [314, 300], translated: 6627, verified: 486265, jited: 31915 },
-    Ceiling { program: Program::TcIngressDecap, data: [318, 304], translated: 6512, verified: 486615, jited: 31304 },
-    Ceiling { program: Program::TcEgressDecap, data: [319, 305], translated: 6513, verified: 486726, jited: 31308 },
-    Ceiling { program: Program::TcIngressIpDecap, data: [301, 287], translated: 6370, verified: 468459, jited: 30607 },
-    Ceiling { program: Program::TcEgressIpDecap, data: [302, 288], translated: 6371, verified: 468514, jited: 30611 },
+    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 6150, verified: 538130, jited: 29658 },
+    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 6150, verified: 538130, jited: 29658 },
+    Ceiling { program: Program::TcIngress, data: [140, 132], translated: 6421, verified: 519705, jited: 31327 },
+    Ceiling { program: Program::TcEgress, data: [140, 132], translated: 6422, verified: 519710, jited: 31331 },
+    Ceiling { program: Program::TcIngressIp, data: [138, 133], translated: 6344, verified: 482756, jited: 30724 },
+    Ceiling { program: Program::TcEgressIp, data: [138, 133], translated: 6371, verified: 482731, jited: 31030 },
+    Ceiling { program: Program::XdpIngressDecap, data: [313, 298], translated: 7297, verified: 494567, jited: 35395 },
+    Ceiling { program: Program::TcIngressDecap, data: [317, 303], translated: 7163, verified: 499425, jited: 34534 },
+    Ceiling { program: Program::TcEgressDecap, data: [318, 304], translated: 7164, verified: 499533, jited: 34538 },
+    Ceiling { program: Program::TcIngressIpDecap, data: [301, 287], translated: 7052, verified: 483560, jited: 34034 },
+    Ceiling { program: Program::TcEgressIpDecap, data: [302, 288], translated: 7053, verified: 483614, jited: 34038 },
 ];
 
 #[test]

@@ -322,4 +322,38 @@ proptest! {
             prop_assert_eq!(read(&frame), Some(segment));
         }
     }
+
+    /// What a glance tells, a closer look tells as well.
+    #[test]
+    fn a_glance_is_right(
+        base in prop_oneof![sample::select(scenario::corpus()), valid().prop_map(|it| it.frame())],
+        edits in vec((any::<sample::Index>(), any::<u8>()), 0..6),
+    ) {
+        let mut frame = base;
+        for (index, octet) in edits {
+            let at = index.index(frame.len().min(120));
+            frame[at] = octet;
+        }
+        for (octets, link) in [(&frame[..], Link::Ethernet), (frame.get(14..).unwrap_or(&[]), Link::Ip)] {
+            let Some(ends) = segment::glance(octets, link) else { continue };
+            let Found::Tcp(located) = segment::locate(octets, link) else {
+                return Err(TestCaseError::fail("no TCP found"));
+            };
+            prop_assert_eq!((located.src, located.dst), ends);
+            prop_assert!(!located.flags.any(Flags::SYN | Flags::FIN | Flags::RST));
+        }
+    }
+
+    /// And of plain data it tells.
+    #[test]
+    fn a_glance_knows_data(valid in valid()) {
+        let plain = Valid { vlans: Vec::new(), ..valid };
+        let frame = plain.frame();
+        let Found::Tcp(located) = segment::locate(&frame[..], Link::Ethernet) else {
+            return Err(TestCaseError::fail("no TCP found"));
+        };
+        let data = !located.flags.any(Flags::SYN | Flags::FIN | Flags::RST) && located.header() >= 20;
+        let options = frame[12] == 8 && frame[14] != 0x45 || frame[12] == 0x86 && frame[20] != 6;
+        prop_assert_eq!(segment::glance(&frame[..], Link::Ethernet).is_some(), data && !options);
+    }
 }
