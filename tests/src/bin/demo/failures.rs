@@ -5,7 +5,11 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use tcptrace_tests::lab::{ConnectOptions, Connecting, Lab, Listener, OTHER_V4, OnAccept, SERVER_V4, SERVER_V6, flags};
+use tcptrace_tests::{
+    frames,
+    generator::{Generator, Plan},
+    lab::{ConnectOptions, Connecting, Lab, Listener, OTHER_V4, OnAccept, SERVER_V4, SERVER_V6, flags},
+};
 
 use crate::stage::{Shown, narrate};
 
@@ -35,6 +39,8 @@ pub(crate) fn show() {
     narrate("Now a tracer at the server, whose answers get lost on the way back.");
     let server = Shown::start(&lab.server);
     half_open(&lab, &server);
+    scan(&lab, &server);
+    flood(&lab, &server);
     server.stop();
     println!();
     println!("That was made up. To trace a real interface: sudo target/release/tcptrace --iface eth0");
@@ -110,6 +116,28 @@ fn established(lab: &Lab) {
         for _ in 0..CLIENTS {
             scope.spawn(|| lab.client.enter(in_turn));
         }
+    });
+}
+
+fn scan(lab: &Lab, server: &Shown) {
+    narrate("The client tries 300 ports that are closed: at the 32nd it is a scan, and one finding.");
+    for port in 1000..1300 {
+        let _ = connect(lab, OTHER_V4, port).finish(PATIENCE);
+    }
+    server.wait_for_line(&["scan", "203.0.113.3"]);
+}
+
+fn flood(lab: &Lab, server: &Shown) {
+    narrate("A SYN flood, as fast as this machine sends, for three seconds; and one client that is refused meanwhile.");
+    lab.server.run(["ethtool", "-K", "eth0", "gro", "on"]);
+    let syns = Plan { flags: &[flags::SYN], flows: 0, servers: 1, data_between: 0 };
+    let generator = Generator::new(&lab.router, "server0", frames::syn(4), &syns).expect("root may load programs");
+    thread::scope(|scope| {
+        scope.spawn(|| generator.send_for(Duration::from_secs(3)));
+        thread::sleep(Duration::from_secs(1));
+        let _ = connect(lab, SERVER_V4, 6036).finish(PATIENCE);
+        server.wait_for_line(&["refused", "203.0.113.2:6036"]);
+        server.wait_for_line(&["flood", "203.0.113.0:443"]);
     });
 }
 
