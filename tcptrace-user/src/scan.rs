@@ -66,7 +66,8 @@ impl Scans {
         let (client, server) = (it.handshake.client(), it.handshake.server());
         let pair = (client.addr, server.addr);
         let is_end = matches!(report, Report::Attempt(_));
-        if is_end && !self.running.contains_key(&pair) && self.is_scan(pair, server.port, now) {
+        let begins = is_end && !self.running.contains_key(&pair) && self.is_scan(pair, server.port, now);
+        if begins {
             let scan = Scan {
                 client: pair.0,
                 host: pair.1,
@@ -80,8 +81,6 @@ impl Scans {
             let mut running = Running { scan, since: now, seen: Box::new([0; 1024]) };
             known.iter().for_each(|it| running.scan.began = it.began);
             known.into_iter().flat_map(|it| it.ports).for_each(|port| running.see(port));
-            running.see(server.port);
-            self.begun.push(running.scan.clone());
             self.running.insert(pair, running);
         }
         let Some(running) = self.running.get_mut(&pair) else { return false };
@@ -93,6 +92,9 @@ impl Scans {
         if is_end {
             running.see(server.port);
             running.scan.attempts[it.outcome as usize] += 1;
+        }
+        if begins {
+            self.begun.push(running.scan.clone());
         }
         true
     }
