@@ -265,8 +265,36 @@ fn seconds(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::io;
 
-    use super::{Filter, exit};
+    use clap::Parser as _;
+
+    use super::{Args, Filter, exit, max_attempts};
     use crate::live::{hooks::NoTc, interfaces, kernel::LoadError};
+
+    /// A power of two, and no more than fits.
+    #[test]
+    fn memory_sizes_the_table() {
+        let attempts = |line: &str| {
+            let args = Args::try_parse_from(["tcptrace"].into_iter().chain(line.split_whitespace()));
+            args.map(|it| max_attempts(&it))
+        };
+        for (line, expected) in [
+            ("", 1 << 18),
+            ("--max-attempts 1000", 1000),
+            ("--memory 33M", 1 << 18),
+            ("--memory 32M", 1 << 17),
+            ("--memory 33M --decap", 1 << 17),
+            ("--memory 1g", 1 << 22),
+            ("--memory 1", 8),
+            ("--memory 999G", 1 << 26),
+            ("--memory 142606336 -r x", 1 << 18),
+        ] {
+            assert_eq!(attempts(line).expect(line), expected, "{line}");
+        }
+        for line in ["--memory 0", "--memory M", "--memory 1T", "--memory 1M --max-attempts 8", "--memory 99999999999G"]
+        {
+            assert!(attempts(line).is_err(), "{line}");
+        }
+    }
 
     #[test]
     fn each_error_has_the_code_that_the_help_names() {

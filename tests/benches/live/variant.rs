@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf,
-    programs::{Xdp, XdpMode},
+    programs::{Program, TcAttachType, XdpMode},
 };
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -28,6 +28,7 @@ pub(crate) enum Variant {
     Drop,
     Nobody,
     EmptyXdp,
+    EmptyTc,
     /// With this `--hook`.
     Tcptrace(&'static str),
     TcpdumpFlags,
@@ -38,10 +39,11 @@ pub(crate) const TCPTRACE_XDP: Variant = Variant::Tcptrace("xdp");
 pub(crate) const TCPTRACE_TC: Variant = Variant::Tcptrace("tc");
 
 /// In the order in which a round takes them.
-pub(crate) const VARIANTS: [Variant; 7] = [
+pub(crate) const VARIANTS: [Variant; 8] = [
     Variant::Drop,
     Variant::Nobody,
     Variant::EmptyXdp,
+    Variant::EmptyTc,
     TCPTRACE_XDP,
     TCPTRACE_TC,
     Variant::TcpdumpFlags,
@@ -51,7 +53,7 @@ pub(crate) const VARIANTS: [Variant; 7] = [
 /// A variant at work. Dropping it ends it.
 pub(crate) enum Running {
     Nobody,
-    Xdp { _attached: Ebpf },
+    Program { _attached: Ebpf },
     Tcptrace(Tracer),
     Tcpdump(Process),
 }
@@ -70,6 +72,7 @@ impl Variant {
             Self::Drop => "XDP_DROP: the generator alone".to_owned(),
             Self::Nobody => "no program".to_owned(),
             Self::EmptyXdp => "empty XDP program".to_owned(),
+            Self::EmptyTc => "empty TC program".to_owned(),
             Self::Tcptrace(hook) => format!("tcptrace --hook {hook}"),
             Self::TcpdumpFlags => "tcpdump, SYN FIN RST".to_owned(),
             Self::TcpdumpAll => "tcpdump -s 96, all".to_owned(),
@@ -89,6 +92,7 @@ impl Variant {
             Self::Nobody => Ok(Running::Nobody),
             Self::Drop => ns.enter(|| attach("drop_xdp")),
             Self::EmptyXdp => ns.enter(|| attach("empty_xdp")),
+            Self::EmptyTc => ns.enter(|| attach("empty_tc")),
             Self::Tcptrace(hook) => {
                 Ok(Running::Tcptrace(Tracer::start(ns, ["-i", RECEIVER, "--hook", hook, "--json"])))
             }
@@ -101,16 +105,24 @@ impl Variant {
 /// Puts a program of the benchmark's object on the receiving interface.
 fn attach(name: &str) -> Result<Running> {
     let mut ebpf = Ebpf::load(OBJECT).with_context(|| format!("cannot load {name}"))?;
-    let program: &mut Xdp = ebpf.program_mut(name).context("not in the object")?.try_into()?;
-    program.load()?;
-    program.attach(RECEIVER, XdpMode::Driver).with_context(|| format!("cannot attach {name}"))?;
-    Ok(Running::Xdp { _attached: ebpf })
+    match ebpf.program_mut(name).context("not in the object")? {
+        Program::Xdp(it) => {
+            it.load()?;
+            it.attach(RECEIVER, XdpMode::Driver).with_context(|| format!("cannot attach {name}"))?;
+        }
+        Program::SchedClassifier(it) => {
+            it.load()?;
+            it.attach(RECEIVER, TcAttachType::Ingress).with_context(|| format!("cannot attach {name}"))?;
+        }
+        _ => bail!("{name} is for another hook"),
+    }
+    Ok(Running::Program { _attached: ebpf })
 }
 
 impl Running {
     pub(crate) fn pid(&self) -> Option<Pid> {
         match self {
-            Self::Nobody | Self::Xdp { .. } => None,
+            Self::Nobody | Self::Program { .. } => None,
             Self::Tcptrace(it) => Some(it.process().pid()),
             Self::Tcpdump(it) => Some(it.pid()),
         }
@@ -119,7 +131,7 @@ impl Running {
     /// Ends it by Ctrl-C.
     pub(crate) fn end(self) -> Result<Lost> {
         match self {
-            Self::Nobody | Self::Xdp { .. } => Ok(Lost::default()),
+            Self::Nobody | Self::Program { .. } => Ok(Lost::default()),
             Self::Tcptrace(it) => losses(&it.stop()),
             Self::Tcpdump(it) => {
                 let stderr = it.stop().stderr;

@@ -7,7 +7,7 @@ use tcptrace_core::segment::Flags;
 use tcptrace_tests::{
     frames,
     generator::{Generator, Plan},
-    lab::{ConnectOptions, Lab, SERVER_V4},
+    lab::{ConnectOptions, Connecting, Lab, OTHER_V4, SERVER_V4},
 };
 
 use crate::view::{PATIENCE, View};
@@ -48,7 +48,7 @@ fn a_syn_flood_hides_nothing() {
             for number in 0..SILENT {
                 view.wait("stall", 20_000 + number);
             }
-            silent.into_iter().for_each(|it| it.abandon());
+            silent.into_iter().for_each(Connecting::abandon);
             sent
         });
         let account = view.end();
@@ -94,7 +94,7 @@ fn a_port_scan_is_one_finding() {
     }
     // What works and what fails elsewhere is none of it.
     lab.client.connect((SERVER_V4, 80).into(), PATIENCE).unwrap();
-    lab.client.connect_from(30_000, (tcptrace_tests::lab::OTHER_V4, 6036).into(), PATIENCE).unwrap_err();
+    lab.client.connect_from(30_000, (OTHER_V4, 6036).into(), PATIENCE).unwrap_err();
     let account = view.end();
     assert_eq!(account.only(30_000)["outcome"], "refused");
     let told = findings(&account.lines, "scan");
