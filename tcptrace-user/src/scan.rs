@@ -11,6 +11,7 @@ const PORTS: usize = 32;
 const WHILE: u64 = 60_000_000_000;
 /// Clients and hosts kept in mind, and scans at once: of more, each attempt is told as ever.
 const PAIRS: usize = 1 << 14;
+const CLEARED_EVERY: u64 = 1_000_000_000;
 const SCANS: usize = 256;
 /// Scans kept for the summary.
 const KEPT: usize = 1024;
@@ -49,6 +50,8 @@ struct Pair {
 #[derive(Default)]
 pub struct Scans {
     pairs: HashMap<(Addr, Addr), Pair>,
+    /// When old ones were last thrown out: a look at all of them, which must not come with every attempt.
+    cleared: Nanos,
     running: HashMap<(Addr, Addr), Running>,
     pub over: Vec<Scan>,
     begun: Vec<Scan>,
@@ -132,6 +135,10 @@ impl Scans {
     /// Notes a port that failed, and whether it makes the pair a scan.
     fn is_scan(&mut self, pair: (Addr, Addr), port: u16, now: Nanos) -> bool {
         if self.pairs.len() >= PAIRS && !self.pairs.contains_key(&pair) {
+            if now.since(self.cleared) < CLEARED_EVERY {
+                return false;
+            }
+            self.cleared = now;
             self.pairs.retain(|_, it| now.since(it.began) < WHILE);
             if self.pairs.len() >= PAIRS {
                 return false;

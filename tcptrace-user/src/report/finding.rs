@@ -110,26 +110,29 @@ impl Finding {
 }
 
 fn flood_story(it: &Flood) -> String {
-    let what = if it.is_of_answers() { "SYN/ACK without SYN" } else { "SYN" };
-    let what = if it.is_of_answers() { format!("{} {what}", it.packets()) } else { count(it.packets(), what) };
-    let completed = match it.completed_share() {
-        0.0 => "none completed".to_owned(),
-        share => format!("{} completed", percent(share)),
+    let what = if it.is_of_answers() {
+        format!("{} without SYN", count(it.packets(), "SYN/ACK"))
+    } else {
+        let completed = match it.completed_share() {
+            0.0 => "none".to_owned(),
+            share => percent(share),
+        };
+        format!("{}, {completed} completed", count(it.packets(), "SYN"))
     };
     let sources = it.sources();
     let from = match &sources.top()[..] {
+        _ if sources.sample == 0 => "sources unknown".to_owned(),
         [] => format!("spread over {} networks or more in a sample of {}", sources.networks(), sources.sample),
         top => {
             let named = top.iter().map(|(addr, share)| format!("{} ({})", ip(*addr), percent(*share)));
             format!("from {}", named.collect::<Vec<_>>().join(", "))
         }
     };
-    let mut story =
-        format!("{} a second: {what}, {completed}; {from}; {} only counted", rate(it.rate()), it.passed_over);
+    let mut story = format!("{} a second: {what}; {from}; {} only counted", rate(it.rate()), it.passed_over);
     if it.attempts.iter().any(|it| *it > 0) {
         story += &format!("; of those followed {}", outcomes(&it.attempts));
     }
-    if let Some(cookies) = it.cookies.filter(|it| *it > 0) {
+    if let Some(cookies) = it.cookies.filter(|cookies| *cookies > 0 && !it.is_of_answers()) {
         story += &format!("; {} sent by this host", count(cookies, "SYN cookie"));
     }
     story

@@ -1,0 +1,256 @@
+//! What many attempts have in common is told once: when floods and scans begin and end, which attempts they stand for, and
+//! their lines. The golden file is `snapshots/findings.snap`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use serde_json::json;
+use tcptrace::{
+    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
+    clock::Clock,
+    flood::{Flood, Floods, Passage},
+    report::{Setting, finding::Finding},
+    scan::{Scan, Scans},
+    track::Report,
+};
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    handshake::{Handshake, Nanos, Point, State},
+    outcome::Outcome,
+};
+use tcptrace_tests::contract;
+
+const SECOND: u64 = 1_000_000_000;
+/// 2023-11-14 22:13:20 UTC.
+const START: u64 = 1_700_000_000 * SECOND;
+const SERVER: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7102), port: 443 };
+const IN: Point = Point::ingress(2);
+const OUT: Point = Point::egress(2);
+
+const fn at(seconds: u64) -> Nanos {
+    Nanos(START + seconds * SECOND)
+}
+
+fn client(number: u32) -> Addr {
+    Addr::v4(0x0a00_0000 | number << 8 | 7)
+}
+
+/// A second's worth of a flood.
+fn passage(point: Point, clients: impl IntoIterator<Item = Addr>) -> Passage {
+    Passage {
+        server: SERVER,
+        point,
+        since: at(0),
+        is_on: true,
+        opens: 100_000,
+        answers: 0,
+        passed_over: 99_900,
+        completed: 0,
+        clients: clients.into_iter().collect(),
+    }
+}
+
+fn attempt(from: Endpoint, to: Endpoint, first_syn: Nanos, outcome: Outcome) -> Attempt {
+    let handshake = Handshake {
+        client_addr: from.addr,
+        client_port: from.port,
+        server_addr: to.addr,
+        server_port: to.port,
+        first_syn,
+        last_syn: first_syn,
+        state: State::SynSent as u8,
+        ..Handshake::default()
+    };
+    Attempt {
+        handshake,
+        outcome,
+        stalled: None,
+        recovered: false,
+        icmp_from: None,
+        answered_from: None,
+        outer: None,
+        seen: (first_syn, first_syn),
+        foreign: Foreign::of(&handshake),
+        trust: Trust::default(),
+    }
+}
+
+fn failed(to: Endpoint, first_syn: Nanos) -> Attempt {
+    attempt(Endpoint { addr: client(1), port: 40_000 }, to, first_syn, Outcome::NoReply)
+}
+
+fn states(told: &[Flood]) -> Vec<bool> {
+    told.iter().map(|it| it.is_over).collect()
+}
+
+#[test]
+fn a_flood_is_told_twice() {
+    let mut floods = Floods::default();
+    for second in 1..=20 {
+        let told = floods.look(at(second), vec![passage(IN, [client(second as u32)])], Some(second * 10));
+        assert_eq!(states(&told), if second == 1 { vec![false] } else { vec![] }, "second {second}");
+    }
+    // A pause is none of its end.
+    assert!(floods.look(at(29), vec![], Some(300)).is_empty() && floods.are_on());
+    floods.look(at(30), vec![passage(IN, [])], Some(300));
+    let told = floods.look(at(40), vec![], Some(300));
+    assert_eq!((states(&told), floods.are_on()), (vec![true], false));
+    let [flood] = &told[..] else { unreachable!("it is one") };
+    assert_eq!((flood.packets(), flood.passed_over, flood.lasted()), (2_100_000, 2_097_900, 30 * SECOND));
+    assert_eq!((flood.cookies, flood.sources().sample, flood.sources().networks()), (Some(290), 20, 20));
+    assert!((flood.peak - 100_000.0).abs() < 1.0, "{}", flood.peak);
+    // The next is another.
+    floods.look(at(50), vec![Passage { since: at(49), ..passage(IN, []) }], None);
+    assert_eq!((floods.floods.len(), floods.finish().len(), floods.finish().len()), (2, 1, 0));
+}
+
+#[test]
+fn what_is_forwarded_is_counted_once() {
+    let count = |points: &[Point]| {
+        let mut floods = Floods::default();
+        floods.look(at(1), points.iter().map(|it| passage(*it, [])).collect(), None);
+        floods.floods[0].packets()
+    };
+    assert_eq!(count(&[IN, Point::egress(3)]), 100_000, "a router");
+    assert_eq!(count(&[IN, OUT]), 100_000, "the loopback");
+    assert_eq!(count(&[OUT]), 100_000, "it leaves this host");
+    assert_eq!(count(&[IN, Point::ingress(3)]), 200_000, "by two ways");
+}
+
+#[test]
+fn a_flood_stands_for_its_attempts_only() {
+    let mut floods = Floods::default();
+    let early = failed(SERVER, at(0));
+    assert!(!floods.takes(&Report::Attempt(early.clone())), "nothing is flooded");
+    floods.look(at(5), vec![Passage { since: at(4), ..passage(IN, []) }], None);
+    let other = Endpoint { port: 80, ..SERVER };
+    let long_ago = Nanos(START - 10 * SECOND);
+    for (it, expected) in [
+        (failed(SERVER, at(4)), true),
+        (failed(SERVER, at(3)), true),
+        (failed(other, at(4)), false),
+        (failed(SERVER, long_ago), false),
+        // It was told as stalled, and so is its end.
+        (Attempt { stalled: Some(Stalled { at: at(3), by: StalledBy::ThirdSyn }), ..failed(SERVER, at(2)) }, false),
+        (Attempt { stalled: Some(Stalled { at: at(7), by: StalledBy::Silence }), ..failed(SERVER, at(4)) }, true),
+    ] {
+        assert_eq!(floods.takes(&Report::Attempt(it.clone())), expected, "{it:?}");
+    }
+    assert_eq!(floods.floods[0].attempts[Outcome::NoReply as usize], 3);
+    // A stall is no end.
+    assert!(floods.takes(&Report::Stall(failed(SERVER, at(4)))));
+    assert_eq!(floods.floods[0].attempts[Outcome::NoReply as usize], 3);
+    // Long after it, those that it left behind are its own, and new ones are not.
+    floods.look(at(60), vec![], None);
+    assert!(floods.takes(&Report::Attempt(failed(SERVER, at(5)))));
+    assert!(!floods.takes(&Report::Attempt(failed(SERVER, at(60)))));
+}
+
+/// However long it lasts, and from wherever: memory is bounded.
+#[test]
+fn sources_are_sampled_and_bounded() {
+    let mut floods = Floods::default();
+    for second in 1..=200 {
+        floods.look(at(second), vec![passage(IN, (0..200).map(|it| client(second as u32 * 200 + it)))], None);
+    }
+    let sources = floods.floods[0].sources();
+    assert_eq!((sources.sample, sources.networks(), sources.top()), (40_000, 1 << 14, vec![]));
+    let mut floods = Floods::default();
+    floods.look(at(1), vec![passage(IN, (0..10).map(|it| client(it / 8)))], None);
+    assert_eq!(floods.floods[0].sources().top(), [(client(0), 0.8), (client(1), 0.2)]);
+}
+
+fn scan(scans: &mut Scans, host: Addr, ports: std::ops::Range<u16>, now: Nanos) -> usize {
+    let taken = ports.map(|port| scans.takes(&Report::Attempt(failed(Endpoint { addr: host, port }, now)), now));
+    taken.filter(|it| *it).count()
+}
+
+#[test]
+fn a_scan_is_told_twice() {
+    let mut scans = Scans::default();
+    assert_eq!(scan(&mut scans, SERVER.addr, 0..1000, at(1)), 1000 - 31);
+    let told = scans.look(at(2));
+    assert_eq!(told.iter().map(|it| (it.ports, it.is_over)).collect::<Vec<_>>(), [(32, false)]);
+    // The same port again is no other, and what succeeds is none of it.
+    assert_eq!(scan(&mut scans, SERVER.addr, 5..6, at(3)), 1);
+    let good = Attempt { outcome: Outcome::Established, recovered: true, ..failed(SERVER, at(3)) };
+    assert!(!scans.takes(&Report::Attempt(good), at(3)));
+    assert!(scans.look(at(62)).is_empty());
+    let told = scans.look(at(63));
+    let [it] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((it.ports, it.is_over, it.attempts[Outcome::NoReply as usize]), (1000, true, 970));
+    assert_eq!(scans.all().count(), 1);
+}
+
+#[test]
+fn many_failures_are_no_scan() {
+    let mut scans = Scans::default();
+    // One port, however often; ports one by one in an hour; hosts one by one.
+    assert_eq!((0..1000).map(|_| scan(&mut scans, SERVER.addr, 80..81, at(1))).sum::<usize>(), 0);
+    assert_eq!((0..200u16).map(|it| scan(&mut scans, client(2), it..it + 1, at(u64::from(it) * 3))).sum::<usize>(), 0);
+    assert_eq!((0..1000).map(|it| scan(&mut scans, client(it), 80..81, at(1))).sum::<usize>(), 0);
+    assert!(scans.finish().is_empty());
+}
+
+/// A hundred thousand pairs of hosts fail: most are not kept in mind, and each of their attempts is told.
+#[test]
+fn pairs_are_bounded() {
+    let mut scans = Scans::default();
+    let taken: usize = (0..100_000).map(|it| scan(&mut scans, Addr::v4(it), 0..2, at(1))).sum();
+    assert_eq!(taken, 0);
+    // Those are forgotten in time.
+    assert_eq!(scan(&mut scans, SERVER.addr, 0..40, at(63)), 9);
+}
+
+#[test]
+fn lines_are_as_they_were() {
+    let busy = |it: u32| if it.is_multiple_of(4) { client(it) } else { client(0) };
+    let flood = |it: Passage, attempts: &[(Outcome, u64)]| {
+        let mut floods = Floods::default();
+        floods.look(at(1), vec![it], Some(0));
+        let mut flood = floods.look(at(2), vec![], Some(12)).pop().unwrap_or_else(|| floods.floods[0].clone());
+        attempts.iter().for_each(|(outcome, count)| flood.attempts[*outcome as usize] = *count);
+        Finding::Flood(flood)
+    };
+    let mut scanned = Scan {
+        client: client(1),
+        host: SERVER.addr,
+        began: at(0),
+        last: at(3),
+        is_over: false,
+        ports: 65_536,
+        attempts: [0; Outcome::ALL.len()],
+    };
+    scanned.attempts[Outcome::Refused as usize] = 65_000;
+    scanned.attempts[Outcome::NoReply as usize] = 505;
+    let v6 = Addr { hi: 0x2001_0db8_0000_0000, lo: 1 };
+    let findings = [
+        flood(passage(IN, (0..50).map(client)), &[(Outcome::NoReply, 90), (Outcome::HalfOpen, 10)]),
+        flood(passage(IN, (0..40).map(busy)), &[]),
+        flood(Passage { completed: 99_999, ..passage(OUT, []) }, &[]),
+        flood(Passage { answers: 100_000, ..passage(IN, [client(1)]) }, &[]),
+        flood(Passage { server: Endpoint { addr: v6, port: 80 }, completed: 40, ..passage(IN, [v6]) }, &[]),
+        Finding::Scan(scanned.clone()),
+        Finding::Scan(Scan { host: v6, is_over: true, ..scanned }),
+    ];
+    let setting = Setting {
+        clock: Clock::EPOCH,
+        interfaces: BTreeMap::from([(2, "eth0".to_owned())]),
+        undirected: BTreeSet::new(),
+        dated: false,
+    };
+    let mut golden = String::new();
+    for it in findings {
+        let line = serde_json::from_str(&it.line(&setting)).expect("a line is JSON");
+        contract::hold(&line);
+        assert_eq!(line["v"], json!(1));
+        let text: String = it.text(&setting).split("\x1b[").flat_map(|it| it.split_once('m').map(|it| it.1)).collect();
+        let _ = writeln!(golden, "{text}\n{}\n{line:#}\n", it.plain());
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("findings", golden));
+}
