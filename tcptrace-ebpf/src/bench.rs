@@ -64,6 +64,9 @@ mod programs {
     /// Whether a flow that comes again has another initial sequence number.
     #[unsafe(no_mangle)]
     static FRESH_ISN: Global<u8> = Global::new(0);
+    /// Where the numbers of flows begin.
+    #[unsafe(no_mangle)]
+    static FIRST_FLOW: Global<u64> = Global::new(0);
     /// The number of servers, a power of two, less one.
     #[unsafe(no_mangle)]
     static SERVER_MASK: Global<u64> = Global::new(0);
@@ -237,7 +240,7 @@ mod programs {
         let ack = flags & Flags::ACK != 0;
         // An odd factor and a fold: no two flows get the same bits, and neighbours get unlike ones.
         let which = flow.checked_rem(FLOWS.load()).unwrap_or(flow);
-        let bits = which.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let bits = which.wrapping_add(FIRST_FLOW.load()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let bits = bits ^ (bits >> 32);
         let client = (bits as u32, (bits >> 32) as u16);
         let server = (0xcb00_7100 | ((bits >> 48) & SERVER_MASK.load()) as u32, 443);

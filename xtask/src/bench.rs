@@ -1,4 +1,5 @@
-//! `bench`: what tcptrace costs. A packet in the kernel, above an empty program (`packet`); watching under load, beside
+//! `bench`: what tcptrace costs. A packet in the kernel, above an empty program (`packet`), and on two cores
+//! (`cores`); watching under load, beside
 //! tcpdump (`live`); the host's own traffic (`host`); attempts in memory (`memory`); an event in userspace
 //! (`events`); and reading a capture, beside other readers (`capture`).
 //!
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// `packet` is the first, and the only one that takes words.
-const BENCHES: [&str; 6] = ["packet", "live", "host", "memory", "events", "capture"];
+const BENCHES: [&str; 7] = ["packet", "cores", "live", "host", "memory", "events", "capture"];
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let binary = build::binary()?;

@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) fresh_isn: bool,
     /// Servers: a power of two, at most 256.
     pub(crate) servers: u64,
+    /// Where the numbers of flows begin: two drivers whose flows are to be others begin elsewhere.
+    pub(crate) first_flow: u64,
 }
 
 /// When a flow's next packet comes.
@@ -106,6 +108,7 @@ impl Driver {
             .override_global("IN_PASSES", &u8::from(matches!(plan.order, Order::Passes)), true)
             .override_global("FLOWS", &plan.flows, true)
             .override_global("FRESH_ISN", &u8::from(plan.fresh_isn), true)
+            .override_global("FIRST_FLOW", &plan.first_flow, true)
             .override_global("SERVER_MASK", &(plan.servers - 1), true)
             .override_global("BATCH_BITS", &u64::from(BATCH_BITS), true)
             .override_global("TARGET_MASK", &(targets.len() as u64 - 1), true)

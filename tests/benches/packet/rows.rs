@@ -75,7 +75,15 @@ pub(crate) enum Counts {
     Makes(Transition),
 }
 
-const ONE: Plan = Plan { ip_version: 0, flags: &[ACK], order: Order::Lag(0), flows: 1, fresh_isn: false, servers: 256 };
+const ONE: Plan = Plan {
+    ip_version: 0,
+    flags: &[ACK],
+    order: Order::Lag(0),
+    flows: 1,
+    fresh_isn: false,
+    servers: 256,
+    first_flow: 0,
+};
 /// Ten batches of flows.
 const MANY: u64 = 10 * BATCH as u64;
 pub(crate) const DATA: Plan = Plan { ip_version: 4, flows: MANY, ..ONE };
