@@ -5,6 +5,8 @@
 //! does the time. When it overflows, the listener is flooded: from then on every SYN is counted and one in a power of two
 //! is let in, chosen by flow and ISN, so that the attempts that are followed are followed whole.
 
+use core::sync::atomic::{Ordering::Release, compiler_fence};
+
 use crate::{
     flow::{Addr, Endpoint},
     handshake::{Nanos, Point},
@@ -34,13 +36,16 @@ impl Policy {
     /// Nothing counts as a flood, although accounts are kept.
     pub const NEVER: Self = Self { burst: u32::MAX / 4, leak: 0 };
 
-    /// What a table of `capacity` slots can take from one listener, of which each of `cpus` sees a part: an eighth of the
-    /// table in a burst, and from then on what fills no more than a third of it until it is forgotten.
+    /// What a table of `capacity` slots takes from one listener, of which each of `cpus` sees a part: a 32nd of the table in
+    /// a burst, and from then on a 256th a second; of many CPUs each is allowed more than its part, lest a busy server on
+    /// one of them counts as flooded.
     #[must_use]
     pub const fn of(capacity: u64, cpus: u64) -> Self {
         let cpus = if cpus == 0 { 1 } else { cpus };
-        let burst = capacity / 32 / cpus;
-        let burst = if burst < 1024 { 1024 } else { burst };
+        let (part, room) = (capacity / 32 / cpus, capacity / 4 / cpus);
+        let least = if room < 64 { 64 } else { room };
+        let least = if least > 1024 { 1024 } else { least };
+        let burst = if part < least { least } else { part };
         let every = (256_000_000_000 * cpus / if capacity == 0 { 1 } else { capacity }).next_power_of_two();
         let leak = every.trailing_zeros();
         Self { burst: burst as u32, leak: if leak > 23 { 23 } else { leak } }
@@ -83,7 +88,7 @@ pub struct Account {
     /// Until when the bucket leaked, and when that was last seen to.
     leaked: Nanos,
     looked: Nanos,
-    /// When the listener was last found flooded, and [`Account::opens`] then.
+    /// When the listener was last found flooded, and [`Account::opens`] before what then was in the bucket.
     pub flooded_at: Nanos,
     pub opens_before: u64,
 
@@ -123,11 +128,13 @@ impl Account {
             self.balance -= 1;
             return false;
         }
+        // The generation first: who reads the new owner reads it, too.
+        self.generation = self.generation.wrapping_add(1);
+        compiler_fence(Release);
         self.addr = server.addr;
         self.port = server.port;
         self.point = point;
         self.shift = 0;
-        self.generation = self.generation.wrapping_add(1);
         self.opens_then = self.opens;
         self.completed_then = self.completed.wrapping_add(self.completed_elsewhere);
         true
@@ -159,13 +166,6 @@ impl Account {
         self.balance += 1;
     }
 
-    /// What a completed handshake counts for.
-    #[inline(always)]
-    #[must_use]
-    pub fn weight(&self) -> u64 {
-        1 << (self.shift & 31)
-    }
-
     /// Lets the bucket leak, and finds out whether it overflows. It holds little more than what makes it overflow, so that
     /// a flood's end is noticed within seconds. A function of its own: its caller keeps its stack.
     #[inline(never)]
@@ -174,18 +174,22 @@ impl Account {
         let leaked = now.since(self.leaked) >> leak;
         let completed = self.completed.wrapping_add(self.completed_elsewhere);
         let out = leaked.saturating_add(completed.wrapping_sub(self.completed_then));
-        let left = u64::from(self.balance).saturating_sub(out).min(u64::from(policy.burst + policy.burst / 8));
+        let held = u64::from(self.balance).saturating_sub(out);
+        let left = held.min(u64::from(policy.burst + policy.burst / 8));
         if left > u64::from(policy.burst) {
             if self.shift == 0 {
                 self.flooded_at = now;
-                self.opens_before = self.opens;
+                self.opens_before = self.opens.wrapping_sub(held);
             }
             // One step at a time down, so that a pause of the flood does not open the gate.
             let opens = self.opens.wrapping_sub(self.opens_then);
             let wanted = rarity(opens << (leak + RARER), now.since(self.looked));
             self.shift = wanted.max(self.shift.saturating_sub(1)).max(1);
-        } else if left < u64::from(policy.burst - policy.burst / 4) {
+        } else if leaked >= u64::from(self.balance) {
             self.shift = 0;
+        } else if left < u64::from(policy.burst - policy.burst / 4) {
+            // What one completed handshake stands for may empty the bucket, and the next SYNs fill it again.
+            self.shift = self.shift.saturating_sub(1);
         }
         self.balance = left as u32;
         self.leaked.0 += leaked << leak;
@@ -228,7 +232,7 @@ mod tests {
         random: u32,
         let_in: u64,
         /// Handshakes to be completed: when, and whether they were let in.
-        open: std::collections::VecDeque<(u64, bool)>,
+        open: std::collections::VecDeque<(u64, Option<u64>)>,
     }
 
     impl Run {
@@ -243,8 +247,8 @@ mod tests {
             for _ in 0..rate * seconds {
                 self.nanos += SECOND / rate;
                 while self.open.front().is_some_and(|(at, _)| *at <= self.nanos) {
-                    if let Some((_, true)) = self.open.pop_front() {
-                        self.account.completed += self.account.weight();
+                    if let Some((_, Some(weight))) = self.open.pop_front() {
+                        self.account.completed += weight;
                     }
                 }
                 self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -257,7 +261,8 @@ mod tests {
                     self.account.open();
                 }
                 self.let_in += u64::from(is_in);
-                self.open.extend(round_trip.map(|it| (now + it, is_in)));
+                let weight = is_in.then(|| 1 << self.account.shift);
+                self.open.extend(round_trip.map(|it| (now + it, weight)));
             }
         }
 

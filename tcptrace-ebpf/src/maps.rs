@@ -183,21 +183,22 @@ pub(crate) fn account(index: u32) -> Option<&'static mut Account> {
     ACCOUNTS.get_ptr_mut(index).map(|it| unsafe { &mut *it })
 }
 
-/// A handshake completed whose opening was noted in an account.
+/// A handshake completed whose opening was noted in an account, where the opening stands for two to the power of `shift`.
 #[inline(always)]
-pub(crate) fn settle(index: u32, it: &Handshake) {
+pub(crate) fn settle(index: u32, shift: u32, it: &Handshake) {
     let Some(account) = account(index) else { return };
-    if !account.is_of(Endpoint { addr: it.server_addr, port: it.server_port }, it.client_point) {
+    // By its SYN, or by a SYN/ACK whose SYN was not seen before.
+    let server = Endpoint { addr: it.server_addr, port: it.server_port };
+    if !account.is_of(server, it.client_point) && !account.is_of(server, it.server_point) {
         return;
     }
+    let weight = 1 << (shift & 31);
     // SAFETY: a helper without arguments.
     if index / flood::ACCOUNTS as u32 == unsafe { bpf_get_smp_processor_id() } {
-        account.completed += account.weight();
+        account.completed += weight;
     } else {
         // SAFETY: an aligned word of a map value.
-        unsafe {
-            intrinsics::atomic_xadd::<u64, u64, { SeqCst }>(&raw mut account.completed_elsewhere, account.weight())
-        };
+        unsafe { intrinsics::atomic_xadd::<u64, u64, { SeqCst }>(&raw mut account.completed_elsewhere, weight) };
     }
 }
 

@@ -22,7 +22,7 @@ use tcptrace_core::{
     packet::{Packet, REACH},
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
     seq::Seq,
-    table::{self, PENDING, WAYS},
+    table::{self, PENDING, Slot, WAYS},
     tunnel::{self, Inner, Tunnel},
 };
 
@@ -414,8 +414,8 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
     let Some(side) = handshake.side(it.src, it.dst) else { return };
     let Sight { now, point, .. } = *sight;
     let transition = handshake.step(side, it, now, point);
-    if transition == Transition::Completed {
-        maps::settle(slot.account, handshake);
+    if transition == Transition::Completed || handshake.state() == State::Free {
+        maps::settle(slot.account, slot.shift, handshake);
     }
     maps::tell(transition, handshake, &Cause::of(it), now, point);
     maps::keep(ctx, transition, handshake, now, point);
@@ -442,8 +442,7 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
 fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, sight: &Sight) {
     let Some(slot) = held.slot(way) else { return };
     let Sight { now, point, tunnel, account, .. } = *sight;
-    slot.account = account;
-    note_opening(account);
+    note_opening(slot, account);
     let handshake = &mut slot.handshake;
     *handshake = Handshake::open(syn, now, point);
     maps::tell(Transition::Opened, handshake, &Cause::of(syn), now, point);
@@ -462,17 +461,20 @@ fn open_unasked<C: Hook>(ctx: &C, held: &mut Held, tag: u16, answer: &Segment, s
     let handshake = &mut slot.handshake;
     maps::tell_replaced(handshake, sight.now);
     *handshake = Handshake::unasked(answer, sight.now, sight.point);
-    slot.account = sight.account;
-    note_opening(sight.account);
+    note_opening(slot, sight.account);
     note_tunnel(ctx, held, way, sight.tunnel);
     held.set().set_lane(way, tag | PENDING);
     held.set().age(way);
 }
 
+/// Notes an opening in its account, and that in the slot.
 #[inline(always)]
-fn note_opening(account: u32) {
-    if let Some(account) = maps::account(account) {
+fn note_opening(slot: &mut Slot, index: u32) {
+    slot.account = index;
+    slot.shift = 0;
+    if let Some(account) = maps::account(index) {
         account.open();
+        slot.shift = account.shift.into();
     }
 }
 

@@ -45,7 +45,8 @@ pub struct Slot {
     pub handshake: crate::handshake::Handshake,
     /// In which account its opening was noted: an index, or a number beyond them all.
     pub account: u32,
-    pub pad: u32,
+    /// How many SYNs it stands for there, as a power of two.
+    pub shift: u32,
 }
 
 const _: () = assert!(size_of::<Slot>() == 128);

@@ -250,7 +250,8 @@ fn octets(text: &str) -> Result<u64, String> {
     let unit = units.into_iter().find(|(unit, _)| text.to_ascii_uppercase().ends_with(*unit));
     let number = text.get(..text.len() - usize::from(unit.is_some())).and_then(|it| it.parse::<u64>().ok());
     let octets = number.and_then(|it| it.checked_mul(1 << unit.map_or(0, |(_, shift)| shift)));
-    octets.filter(|it| *it > 0).ok_or_else(|| "a number of octets is wanted; K, M or G may follow it".to_owned())
+    let octets = octets.ok_or_else(|| "a number of octets is wanted; K, M or G may follow it".to_owned())?;
+    if octets < 1 << 20 { Err("less than a megabyte holds too few attempts".to_owned()) } else { Ok(octets) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -284,14 +285,20 @@ mod tests {
             ("--memory 32M", 1 << 17),
             ("--memory 33M --decap", 1 << 17),
             ("--memory 1g", 1 << 22),
-            ("--memory 1", 8),
+            ("--memory 1M", 1 << 12),
             ("--memory 999G", 1 << 26),
             ("--memory 142606336 -r x", 1 << 18),
         ] {
             assert_eq!(attempts(line).expect(line), expected, "{line}");
         }
-        for line in ["--memory 0", "--memory M", "--memory 1T", "--memory 1M --max-attempts 8", "--memory 99999999999G"]
-        {
+        for line in [
+            "--memory 0",
+            "--memory 1K",
+            "--memory M",
+            "--memory 1T",
+            "--memory 1M --max-attempts 8",
+            "--memory 99999999999G",
+        ] {
             assert!(attempts(line).is_err(), "{line}");
         }
     }

@@ -32,9 +32,8 @@ const NAMED: usize = 3;
 pub struct Passage {
     pub server: Endpoint,
     pub point: Point,
-    /// When the kernel side found it flooded, and whether it still is.
+    /// When the kernel side found it flooded.
     pub since: Nanos,
-    pub is_on: bool,
     /// SYNs and SYN/ACKs without one; of these SYN/ACKs; those that were counted only.
     pub opens: u64,
     pub answers: u64,
@@ -55,19 +54,43 @@ pub struct Flood {
     pub is_over: bool,
     /// The greatest number of packets in a second, by the looks at them.
     pub peak: f64,
-    /// Packets that came by, by point.
-    pub points: BTreeMap<u32, u64>,
-    /// The SYN/ACKs among them.
-    pub answers: u64,
-    pub passed_over: u64,
-    pub completed: u64,
+    /// What came by, by point.
+    pub points: BTreeMap<u32, Passed>,
     /// Followed attempts, by outcome.
     pub attempts: [u64; Outcome::ALL.len()],
     /// What the host's own stack sent meanwhile, to whomever; unknown where it does not say.
     pub cookies: Option<u64>,
     sources: Sources,
     cookies_before: Option<u64>,
+    /// Packets at the last look.
+    before: Option<u64>,
     is_told: bool,
+}
+
+/// Counts of what came by at a point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// SYNs, and SYN/ACKs without one.
+    pub opens: u64,
+    /// Of these SYN/ACKs.
+    pub answers: u64,
+    /// Of these only counted.
+    pub over: u64,
+    /// Handshakes that completed.
+    pub completed: u64,
+}
+
+impl Passed {
+    const fn is_of_answers(&self) -> bool {
+        self.answers * 2 > self.opens
+    }
+
+    fn add(&mut self, it: Self) {
+        self.opens += it.opens;
+        self.answers += it.answers;
+        self.over += it.over;
+        self.completed += it.completed;
+    }
 }
 
 /// Who sent it, by a sample.
@@ -75,8 +98,10 @@ pub struct Flood {
 pub struct Sources {
     /// Clients drawn.
     pub sample: u64,
+    /// Networks (/24, in IPv6 /48) in it: at least so many there are.
+    pub networks: usize,
     by_addr: HashMap<Addr, u64>,
-    networks: HashSet<Addr>,
+    known: HashSet<Addr>,
 }
 
 impl Sources {
@@ -85,15 +110,17 @@ impl Sources {
         if self.by_addr.len() < SOURCES || self.by_addr.contains_key(&it) {
             *self.by_addr.entry(it).or_default() += 1;
         }
-        if self.networks.len() < SOURCES {
-            self.networks.insert(network(it));
+        if self.known.len() < SOURCES && self.known.insert(network(it)) {
+            self.networks += 1;
         }
     }
 
-    /// Networks (/24, in IPv6 /48) in the sample: at least so many there are.
-    #[must_use]
-    pub fn networks(&self) -> usize {
-        self.networks.len()
+    /// Keeps what is told, and of the sources the busiest.
+    fn close(&mut self) {
+        let top: Vec<Addr> = self.top().into_iter().map(|(addr, _)| addr).collect();
+        self.by_addr.retain(|addr, _| top.contains(addr));
+        self.by_addr.shrink_to_fit();
+        self.known = HashSet::new();
     }
 
     /// Sources that sent a good part of it, the busiest first, each with its share of the sample.
@@ -121,29 +148,46 @@ impl Flood {
             is_over: false,
             peak: 0.0,
             points: BTreeMap::new(),
-            answers: 0,
-            passed_over: 0,
-            completed: 0,
             attempts: [0; Outcome::ALL.len()],
             cookies: cookies.map(|_| 0),
             sources: Sources::default(),
             cookies_before: cookies,
+            before: None,
             is_told: false,
         }
     }
 
-    /// Packets: what came in; where none did (the flood leaves this host), what went out. What is forwarded does both.
+    /// What came by, each packet once: SYNs, if there are any, and not the answers that they got; what came in, if anything
+    /// did (what is forwarded goes out as well), else what this host sent.
+    #[must_use]
+    pub fn passed(&self) -> Passed {
+        let of = |answers: bool, out: bool| {
+            let mut sum = Passed::default();
+            let points = self.points.iter().filter(|(point, _)| Point(**point).is_egress() == out);
+            points.filter(|it| it.1.is_of_answers() == answers).for_each(|it| sum.add(*it.1));
+            sum
+        };
+        let ways = [(false, false), (false, true), (true, false), (true, true)];
+        ways.into_iter().map(|(answers, out)| of(answers, out)).find(|it| it.opens > 0).unwrap_or_default()
+    }
+
+    /// Packets, to the last.
     #[must_use]
     pub fn packets(&self) -> u64 {
-        let of = |egress| self.points.iter().filter(|it| Point(*it.0).is_egress() == egress).map(|it| it.1).sum();
-        let came_in: u64 = of(false);
-        if came_in > 0 { came_in } else { of(true) }
+        self.passed().opens
     }
 
     /// Whether it is SYN/ACKs that nobody asked for: backscatter, or an asymmetric path.
     #[must_use]
     pub fn is_of_answers(&self) -> bool {
-        self.answers * 2 > self.points.values().sum()
+        self.passed().is_of_answers()
+    }
+
+    /// Whether it is SYNs that this host sends.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        let syns = self.points.iter().filter(|it| !it.1.is_of_answers());
+        !self.is_of_answers() && syns.into_iter().all(|it| Point(*it.0).is_egress())
     }
 
     /// Nanoseconds that it has lasted.
@@ -161,7 +205,8 @@ impl Flood {
     /// The share of handshakes that completed, as far as those that are followed stand for the rest.
     #[must_use]
     pub fn completed_share(&self) -> f64 {
-        (self.completed as f64 / self.packets().max(1) as f64).min(1.0)
+        let it = self.passed();
+        (it.completed as f64 / it.opens.max(1) as f64).min(1.0)
     }
 
     #[must_use]
@@ -170,10 +215,8 @@ impl Flood {
     }
 
     fn add(&mut self, it: Passage) {
-        *self.points.entry(it.point.0).or_default() += it.opens;
-        self.answers += it.answers;
-        self.passed_over += it.passed_over;
-        self.completed += it.completed;
+        let passed = Passed { opens: it.opens, answers: it.answers, over: it.passed_over, completed: it.completed };
+        self.points.entry(it.point.0).or_default().add(passed);
         it.clients.into_iter().for_each(|it| self.sources.add(it));
     }
 
@@ -210,30 +253,27 @@ impl Floods {
     pub fn look(&mut self, now: Nanos, passages: Vec<Passage>, cookies: Option<u64>) -> Vec<Flood> {
         let seconds = now.since(self.looked).max(1) as f64 / 1e9;
         self.looked = now;
-        let before: Vec<u64> = self.floods.iter().map(Flood::packets).collect();
         for it in passages {
             let known = self.floods.iter().rposition(|flood| flood.server == it.server && !flood.is_over);
-            let index = match known {
-                Some(index) => index,
-                None if it.is_on || it.passed_over > 0 => self.begin(&it, cookies),
-                None => continue,
-            };
+            let index = known.unwrap_or_else(|| self.begin(&it, cookies));
             let flood = &mut self.floods[index];
-            if it.is_on || it.passed_over > 0 {
-                flood.last = now;
-            }
+            flood.last = now;
             flood.add(it);
         }
         let mut told = Vec::new();
-        for (index, flood) in self.floods.iter_mut().enumerate().filter(|(_, it)| !it.is_over) {
+        for flood in self.floods.iter_mut().filter(|it| !it.is_over) {
+            let packets = flood.packets();
             // Of one that has just begun it is not known when the first of its packets came.
-            if let Some(before) = before.get(index) {
-                flood.peak = flood.peak.max((flood.packets() - before) as f64 / seconds);
+            if let Some(before) = flood.before.replace(packets) {
+                flood.peak = flood.peak.max(packets.saturating_sub(before) as f64 / seconds);
             }
             flood.cookies = cookies.zip(flood.cookies_before).map(|(now, before)| now.saturating_sub(before));
             flood.is_over = now.since(flood.last) >= PAUSE;
             let is_told = flood.is_told;
             flood.is_told |= now.since(flood.began) >= BEFORE_TOLD;
+            if flood.is_over {
+                flood.sources.close();
+            }
             if flood.is_over || flood.is_told != is_told {
                 told.push(flood.clone());
             }
@@ -246,6 +286,7 @@ impl Floods {
         let on = self.floods.iter_mut().filter(|it| !it.is_over);
         on.map(|it| {
             it.is_over = true;
+            it.sources.close();
             it.clone()
         })
         .collect()
@@ -263,7 +304,9 @@ impl Floods {
 
     fn begin(&mut self, it: &Passage, cookies: Option<u64>) -> usize {
         if self.floods.len() >= KEPT {
-            self.floods.remove(0);
+            // One that is over, if there is one: of the others the end would go untold.
+            let index = self.floods.iter().position(|it| it.is_over).unwrap_or(0);
+            self.floods.remove(index);
             self.forgotten += 1;
         }
         self.floods.push(Flood::new(it, cookies));

@@ -36,8 +36,8 @@ struct Running {
     scan: Scan,
     /// Since when its attempts are not told one by one.
     since: Nanos,
-    /// A bit a port.
-    seen: Box<[u64; 1024]>,
+    /// Ports that failed, a bit each: once, and twice.
+    seen: Box<[[u64; 2]; 1024]>,
 }
 
 /// Ports of a pair that failed so far.
@@ -69,7 +69,9 @@ impl Scans {
         let (client, server) = (it.handshake.client(), it.handshake.server());
         let pair = (client.addr, server.addr);
         let is_end = matches!(report, Report::Attempt(_));
-        let begins = is_end && !self.running.contains_key(&pair) && self.is_scan(pair, server.port, now);
+        // A stall's is the sweep's, and so of many the same.
+        let moment = it.stalled.map_or(now, |it| it.at);
+        let begins = !self.running.contains_key(&pair) && self.is_scan(pair, server.port, now);
         if begins {
             let scan = Scan {
                 client: pair.0,
@@ -81,7 +83,7 @@ impl Scans {
                 attempts: [0; Outcome::ALL.len()],
             };
             let known = self.pairs.remove(&pair);
-            let mut running = Running { scan, since: now, seen: Box::new([0; 1024]) };
+            let mut running = Running { scan, since: moment, seen: Box::new([[0; 2]; 1024]) };
             known.iter().for_each(|it| running.scan.began = it.began);
             known.into_iter().flat_map(|it| it.ports).for_each(|port| running.see(port));
             self.running.insert(pair, running);
@@ -89,6 +91,10 @@ impl Scans {
         let Some(running) = self.running.get_mut(&pair) else { return false };
         // Of what was told as stalled the end is told.
         if is_end && it.stalled.is_some_and(|it| it.at < running.since) {
+            return false;
+        }
+        // A port that fails again and again is somebody's that is wanted.
+        if running.seen[usize::from(server.port) / 64][1] & bit(server.port) != 0 {
             return false;
         }
         running.scan.last = now;
@@ -148,7 +154,7 @@ impl Scans {
         if now.since(it.began) >= WHILE {
             *it = Pair { began: now, ports: Vec::new() };
         }
-        if !it.ports.contains(&port) {
+        if it.ports.len() < PORTS && !it.ports.contains(&port) {
             it.ports.push(port);
         }
         it.ports.len() >= PORTS && self.running.len() < SCANS
@@ -157,8 +163,13 @@ impl Scans {
 
 impl Running {
     fn see(&mut self, port: u16) {
-        let (word, bit) = (usize::from(port) / 64, 1 << (port % 64));
-        self.scan.ports += usize::from(self.seen[word] & bit == 0);
-        self.seen[word] |= bit;
+        let [once, twice] = &mut self.seen[usize::from(port) / 64];
+        self.scan.ports += usize::from(*once & bit(port) == 0);
+        *twice |= *once & bit(port);
+        *once |= bit(port);
     }
+}
+
+const fn bit(port: u16) -> u64 {
+    1 << (port % 64)
 }

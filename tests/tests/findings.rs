@@ -10,7 +10,7 @@ use serde_json::json;
 use tcptrace::{
     attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
     clock::Clock,
-    flood::{Flood, Floods, Passage},
+    flood::{Flood, Floods, Passage, Passed},
     report::{Setting, finding::Finding},
     scan::{Scan, Scans},
     track::Report,
@@ -43,7 +43,6 @@ fn passage(point: Point, clients: impl IntoIterator<Item = Addr>) -> Passage {
         server: SERVER,
         point,
         since: at(0),
-        is_on: true,
         opens: 100_000,
         answers: 0,
         passed_over: 99_900,
@@ -98,8 +97,9 @@ fn a_flood_is_told_twice() {
     let told = floods.look(at(40), vec![], Some(300));
     assert_eq!((states(&told), floods.are_on()), (vec![true], false));
     let [flood] = &told[..] else { unreachable!("it is one") };
-    assert_eq!((flood.packets(), flood.passed_over, flood.lasted()), (2_100_000, 2_097_900, 30 * SECOND));
-    assert_eq!((flood.cookies, flood.sources().sample, flood.sources().networks()), (Some(290), 20, 20));
+    let passed = Passed { opens: 2_100_000, over: 2_097_900, ..Passed::default() };
+    assert_eq!((flood.passed(), flood.lasted()), (passed, 30 * SECOND));
+    assert_eq!((flood.cookies, flood.sources().sample, flood.sources().networks), (Some(290), 20, 20));
     assert!((flood.peak - 100_000.0).abs() < 1.0, "{}", flood.peak);
     // The next is another.
     floods.look(at(50), vec![Passage { since: at(49), ..passage(IN, []) }], None);
@@ -108,15 +108,40 @@ fn a_flood_is_told_twice() {
 
 #[test]
 fn what_is_forwarded_is_counted_once() {
-    let count = |points: &[Point]| {
+    let count = |points: &[Point], answers: &[Point]| {
         let mut floods = Floods::default();
-        floods.look(at(1), points.iter().map(|it| passage(*it, [])).collect(), None);
-        floods.floods[0].packets()
+        let answers = answers.iter().map(|it| Passage { answers: 100_000, ..passage(*it, []) });
+        floods.look(at(1), points.iter().map(|it| passage(*it, [])).chain(answers).collect(), None);
+        let flood = &floods.floods[0];
+        let passed = flood.passed();
+        assert_eq!(passed.over, passed.opens / 100_000 * 99_900);
+        (passed.opens, flood.is_of_answers(), flood.leaves())
     };
-    assert_eq!(count(&[IN, Point::egress(3)]), 100_000, "a router");
-    assert_eq!(count(&[IN, OUT]), 100_000, "the loopback");
-    assert_eq!(count(&[OUT]), 100_000, "it leaves this host");
-    assert_eq!(count(&[IN, Point::ingress(3)]), 200_000, "by two ways");
+    assert_eq!(count(&[IN, Point::egress(3)], &[]), (100_000, false, false), "a router");
+    assert_eq!(count(&[IN, OUT], &[]), (100_000, false, false), "the loopback");
+    assert_eq!(count(&[OUT], &[]), (100_000, false, true), "it leaves this host");
+    assert_eq!(count(&[IN, Point::ingress(3)], &[]), (200_000, false, false), "by two ways");
+    // A server's answers to SYNs that are not followed are no flood of their own.
+    assert_eq!(count(&[IN], &[OUT, OUT, OUT]), (100_000, false, false));
+    assert_eq!(count(&[], &[IN]), (100_000, true, false), "backscatter");
+}
+
+/// Whoever floods one listener after the other fills no memory, and every end is told.
+#[test]
+fn many_floods_are_bounded() {
+    let mut floods = Floods::default();
+    let (mut began, mut over) = (0, 0);
+    for second in 0..2000u16 {
+        let server = Endpoint { port: second, ..SERVER };
+        let since = at(u64::from(second) - u64::from(second > 0));
+        let it = Passage { server, since, ..passage(IN, (0..10).map(client)) };
+        for flood in floods.look(at(u64::from(second) + 1), vec![it], None) {
+            assert!(flood.peak <= 100_000.0, "{}", flood.peak);
+            if flood.is_over { over += 1 } else { began += 1 }
+        }
+    }
+    over += floods.finish().len();
+    assert_eq!((began, over, floods.floods.len(), floods.forgotten), (2000, 2000, 1024, 976));
 }
 
 #[test]
@@ -156,7 +181,7 @@ fn sources_are_sampled_and_bounded() {
         floods.look(at(second), vec![passage(IN, (0..200).map(|it| client(second as u32 * 200 + it)))], None);
     }
     let sources = floods.floods[0].sources();
-    assert_eq!((sources.sample, sources.networks(), sources.top()), (40_000, 1 << 14, vec![]));
+    assert_eq!((sources.sample, sources.networks, sources.top()), (40_000, 1 << 14, vec![]));
     let mut floods = Floods::default();
     floods.look(at(1), vec![passage(IN, (0..10).map(|it| client(it / 8)))], None);
     assert_eq!(floods.floods[0].sources().top(), [(client(0), 0.8), (client(1), 0.2)]);
@@ -175,6 +200,8 @@ fn a_scan_is_told_twice() {
     assert_eq!(told.iter().map(|it| (it.ports, it.is_over)).collect::<Vec<_>>(), [(32, false)]);
     // The same port again is no other, and what succeeds is none of it.
     assert_eq!(scan(&mut scans, SERVER.addr, 5..6, at(3)), 1);
+    // A port that fails a third time is told again.
+    assert_eq!(scan(&mut scans, SERVER.addr, 5..6, at(3)), 0);
     let good = Attempt { outcome: Outcome::Established, recovered: true, ..failed(SERVER, at(3)) };
     assert!(!scans.takes(&Report::Attempt(good), at(3)));
     assert!(scans.look(at(62)).is_empty());
@@ -182,6 +209,24 @@ fn a_scan_is_told_twice() {
     let [it] = &told[..] else { panic!("{told:?}") };
     assert_eq!((it.ports, it.is_over, it.attempts[Outcome::NoReply as usize]), (1000, true, 970));
     assert_eq!(scans.all().count(), 1);
+}
+
+/// Of ports that do not answer, stalls come first.
+#[test]
+fn a_scan_of_the_silent_is_told_twice() {
+    let mut scans = Scans::default();
+    let stalled = Some(Stalled { at: at(4), by: StalledBy::Silence });
+    let attempts = (0..10_000).map(|port| Attempt { stalled, ..failed(Endpoint { port, ..SERVER }, at(1)) });
+    let mut told = 0;
+    for it in attempts.clone() {
+        told += usize::from(!scans.takes(&Report::Stall(it), Nanos(at(4).0 + 1)));
+    }
+    assert_eq!((told, scans.look(at(5)).len()), (31, 1));
+    for it in attempts {
+        told += usize::from(!scans.takes(&Report::Attempt(it), at(9)));
+    }
+    assert_eq!(told, 31);
+    assert_eq!(scans.finish()[0].ports, 10_000);
 }
 
 #[test]

@@ -73,7 +73,8 @@ impl Accounts {
             let shift = octets[offset_of!(Account, shift)];
             let was = std::mem::replace(last, now);
             let is_new = was.generation != now.generation;
-            if shift == 0 && (is_new || now.passed_over == was.passed_over) {
+            let is_quiet = now.passed_over == was.passed_over && (shift == 0 || now.opens == was.opens);
+            if is_quiet || is_new && shift == 0 {
                 continue;
             }
             // What came since it was found flooded, where that was after the last look.
@@ -85,7 +86,6 @@ impl Accounts {
                 },
                 point: Point(half(offset_of!(Account, point))),
                 since: Nanos(count(offset_of!(Account, flooded_at))),
-                is_on: shift > 0,
                 opens,
                 answers: now.answers.wrapping_sub(was.answers).min(opens),
                 passed_over: now.passed_over.wrapping_sub(was.passed_over),

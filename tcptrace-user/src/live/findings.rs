@@ -2,10 +2,7 @@
 
 use std::fs;
 
-use tcptrace_core::{
-    event::{Counter, Tally},
-    handshake::Nanos,
-};
+use tcptrace_core::handshake::Nanos;
 
 use super::accounts::Accounts;
 use crate::{flood::Floods, report::finding::Finding, scan::Scans, track::Report};
@@ -15,14 +12,12 @@ pub struct Findings {
     accounts: Accounts,
     floods: Floods,
     scans: Scans,
-    /// Packets passed over when the accounts were last looked at.
-    passed_over: u64,
 }
 
 impl Findings {
     #[must_use]
     pub fn new(accounts: Accounts) -> Self {
-        Self { accounts, floods: Floods::default(), scans: Scans::default(), passed_over: 0 }
+        Self { accounts, floods: Floods::default(), scans: Scans::default() }
     }
 
     /// Whether a finding stands for this report, which is then not told.
@@ -30,13 +25,12 @@ impl Findings {
         self.floods.takes(report) || self.scans.takes(report, now)
     }
 
-    /// What is to be told now. Accounts are read only while something is passed over.
-    pub fn look(&mut self, now: Nanos, tally: &Tally) -> Vec<Finding> {
-        let passed_over = tally.counters[Counter::PassedOver as usize];
+    /// What is to be told now.
+    pub fn look(&mut self, now: Nanos) -> Vec<Finding> {
         let mut found = Vec::new();
-        if passed_over != self.passed_over || self.floods.are_on() {
-            self.passed_over = passed_over;
-            let floods = self.floods.look(now, self.accounts.look(), cookies_sent());
+        let passages = self.accounts.look();
+        if !passages.is_empty() || self.floods.are_on() {
+            let floods = self.floods.look(now, passages, cookies_sent());
             found.extend(floods.into_iter().map(Finding::Flood));
         }
         found.extend(self.scans.look(now).into_iter().map(Finding::Scan));

@@ -344,8 +344,7 @@ impl Session {
     fn sweep(&mut self) {
         self.setting.clock.follow();
         let now = monotonic();
-        let tally = self.kernel.tally();
-        if let Ok(tally) = &tally {
+        if let Ok(tally) = self.kernel.tally() {
             let lost = |counter| tally.counters[counter as usize];
             let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
             self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
@@ -357,11 +356,9 @@ impl Session {
             due
         });
         self.most_pending = self.most_pending.max(pending);
-        if let Ok(tally) = &tally {
-            // Before what they stand for.
-            let findings = self.findings.look(now, tally);
-            self.find(findings);
-        }
+        // Before what they stand for.
+        let findings = self.findings.look(now);
+        self.find(findings);
         let table = &self.kernel.table;
         reports.extend(self.tracker.sweep(now, |it| table.find(it)));
         self.tell(reports);
@@ -558,8 +555,7 @@ impl Session {
             open.sort_unstable_by_key(|it| it.first_syn);
             reports.extend(open.iter().map(|it| self.tracker.close(it, self.ended, true)));
         }
-        let tally = self.kernel.tally().unwrap_or_default();
-        let findings = self.findings.look(self.ended, &tally);
+        let findings = self.findings.look(self.ended);
         self.find(findings);
         self.tell(reports);
         let findings = self.findings.finish();

@@ -19,7 +19,7 @@ impl Finding {
     #[must_use]
     pub fn text(&self, setting: &Setting) -> String {
         let (word, is_over, at, began) = match self {
-            Self::Flood(it) => ("flood", it.is_over, it.last, it.began),
+            Self::Flood(it) => (flood_word(it), it.is_over, it.last, it.began),
             Self::Scan(it) => ("scan", it.is_over, it.last, it.began),
         };
         let word = if is_over { format!("{word} over") } else { word.to_owned() };
@@ -30,7 +30,7 @@ impl Finding {
     #[must_use]
     pub fn plain(&self) -> String {
         let word = match self {
-            Self::Flood(_) => "flood",
+            Self::Flood(it) => flood_word(it),
             Self::Scan(_) => "scan",
         };
         format!("{word} {}: {}", self.whom(), self.story())
@@ -66,21 +66,21 @@ impl Finding {
                 "packets": it.packets(),
                 "per_second": it.rate(),
                 "peak_per_second": it.peak.max(it.rate()),
-                "passed_over": it.passed_over,
-                "completed": it.completed,
+                "passed_over": it.passed().over,
+                "completed": it.passed().completed,
                 "completed_share": it.completed_share(),
                 "attempts": counts(&it.attempts),
                 "sources": {
                     "sample": it.sources().sample,
-                    "networks": it.sources().networks(),
+                    "networks": it.sources().networks,
                     "top": it.sources().top().into_iter()
                         .map(|(addr, share)| json!({ "ip": ip(addr), "share": share })).collect::<Vec<_>>(),
                 },
                 "syn_cookies": it.cookies,
-                "seen": it.points.iter().map(|(&point, packets)| json!({
+                "seen": it.points.iter().map(|(&point, passed)| json!({
                     "interface": setting.interface(Point(point).ifindex()),
                     "direction": if Point(point).is_egress() { "out" } else { "in" },
-                    "packets": packets,
+                    "packets": passed.opens,
                 })).collect::<Vec<_>>(),
             }),
             Self::Scan(it) => json!({
@@ -109,6 +109,11 @@ impl Finding {
     }
 }
 
+/// What this host sends itself is no attack: something that it needs does not answer, or refuses.
+fn flood_word(it: &Flood) -> &'static str {
+    if it.leaves() { "outage" } else { "flood" }
+}
+
 fn flood_story(it: &Flood) -> String {
     let what = if it.is_of_answers() {
         format!("{} without SYN", count(it.packets(), "SYN/ACK"))
@@ -122,13 +127,13 @@ fn flood_story(it: &Flood) -> String {
     let sources = it.sources();
     let from = match &sources.top()[..] {
         _ if sources.sample == 0 => "sources unknown".to_owned(),
-        [] => format!("spread over {} networks or more in a sample of {}", sources.networks(), sources.sample),
+        [] => format!("spread over {} networks or more in a sample of {}", sources.networks, sources.sample),
         top => {
             let named = top.iter().map(|(addr, share)| format!("{} ({})", ip(*addr), percent(*share)));
             format!("from {}", named.collect::<Vec<_>>().join(", "))
         }
     };
-    let mut story = format!("{} a second: {what}; {from}; {} only counted", rate(it.rate()), it.passed_over);
+    let mut story = format!("{} a second: {what}; {from}; {} only counted", rate(it.rate()), it.passed().over);
     if it.attempts.iter().any(|it| *it > 0) {
         story += &format!("; of those followed {}", outcomes(&it.attempts));
     }

@@ -18,9 +18,6 @@ use crate::rig::{Hook, Rig, order, small, telling};
 #[derive(Default)]
 pub(crate) struct Calls(Vec<(Nanos, Nanos)>);
 
-/// Longer than this a call takes only where it was interrupted.
-const SHORT: u64 = 200_000;
-
 impl Calls {
     pub(crate) fn push(&mut self, call: (Nanos, Nanos)) {
         self.0.push(call);
@@ -28,13 +25,12 @@ impl Calls {
 
     /// Whether some two packets lie so that kernel and model may differ about "the same packet again": 1 ms, 200 ms.
     pub(crate) fn are_doubtful(&self) -> bool {
-        let bound = |gap: u64| gap.abs_diff(1_000_000) < SHORT + 50_000 || gap.abs_diff(200_000_000) < SHORT + 50_000;
-        let long = self.0.iter().any(|(before, after)| after.since(*before) > SHORT);
-        long || self
-            .0
-            .iter()
-            .enumerate()
-            .any(|(index, (late, _))| self.0[..index].iter().any(|it| bound(late.since(it.0))))
+        const BOUNDS: [u64; 2] = [1_000_000, 200_000_000];
+        const SKEW: u64 = 50_000;
+        let pairs =
+            self.0.iter().enumerate().flat_map(|(index, late)| self.0[..index].iter().map(move |it| (it, late)));
+        let mut gaps = pairs.map(|(it, late)| (late.0.since(it.1).saturating_sub(SKEW), late.1.since(it.0) + SKEW));
+        gaps.any(|(least, most)| BOUNDS.into_iter().any(|bound| least < bound && bound <= most))
     }
 
     /// The kernel's time of a packet as the model has it: the moment before the call in which it falls.
@@ -102,7 +98,7 @@ fn row(rig: &mut Rig, settings: &Settings, scenario: &Scenario, setting: &Settin
         let ran = rig.see(&frame, step.seen);
         calls.push(ran.between);
         if calls.are_doubtful() {
-            return Row::Again("a call took too long".to_owned());
+            return Row::Again("a call was interrupted at the wrong moment".to_owned());
         }
         let told = model.events.len();
         let effects = model.see(&frame, link, ran.between.0, rig.point(step.seen));
