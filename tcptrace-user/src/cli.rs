@@ -3,7 +3,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use tcptrace_core::outcome::Outcome;
+use tcptrace_core::{
+    outcome::Outcome,
+    table::{Set, Slot, WAYS},
+    tunnel::Outer,
+};
 
 use crate::{
     evidence,
@@ -186,8 +190,8 @@ impl Color {
 }
 
 /// Octets that an attempt takes in the kernel, and more with tunnels looked into.
-const LIVE: u64 = 132;
-const LIVE_OUTER: u64 = 40;
+const LIVE: u64 = (size_of::<Slot>() + size_of::<Set>() / WAYS) as u64;
+const LIVE_OUTER: u64 = size_of::<Outer>() as u64;
 /// Octets that a conversation of a capture takes: as many are open at most as wait to be told.
 const READ: u64 = 2 * 272;
 

@@ -201,6 +201,15 @@ fn read(frame: &[u8]) -> Option<Segment> {
     }
 }
 
+/// A frame with octets of its headers changed.
+fn edited(mut frame: Vec<u8>, edits: Vec<(sample::Index, u8)>) -> Vec<u8> {
+    for (index, octet) in edits {
+        let at = index.index(frame.len().min(120));
+        frame[at] = octet;
+    }
+    frame
+}
+
 /// The same segment as etherparse reads it; `None` where it finds no TCP, or reads by other rules than the core.
 fn read_by_etherparse(frame: &[u8]) -> Option<Segment> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
@@ -313,11 +322,7 @@ proptest! {
         base in prop_oneof![sample::select(scenario::corpus()), valid().prop_map(|it| it.frame())],
         edits in vec((any::<sample::Index>(), any::<u8>()), 0..6),
     ) {
-        let mut frame = base;
-        for (index, octet) in edits {
-            let at = index.index(frame.len().min(120));
-            frame[at] = octet;
-        }
+        let frame = edited(base, edits);
         if let Some(segment) = read_by_etherparse(&frame) {
             prop_assert_eq!(read(&frame), Some(segment));
         }
@@ -329,11 +334,7 @@ proptest! {
         base in prop_oneof![sample::select(scenario::corpus()), valid().prop_map(|it| it.frame())],
         edits in vec((any::<sample::Index>(), any::<u8>()), 0..6),
     ) {
-        let mut frame = base;
-        for (index, octet) in edits {
-            let at = index.index(frame.len().min(120));
-            frame[at] = octet;
-        }
+        let frame = edited(base, edits);
         for (octets, link) in [(&frame[..], Link::Ethernet), (frame.get(14..).unwrap_or(&[]), Link::Ip)] {
             let Some(ends) = segment::glance(octets, link) else { continue };
             let Found::Tcp(located) = segment::locate(octets, link) else {
