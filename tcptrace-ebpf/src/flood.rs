@@ -30,11 +30,13 @@ pub struct Policy {
     pub burst: u32,
     /// The bucket leaks one attempt every two to the power of this nanoseconds.
     pub leak: u32,
+    /// Attempts that lead nowhere before the sum of all overflows ([`crate::pressure`]).
+    pub sum: u32,
 }
 
 impl Policy {
     /// Nothing counts as a flood, although accounts are kept.
-    pub const NEVER: Self = Self { burst: u32::MAX / 4, leak: 0 };
+    pub const NEVER: Self = Self { burst: u32::MAX / 4, leak: 0, sum: u32::MAX / 64 };
 
     /// What a table of `capacity` slots takes from one listener, of which each of `cpus` sees a part: a 32nd of the table in
     /// a burst, and from then on a 256th a second; of many CPUs each is allowed more than its part, lest a busy server on
@@ -48,15 +50,25 @@ impl Policy {
         let burst = if part < least { least } else { part };
         let every = (256_000_000_000 * cpus / if capacity == 0 { 1 } else { capacity }).next_power_of_two();
         let leak = every.trailing_zeros();
-        Self { burst: burst as u32, leak: if leak > 23 { 23 } else { leak } }
+        let sum = capacity / 16 / cpus;
+        let sum = if sum < least { least } else { sum };
+        Self { burst: burst as u32, leak: if leak > 23 { 23 } else { leak }, sum: sum as u32 }
+    }
+
+    /// What a host, a network, a client may take beside what their listeners' accounts say: many of them share the sum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn coarse(self) -> Self {
+        let least = if self.burst < 1024 { self.burst } else { 1024 };
+        Self { burst: if self.burst / 4 < least { least } else { self.burst / 4 }, ..self }
     }
 }
 
-/// A listener's account on one CPU, at one point of this host.
+/// A listener's account on one CPU, at one point of this host; or a coarser one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct Account {
-    /// The listener.
+    /// The listener, or what [`crate::pressure::owner`] makes of it.
     pub addr: Addr,
     /// SYNs that came by, and SYN/ACKs of no attempt. This and all counters go on when the account changes hands.
     pub opens: u64,
@@ -71,7 +83,8 @@ pub struct Account {
     pub port: u16,
     /// While flooded: one in two to the power of this is let in.
     pub shift: u8,
-    pad: u8,
+    /// A [`crate::pressure::Scope`].
+    pub scope: u8,
     /// How often it changed hands: userspace compares it before and after.
     pub generation: u32,
     /// Clients drawn so far; the last of them are in `clients`.
@@ -98,9 +111,10 @@ pub struct Account {
 const _: () = assert!(size_of::<Account>() == 256);
 
 /// Of a packet that would open an attempt, what an account takes note of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
-    pub server: Endpoint,
+    /// Whose account is asked: the listener.
+    pub owner: Endpoint,
     pub client: Addr,
     pub point: Point,
     /// Whether it is a SYN/ACK.
@@ -110,18 +124,18 @@ pub struct Opening {
 }
 
 impl Account {
-    /// Whether this is the listener's account.
+    /// Whether this is the owner's account.
     #[inline(always)]
     #[must_use]
-    pub fn is_of(&self, server: Endpoint, point: Point) -> bool {
-        self.port == server.port && self.point == point && self.addr == server.addr
+    pub fn is_of(&self, owner: &Endpoint, scope: u8, point: Point) -> bool {
+        self.port == owner.port && self.scope == scope && self.point == point && self.addr == owner.addr
     }
 
-    /// Whether this is the listener's account, or is from now on. Whose account it was loses it when others come by more
+    /// Whether this is the owner's account, or is from now on. Whose account it was loses it when others come by more
     /// often than it opens attempts that lead nowhere.
     #[inline(always)]
-    pub fn claim(&mut self, server: Endpoint, point: Point) -> bool {
-        if self.is_of(server, point) {
+    pub fn claim(&mut self, owner: &Endpoint, scope: u8, point: Point) -> bool {
+        if self.is_of(owner, scope, point) {
             return true;
         }
         if self.balance > 0 {
@@ -131,8 +145,9 @@ impl Account {
         // The generation first: who reads the new owner reads it, too.
         self.generation = self.generation.wrapping_add(1);
         compiler_fence(Release);
-        self.addr = server.addr;
-        self.port = server.port;
+        self.addr = owner.addr;
+        self.port = owner.port;
+        self.scope = scope;
         self.point = point;
         self.shift = 0;
         self.opens_then = self.opens;
@@ -140,19 +155,27 @@ impl Account {
         true
     }
 
-    /// Counts a packet that would open an attempt, and whether it is let in. `now` is asked when `tick` is another than
-    /// before, and after so many packets.
+    /// Counts a packet that would open an attempt, and whether it is let in. `policy` and `now` are asked when `tick` is
+    /// another than before, and after so many packets.
     #[inline(always)]
-    pub fn lets_in(&mut self, it: &Opening, policy: Policy, tick: u32, now: impl FnOnce() -> Nanos) -> bool {
+    pub fn lets_in(
+        &mut self,
+        it: &Opening,
+        tick: u32,
+        policy: impl FnOnce() -> Policy,
+        now: impl FnOnce() -> Nanos,
+    ) -> bool {
         self.opens += 1;
         self.answers += it.answers as u64;
         if tick != self.tick || self.opens & (LOOK_EVERY - 1) == 0 {
             self.tick = tick;
-            self.look(policy, now());
+            self.look(policy(), now());
             self.clients[self.drawn as usize & (DRAWN - 1)] = it.client;
             self.drawn = self.drawn.wrapping_add(1);
         }
-        if it.draw & ((1 << (self.shift & 31)) - 1) == 0 {
+        // Of what a finer account let in the low bits are zeros.
+        let draw = if self.scope == 0 { it.draw } else { it.draw.swap_bytes() };
+        if draw & ((1 << (self.shift & 31)) - 1) == 0 {
             return true;
         }
         self.passed += 1;
@@ -170,6 +193,7 @@ impl Account {
     /// a flood's end is noticed within seconds. A function of its own: its caller keeps its stack.
     #[inline(never)]
     fn look(&mut self, policy: Policy, now: Nanos) {
+        let policy = if self.scope == 0 { policy } else { policy.coarse() };
         let leak = policy.leak & 31;
         let leaked = now.since(self.leaked) >> leak;
         let completed = self.completed.wrapping_add(self.completed_elsewhere);
@@ -238,7 +262,7 @@ mod tests {
     impl Run {
         fn new() -> Self {
             let mut account = Account::default();
-            assert!(account.claim(SERVER, HERE));
+            assert!(account.claim(&SERVER, 0, HERE));
             Self { account, nanos: 100 * SECOND, random: 1, let_in: 0, open: Default::default() }
         }
 
@@ -253,10 +277,10 @@ mod tests {
                 }
                 self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let draw = self.random >> 4;
-                let opening = Opening { server: SERVER, client: Addr::v4(draw), point: HERE, answers: false, draw };
+                let opening = Opening { owner: SERVER, client: Addr::v4(draw), point: HERE, answers: false, draw };
                 let now = self.nanos;
-                assert!(self.account.claim(SERVER, HERE));
-                let is_in = self.account.lets_in(&opening, POLICY, (now / 4_000_000) as u32, || Nanos(now));
+                assert!(self.account.claim(&SERVER, 0, HERE));
+                let is_in = self.account.lets_in(&opening, (now / 4_000_000) as u32, || POLICY, || Nanos(now));
                 if is_in {
                     self.account.open();
                 }
@@ -324,11 +348,11 @@ mod tests {
         let mut run = Run::new();
         run.goes_on(10_000, 1, None);
         let generation = run.account.generation;
-        assert!(!run.account.claim(other, HERE));
-        assert!(run.account.is_of(SERVER, HERE));
+        assert!(!run.account.claim(&other, 0, HERE));
+        assert!(run.account.is_of(&SERVER, 0, HERE));
         // Whose attempts all lead somewhere loses it.
         run.account.balance = 0;
-        assert!(run.account.claim(other, HERE) && run.account.is_of(other, HERE));
+        assert!(run.account.claim(&other, 0, HERE) && run.account.is_of(&other, 0, HERE));
         assert_eq!(run.account.generation, generation + 1);
     }
 

@@ -13,6 +13,7 @@ pub mod handshake;
 pub mod outcome;
 pub mod packet;
 pub mod predicate;
+pub mod pressure;
 pub mod quoted;
 pub mod segment;
 pub mod seq;

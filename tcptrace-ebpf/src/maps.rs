@@ -5,6 +5,7 @@
 //! | `SETS`, `SLOTS`, `OUTERS` | the attempts, [`WAYS`] to a set | the set's oldest settled attempt makes room, else its oldest, counted |
 //! | `TALLY` | counters | they wrap |
 //! | `ACCOUNTS` | what each CPU knows of listeners | the listener that opens more attempts that lead nowhere stays |
+//! | `PRESSURE` | the sum of what a CPU lets in | accounts become coarser |
 //! | `EVENTS` | transitions worth telling | the event is counted as lost, by kind |
 //! | `PACKETS` | the packets of attempts, if evidence is asked for | the packet is counted as lost |
 //! | `FILTER` | the filter, a test an entry | a filter that does not fit stays in userspace |
@@ -34,6 +35,7 @@ use tcptrace_core::{
     flow::{self, Addr, Endpoint, HashKey},
     handshake::{Handshake, Nanos, Point, State, Transition},
     predicate::{self, Test},
+    pressure::{self, Note, Pressure, Scope, Standing},
     segment::{Flags, Kind, Located},
     seq::Seq,
     snapshot::{self, SNAPLEN, Snapshot},
@@ -44,8 +46,9 @@ use tcptrace_core::{
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h): userspace reads the table without a system call an entry.
 const MMAPABLE: u32 = 1 << 10;
 
-/// Attempts to take a set's lock. Its holder runs some hundred instructions.
-const SPINS: u32 = 1024;
+/// Attempts to take a set's lock, each of which waits for as long as the clock takes to read, some 30 ns. Its holder runs
+/// some hundred instructions.
+const SPINS: u32 = 64;
 
 #[map]
 static SETS: Array<Set> = Array::with_max_entries(1, MMAPABLE);
@@ -57,6 +60,9 @@ static OUTERS: Array<Outer> = Array::with_max_entries(1, MMAPABLE);
 /// [`flood::ACCOUNTS`] for each CPU.
 #[map]
 static ACCOUNTS: Array<Account> = Array::with_max_entries(1, MMAPABLE);
+/// One for each CPU.
+#[map]
+static PRESSURE: Array<Pressure> = Array::with_max_entries(1, 0);
 #[map]
 static TALLY: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -89,6 +95,8 @@ static DECAP: Global<u8> = Global::new(0);
 static FLOOD_BURST: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static FLOOD_LEAK: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static FLOOD_SUM: Global<u32> = Global::new(0);
 
 #[inline(always)]
 pub(crate) fn hash_key() -> HashKey {
@@ -154,51 +162,112 @@ pub(crate) fn wants(it: &Located) -> bool {
     next == predicate::ACCEPT as u32
 }
 
-/// No account: a number beyond them all.
-pub(crate) const NO_ACCOUNT: u32 = u32::MAX;
-/// The filter does not want what would be noted: another such number.
-pub(crate) const UNWANTED: u32 = u32::MAX - 1;
-
-/// Counts a packet that would open an attempt in its listener's account; which account that is, or [`NO_ACCOUNT`]. `None`
-/// if the listener is flooded and the packet is not let in.
+/// Counts a packet that would open an attempt in its listener's account, and in a coarser one where that is called for;
+/// where it is noted. `None` if it is not let in.
 #[inline(always)]
-pub(crate) fn let_in(it: &Opening) -> Option<u32> {
-    let policy = Policy { burst: FLOOD_BURST.load(), leak: FLOOD_LEAK.load() };
-    let hash = flow::hash_one(hash_key(), it.server, it.point.0.into()) as usize;
-    // SAFETY: helpers without arguments.
-    let (cpu, tick) = unsafe { (bpf_get_smp_processor_id(), bpf_jiffies64() as u32) };
-    let index = cpu * flood::ACCOUNTS as u32 + (hash & (flood::ACCOUNTS - 1)) as u32;
-    let Some(account) = account(index) else { return Some(NO_ACCOUNT) };
-    if !account.claim(it.server, it.point) {
-        return Some(NO_ACCOUNT);
-    }
-    if account.lets_in(it, policy, tick, now) { Some(index) } else { None }
+pub(crate) fn let_in(it: &Opening, unknown: usize) -> Option<Standing> {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let Some(pressure) = pressure(cpu) else { return Some(Standing::NOWHERE) };
+    pressure.asked = *it;
+    // How it came about is forgotten.
+    let standing = Standing(forget(judge(pressure, cpu).0 as usize, unknown) as u64);
+    if standing == Standing::KEPT_OUT { None } else { Some(standing) }
 }
 
-/// An account, by its index.
+/// What the accounts say. A function of its own, so that its caller keeps its stack.
+#[inline(never)]
+fn judge(sum: &mut Pressure, cpu: u32) -> Standing {
+    // SAFETY: a helper without arguments.
+    let tick = unsafe { bpf_jiffies64() as u32 };
+    let mut standing = Standing::new(cpu);
+    let mut scope = Scope::Listener as u8;
+    for _ in 0..2 {
+        let Opening { owner, point, .. } = sum.asked;
+        let with = u64::from(point.0) | u64::from(scope) << 32;
+        let number = flow::hash_one(hash_key(), owner, with) as u32;
+        let Some(account) = account(cpu, number) else { break };
+        if account.claim(&sum.asked.owner, scope, point) {
+            if !account.lets_in(&sum.asked, tick, policy, now) {
+                if scope != Scope::Listener as u8 {
+                    sum.keep_out();
+                }
+                return Standing::KEPT_OUT;
+            }
+            standing = standing.and(scope, Note::new(number, account));
+        }
+        // Of SYN/ACKs none takes a slot that another waits for.
+        if sum.asked.answers || scope != Scope::Listener as u8 {
+            break;
+        }
+        scope = sum.scope_for(tick, policy, now);
+        if scope == Scope::Listener as u8 {
+            break;
+        }
+        sum.asked.owner = pressure::owner(&sum.asked, scope);
+    }
+    standing
+}
+
 #[inline(always)]
-pub(crate) fn account(index: u32) -> Option<&'static mut Account> {
+fn policy() -> Policy {
+    Policy { burst: FLOOD_BURST.load(), leak: FLOOD_LEAK.load(), sum: FLOOD_SUM.load() }
+}
+
+/// One of a CPU's accounts.
+#[inline(always)]
+fn account(cpu: u32, number: u32) -> Option<&'static mut Account> {
     // SAFETY: a map value, which is never freed. Its CPU alone writes it, but for what others complete, which is a word
     // of its own; userspace reads words.
-    ACCOUNTS.get_ptr_mut(index).map(|it| unsafe { &mut *it })
+    ACCOUNTS.get_ptr_mut(cpu * ACCOUNTS_EACH + number % ACCOUNTS_EACH).map(|it| unsafe { &mut *it })
 }
 
-/// A handshake completed whose opening was noted in an account, where the opening stands for two to the power of `shift`.
+const ACCOUNTS_EACH: u32 = flood::ACCOUNTS as u32;
+
 #[inline(always)]
-pub(crate) fn settle(index: u32, shift: u32, it: &Handshake) {
-    let Some(account) = account(index) else { return };
-    // By its SYN, or by a SYN/ACK whose SYN was not seen before.
-    let server = Endpoint { addr: it.server_addr, port: it.server_port };
-    if !account.is_of(server, it.client_point) && !account.is_of(server, it.server_point) {
+fn pressure(cpu: u32) -> Option<&'static mut Pressure> {
+    // SAFETY: as above.
+    PRESSURE.get_ptr_mut(cpu).map(|it| unsafe { &mut *it })
+}
+
+/// An attempt was opened that is noted in accounts of this CPU, or nowhere.
+#[inline(never)]
+pub(crate) fn note_opening(it: Standing) {
+    let Some(pressure) = pressure(it.cpu()) else { return };
+    pressure.open();
+    for note in it.notes().into_iter().flatten() {
+        if let Some(account) = account(it.cpu(), note.number()) {
+            account.open();
+        }
+    }
+}
+
+/// An attempt whose opening was noted in accounts completed, or was refused.
+#[inline(never)]
+pub(crate) fn settle(it: Standing, completed: bool) {
+    // SAFETY: a helper without arguments.
+    let is_here = it.cpu() == unsafe { bpf_get_smp_processor_id() };
+    let Some(pressure) = pressure(it.cpu()) else { return };
+    let eased = if completed { pressure::SILENT } else { pressure::SILENT - pressure::REFUSED };
+    credit(&mut pressure.settled, &raw mut pressure.settled_elsewhere, eased.into(), is_here);
+    if !completed {
         return;
     }
-    let weight = 1 << (shift & 31);
-    // SAFETY: a helper without arguments.
-    if index / flood::ACCOUNTS as u32 == unsafe { bpf_get_smp_processor_id() } {
-        account.completed += weight;
+    for note in it.notes().into_iter().flatten() {
+        if let Some(account) = account(it.cpu(), note.number()).filter(|it| note.is_of(it)) {
+            credit(&mut account.completed, &raw mut account.completed_elsewhere, note.weight(), is_here);
+        }
+    }
+}
+
+/// Adds to what a CPU alone counts, or to what others add to as well.
+#[inline(always)]
+fn credit(here: &mut u64, elsewhere: *mut u64, weight: u64, is_here: bool) {
+    if is_here {
+        *here += weight;
     } else {
         // SAFETY: an aligned word of a map value.
-        unsafe { intrinsics::atomic_xadd::<u64, u64, { SeqCst }>(&raw mut account.completed_elsewhere, weight) };
+        unsafe { intrinsics::atomic_xadd::<u64, u64, { SeqCst }>(elsewhere, weight) };
     }
 }
 
@@ -242,6 +311,8 @@ impl SetRef {
             if seen & 1 == 0 && unsafe { exchange(version, seen, seen + 1) } {
                 return Some(Held { of: self, version: seen + 1 });
             }
+            // Many turns of a loop that does nothing would be many instructions to the verifier.
+            let _ = now();
         }
         count(Counter::Contended);
         None

@@ -17,12 +17,13 @@ use aya_log_ebpf::debug;
 use tcptrace_core::{
     event::Counter,
     flood::Opening,
-    flow::{self, Addr, Endpoint},
+    flow,
     handshake::{Handshake, Nanos, Point, State, Transition},
     packet::{Packet, REACH},
+    pressure::Standing,
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
     seq::Seq,
-    table::{self, PENDING, Slot, WAYS},
+    table::{self, PENDING, WAYS},
     tunnel::{self, Inner, Tunnel},
 };
 
@@ -353,23 +354,23 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, inner: Inner, point: Point) {
         return maps::count_unmatched(located.flags.kind());
     }
     let frame = ctx.frame().from(inner.at);
-    let located = blur_located(*located, frame.unknown);
-    let mut account = maps::UNWANTED;
+    let located = located.blurred(|it| maps::forget(it as usize, frame.unknown) as u64);
+    let mut standing = Standing::UNWANTED;
     if opens && maps::wants(&located) {
-        account = maps::NO_ACCOUNT;
+        standing = Standing::NOWHERE;
         if located.flags.kind() == Kind::Syn || !set.may_have(tag) {
-            match maps::let_in(&opening(&located, hash, point)) {
-                Some(index) => account = maps::forget(index as usize, frame.unknown) as u32,
+            match maps::let_in(&opening(&located, hash, point), frame.unknown) {
+                Some(it) => standing = it,
                 None => return maps::count(Counter::PassedOver),
             }
         }
     }
     let segment = blur_read(Segment::read(&frame, &located), frame.unknown);
-    let sight = Sight { now: maps::now(), point, tunnel: inner.tunnel, account };
+    let sight = Sight { now: maps::now(), point, tunnel: inner.tunnel, standing };
     let Some(mut held) = set.lock() else { return };
     match held.find(tag, segment.src, segment.dst) {
         Some(way) => step(ctx, &mut held, maps::forget(way, frame.unknown) & (WAYS - 1), tag, &segment, &sight),
-        None if opens && sight.account == maps::UNWANTED => maps::count(Counter::FilteredOut),
+        None if opens && sight.standing == Standing::UNWANTED => maps::count(Counter::FilteredOut),
         None if segment.flags.kind() == Kind::Syn => {
             let way = held.make_room(sight.now);
             if let Some(replaced) = held.handshake(way) {
@@ -391,10 +392,10 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, inner: Inner, point: Point) {
 #[inline(always)]
 fn opening(it: &Located, hash: u64, point: Point) -> Opening {
     let answers = it.flags.any(Flags::ACK);
-    let (server, client) = if answers { (it.src, it.dst.addr) } else { (it.dst, it.src.addr) };
+    let (owner, client) = if answers { (it.src, it.dst.addr) } else { (it.dst, it.src.addr) };
     let isn = if answers { it.ack().add(u32::MAX) } else { it.seq() };
     let draw = (hash >> 24 ^ u64::from(isn.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    Opening { server, client, point, answers, draw: draw as u32 }
+    Opening { owner, client, point, answers, draw: draw as u32 }
 }
 
 /// What there is to know of a segment beside what it says.
@@ -402,8 +403,8 @@ struct Sight {
     now: Nanos,
     point: Point,
     tunnel: Tunnel,
-    /// The account that notes what it opens, or [`maps::UNWANTED`].
-    account: u32,
+    /// Where what it opens is noted.
+    standing: Standing,
 }
 
 /// Applies a segment to the attempt of its flow.
@@ -414,15 +415,16 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
     let Some(side) = handshake.side(it.src, it.dst) else { return };
     let Sight { now, point, .. } = *sight;
     let transition = handshake.step(side, it, now, point);
-    if transition == Transition::Completed || handshake.state() == State::Free {
-        maps::settle(slot.account, slot.shift, handshake);
+    let completed = transition == Transition::Completed || handshake.state() == State::Free;
+    if completed || transition == Transition::Refused {
+        maps::settle(slot.standing, completed);
     }
     maps::tell(transition, handshake, &Cause::of(it), now, point);
     maps::keep(ctx, transition, handshake, now, point);
     // Half of the address: with all of it the stacks of log and program come to more than Linux 6.1 allows.
     let Handshake { server_addr, server_port, .. } = *handshake;
     debug!(ctx, "{:x} port {}: transition {}", server_addr.lo, server_port, transition as u8);
-    if transition == Transition::Superseded && sight.account == maps::UNWANTED {
+    if transition == Transition::Superseded && sight.standing == Standing::UNWANTED {
         // It is over, and the filter does not want the next.
         handshake.state = State::Free as u8;
     }
@@ -432,7 +434,7 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
         _ => tag,
     };
     held.set().set_lane(way, lane);
-    if transition == Transition::Superseded && sight.account != maps::UNWANTED {
+    if transition == Transition::Superseded && sight.standing != Standing::UNWANTED {
         open(ctx, held, way, tag, it, sight);
     }
 }
@@ -441,8 +443,9 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
 #[inline(always)]
 fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, sight: &Sight) {
     let Some(slot) = held.slot(way) else { return };
-    let Sight { now, point, tunnel, account, .. } = *sight;
-    note_opening(slot, account);
+    let Sight { now, point, tunnel, standing } = *sight;
+    slot.standing = standing;
+    maps::note_opening(standing);
     let handshake = &mut slot.handshake;
     *handshake = Handshake::open(syn, now, point);
     maps::tell(Transition::Opened, handshake, &Cause::of(syn), now, point);
@@ -461,21 +464,11 @@ fn open_unasked<C: Hook>(ctx: &C, held: &mut Held, tag: u16, answer: &Segment, s
     let handshake = &mut slot.handshake;
     maps::tell_replaced(handshake, sight.now);
     *handshake = Handshake::unasked(answer, sight.now, sight.point);
-    note_opening(slot, sight.account);
+    slot.standing = sight.standing;
+    maps::note_opening(sight.standing);
     note_tunnel(ctx, held, way, sight.tunnel);
     held.set().set_lane(way, tag | PENDING);
     held.set().age(way);
-}
-
-/// Notes an opening in its account, and that in the slot.
-#[inline(always)]
-fn note_opening(slot: &mut Slot, index: u32) {
-    slot.account = index;
-    slot.shift = 0;
-    if let Some(account) = maps::account(index) {
-        account.open();
-        slot.shift = account.shift.into();
-    }
 }
 
 /// Notes what an attempt came by, where that is looked for at all.
@@ -486,23 +479,8 @@ fn note_tunnel<C: Hook>(ctx: &C, held: &mut Held, way: usize, tunnel: Tunnel) {
     }
 }
 
-/// The same, of which the verifier has forgotten by which of many ways through the headers it was found: what follows
-/// is then checked once and not once for each.
-#[inline(always)]
-fn blur_located(mut it: Located, unknown: usize) -> Located {
-    let word = |it: u64| maps::forget(it as usize, unknown) as u64;
-    let endpoint = |it: Endpoint| Endpoint {
-        addr: Addr { hi: word(it.addr.hi), lo: word(it.addr.lo) },
-        port: word(it.port.into()) as u16,
-    };
-    it.src = endpoint(it.src);
-    it.dst = endpoint(it.dst);
-    it.flags = Flags(word(it.flags.0.into()) as u8);
-    it.ttl = word(it.ttl.into()) as u8;
-    it
-}
-
-/// The same for the ways through the options.
+/// The same, of which the verifier has forgotten by which of many ways through the options it was read: what follows is
+/// then checked once and not once for each.
 #[inline(always)]
 fn blur_read(it: Segment, unknown: usize) -> Segment {
     let word = |it: u64| maps::forget(it as usize, unknown) as u64;

@@ -43,10 +43,8 @@ const _: () = assert!(size_of::<Set>() == 32);
 #[repr(C, align(64))]
 pub struct Slot {
     pub handshake: crate::handshake::Handshake,
-    /// In which account its opening was noted: an index, or a number beyond them all.
-    pub account: u32,
-    /// How many SYNs it stands for there, as a power of two.
-    pub shift: u32,
+    /// Where its opening was noted.
+    pub standing: crate::pressure::Standing,
 }
 
 const _: () = assert!(size_of::<Slot>() == 128);

@@ -1,14 +1,17 @@
-//! Floods: listeners that get more SYNs than the kernel side lets into its table. One finding each, instead of a line
-//! for each attempt that is followed.
+//! Floods: listeners that get more SYNs than the kernel side lets into its table; where one is spread over many of them,
+//! hosts or networks. One finding each, instead of a line for each attempt that is followed.
 //!
-//! Counts are the kernel's and exact; sources are drawn, one client a tick of its clock.
+//! Counts are the kernel's and exact; sources are drawn, one client a tick of each CPU's clock, and weighed by what that
+//! CPU saw meanwhile.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tcptrace_core::{
+    flood::Opening,
     flow::{Addr, Endpoint},
     handshake::{Nanos, Point},
     outcome::Outcome,
+    pressure::{self, Scope},
 };
 
 use crate::{attempt::Attempt, track::Report};
@@ -23,14 +26,18 @@ const UNTOLD: u64 = 3_000_000_000;
 const KEPT: usize = 1024;
 /// Sources, and networks, of one flood that are told apart.
 const SOURCES: usize = 1 << 14;
-/// The share of the sample from which on a source is named, and how many are.
+/// Ports of the attempts of one flood that are told apart.
+const PORTS: usize = 1 << 12;
+/// The share of the sample from which on a source, or a port, is named, and how many are.
 const NAMED_FROM: f64 = 0.1;
 const NAMED: usize = 3;
 
-/// What came by for one flooded listener, at one point, since it was last looked at.
+/// What came by for a flooded listener, or something coarser, at one point, since it was last looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Passage {
-    pub server: Endpoint,
+    pub scope: Scope,
+    /// The listener, or what [`pressure::owner`] makes of it.
+    pub owner: Endpoint,
     pub point: Point,
     /// When the kernel side found it flooded.
     pub since: Nanos,
@@ -47,7 +54,9 @@ pub struct Passage {
 /// A flood, as it is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flood {
-    pub server: Endpoint,
+    pub scope: Scope,
+    /// As in [`Passage`].
+    pub owner: Endpoint,
     pub began: Nanos,
     /// When it was last seen going on.
     pub last: Nanos,
@@ -61,6 +70,8 @@ pub struct Flood {
     /// What the host's own stack sent meanwhile, to whomever; unknown where it does not say.
     pub cookies: Option<u64>,
     sources: Sources,
+    /// Ports of followed attempts, where they are several listeners'.
+    ports: HashMap<u16, u64>,
     cookies_before: Option<u64>,
     /// Packets at the last look.
     before: Option<u64>,
@@ -100,15 +111,19 @@ pub struct Sources {
     pub sample: u64,
     /// Networks (/24, in IPv6 /48) in it: at least so many there are.
     pub networks: usize,
-    by_addr: HashMap<Addr, u64>,
+    /// What the sample stands for, in packets.
+    weight: f64,
+    by_addr: HashMap<Addr, f64>,
     known: HashSet<Addr>,
 }
 
 impl Sources {
-    fn add(&mut self, it: Addr) {
+    /// A client that was drawn, and for how many packets it stands.
+    fn add(&mut self, it: Addr, weight: f64) {
         self.sample += 1;
+        self.weight += weight;
         if self.by_addr.len() < SOURCES || self.by_addr.contains_key(&it) {
-            *self.by_addr.entry(it).or_default() += 1;
+            *self.by_addr.entry(it).or_default() += weight;
         }
         if self.known.len() < SOURCES && self.known.insert(network(it)) {
             self.networks += 1;
@@ -126,13 +141,16 @@ impl Sources {
     /// Sources that sent a good part of it, the busiest first, each with its share of the sample.
     #[must_use]
     pub fn top(&self) -> Vec<(Addr, f64)> {
-        let share = |count: u64| count as f64 / self.sample as f64;
-        let mut top: Vec<_> = self.by_addr.iter().map(|(&addr, &count)| (addr, share(count))).collect();
-        top.retain(|(_, share)| *share >= NAMED_FROM);
-        top.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
-        top.truncate(NAMED);
-        top
+        busiest(self.by_addr.iter().map(|(&addr, &weight)| (addr, weight / self.weight)))
     }
+}
+
+/// Those with a good share, the busiest first.
+fn busiest<T: Ord>(all: impl Iterator<Item = (T, f64)>) -> Vec<(T, f64)> {
+    let mut top: Vec<_> = all.filter(|(_, share)| *share >= NAMED_FROM).collect();
+    top.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
+    top.truncate(NAMED);
+    top
 }
 
 fn network(it: Addr) -> Addr {
@@ -142,7 +160,8 @@ fn network(it: Addr) -> Addr {
 impl Flood {
     fn new(it: &Passage, cookies: Option<u64>) -> Self {
         Self {
-            server: it.server,
+            scope: it.scope,
+            owner: it.owner,
             began: it.since,
             last: it.since,
             is_over: false,
@@ -151,6 +170,7 @@ impl Flood {
             attempts: [0; Outcome::ALL.len()],
             cookies: cookies.map(|_| 0),
             sources: Sources::default(),
+            ports: HashMap::new(),
             cookies_before: cookies,
             before: None,
             is_told: false,
@@ -214,17 +234,58 @@ impl Flood {
         &self.sources
     }
 
+    /// Ports that a good part of the followed attempts asked for, the busiest first, each with its share; of one listener
+    /// there is nothing to tell.
+    #[must_use]
+    pub fn ports(&self) -> Vec<(u16, f64)> {
+        let all: u64 = self.ports.values().sum();
+        busiest(self.ports.iter().map(|(&port, &count)| (port, count as f64 / all as f64)))
+    }
+
     fn add(&mut self, it: Passage) {
         let passed = Passed { opens: it.opens, answers: it.answers, over: it.passed_over, completed: it.completed };
         self.points.entry(it.point.0).or_default().add(passed);
-        it.clients.into_iter().for_each(|it| self.sources.add(it));
+        let weight = it.opens as f64 / it.clients.len() as f64;
+        it.clients.into_iter().for_each(|it| self.sources.add(it, weight));
+    }
+
+    /// Whether an opening would be noted in its account.
+    fn is_of(&self, server: Endpoint, client: Addr) -> bool {
+        let opening = Opening { owner: server, client, ..Opening::default() };
+        let owner = if self.scope == Scope::Listener { server } else { pressure::owner(&opening, self.scope as u8) };
+        owner == self.owner
+    }
+
+    /// Whether this is what was taken for another, finer one until the kernel side knew better.
+    fn was(&self, it: &Self) -> bool {
+        let is_part = self.scope >= Scope::Client || self.is_of(it.owner, Addr::default());
+        it.scope < self.scope && !it.is_told && !it.is_over && is_part
+    }
+
+    /// Takes in what was noted of a finer one.
+    fn absorb(&mut self, it: Self) {
+        self.began = self.began.min(it.began);
+        for (point, passed) in it.points {
+            self.points.entry(point).or_default().add(passed);
+        }
+        self.attempts.iter_mut().zip(it.attempts).for_each(|(sum, more)| *sum += more);
+    }
+
+    /// An attempt that it stands for has ended.
+    fn count(&mut self, it: &Attempt) {
+        self.attempts[it.outcome as usize] += 1;
+        if self.scope != Scope::Listener
+            && (self.ports.len() < PORTS || self.ports.contains_key(&it.handshake.server_port))
+        {
+            *self.ports.entry(it.handshake.server_port).or_default() += 1;
+        }
     }
 
     /// Whether an attempt is one of those that the finding stands for.
     fn covers(&self, it: &Attempt) -> bool {
         let opened = it.handshake.first_syn;
         let told_before = it.stalled.is_some_and(|it| it.at < self.began);
-        it.handshake.server() == self.server
+        self.is_of(it.handshake.server(), it.handshake.client_addr)
             && opened.0.saturating_add(UNTOLD) >= self.began.0
             && opened.0 <= self.last.0.saturating_add(PAUSE)
             && !told_before
@@ -250,11 +311,16 @@ impl Floods {
 
     /// Takes in what came by since the last look; the floods that are to be told, as they began or as they ended.
     /// `cookies` is the number that the host's stack has ever sent.
-    pub fn look(&mut self, now: Nanos, passages: Vec<Passage>, cookies: Option<u64>) -> Vec<Flood> {
+    pub fn look(&mut self, now: Nanos, mut passages: Vec<Passage>, cookies: Option<u64>) -> Vec<Flood> {
         let seconds = now.since(self.looked).max(1) as f64 / 1e9;
         self.looked = now;
+        // The finest first: what they turn out to be part of takes them in.
+        passages.sort_by_key(|it| it.scope);
         for it in passages {
-            let known = self.floods.iter().rposition(|flood| flood.server == it.server && !flood.is_over);
+            let known = self
+                .floods
+                .iter()
+                .rposition(|flood| (flood.scope, flood.owner) == (it.scope, it.owner) && !flood.is_over);
             let index = known.unwrap_or_else(|| self.begin(&it, cookies));
             let flood = &mut self.floods[index];
             flood.last = now;
@@ -297,7 +363,7 @@ impl Floods {
         let it = report.attempt();
         let Some(flood) = self.floods.iter_mut().rfind(|flood| flood.covers(it)) else { return false };
         if matches!(report, Report::Attempt(_)) {
-            flood.attempts[it.outcome as usize] += 1;
+            flood.count(it);
         }
         true
     }
@@ -309,7 +375,9 @@ impl Floods {
             self.floods.remove(index);
             self.forgotten += 1;
         }
-        self.floods.push(Flood::new(it, cookies));
+        let mut flood = Flood::new(it, cookies);
+        self.floods.extract_if(.., |it| flood.was(it)).collect::<Vec<_>>().into_iter().for_each(|it| flood.absorb(it));
+        self.floods.push(flood);
         self.floods.len() - 1
     }
 }

@@ -19,6 +19,7 @@ use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Point, State},
     outcome::Outcome,
+    pressure::Scope,
 };
 use tcptrace_tests::contract;
 
@@ -40,7 +41,8 @@ fn client(number: u32) -> Addr {
 /// A second's worth of a flood.
 fn passage(point: Point, clients: impl IntoIterator<Item = Addr>) -> Passage {
     Passage {
-        server: SERVER,
+        scope: Scope::Listener,
+        owner: SERVER,
         point,
         since: at(0),
         opens: 100_000,
@@ -134,7 +136,7 @@ fn many_floods_are_bounded() {
     for second in 0..2000u16 {
         let server = Endpoint { port: second, ..SERVER };
         let since = at(u64::from(second) - u64::from(second > 0));
-        let it = Passage { server, since, ..passage(IN, (0..10).map(client)) };
+        let it = Passage { owner: server, since, ..passage(IN, (0..10).map(client)) };
         for flood in floods.look(at(u64::from(second) + 1), vec![it], None) {
             assert!(flood.peak <= 100_000.0, "{}", flood.peak);
             if flood.is_over { over += 1 } else { began += 1 }
@@ -276,7 +278,7 @@ fn lines_are_as_they_were() {
         flood(passage(IN, (0..40).map(busy)), &[]),
         flood(Passage { completed: 99_999, ..passage(OUT, []) }, &[]),
         flood(Passage { answers: 100_000, ..passage(IN, [client(1)]) }, &[]),
-        flood(Passage { server: Endpoint { addr: v6, port: 80 }, completed: 40, ..passage(IN, [v6]) }, &[]),
+        flood(Passage { owner: Endpoint { addr: v6, port: 80 }, completed: 40, ..passage(IN, [v6]) }, &[]),
         Finding::Scan(scanned.clone()),
         Finding::Scan(Scan { host: v6, is_over: true, ..scanned }),
     ];

@@ -7,6 +7,7 @@ use tcptrace_core::{
     flood::{Account, DRAWN},
     flow::{Addr, Endpoint},
     handshake::{Nanos, Point},
+    pressure::Scope,
 };
 
 use super::mapping::Mapping;
@@ -45,7 +46,7 @@ impl Accounts {
         Ok(Self { words, last })
     }
 
-    /// What came by for flooded listeners since the last look.
+    /// What came by for flooded listeners, hosts and networks since the last look.
     pub fn look(&mut self) -> Vec<Passage> {
         let (words, mut passages) = (self.words.words(), Vec::new());
         for (index, last) in self.last.iter_mut().enumerate() {
@@ -80,7 +81,8 @@ impl Accounts {
             // What came since it was found flooded, where that was after the last look.
             let opens = now.opens.wrapping_sub(was.opens.max(count(offset_of!(Account, opens_before))));
             passages.push(Passage {
-                server: Endpoint {
+                scope: Scope::of(octets[offset_of!(Account, scope)]),
+                owner: Endpoint {
                     addr: addr(offset_of!(Account, addr)),
                     port: u16::from_ne_bytes(field(&octets, offset_of!(Account, port))),
                 },

@@ -173,6 +173,8 @@ impl Kernel {
             .map_max_entries("ACCOUNTS", cpus * ACCOUNTS as u32)
             .override_global("FLOOD_BURST", &flood.burst, true)
             .override_global("FLOOD_LEAK", &flood.leak, true)
+            .override_global("FLOOD_SUM", &flood.sum, true)
+            .map_max_entries("PRESSURE", cpus)
             .map_max_entries("PACKETS", settings.packets.next_power_of_two().max(4096))
             .override_global("KEEP_PACKETS", &u8::from(settings.packets > 0), true)
             .override_global("FILTERED", &u8::from(!settings.filter.is_empty()), true)

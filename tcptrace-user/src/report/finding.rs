@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tcptrace_core::{handshake::Point, outcome::Outcome};
+use tcptrace_core::{flow::Addr, handshake::Point, outcome::Outcome, pressure::Scope};
 
 use super::{Setting, count, endpoint, ip, json::VERSION, short, text};
 use crate::{flood::Flood, scan::Scan};
@@ -38,8 +38,8 @@ impl Finding {
 
     fn whom(&self) -> String {
         match self {
-            Self::Flood(it) => format!("* → {}", endpoint(it.server)),
-            Self::Scan(it) => format!("{} → {}:*", ip(it.client), bracketed(it)),
+            Self::Flood(it) => flooded(it),
+            Self::Scan(it) => format!("{} → {}:*", ip(it.client), bracketed(it.host)),
         }
     }
 
@@ -60,7 +60,14 @@ impl Finding {
                 "type": "flood",
                 "state": state(it.is_over),
                 "kind": if it.is_of_answers() { "syn_ack" } else { "syn" },
-                "server": { "ip": ip(it.server.addr), "port": it.server.port },
+                "scope": scope(it.scope),
+                "server": (it.scope == Scope::Listener)
+                    .then(|| json!({ "ip": ip(it.owner.addr), "port": it.owner.port })),
+                "host": (it.scope == Scope::Host).then(|| json!({ "ip": ip(it.owner.addr) })),
+                "network": network(it),
+                "client": (it.scope == Scope::Client).then(|| json!({ "ip": ip(it.owner.addr) })),
+                "ports": it.ports().into_iter()
+                    .map(|(port, share)| json!({ "port": port, "share": share })).collect::<Vec<_>>(),
                 "began": time(it.began),
                 "last": time(it.last),
                 "packets": it.packets(),
@@ -109,6 +116,34 @@ impl Finding {
     }
 }
 
+/// Who is flooded, behind whom it comes from.
+fn flooded(it: &Flood) -> String {
+    match it.scope {
+        Scope::Listener => format!("* → {}", endpoint(it.owner)),
+        Scope::Host => format!("* → {}:*", bracketed(it.owner.addr)),
+        Scope::Network | Scope::WideNetwork => format!("* → {}", network(it).unwrap_or_default()),
+        Scope::Client => format!("{} → *", ip(it.owner.addr)),
+        Scope::Everything => "* → *".to_owned(),
+    }
+}
+
+/// The vocabulary's word.
+const fn scope(it: Scope) -> &'static str {
+    match it {
+        Scope::Listener => "port",
+        Scope::Host => "host",
+        Scope::Network | Scope::WideNetwork => "network",
+        Scope::Client => "client",
+        Scope::Everything => "everything",
+    }
+}
+
+/// Address and length of prefix, of a flood of a network.
+fn network(it: &Flood) -> Option<String> {
+    let prefix = it.scope.prefix(it.owner.addr.is_v4())?;
+    Some(format!("{}/{prefix}", ip(it.owner.addr)))
+}
+
 /// What this host sends itself is no attack: something that it needs does not answer, or refuses.
 fn flood_word(it: &Flood) -> &'static str {
     if it.leaves() { "outage" } else { "flood" }
@@ -137,6 +172,10 @@ fn flood_story(it: &Flood) -> String {
     if it.attempts.iter().any(|it| *it > 0) {
         story += &format!("; of those followed {}", outcomes(&it.attempts));
     }
+    if let ports @ [_, ..] = &it.ports()[..] {
+        let named = ports.iter().map(|(port, share)| format!("{} to port {port}", percent(*share)));
+        story += &format!(" ({})", named.collect::<Vec<_>>().join(", "));
+    }
     if let Some(cookies) = it.cookies.filter(|cookies| *cookies > 0 && !it.is_of_answers()) {
         story += &format!("; {} sent by this host", count(cookies, "SYN cookie"));
     }
@@ -144,8 +183,8 @@ fn flood_story(it: &Flood) -> String {
 }
 
 /// A host in front of its port.
-fn bracketed(it: &Scan) -> String {
-    let host = ip(it.host);
+fn bracketed(host: Addr) -> String {
+    let host = ip(host);
     if host.is_ipv6() { format!("[{host}]") } else { host.to_string() }
 }
 
