@@ -6,14 +6,14 @@
 //! kernel's memory is what it charges for the maps; the process's is what is resident of it, less the maps that it looks
 //! at. Without `--bench`, which `cargo bench` passes, a small table is filled once.
 
-use std::{collections::BTreeMap, fs, thread, time::Duration, time::Instant};
+use std::{fs, thread, time::Duration, time::Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tcptrace_core::segment::Flags;
 use tcptrace_tests::{
-    cpu,
+    charged, cpu,
     figures::{Account, Column, Goal, Options, Table},
     frames,
     generator::{Generator, Plan},
@@ -92,7 +92,7 @@ fn measure(lab: &Lab, generator: &Generator, slots: u32, attempts: u32, watched:
     thread::sleep(watched);
     let used = cpu::of_process(pid) - before;
     let sweeps = started.elapsed().as_secs_f64() * SWEEPS;
-    let kernel = maps(pid)?;
+    let kernel = charged::of_process(pid)? as f64;
     let process = resident(pid)?;
     let peak = status(pid, "VmHWM:")?;
     let summary = tracer.stop().lines.pop().context("tcptrace printed no summary")?;
@@ -108,21 +108,6 @@ fn measure(lab: &Lab, generator: &Generator, slots: u32, attempts: u32, watched:
         used.as_secs_f64() * 1e3 / sweeps,
         if attempts > 0 { (before - empty).as_nanos() as f64 / f64::from(attempts) } else { f64::NAN },
     ])
-}
-
-/// Octets that the kernel charges for a process's maps, each once.
-fn maps(pid: Pid) -> Result<f64> {
-    let mut charged = BTreeMap::new();
-    for fd in fs::read_dir(format!("/proc/{pid}/fdinfo"))?.flatten() {
-        // Some are closed meanwhile.
-        let info = fs::read_to_string(fd.path()).unwrap_or_default();
-        let field = |name: &str| -> Option<u64> {
-            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
-        };
-        charged.extend(field("map_id").zip(field("memlock")));
-    }
-    ensure!(!charged.is_empty(), "the process has no maps");
-    Ok(charged.values().sum::<u64>() as f64)
 }
 
 /// Octets of a process that are resident, but for its view of the maps.

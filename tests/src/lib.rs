@@ -1,6 +1,7 @@
 //! The tests: what they share.
 
 pub mod allocations;
+pub mod charged;
 pub mod contract;
 pub mod cpu;
 pub mod figures;

@@ -1,7 +1,7 @@
 //! `bench`: what tcptrace costs. A packet in the kernel, above an empty program (`packet`), and on two cores
-//! (`cores`); watching under load, beside
-//! tcpdump (`live`); the host's own traffic (`host`); attempts in memory (`memory`); an event in userspace
-//! (`events`); and reading a capture, beside other readers (`capture`).
+//! (`cores`); the tables that were weighed (`candidates`); watching under load, beside tcpdump (`live`); the host's own
+//! traffic (`host`); attempts in memory (`memory`); an event in userspace (`events`); and reading a capture, beside other
+//! readers (`capture`).
 //!
 //! Their names choose among them, options go to all; other words choose rows of `packet`, which then runs alone if no
 //! name does. With `--json` there is one document, an object of theirs. No limits are set here: the goals stand in the
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// `packet` is the first, and the only one that takes words.
-const BENCHES: [&str; 7] = ["packet", "cores", "live", "host", "memory", "events", "capture"];
+const BENCHES: [&str; 8] = ["packet", "cores", "candidates", "live", "host", "memory", "events", "capture"];
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let binary = build::binary()?;
