@@ -169,15 +169,16 @@ const GUESSED: &[Column] = &[
 ];
 
 fn main() -> Result<()> {
-    let options = Options::read(15)?;
+    let options = Options::read(7)?;
     cpu::stay_on(PROCESSOR)?;
     let rival = Rival::load()?;
     let mut account = Account::default();
     for group in GROUPS {
         let mut table = Table::new(group.title, COLUMNS);
-        for candidate in group.candidates {
+        for (_, candidate) in (0..options.rounds).flat_map(|round| group.candidates.iter().map(move |it| (round, it))) {
             let context = || format!("{}: {}", group.title, candidate.name);
-            measure(&mut table, &group, candidate, &rival, &options).with_context(context)?;
+            let figures = measure(&group, candidate, &rival, options.full).with_context(context)?;
+            table.add(candidate.name, None, &figures);
         }
         account.tables.push(table);
     }
@@ -186,30 +187,24 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs a candidate's rounds, over maps of its own.
-fn measure(table: &mut Table, group: &Group, it: &Candidate, rival: &Rival, options: &Options) -> Result<()> {
+/// Runs a candidate's round, over maps of its own: in which pages they lie makes more of a difference than what comes by.
+fn measure(group: &Group, it: &Candidate, rival: &Rival, full: bool) -> Result<[f64; COLUMNS.len()]> {
     let (slots, before, batches) =
-        if options.full { (group.slots, group.before, 128) } else { (SMALL, group.before.min(1), 2) };
+        if full { (group.slots, group.before, 128) } else { (SMALL, group.before.min(1), 2) };
     let others = charged::of_process(Pid::this())?;
-    let mut loaded = Loaded::new(it, slots)?;
+    let loaded = Loaded::new(it, slots)?;
     let mib = (charged::of_process(Pid::this())? - others) as f64 / MIB;
     if before > 0 {
         Driver::new(Hook::Xdp, &FIRST_SYNS, &[loaded.program()?])?.run(&frames::syn(4), before, None)?;
     }
     let frame = if group.answer == KEPT { frames::syn(4) } else { frames::data(4, 64) };
     let mut driver = Driver::new(Hook::Xdp, &group.plan, &[rival.program(Hook::Xdp)?, loaded.program()?])?;
-    // The first round warms up.
-    for round in 0..=options.rounds {
-        let answers = loaded.answers(group.answer)?;
-        let times = driver.run(&frame, batches, None)?;
-        if round > 0 {
-            let [empty, ours] = times.map(lowest_tenth);
-            let answers = loaded.answers(group.answer)? - answers;
-            let share = percent(answers, batches);
-            table.add(it.name, None, &[empty, ours - empty, ours / empty, mib, share]);
-        }
-    }
-    Ok(())
+    // What comes first warms up.
+    driver.run(&frame, batches, None)?;
+    let answers = loaded.answers(group.answer)?;
+    let [empty, ours] = driver.run(&frame, batches, None)?.map(lowest_tenth);
+    let answers = loaded.answers(group.answer)? - answers;
+    Ok([empty, ours - empty, ours / empty, mib, percent(answers, batches)])
 }
 
 /// The share of packets of unknown flows that would go on to a table, after ever more SYNs.
@@ -218,7 +213,7 @@ fn guess(options: &Options) -> Result<Table> {
     let mut table = Table::new("data that goes on to the table for nothing", GUESSED);
     for it in GUESSING {
         for _ in 0..options.rounds.min(3) {
-            let mut loaded = Loaded::new(it, DEFAULT)?;
+            let loaded = Loaded::new(it, DEFAULT)?;
             let mut syns = Driver::new(Hook::Xdp, &FIRST_SYNS, &[loaded.program()?])?;
             let mut strangers = Driver::new(Hook::Xdp, &STRANGERS, &[loaded.program()?])?;
             let mut shares = [0.0; GUESSES.len()];
@@ -273,7 +268,7 @@ impl Loaded {
     }
 
     /// How often it gave an answer.
-    fn answers(&mut self, answer: u32) -> Result<u64> {
+    fn answers(&self, answer: u32) -> Result<u64> {
         let answers = Array::<_, u64>::try_from(self.ebpf.map("ANSWERS").context("no ANSWERS in the object")?)?;
         Ok(answers.get(&answer, 0)?)
     }
