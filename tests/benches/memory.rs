@@ -6,7 +6,7 @@
 //! kernel's memory is what it charges for the maps; the process's is what is resident of it, less the maps that it looks
 //! at. Without `--bench`, which `cargo bench` passes, a small table is filled once.
 
-use std::{fs, thread, time::Duration, time::Instant};
+use std::{thread, time::Duration, time::Instant};
 
 use anyhow::{Context as _, Result};
 use nix::unistd::Pid;
@@ -18,6 +18,7 @@ use tcptrace_tests::{
     frames,
     generator::{Generator, Plan},
     lab::{Lab, Tracer},
+    memory,
 };
 
 const SYNS: Plan = Plan { flags: &[Flags::SYN], flows: 0, servers: 1 << 16, data_between: 0 };
@@ -93,8 +94,8 @@ fn measure(lab: &Lab, generator: &Generator, slots: u32, attempts: u32, watched:
     let used = cpu::of_process(pid) - before;
     let sweeps = started.elapsed().as_secs_f64() * SWEEPS;
     let kernel = charged::of_process(pid)? as f64;
-    let process = resident(pid)?;
-    let peak = status(pid, "VmHWM:")?;
+    let process = memory::resident(pid)? as f64;
+    let peak = memory::peak(pid)? as f64;
     let summary = tracer.stop().lines.pop().context("tcptrace printed no summary")?;
     let summary: Value = serde_json::from_str(&summary)?;
     let pending = summary["attempts"]["in_flight"].as_f64().context("a summary without attempts in flight")?;
@@ -108,30 +109,4 @@ fn measure(lab: &Lab, generator: &Generator, slots: u32, attempts: u32, watched:
         used.as_secs_f64() * 1e3 / sweeps,
         if attempts > 0 { (before - empty).as_nanos() as f64 / f64::from(attempts) } else { f64::NAN },
     ])
-}
-
-/// Octets of a process that are resident, but for its view of the maps.
-fn resident(pid: Pid) -> Result<f64> {
-    let mut kib = 0;
-    let mut counts = true;
-    for line in fs::read_to_string(format!("/proc/{pid}/smaps"))?.lines() {
-        match line.split_once(':') {
-            Some(("Rss", value)) if counts => kib += kilobytes(value)?,
-            // A mapping's first line: addresses, then its name.
-            Some((head, _)) if head.contains('-') => counts = !line.contains("bpf-map"),
-            _ => {}
-        }
-    }
-    Ok((kib * 1024) as f64)
-}
-
-/// Octets of a line of `status`.
-fn status(pid: Pid, name: &str) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let value = status.lines().find_map(|line| line.strip_prefix(name)).context("not in the status")?;
-    Ok((kilobytes(value)? * 1024) as f64)
-}
-
-fn kilobytes(value: &str) -> Result<u64> {
-    Ok(value.trim().trim_end_matches(" kB").parse()?)
 }

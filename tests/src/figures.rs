@@ -17,6 +17,8 @@ pub struct Options {
     pub json: bool,
     /// Measure, rather than only show that everything runs: `cargo bench` says so, `cargo test` does not.
     pub full: bool,
+    /// How long `flood` goes on; the others have times of their own.
+    pub seconds: Option<u64>,
 }
 
 impl Options {
@@ -25,8 +27,9 @@ impl Options {
     /// # Errors
     /// When there is something else in it.
     pub fn read(rounds: usize) -> Result<Self> {
-        const USAGE: &str = "usage: [--rounds N] [--json] [--test]";
-        let mut options = Self { rounds, json: false, full: false };
+        const USAGE: &str = "usage: [--rounds N] [--seconds N] [--json] [--test]";
+        let number = |it: Option<String>| it.and_then(|it| it.parse().ok()).context(USAGE);
+        let mut options = Self { rounds, json: false, full: false, seconds: None };
         let mut once = false;
         let mut given = std::env::args().skip(1);
         while let Some(it) = given.next() {
@@ -34,7 +37,8 @@ impl Options {
                 "--bench" => options.full = true,
                 "--test" => once = true,
                 "--json" => options.json = true,
-                "--rounds" => options.rounds = given.next().and_then(|it| it.parse().ok()).context(USAGE)?,
+                "--rounds" => options.rounds = number(given.next())?,
+                "--seconds" => options.seconds = Some(number(given.next())? as u64),
                 it => bail!("unknown argument '{it}': {USAGE}"),
             }
         }

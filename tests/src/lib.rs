@@ -9,6 +9,7 @@ pub mod frames;
 pub mod generator;
 pub mod host;
 pub mod lab;
+pub mod memory;
 pub mod pcap;
 pub mod prog_run;
 pub mod scenario;

@@ -1,5 +1,9 @@
 //! `bench`: what tcptrace costs. A packet in the kernel, above an empty program (`packet`), and on two cores
+<<<<<<< HEAD
 //! (`cores`); the tables that were weighed (`candidates`); watching under load, beside tcpdump (`live`); the host's own
+=======
+//! (`cores`); watching under load, beside tcpdump (`live`); a flood, and what fails beside it (`flood`); the host's own
+>>>>>>> 99ef393 (bench: flood: a minute of it, and every failure beside it)
 //! traffic (`host`); attempts in memory (`memory`); an event in userspace (`events`); and reading a capture, beside other
 //! readers (`capture`).
 //!
@@ -17,8 +21,13 @@ use crate::{
     root,
 };
 
+<<<<<<< HEAD
 /// `packet` is the first, and the only one that takes words.
 const BENCHES: [&str; 8] = ["packet", "cores", "candidates", "live", "host", "memory", "events", "capture"];
+=======
+/// `packet` is the first, and the only one that takes words; of its rows, those of a flood go by `server`.
+const BENCHES: [&str; 8] = ["packet", "cores", "live", "flood", "host", "memory", "events", "capture"];
+>>>>>>> 99ef393 (bench: flood: a minute of it, and every failure beside it)
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let binary = build::binary()?;
@@ -55,9 +64,9 @@ fn chosen(args: &[String]) -> (Vec<&'static str>, Vec<&String>) {
     }
 }
 
-/// Whether there is more than options, and the number of rounds.
+/// Whether there is more than options, and the number of rounds or seconds.
 fn has_words(args: &[&String]) -> bool {
-    let follows = |at: usize| at > 0 && args[at - 1] == "--rounds";
+    let follows = |at: usize| at > 0 && ["--rounds", "--seconds"].contains(&args[at - 1].as_str());
     args.iter().enumerate().any(|(at, it)| !it.starts_with('-') && !follows(at))
 }
 
@@ -82,8 +91,9 @@ mod tests {
     fn words_choose() {
         assert_chosen("", &BENCHES, "");
         assert_chosen("--json --rounds 3", &BENCHES, "--json --rounds 3");
-        assert_chosen("SYN flood --rounds 3", &["packet"], "SYN flood --rounds 3");
+        assert_chosen("SYN pending --rounds 3", &["packet"], "SYN pending --rounds 3");
         assert_chosen("memory live --json", &["live", "memory"], "--json");
+        assert_chosen("flood --seconds 3", &["flood"], "--seconds 3");
         assert_chosen("packet SYN", &["packet"], "SYN");
     }
 }
