@@ -226,6 +226,12 @@ impl Tracker {
         reports
     }
 
+    /// Whether any attempt is kept in mind, whose end is to be found.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.known.is_empty()
+    }
+
     /// The end of tracing: every attempt told as stalled is told as it stands.
     pub fn finish(&mut self, find: impl Fn(&Handshake) -> Found) -> Vec<Report> {
         let open: Vec<_> = self.known.values().filter(|known| !known.told).copied().collect();

@@ -29,12 +29,18 @@ impl Findings {
     pub fn look(&mut self, now: Nanos) -> Vec<Finding> {
         let mut found = Vec::new();
         let passages = self.accounts.look();
-        if !passages.is_empty() || self.floods.are_on() {
+        if !passages.is_empty() || self.are_on() {
             let floods = self.floods.look(now, passages, cookies_sent());
             found.extend(floods.into_iter().map(Finding::Flood));
         }
         found.extend(self.scans.look(now).into_iter().map(Finding::Scan));
         found
+    }
+
+    /// Whether a flood goes on.
+    #[must_use]
+    pub fn are_on(&self) -> bool {
+        self.floods.are_on()
     }
 
     /// Tracing ends: what has not ended does.

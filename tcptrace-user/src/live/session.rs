@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use tcptrace_core::{
-    event::{Counter, is_open},
+    event::{Counter, Tally, is_open},
     handshake::{Nanos, State, Transition},
     outcome::Outcome,
 };
@@ -48,8 +48,10 @@ use crate::{
     track::{Losses, Report, Tracker},
 };
 
-/// How often silence is looked for.
+/// How often silence is looked for: where something is due, or may end.
 const SWEEP: Duration = Duration::from_millis(250);
+/// And where nothing is. What begins meanwhile is found before it is due.
+const LONGEST_SWEEP: Duration = Duration::from_secs(1);
 
 /// Says something that is not data.
 macro_rules! say {
@@ -274,7 +276,6 @@ impl Session {
     async fn watch_all(&mut self, signals: Signals) -> anyhow::Result<()> {
         let Signals { mut interrupt, mut terminate, mut hangup, mut user1 } = signals;
         let mut sweep = time::interval(SWEEP);
-        sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut packets = time::interval(evidence::READ);
         packets.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let duration = self.args.duration.unwrap_or(Duration::MAX);
@@ -287,7 +288,7 @@ impl Session {
                     ready.context("the ring buffer cannot be read any more")?;
                     self.read_events(events::BATCH);
                 }
-                _ = sweep.tick() => self.sweep(),
+                _ = sweep.tick() => sweep.reset_after(self.sweep()),
                 _ = packets.tick(), if self.evidence.is_some() => {
                     if !self.read_packets() {
                         return Ok(());
@@ -341,21 +342,25 @@ impl Session {
         self.args.count.is_some_and(|count| self.told >= count)
     }
 
-    fn sweep(&mut self) {
+    /// Looks for silence, and says how long it need not look again.
+    fn sweep(&mut self) -> Duration {
         self.setting.clock.follow();
         let now = monotonic();
-        if let Ok(tally) = self.kernel.tally() {
+        // Before the table, so that what changes after this is counted as a change the next time.
+        let tally = self.kernel.tally();
+        let changes = tally.as_ref().ok().map(changes);
+        if let Ok(tally) = tally {
             let lost = |counter| tally.counters[counter as usize];
             let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
             self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
         }
         let mut reports = Vec::new();
-        let pending = self.kernel.table.each_pending(now, |it| {
+        let overview = self.kernel.table.each_pending(now, changes, |it| {
             let (report, due) = self.tracker.look(it, now);
             reports.extend(report);
             due
         });
-        self.most_pending = self.most_pending.max(pending);
+        self.most_pending = self.most_pending.max(overview.pending);
         // Before what they stand for.
         let findings = self.findings.look(now);
         self.find(findings);
@@ -365,6 +370,11 @@ impl Session {
         if let Some(log) = &mut self.log {
             log.flush();
         }
+        if self.tracker.waits() || self.findings.are_on() {
+            return SWEEP;
+        }
+        let longest = self.args.stall_after.clamp(SWEEP, LONGEST_SWEEP);
+        Duration::from_nanos(overview.due.since(now)).clamp(SWEEP, longest)
     }
 
     /// Tells what was found of many attempts together.
@@ -599,6 +609,11 @@ impl Session {
             },
         );
     }
+}
+
+/// A count that grows with whatever changes a set of the table, before its lock is given back.
+fn changes(it: &Tally) -> u64 {
+    it.transitions.iter().sum::<u64>() + it.counters[Counter::AnswerUnmatched as usize]
 }
 
 fn attach(kernel: &mut Kernel, interface: Interface, args: &Args) -> anyhow::Result<Attached> {

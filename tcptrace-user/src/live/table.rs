@@ -39,6 +39,18 @@ pub struct Table {
     key: HashKey,
     /// By set.
     looks: Vec<Look>,
+    /// The last look at all of them, and the count of changes before it.
+    overview: Overview,
+    changes: Option<u64>,
+}
+
+/// What a look at the whole table found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// How many attempts are pending.
+    pub pending: usize,
+    /// When the first of them is due for another look.
+    pub due: Nanos,
 }
 
 /// The last look at a set.
@@ -57,7 +69,8 @@ impl Table {
         let (sets, slots) = (Mapping::new::<Set>(sets)?, Mapping::new::<Slot>(slots)?);
         let outers = outers.map(Mapping::new::<Outer>).transpose()?;
         let looks = vec![Look { version: 0, due: Nanos(u64::MAX) }; sets.words().len() / SET_WORDS];
-        Ok(Self { sets, slots, outers, key, looks })
+        let overview = Overview { pending: 0, due: Nanos(u64::MAX) };
+        Ok(Self { sets, slots, outers, key, looks, overview, changes: None })
     }
 
     /// Number of slots.
@@ -78,27 +91,43 @@ impl Table {
         self.all(|lane| lane & PENDING != 0)
     }
 
-    /// Looks at pending attempts, and how many there are; `look` says when each is due for another. Sets that have not changed since and where
-    /// none is due are passed over: of a table full of the silent, a sweep reads the directory and no slot.
-    pub fn each_pending(&mut self, now: Nanos, mut look: impl FnMut(&Handshake) -> Nanos) -> usize {
+    /// Looks at pending attempts; `look` says when each is due for another. `changes` is a count, if there is one, that
+    /// grows with each change of a set before its lock is given back: while it stays the same and none is due, nothing is
+    /// read. Sets that have not changed since and where none is due are passed over: of a table full of the silent, the
+    /// directory is read and no slot.
+    pub fn each_pending(
+        &mut self,
+        now: Nanos,
+        changes: Option<u64>,
+        mut look: impl FnMut(&Handshake) -> Nanos,
+    ) -> Overview {
+        if changes.is_some() && changes == self.changes && now < self.overview.due {
+            return self.overview;
+        }
         let mut looks = std::mem::take(&mut self.looks);
-        let mut pending = 0;
+        let mut all = Overview { pending: 0, due: Nanos(u64::MAX) };
         for (set, last) in looks.iter_mut().enumerate() {
             let directory = &self.sets.words()[set * SET_WORDS..][..SET_WORDS];
             let version = directory[VERSION].load(Acquire);
             let tags = &directory[..WAYS / LANES];
-            pending += tags.iter().map(|it| (it.load(Relaxed) & EVERY_PENDING).count_ones() as usize).sum::<usize>();
-            if last.version == version && now < last.due {
-                continue;
+            all.pending +=
+                tags.iter().map(|it| (it.load(Relaxed) & EVERY_PENDING).count_ones() as usize).sum::<usize>();
+            if last.version != version || now >= last.due {
+                *last = match self.read(set, |lane| lane & PENDING != 0) {
+                    // What was read may be newer than the version: the set is then read again, and no harm done.
+                    Some(found) => {
+                        let due = found.iter().flatten().map(&mut look).min();
+                        Look { version, due: due.unwrap_or(Nanos(u64::MAX)) }
+                    }
+                    // Its change may have been counted before this look.
+                    None => Look { version, due: now },
+                };
             }
-            if let Some(found) = self.read(set, |lane| lane & PENDING != 0) {
-                let due = found.iter().flatten().map(&mut look).min();
-                // What was read may be newer than the version: the set is then read again, and no harm done.
-                *last = Look { version, due: due.unwrap_or(Nanos(u64::MAX)) };
-            }
+            all.due = all.due.min(last.due);
         }
         self.looks = looks;
-        pending
+        (self.overview, self.changes) = (all, changes);
+        all
     }
 
     /// Every attempt, pending or settled, that no other has replaced.
