@@ -10,7 +10,6 @@
 use std::{thread, time::Duration, time::Instant};
 
 use anyhow::{Context as _, Result};
-use nix::unistd::Pid;
 use serde_json::Value;
 use tcptrace_core::segment::Flags;
 use tcptrace_tests::{

@@ -259,7 +259,7 @@ fn lines_are_as_they_were() {
         floods.look(at(1), vec![it], Some(0));
         let mut flood = floods.look(at(2), vec![], Some(12)).pop().unwrap_or_else(|| floods.floods[0].clone());
         attempts.iter().for_each(|(outcome, count)| flood.attempts[*outcome as usize] = *count);
-        Finding::Flood(flood)
+        Finding::Flood(Box::new(flood))
     };
     let mut scanned = Scan {
         client: client(1),

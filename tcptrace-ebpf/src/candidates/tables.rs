@@ -19,6 +19,7 @@ use aya_ebpf::{
 use tcptrace_core::{
     flow::Endpoint,
     handshake::Handshake,
+    pressure::Standing,
     table::{self, PENDING, Set, Slot, WAYS},
 };
 
@@ -148,7 +149,7 @@ fn fill(set: &mut Set, index: u32, hash: u64, it: &Handshake) -> bool {
     let way = own.unwrap_or_else(|| set.to_replace());
     let Some(slot) = slot(way) else { return false };
     // SAFETY: as above.
-    unsafe { slot.write(Slot { handshake: *it, account: 0, shift: 0 }) };
+    unsafe { slot.write(Slot { handshake: *it, standing: Standing::NOWHERE }) };
     set.set_lane(way, tag | PENDING);
     set.renew(way);
     true

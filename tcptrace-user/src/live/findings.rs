@@ -31,7 +31,7 @@ impl Findings {
         let passages = self.accounts.look();
         if !passages.is_empty() || self.are_on() {
             let floods = self.floods.look(now, passages, cookies_sent());
-            found.extend(floods.into_iter().map(Finding::Flood));
+            found.extend(floods.into_iter().map(|it| Finding::Flood(Box::new(it))));
         }
         found.extend(self.scans.look(now).into_iter().map(Finding::Scan));
         found
@@ -45,13 +45,13 @@ impl Findings {
 
     /// Tracing ends: what has not ended does.
     pub fn finish(&mut self) -> Vec<Finding> {
-        let floods = self.floods.finish().into_iter().map(Finding::Flood);
+        let floods = self.floods.finish().into_iter().map(|it| Finding::Flood(Box::new(it)));
         floods.chain(self.scans.finish().into_iter().map(Finding::Scan)).collect()
     }
 
     /// All of the run, as they are now.
     pub fn all(&self) -> impl Iterator<Item = Finding> {
-        let floods = self.floods.floods.iter().cloned().map(Finding::Flood);
+        let floods = self.floods.floods.iter().cloned().map(|it| Finding::Flood(Box::new(it)));
         floods.chain(self.scans.all().cloned().map(Finding::Scan))
     }
 

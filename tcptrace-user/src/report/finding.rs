@@ -10,7 +10,7 @@ use crate::{flood::Flood, scan::Scan};
 /// Something that many attempts have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
-    Flood(Flood),
+    Flood(Box<Flood>),
     Scan(Scan),
 }
 
