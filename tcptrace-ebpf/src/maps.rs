@@ -163,50 +163,66 @@ pub(crate) fn wants(it: &Located) -> bool {
 }
 
 /// Counts a packet that would open an attempt in its listener's account, and in a coarser one where that is called for;
-/// where it is noted. `None` if it is not let in.
+/// whether it is let in.
 #[inline(always)]
-pub(crate) fn let_in(it: &Opening, unknown: usize) -> Option<Standing> {
-    // SAFETY: a helper without arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let Some(pressure) = pressure(cpu) else { return Some(Standing::NOWHERE) };
-    pressure.asked = *it;
-    // How it came about is forgotten.
-    let standing = Standing(forget(judge(pressure, cpu).0 as usize, unknown) as u64);
-    if standing == Standing::KEPT_OUT { None } else { Some(standing) }
+pub(crate) fn lets_in(it: &Opening) -> bool {
+    // SAFETY: helpers without arguments.
+    let (cpu, tick) = unsafe { (bpf_get_smp_processor_id(), bpf_jiffies64() as u32) };
+    let Some(sum) = pressure(cpu) else { return true };
+    sum.asked = *it;
+    sum.standing = Standing::new(cpu);
+    if !judge(sum, cpu, Scope::Listener as u8) {
+        return false;
+    }
+    // Of SYN/ACKs none takes a slot that another waits for.
+    if sum.asked.answers || sum.scope_for(tick, policy, now) == Scope::Listener as u8 {
+        return true;
+    }
+    sum.asked.owner = pressure::owner(&sum.asked, sum.scope);
+    let lets_in = judge(sum, cpu, sum.scope);
+    if !lets_in {
+        sum.keep_out();
+    }
+    lets_in
 }
 
-/// What the accounts say. A function of its own, so that its caller keeps its stack.
+/// Where the packet that is looked at would be noted.
+#[inline(always)]
+pub(crate) fn standing() -> Standing {
+    // SAFETY: a helper without arguments.
+    pressure(unsafe { bpf_get_smp_processor_id() }).map_or(Standing::NOWHERE, |it| it.standing)
+}
+
+/// It is noted nowhere, or not wanted.
+#[inline(always)]
+pub(crate) fn stand(it: Standing) {
+    // SAFETY: a helper without arguments.
+    if let Some(pressure) = pressure(unsafe { bpf_get_smp_processor_id() }) {
+        pressure.standing = it;
+    }
+}
+
+/// Whether one account lets in what it is asked about. A function of its own, so that its caller keeps its stack.
 #[inline(never)]
-fn judge(sum: &mut Pressure, cpu: u32) -> Standing {
+fn judge(sum: &mut Pressure, cpu: u32, scope: u8) -> bool {
+    let with = u64::from(sum.asked.point.0) | u64::from(scope) << 32;
+    let number = flow::hash_one(hash_key(), sum.asked.owner, with) as u32;
+    let Some(account) = account(cpu, number) else { return true };
+    let mut again = &raw mut *sum;
+    // Opaque to the compiler, so that what was read of it is read again and not kept on a stack of 32 octets.
+    // SAFETY: a register is moved to itself, and points where it did.
+    let sum = unsafe {
+        asm!("{0} = {0}", inout(reg) again, options(nostack, preserves_flags));
+        &mut *again
+    };
+    if !account.claim(&sum.asked.owner, scope, sum.asked.point) {
+        return true;
+    }
     // SAFETY: a helper without arguments.
     let tick = unsafe { bpf_jiffies64() as u32 };
-    let mut standing = Standing::new(cpu);
-    let mut scope = Scope::Listener as u8;
-    for _ in 0..2 {
-        let Opening { owner, point, .. } = sum.asked;
-        let with = u64::from(point.0) | u64::from(scope) << 32;
-        let number = flow::hash_one(hash_key(), owner, with) as u32;
-        let Some(account) = account(cpu, number) else { break };
-        if account.claim(&sum.asked.owner, scope, point) {
-            if !account.lets_in(&sum.asked, tick, policy, now) {
-                if scope != Scope::Listener as u8 {
-                    sum.keep_out();
-                }
-                return Standing::KEPT_OUT;
-            }
-            standing = standing.and(scope, Note::new(number, account));
-        }
-        // Of SYN/ACKs none takes a slot that another waits for.
-        if sum.asked.answers || scope != Scope::Listener as u8 {
-            break;
-        }
-        scope = sum.scope_for(tick, policy, now);
-        if scope == Scope::Listener as u8 {
-            break;
-        }
-        sum.asked.owner = pressure::owner(&sum.asked, scope);
-    }
-    standing
+    let lets_in = account.lets_in(&sum.asked, tick, policy, now);
+    sum.standing = sum.standing.and(scope, Note::new(number, account));
+    lets_in
 }
 
 #[inline(always)]

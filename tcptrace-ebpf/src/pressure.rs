@@ -99,8 +99,9 @@ pub struct Pressure {
     /// The [`Scope`] that accounts have beside those of listeners; zero: they have none.
     pub scope: u8,
     pad: [u8; 3],
-    /// What accounts are asked about. It lies here because the stack has no room for it.
+    /// What accounts are asked about, and what they said of it. Both lie here because the stack has no room for them.
     pub asked: Opening,
+    pub standing: Standing,
 }
 
 const _: () = assert!(size_of::<Pressure>() == 128);
@@ -217,8 +218,6 @@ impl Standing {
     pub const NOWHERE: Self = Self::new(0x3fff);
     /// The filter does not want what would be noted.
     pub const UNWANTED: Self = Self(Self::NOWHERE.0 + 1);
-    /// Not let in.
-    pub const KEPT_OUT: Self = Self(Self::NOWHERE.0 + 2);
 
     /// Let in by a CPU.
     #[inline(always)]

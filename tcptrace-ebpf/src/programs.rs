@@ -355,22 +355,21 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, inner: Inner, point: Point) {
     }
     let frame = ctx.frame().from(inner.at);
     let located = located.blurred(|it| maps::forget(it as usize, frame.unknown) as u64);
-    let mut standing = Standing::UNWANTED;
-    if opens && maps::wants(&located) {
-        standing = Standing::NOWHERE;
-        if located.flags.kind() == Kind::Syn || !set.may_have(tag) {
-            match maps::let_in(&opening(&located, hash, point), frame.unknown) {
-                Some(it) => standing = it,
-                None => return maps::count(Counter::PassedOver),
-            }
+    if opens {
+        if !maps::wants(&located) {
+            maps::stand(Standing::UNWANTED);
+        } else if located.flags.kind() == Kind::SynAck && set.may_have(tag) {
+            maps::stand(Standing::NOWHERE);
+        } else if !maps::lets_in(&opening(&located, hash, point)) {
+            return maps::count(Counter::PassedOver);
         }
     }
     let segment = blur_read(Segment::read(&frame, &located), frame.unknown);
-    let sight = Sight { now: maps::now(), point, tunnel: inner.tunnel, standing };
+    let sight = Sight { now: maps::now(), point, tunnel: inner.tunnel };
     let Some(mut held) = set.lock() else { return };
     match held.find(tag, segment.src, segment.dst) {
         Some(way) => step(ctx, &mut held, maps::forget(way, frame.unknown) & (WAYS - 1), tag, &segment, &sight),
-        None if opens && sight.standing == Standing::UNWANTED => maps::count(Counter::FilteredOut),
+        None if opens && maps::standing() == Standing::UNWANTED => maps::count(Counter::FilteredOut),
         None if segment.flags.kind() == Kind::Syn => {
             let way = held.make_room(sight.now);
             if let Some(replaced) = held.handshake(way) {
@@ -403,8 +402,6 @@ struct Sight {
     now: Nanos,
     point: Point,
     tunnel: Tunnel,
-    /// Where what it opens is noted.
-    standing: Standing,
 }
 
 /// Applies a segment to the attempt of its flow.
@@ -424,7 +421,7 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
     // Half of the address: with all of it the stacks of log and program come to more than Linux 6.1 allows.
     let Handshake { server_addr, server_port, .. } = *handshake;
     debug!(ctx, "{:x} port {}: transition {}", server_addr.lo, server_port, transition as u8);
-    if transition == Transition::Superseded && sight.standing == Standing::UNWANTED {
+    if transition == Transition::Superseded && maps::standing() == Standing::UNWANTED {
         // It is over, and the filter does not want the next.
         handshake.state = State::Free as u8;
     }
@@ -434,7 +431,7 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
         _ => tag,
     };
     held.set().set_lane(way, lane);
-    if transition == Transition::Superseded && sight.standing != Standing::UNWANTED {
+    if transition == Transition::Superseded && maps::standing() != Standing::UNWANTED {
         open(ctx, held, way, tag, it, sight);
     }
 }
@@ -443,9 +440,9 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
 #[inline(always)]
 fn open<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, syn: &Segment, sight: &Sight) {
     let Some(slot) = held.slot(way) else { return };
-    let Sight { now, point, tunnel, standing } = *sight;
-    slot.standing = standing;
-    maps::note_opening(standing);
+    let Sight { now, point, tunnel } = *sight;
+    slot.standing = maps::standing();
+    maps::note_opening(slot.standing);
     let handshake = &mut slot.handshake;
     *handshake = Handshake::open(syn, now, point);
     maps::tell(Transition::Opened, handshake, &Cause::of(syn), now, point);
@@ -464,8 +461,8 @@ fn open_unasked<C: Hook>(ctx: &C, held: &mut Held, tag: u16, answer: &Segment, s
     let handshake = &mut slot.handshake;
     maps::tell_replaced(handshake, sight.now);
     *handshake = Handshake::unasked(answer, sight.now, sight.point);
-    slot.standing = sight.standing;
-    maps::note_opening(sight.standing);
+    slot.standing = maps::standing();
+    maps::note_opening(slot.standing);
     note_tunnel(ctx, held, way, sight.tunnel);
     held.set().set_lane(way, tag | PENDING);
     held.set().age(way);

@@ -59,7 +59,7 @@ const MOST_ATTEMPTS: u64 = 1 << 26;
 
 /// Watches TCP handshakes in the kernel and reports those that stall or are reset.
 #[derive(Parser, Debug)]
-#[command(version, args_conflicts_with_subcommands = true, after_help = AFTER)]
+#[command(name = "tcptrace", version, args_conflicts_with_subcommands = true, after_help = AFTER)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -108,6 +108,44 @@ fn a_flood_is_told_twice() {
     assert_eq!((floods.floods.len(), floods.finish().len(), floods.finish().len()), (2, 1, 0));
 }
 
+/// Until the kernel side knows better, a flood of a network looks like one of some hosts of it.
+#[test]
+fn what_a_flood_seemed_to_be_is_part_of_it() {
+    let part = |scope, addr| Passage { scope, owner: Endpoint { addr, port: 0 }, ..passage(IN, []) };
+    let host = part(Scope::Host, SERVER.addr);
+    let network = part(Scope::Network, Addr::v4(0xcb00_7100));
+    let elsewhere = part(Scope::Host, Addr::v4(0xc633_6402));
+    for (first, second) in [
+        (vec![host.clone(), elsewhere.clone()], vec![network.clone()]),
+        (vec![elsewhere.clone()], vec![network.clone(), host.clone()]),
+    ] {
+        let mut floods = Floods::default();
+        assert!(floods.look(at(0), first, None).is_empty());
+        floods.look(at(1), second, None);
+        let left: Vec<_> = floods.floods.iter().map(|it| (it.scope, it.owner, it.packets())).collect();
+        let expected = [(&elsewhere, 100_000), (&network, 200_000)];
+        assert_eq!(left, expected.map(|(it, packets)| (it.scope, it.owner, packets)));
+    }
+    // What was told stays.
+    let mut floods = Floods::default();
+    floods.look(at(0), vec![host.clone()], None);
+    assert_eq!(floods.look(at(2), vec![host], None).len(), 1);
+    floods.look(at(3), vec![network], None);
+    assert_eq!(floods.floods.len(), 2);
+}
+
+/// Each CPU draws as many clients, whatever it saw: they are weighed by that.
+#[test]
+fn clients_are_weighed_by_what_their_cpu_saw() {
+    let mut floods = Floods::default();
+    let busy = passage(IN, (0..10).map(client));
+    let idle = Passage { opens: 20, passed_over: 0, ..passage(IN, std::iter::repeat_n(client(99), 10)) };
+    floods.look(at(1), vec![busy, idle], None);
+    let sources = floods.floods[0].sources();
+    assert_eq!(sources.sample, 20);
+    assert!(sources.top().iter().all(|(addr, share)| *addr != client(99) && *share < 0.11), "{:?}", sources.top());
+}
+
 #[test]
 fn what_is_forwarded_is_counted_once() {
     let count = |points: &[Point], answers: &[Point]| {
@@ -273,12 +311,21 @@ fn lines_are_as_they_were() {
     scanned.attempts[Outcome::Refused as usize] = 65_000;
     scanned.attempts[Outcome::NoReply as usize] = 505;
     let v6 = Addr { hi: 0x2001_0db8_0000_0000, lo: 1 };
+    let coarse = |scope, addr| {
+        let clients = [client(1), client(2)];
+        Passage { scope, owner: Endpoint { addr, port: 0 }, ..passage(IN, clients) }
+    };
     let findings = [
         flood(passage(IN, (0..50).map(client)), &[(Outcome::NoReply, 90), (Outcome::HalfOpen, 10)]),
         flood(passage(IN, (0..40).map(busy)), &[]),
         flood(Passage { completed: 99_999, ..passage(OUT, []) }, &[]),
         flood(Passage { answers: 100_000, ..passage(IN, [client(1)]) }, &[]),
         flood(Passage { owner: Endpoint { addr: v6, port: 80 }, completed: 40, ..passage(IN, [v6]) }, &[]),
+        flood(coarse(Scope::Host, SERVER.addr), &[]),
+        flood(coarse(Scope::Network, Addr::v4(0xcb00_7100)), &[(Outcome::Refused, 3)]),
+        flood(coarse(Scope::WideNetwork, Addr { lo: 0, ..v6 }), &[]),
+        flood(coarse(Scope::Client, client(1)), &[]),
+        flood(coarse(Scope::Everything, Addr::default()), &[]),
         Finding::Scan(scanned.clone()),
         Finding::Scan(Scan { host: v6, is_over: true, ..scanned }),
     ];

@@ -9,7 +9,7 @@ use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
-    util::{KernelVersion, nr_cpus},
+    util::{KernelVersion, nr_cpus, online_cpus},
 };
 use tcptrace_core::{
     event::Tally,
@@ -162,7 +162,9 @@ impl Kernel {
         let sets = (settings.max_attempts as usize).div_ceil(WAYS).next_power_of_two() as u32;
         let slots = sets * WAYS as u32;
         let cpus = nr_cpus().map_err(|(what, error)| LoadError::Kernel { what, reason: error.to_string() })? as u32;
-        let flood = settings.flood.unwrap_or_else(|| Policy::of(slots.into(), cpus.into()));
+        // Of the CPUs that could be there most never are, on many a virtual machine.
+        let online = online_cpus().map_or(cpus as usize, |it| it.len());
+        let flood = settings.flood.unwrap_or_else(|| Policy::of(slots.into(), online as u64));
         let key = hash_key();
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("SETS", sets)

@@ -43,17 +43,17 @@ struct Ceiling {
 
 #[rustfmt::skip]
 const CEILINGS: &[Ceiling] = &[
-    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 6150, verified: 538130, jited: 29658 },
-    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 6150, verified: 538130, jited: 29658 },
-    Ceiling { program: Program::TcIngress, data: [140, 132], translated: 6421, verified: 519705, jited: 31327 },
-    Ceiling { program: Program::TcEgress, data: [140, 132], translated: 6422, verified: 519710, jited: 31331 },
-    Ceiling { program: Program::TcIngressIp, data: [138, 133], translated: 6344, verified: 482756, jited: 30724 },
-    Ceiling { program: Program::TcEgressIp, data: [138, 133], translated: 6371, verified: 482731, jited: 31030 },
-    Ceiling { program: Program::XdpIngressDecap, data: [313, 298], translated: 7297, verified: 494567, jited: 35395 },
-    Ceiling { program: Program::TcIngressDecap, data: [317, 303], translated: 7163, verified: 499425, jited: 34534 },
-    Ceiling { program: Program::TcEgressDecap, data: [318, 304], translated: 7164, verified: 499533, jited: 34538 },
-    Ceiling { program: Program::TcIngressIpDecap, data: [301, 287], translated: 7052, verified: 483560, jited: 34034 },
-    Ceiling { program: Program::TcEgressIpDecap, data: [302, 288], translated: 7053, verified: 483614, jited: 34038 },
+    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 6726, verified: 140756, jited: 32367 },
+    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 6726, verified: 140756, jited: 32367 },
+    Ceiling { program: Program::TcIngress, data: [140, 132], translated: 6976, verified: 177138, jited: 33911 },
+    Ceiling { program: Program::TcEgress, data: [142, 134], translated: 6969, verified: 177282, jited: 33893 },
+    Ceiling { program: Program::TcIngressIp, data: [138, 133], translated: 6854, verified: 130975, jited: 33029 },
+    Ceiling { program: Program::TcEgressIp, data: [138, 133], translated: 6936, verified: 130005, jited: 33716 },
+    Ceiling { program: Program::XdpIngressDecap, data: [314, 299], translated: 7798, verified: 148961, jited: 37629 },
+    Ceiling { program: Program::TcIngressDecap, data: [315, 301], translated: 7647, verified: 149390, jited: 36424 },
+    Ceiling { program: Program::TcEgressDecap, data: [316, 302], translated: 7648, verified: 149498, jited: 36428 },
+    Ceiling { program: Program::TcIngressIpDecap, data: [301, 287], translated: 7512, verified: 133706, jited: 35803 },
+    Ceiling { program: Program::TcEgressIpDecap, data: [302, 288], translated: 7513, verified: 133760, jited: 35807 },
 ];
 
 #[test]

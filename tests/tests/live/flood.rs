@@ -7,7 +7,7 @@ use tcptrace_core::segment::Flags;
 use tcptrace_tests::{
     frames,
     generator::{Generator, Plan},
-    lab::{ConnectOptions, Connecting, Lab, OTHER_V4, SERVER_V4},
+    lab::{ConnectOptions, Connecting, Lab, OTHER_V4, SERVER_V4, SERVER_V6},
 };
 
 use crate::view::{PATIENCE, View};
@@ -84,6 +84,41 @@ fn a_syn_flood_hides_nothing() {
         assert_eq!(account.summary["findings"].as_array().map(Vec::len), Some(1));
         assert!(account.figure("/table/most_pending") < 20_000);
     }
+}
+
+/// One SYN in 256 for each address of a network: no listener of them is flooded, all of them are.
+#[test]
+fn a_flood_of_a_network_is_one_finding() {
+    const REFUSED: u16 = 100;
+    let lab = Lab::new();
+    lab.server.run(["ethtool", "-K", "eth0", "gro", "on"]);
+    let view = View::start(&lab.server, &["-i", "eth0"]);
+    let plan = Plan { servers: 256, ..SYNS };
+    let generator = Generator::new(&lab.router, "server0", frames::syn(4), &plan).expect("it loads");
+    thread::scope(|scope| {
+        let flood = scope.spawn(|| generator.send_for(Duration::from_secs(5)).expect("frames are sent"));
+        thread::sleep(Duration::from_secs(1));
+        for number in 0..REFUSED {
+            lab.client.connect_from(30_000 + number, (SERVER_V6, 6036).into(), PATIENCE).unwrap_err();
+        }
+        flood.join().expect("the flood ends")
+    });
+    let account = view.end();
+    for number in 0..REFUSED {
+        assert_eq!(account.only(30_000 + number)["outcome"], "refused");
+    }
+    account.assert_nothing_lost();
+    let told = findings(&account.lines, "flood");
+    let [began, over] = told[..] else { panic!("{} lines about the flood: {told:#?}", told.len()) };
+    assert_eq!((&began["state"], &over["state"]), (&json!("began"), &json!("over")));
+    for it in told {
+        assert_eq!((&it["scope"], &it["network"]), (&json!("network"), &json!("203.0.113.0/24")));
+        assert_eq!((&it["server"], &it["host"]), (&Value::Null, &Value::Null));
+    }
+    assert_eq!(over["ports"], json!([{ "port": 443, "share": 1.0 }]));
+    let listed = account.lines.iter().filter(|it| it["server"]["port"] == 443);
+    assert_eq!(listed.count(), 0, "no attempt of the flood is listed");
+    assert!(account.figure("/table/most_pending") < 60_000);
 }
 
 #[test]
