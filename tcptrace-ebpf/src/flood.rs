@@ -16,8 +16,11 @@ use crate::{
 pub const ACCOUNTS: usize = 256;
 /// Clients that an account remembers: one that came by in each of the last ticks of the clock.
 pub const DRAWN: usize = 8;
-/// At least so often, in SYNs, an account looks at the clock; else with each tick.
+/// At least so often, in SYNs, an account looks at the clock, and a coarse one, which may let in less; else with each tick.
 const LOOK_EVERY: u64 = 1024;
+const LOOK_COARSE_EVERY: u64 = 64;
+/// How long an account is taken to have been its owner's when it overflows at the first look.
+const AT_ONCE: u64 = 4_000_000;
 /// One SYN in two to the power of this is let in at least.
 const MOST: u8 = 24;
 /// How much rarer than the bucket leaks SYNs are let in, as a power of two.
@@ -55,12 +58,12 @@ impl Policy {
         Self { burst: burst as u32, leak: if leak > 23 { 23 } else { leak }, sum: sum as u32 }
     }
 
-    /// What a host, a network, a client may take beside what their listeners' accounts say: many of them share the sum.
+    /// What a host, a network, a client may take beside what their listeners' accounts say: many of them share the sum, at
+    /// several points.
     #[inline(always)]
     #[must_use]
     pub const fn coarse(self) -> Self {
-        let least = if self.burst < 1024 { self.burst } else { 1024 };
-        Self { burst: if self.burst / 4 < least { least } else { self.burst / 4 }, ..self }
+        Self { burst: self.sum / 8, ..self }
     }
 }
 
@@ -150,6 +153,7 @@ impl Account {
         self.scope = scope;
         self.point = point;
         self.shift = 0;
+        self.looked = Nanos(0);
         self.opens_then = self.opens;
         self.completed_then = self.completed.wrapping_add(self.completed_elsewhere);
         true
@@ -167,9 +171,13 @@ impl Account {
     ) -> bool {
         self.opens += 1;
         self.answers += it.answers as u64;
-        if tick != self.tick || self.opens & (LOOK_EVERY - 1) == 0 {
+        let every = if self.scope == 0 { LOOK_EVERY } else { LOOK_COARSE_EVERY };
+        let is_other = tick != self.tick;
+        if is_other || self.opens & (every - 1) == 0 {
             self.tick = tick;
             self.look(policy(), now());
+        }
+        if is_other || self.opens & (LOOK_EVERY - 1) == 0 {
             self.clients[self.drawn as usize & (DRAWN - 1)] = it.client;
             self.drawn = self.drawn.wrapping_add(1);
         }
@@ -207,7 +215,8 @@ impl Account {
             }
             // One step at a time down, so that a pause of the flood does not open the gate.
             let opens = self.opens.wrapping_sub(self.opens_then);
-            let wanted = rarity(opens << (leak + RARER), now.since(self.looked));
+            let took = if self.looked.0 == 0 { AT_ONCE } else { now.since(self.looked) };
+            let wanted = rarity(opens << (leak + RARER), took);
             self.shift = wanted.max(self.shift.saturating_sub(1)).max(1);
         } else if leaked >= u64::from(self.balance) {
             self.shift = 0;

@@ -175,7 +175,11 @@ pub(crate) fn lets_in(it: &Opening) -> bool {
         return false;
     }
     // Of SYN/ACKs none takes a slot that another waits for.
-    if sum.asked.answers || sum.scope_for(tick, policy, now) == Scope::Listener as u8 {
+    if sum.asked.answers {
+        return true;
+    }
+    sum.standing = sum.standing.in_sum();
+    if sum.scope_for(tick, policy, now) == Scope::Listener as u8 {
         return true;
     }
     sum.asked.owner = pressure::owner(&sum.asked, sum.scope);
@@ -193,7 +197,7 @@ pub(crate) fn standing() -> Standing {
     pressure(unsafe { bpf_get_smp_processor_id() }).map_or(Standing::NOWHERE, |it| it.standing)
 }
 
-/// It is noted nowhere, or not wanted.
+/// It is noted nowhere, not wanted, or kept out.
 #[inline(always)]
 pub(crate) fn stand(it: Standing) {
     // SAFETY: a helper without arguments.
@@ -250,7 +254,9 @@ fn pressure(cpu: u32) -> Option<&'static mut Pressure> {
 #[inline(never)]
 pub(crate) fn note_opening(it: Standing) {
     let Some(pressure) = pressure(it.cpu()) else { return };
-    pressure.open();
+    if it.is_in_sum() {
+        pressure.open();
+    }
     for note in it.notes().into_iter().flatten() {
         if let Some(account) = account(it.cpu(), note.number()) {
             account.open();
@@ -258,18 +264,25 @@ pub(crate) fn note_opening(it: Standing) {
     }
 }
 
-/// An attempt whose opening was noted in accounts completed, or was refused.
+/// An attempt whose opening was noted in accounts completed, or was refused or given up.
 #[inline(never)]
 pub(crate) fn settle(it: Standing, completed: bool) {
     // SAFETY: a helper without arguments.
     let is_here = it.cpu() == unsafe { bpf_get_smp_processor_id() };
     let Some(pressure) = pressure(it.cpu()) else { return };
-    let eased = if completed { pressure::SILENT } else { pressure::SILENT - pressure::REFUSED };
-    credit(&mut pressure.settled, &raw mut pressure.settled_elsewhere, eased.into(), is_here);
+    let [fine, coarse] = it.notes();
+    if it.is_in_sum() {
+        let eased = u64::from(if completed { pressure::SILENT } else { pressure::SILENT - pressure::REFUSED });
+        credit(&mut pressure.settled, &raw mut pressure.settled_elsewhere, eased, is_here);
+        if let Some(note) = coarse {
+            let more = eased * (note.weight() - 1);
+            credit(&mut pressure.stood_for, &raw mut pressure.stood_for_elsewhere, more, is_here);
+        }
+    }
     if !completed {
         return;
     }
-    for note in it.notes().into_iter().flatten() {
+    for note in [fine, coarse].into_iter().flatten() {
         if let Some(account) = account(it.cpu(), note.number()).filter(|it| note.is_of(it)) {
             credit(&mut account.completed, &raw mut account.completed_elsewhere, note.weight(), is_here);
         }

@@ -87,9 +87,13 @@ pub struct Pressure {
     pub settled: u64,
     pub settled_elsewhere: u64,
     settled_then: u64,
+    /// What those are worth beside that which coarse accounts kept out, for which they stand.
+    pub stood_for: u64,
+    pub stood_for_elsewhere: u64,
+    stood_for_then: u64,
     /// Until when it leaked.
     leaked: Nanos,
-    /// SYNs of its own CPU, to look at the clock now and then.
+    /// SYNs of its own CPU, and the tick at which it was last looked at.
     seen: u32,
     tick: u32,
     /// What is let in and has led nowhere, since accounts became as coarse as they are.
@@ -104,10 +108,10 @@ pub struct Pressure {
     pub standing: Standing,
 }
 
-const _: () = assert!(size_of::<Pressure>() == 128);
+const _: () = assert!(size_of::<Pressure>() == 192);
 
 /// At least so often, in SYNs, the sum is looked at; else with each tick.
-const LOOK_EVERY: u32 = 1024;
+const LOOK_EVERY: u32 = 256;
 
 impl Pressure {
     /// The scope of the account that a SYN is to be noted in as well. `policy` and `now` are asked when `tick` is another
@@ -141,26 +145,25 @@ impl Pressure {
         let leak = policy.leak.saturating_sub(SUM_LEAKS) & 31;
         let leaked = now.since(self.leaked) >> leak;
         let settled = self.settled.wrapping_add(self.settled_elsewhere);
+        let stood_for = self.stood_for.wrapping_add(self.stood_for_elsewhere);
         let out = leaked.saturating_mul(SILENT.into()).saturating_add(settled.wrapping_sub(self.settled_then));
         let sum = policy.sum * SILENT;
-        let left = |held: u32| u64::from(held).saturating_sub(out);
-        let taken = left(self.taken);
+        let taken = u64::from(self.taken).saturating_sub(out);
+        let out = out.saturating_add(stood_for.wrapping_sub(self.stood_for_then));
         // Little more than the whole, so that its end is noticed within seconds.
-        let demand = left(self.demand).min(u64::from(sum + sum / 8));
+        let demand = u64::from(self.demand).saturating_sub(out).min(u64::from(sum + sum / 8));
+        self.taken = taken as u32;
         if taken > u64::from(sum) {
             self.taken = 0;
-            if self.scope < Scope::Everything as u8 {
-                self.scope += 1;
-            }
-        } else {
-            self.taken = taken as u32;
-            if demand == 0 {
-                self.scope = 0;
-            }
+            self.scope = (self.scope + 1).min(Scope::Everything as u8);
+        }
+        if demand == 0 {
+            self.scope = 0;
         }
         self.demand = demand as u32;
         self.leaked.0 += leaked << leak;
         self.settled_then = settled;
+        self.stood_for_then = stood_for;
     }
 }
 
@@ -170,7 +173,7 @@ const SUM_LEAKS: u32 = 3;
 /// Where an opening was noted, and for how many it stands there: what its slot keeps of it.
 ///
 /// A word, as the verifier likes it: from the lowest bit [`Note::BITS`] for its listener's account, as many for a coarser
-/// one, and the CPU.
+/// one, one that says whether the sum has it, and the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Standing(pub u64);
@@ -180,7 +183,7 @@ pub struct Standing(pub u64);
 pub struct Note(u32);
 
 impl Note {
-    const BITS: u32 = 25;
+    const BITS: u32 = 24;
     const IS_ONE: u32 = 1 << 13;
     const GENERATION: u32 = 14;
 
@@ -218,12 +221,30 @@ impl Standing {
     pub const NOWHERE: Self = Self::new(0x3fff);
     /// The filter does not want what would be noted.
     pub const UNWANTED: Self = Self(Self::NOWHERE.0 + 1);
+    /// It is not let in.
+    pub const KEPT_OUT: Self = Self(Self::NOWHERE.0 + 2);
+    /// Set in what counts in the sum.
+    const IN_SUM: u64 = 1 << (2 * Note::BITS);
+    const CPU: u32 = 2 * Note::BITS + 1;
 
     /// Let in by a CPU.
     #[inline(always)]
     #[must_use]
     pub const fn new(cpu: u32) -> Self {
-        Self((cpu as u64) << (2 * Note::BITS))
+        Self((cpu as u64) << Self::CPU)
+    }
+
+    /// And counted in the sum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn in_sum(self) -> Self {
+        Self(self.0 | Self::IN_SUM)
+    }
+
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_in_sum(self) -> bool {
+        self.0 & Self::IN_SUM != 0
     }
 
     /// And noted in an account of a [`Scope`].
@@ -237,7 +258,7 @@ impl Standing {
     #[inline(always)]
     #[must_use]
     pub const fn cpu(self) -> u32 {
-        (self.0 >> (2 * Note::BITS)) as u32
+        (self.0 >> Self::CPU) as u32
     }
 
     /// What accounts have noted.

@@ -361,13 +361,21 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, inner: Inner, point: Point) {
         } else if located.flags.kind() == Kind::SynAck && set.may_have(tag) {
             maps::stand(Standing::NOWHERE);
         } else if !maps::lets_in(&opening(&located, hash, point)) {
-            return maps::count(Counter::PassedOver);
+            maps::count(Counter::PassedOver);
+            // A retry of an attempt that is followed is followed.
+            if !set.may_be_pending(tag) {
+                return;
+            }
+            maps::stand(Standing::KEPT_OUT);
         }
     }
     let segment = blur_read(Segment::read(&frame, &located), frame.unknown);
     let sight = Sight { now: maps::now(), point, tunnel: inner.tunnel };
     let Some(mut held) = set.lock() else { return };
+    let kept_out = opens && maps::standing() == Standing::KEPT_OUT;
     match held.find(tag, segment.src, segment.dst) {
+        Some(way) if kept_out && held.handshake(way).is_none_or(|it| it.isn != segment.seq) => {}
+        None if kept_out => {}
         Some(way) => step(ctx, &mut held, maps::forget(way, frame.unknown) & (WAYS - 1), tag, &segment, &sight),
         None if opens && maps::standing() == Standing::UNWANTED => maps::count(Counter::FilteredOut),
         None if segment.flags.kind() == Kind::Syn => {
@@ -413,7 +421,8 @@ fn step<C: Hook>(ctx: &C, held: &mut Held, way: usize, tag: u16, it: &Segment, s
     let Sight { now, point, .. } = *sight;
     let transition = handshake.step(side, it, now, point);
     let completed = transition == Transition::Completed || handshake.state() == State::Free;
-    if completed || transition == Transition::Refused {
+    let is_over = matches!(transition, Transition::Refused | Transition::Aborted | Transition::ResetOnAnswer);
+    if completed || is_over {
         maps::settle(slot.standing, completed);
     }
     maps::tell(transition, handshake, &Cause::of(it), now, point);

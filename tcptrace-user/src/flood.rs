@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use tcptrace_core::{
     flood::Opening,
     flow::{Addr, Endpoint},
-    handshake::{Nanos, Point},
+    handshake::{Handshake, Nanos, Point},
     outcome::Outcome,
     pressure::{self, Scope},
 };
@@ -18,8 +18,12 @@ use crate::{attempt::Attempt, track::Report};
 
 /// A flood that pauses for less goes on.
 const PAUSE: u64 = 10_000_000_000;
-/// How long a flood is watched before it is told: its rate is known then.
+/// How long a flood goes on before it is told: its rate is known then. One that is over sooner is told as it ends, if it
+/// stands for failures, or for [`MANY`] packets.
 const BEFORE_TOLD: u64 = 1_000_000_000;
+const MANY: u64 = 10_000;
+/// For how long what is coarser than a listener stands for what began after it.
+const AFTER: u64 = 1_000_000_000;
 /// How long before a listener was found flooded its attempts may have begun and not be told yet.
 const UNTOLD: u64 = 3_000_000_000;
 /// Floods kept for the summary.
@@ -245,8 +249,13 @@ impl Flood {
     fn add(&mut self, it: Passage) {
         let passed = Passed { opens: it.opens, answers: it.answers, over: it.passed_over, completed: it.completed };
         self.points.entry(it.point.0).or_default().add(passed);
-        let weight = it.opens as f64 / it.clients.len() as f64;
+        let weight = it.opens as f64 / it.clients.len().max(1) as f64;
         it.clients.into_iter().for_each(|it| self.sources.add(it, weight));
+    }
+
+    /// Whether something would go untold without it.
+    fn is_worth_telling(&self) -> bool {
+        self.lasted() >= BEFORE_TOLD || self.passed().over >= MANY || self.attempts.iter().any(|it| *it > 0)
     }
 
     /// Whether an opening would be noted in its account.
@@ -259,7 +268,8 @@ impl Flood {
     /// Whether this is what was taken for another, finer one until the kernel side knew better.
     fn was(&self, it: &Self) -> bool {
         let is_part = self.scope >= Scope::Client || self.is_of(it.owner, Addr::default());
-        it.scope < self.scope && !it.is_told && !it.is_over && is_part
+        let is_here = it.points.keys().all(|point| self.points.contains_key(point));
+        it.scope < self.scope && !it.is_told && !it.is_over && is_part && is_here
     }
 
     /// Takes in what was noted of a finer one.
@@ -283,11 +293,16 @@ impl Flood {
 
     /// Whether an attempt is one of those that the finding stands for.
     fn covers(&self, it: &Attempt) -> bool {
-        let opened = it.handshake.first_syn;
+        let Handshake { first_syn: opened, client_point, server_point, .. } = it.handshake;
+        let is_coarse = self.scope != Scope::Listener;
+        // Accounts are of points: of what is coarse others have nothing to do with it.
+        let is_here = [client_point, server_point].iter().any(|point| self.points.contains_key(&point.0));
         let told_before = it.stalled.is_some_and(|it| it.at < self.began);
         self.is_of(it.handshake.server(), it.handshake.client_addr)
             && opened.0.saturating_add(UNTOLD) >= self.began.0
-            && opened.0 <= self.last.0.saturating_add(PAUSE)
+            && opened.0 <= self.last.0.saturating_add(if is_coarse { AFTER } else { PAUSE })
+            && (is_here || !is_coarse)
+            && (it.outcome.is_failure() || it.outcome == Outcome::AnswerOnly)
             && !told_before
     }
 }
@@ -323,7 +338,10 @@ impl Floods {
                 .rposition(|flood| (flood.scope, flood.owner) == (it.scope, it.owner) && !flood.is_over);
             let index = known.unwrap_or_else(|| self.begin(&it, cookies));
             let flood = &mut self.floods[index];
-            flood.last = now;
+            // What completes of what came before does not make it go on.
+            if it.opens > 0 {
+                flood.last = now;
+            }
             flood.add(it);
         }
         let mut told = Vec::new();
@@ -336,19 +354,21 @@ impl Floods {
             flood.cookies = cookies.zip(flood.cookies_before).map(|(now, before)| now.saturating_sub(before));
             flood.is_over = now.since(flood.last) >= PAUSE;
             let is_told = flood.is_told;
-            flood.is_told |= now.since(flood.began) >= BEFORE_TOLD;
+            flood.is_told |= flood.lasted() >= BEFORE_TOLD || flood.is_over && flood.is_worth_telling();
             if flood.is_over {
                 flood.sources.close();
             }
-            if flood.is_over || flood.is_told != is_told {
+            if flood.is_told && (flood.is_over || !is_told) {
                 told.push(flood.clone());
             }
         }
+        self.floods.retain(|it| it.is_told || !it.is_over);
         told
     }
 
     /// Tracing ends: so do they.
     pub fn finish(&mut self) -> Vec<Flood> {
+        self.floods.retain(|it| it.is_told || it.is_worth_telling());
         let on = self.floods.iter_mut().filter(|it| !it.is_over);
         on.map(|it| {
             it.is_over = true;
@@ -376,6 +396,7 @@ impl Floods {
             self.forgotten += 1;
         }
         let mut flood = Flood::new(it, cookies);
+        flood.points.insert(it.point.0, Passed::default());
         self.floods.extract_if(.., |it| flood.was(it)).collect::<Vec<_>>().into_iter().for_each(|it| flood.absorb(it));
         self.floods.push(flood);
         self.floods.len() - 1

@@ -134,6 +134,49 @@ fn what_a_flood_seemed_to_be_is_part_of_it() {
     assert_eq!(floods.floods.len(), 2);
 }
 
+/// What happened at another interface, after it, or well is none of it.
+#[test]
+fn a_coarse_flood_stands_for_what_its_accounts_saw() {
+    let mut floods = Floods::default();
+    let all = Passage { scope: Scope::Everything, owner: Endpoint::default(), ..passage(IN, []) };
+    (1..=5).for_each(|second| drop(floods.look(at(second), vec![all.clone()], None)));
+    let attempt = |point, second, outcome| {
+        let mut it = Attempt { outcome, ..failed(SERVER, at(second)) };
+        (it.handshake.client_point, it.handshake.server_point) = (point, point);
+        Report::Attempt(it)
+    };
+    assert!(floods.takes(&attempt(IN, 3, Outcome::Refused)));
+    assert!(!floods.takes(&attempt(Point::ingress(7), 3, Outcome::Refused)), "elsewhere");
+    assert!(!floods.takes(&attempt(IN, 8, Outcome::Refused)), "later");
+    assert!(!floods.takes(&attempt(IN, 3, Outcome::Established)), "well");
+}
+
+/// What was over within the second, and stands for nothing that failed, is not told; what stands for something is.
+#[test]
+fn a_short_flood_is_told_if_it_stands_for_something() {
+    let few = Passage { passed_over: 50, opens: 500, ..passage(IN, []) };
+    for (it, fails, told) in [(few.clone(), false, 0), (few, true, 1), (passage(IN, []), false, 1)] {
+        let mut floods = Floods::default();
+        floods.look(at(0), vec![it], None);
+        if fails {
+            assert!(floods.takes(&Report::Attempt(failed(SERVER, at(0)))));
+        }
+        let lines: usize = (1..20).map(|second| floods.look(at(second), vec![], None).len()).sum();
+        assert_eq!((lines, floods.floods.len()), (told, told));
+    }
+}
+
+/// Handshakes that complete after the last SYN count, and do not make it last.
+#[test]
+fn what_completes_later_counts() {
+    let mut floods = Floods::default();
+    (1..=3).for_each(|second| drop(floods.look(at(second), vec![passage(IN, [])], None)));
+    let late = Passage { opens: 0, passed_over: 0, completed: 70_000, ..passage(IN, []) };
+    floods.look(at(5), vec![late], None);
+    let it = &floods.floods[0];
+    assert_eq!((it.last, it.passed().completed, it.packets()), (at(3), 70_000, 300_000));
+}
+
 /// Each CPU draws as many clients, whatever it saw: they are weighed by that.
 #[test]
 fn clients_are_weighed_by_what_their_cpu_saw() {

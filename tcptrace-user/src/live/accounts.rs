@@ -17,6 +17,9 @@ const OCTETS: usize = size_of::<Account>();
 const WORDS: usize = OCTETS / 8;
 const GENERATION: usize = offset_of!(Account, generation);
 
+/// Looks at an account that is not flooded any more and whose handshakes complete.
+const LATE: u8 = 20;
+
 /// All CPUs' accounts.
 pub struct Accounts {
     words: Mapping,
@@ -33,6 +36,8 @@ struct Last {
     passed_over: u64,
     completed: u64,
     drawn: u32,
+    /// How many looks ago at most it was flooded, until something else came.
+    flooded: u8,
 }
 
 impl Accounts {
@@ -70,16 +75,25 @@ impl Accounts {
                 completed: count(offset_of!(Account, completed))
                     .wrapping_add(count(offset_of!(Account, completed_elsewhere))),
                 drawn: half(offset_of!(Account, drawn)),
+                flooded: last.flooded.saturating_sub(1),
             };
             let shift = octets[offset_of!(Account, shift)];
             let was = std::mem::replace(last, now);
             let is_new = was.generation != now.generation;
             let is_quiet = now.passed_over == was.passed_over && (shift == 0 || now.opens == was.opens);
-            if is_quiet || is_new && shift == 0 {
+            // What was let in while it was flooded completes a little later.
+            let completes = now.completed != was.completed && now.opens == was.opens && was.flooded > 0;
+            if is_new && shift == 0 || is_quiet && !completes {
+                if is_new || now.opens != was.opens {
+                    last.flooded = 0;
+                }
                 continue;
             }
+            if !is_quiet {
+                last.flooded = LATE;
+            }
             // What came since it was found flooded, where that was after the last look.
-            let opens = now.opens.wrapping_sub(was.opens.max(count(offset_of!(Account, opens_before))));
+            let opens = now.opens.saturating_sub(was.opens.max(count(offset_of!(Account, opens_before))));
             passages.push(Passage {
                 scope: Scope::of(octets[offset_of!(Account, scope)]),
                 owner: Endpoint {

@@ -29,6 +29,8 @@ const VERSION: usize = offset_of!(Set, version) / 8;
 const EVERY_PENDING: u64 = 0x0001_0001_0001_0001 * PENDING as u64;
 /// Tries to read a set whole.
 const TRIES: usize = 8;
+/// Between two of them, where it is worth waiting.
+const A_MOMENT: std::time::Duration = std::time::Duration::from_micros(100);
 
 /// The table, as it is now.
 pub struct Table {
@@ -157,7 +159,11 @@ impl Table {
         let version = || self.sets.words()[set * SET_WORDS + VERSION].load(Acquire);
         for _ in 0..TRIES {
             let before = version();
-            let found = self.read(set, |lane| lane & !PENDING == table::tag(hash))?;
+            let Some(found) = self.read(set, |lane| lane & !PENDING == table::tag(hash)) else {
+                // Its lock is held by who has just told of the attempt, on a processor that something else keeps.
+                std::thread::sleep(A_MOMENT);
+                continue;
+            };
             let is_it = |found: &Option<Handshake>| {
                 found.is_some_and(|found| {
                     (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn)

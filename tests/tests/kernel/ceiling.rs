@@ -43,17 +43,17 @@ struct Ceiling {
 
 #[rustfmt::skip]
 const CEILINGS: &[Ceiling] = &[
-    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 6726, verified: 140756, jited: 32367 },
-    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 6726, verified: 140756, jited: 32367 },
-    Ceiling { program: Program::TcIngress, data: [140, 132], translated: 6976, verified: 177138, jited: 33911 },
-    Ceiling { program: Program::TcEgress, data: [142, 134], translated: 6969, verified: 177282, jited: 33893 },
-    Ceiling { program: Program::TcIngressIp, data: [138, 133], translated: 6854, verified: 130975, jited: 33029 },
-    Ceiling { program: Program::TcEgressIp, data: [138, 133], translated: 6936, verified: 130005, jited: 33716 },
-    Ceiling { program: Program::XdpIngressDecap, data: [314, 299], translated: 7798, verified: 148961, jited: 37629 },
-    Ceiling { program: Program::TcIngressDecap, data: [315, 301], translated: 7647, verified: 149390, jited: 36424 },
-    Ceiling { program: Program::TcEgressDecap, data: [316, 302], translated: 7648, verified: 149498, jited: 36428 },
-    Ceiling { program: Program::TcIngressIpDecap, data: [301, 287], translated: 7512, verified: 133706, jited: 35803 },
-    Ceiling { program: Program::TcEgressIpDecap, data: [302, 288], translated: 7513, verified: 133760, jited: 35807 },
+    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 6883, verified: 168290, jited: 33100 },
+    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 6883, verified: 168290, jited: 33100 },
+    Ceiling { program: Program::TcIngress, data: [140, 132], translated: 7114, verified: 208263, jited: 34506 },
+    Ceiling { program: Program::TcEgress, data: [140, 132], translated: 7115, verified: 208269, jited: 34514 },
+    Ceiling { program: Program::TcIngressIp, data: [138, 133], translated: 7074, verified: 160842, jited: 34280 },
+    Ceiling { program: Program::TcEgressIp, data: [138, 133], translated: 7077, verified: 160974, jited: 34313 },
+    Ceiling { program: Program::XdpIngressDecap, data: [313, 298], translated: 7975, verified: 179063, jited: 38539 },
+    Ceiling { program: Program::TcIngressDecap, data: [315, 301], translated: 7784, verified: 178806, jited: 37191 },
+    Ceiling { program: Program::TcEgressDecap, data: [316, 302], translated: 7785, verified: 178914, jited: 37195 },
+    Ceiling { program: Program::TcIngressIpDecap, data: [301, 287], translated: 7636, verified: 162810, jited: 36459 },
+    Ceiling { program: Program::TcEgressIpDecap, data: [302, 288], translated: 7637, verified: 162864, jited: 36463 },
 ];
 
 #[test]

@@ -1,6 +1,9 @@
 //! Floods in all their shapes: what comes by is counted exactly, and what else fails is told and kept all the same.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use tcptrace::{
     flood::Passage,
@@ -17,6 +20,8 @@ use tcptrace_core::{
     pressure::Scope,
     segment::Flags,
 };
+
+use tcptrace_tests::cpu;
 
 use crate::rig::{Hook, Rig};
 
@@ -77,7 +82,14 @@ const BETWEEN: u32 = 997;
 
 impl Flooded {
     fn new() -> Self {
-        let mut rig = Rig::new(XDP, &Settings::default());
+        Self::of(&Settings::default())
+    }
+
+    fn of(settings: &Settings) -> Self {
+        // Accounts are of CPUs: on another, a flood begins anew.
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        cpu::stay_on(NEXT.fetch_add(1, Relaxed)).expect("a thread may choose its CPU");
+        let mut rig = Rig::new(XDP, settings);
         let accounts = rig.kernel.take_accounts().expect("nobody has taken them");
         rig.fresh();
         Self { rig, accounts, random: Random(1), failures: 0, refused: Vec::new(), passed: 0 }
@@ -331,11 +343,49 @@ impl Flooded {
 
 #[test]
 fn every_port_of_a_host() {
+    // The smaller table's share of a CPU is that of one of many CPUs.
+    for max_attempts in [Settings::default().max_attempts, 16_384] {
+        let mut it = Flooded::of(&Settings { max_attempts, ..Settings::default() });
+        let passage = it.spread(|random, number| frame(SYN, random.client(), (FLOODED.0, number as u16), 7, 0).into());
+        it.hides_nothing();
+        assert_eq!((passage.scope, passage.owner), (Scope::Host, endpoint((FLOODED.0, 0))), "{max_attempts}");
+        assert!(passage.passed_over > 250_000, "{passage:?}");
+    }
+}
+
+/// The answers to what was kept out belong to no attempt, and take nobody's place.
+#[test]
+fn a_network_that_answers() {
     let mut it = Flooded::new();
-    let passage = it.spread(|random, number| frame(SYN, random.client(), (FLOODED.0, number as u16), 7, 0).into());
+    it.flood(400_000, |_, number| {
+        let pair = number / 2;
+        let (client, server) = ((0x0a00_0000 | pair, 1024), (0xc612_0500 | pair & 255, 443));
+        match number % 2 {
+            0 => frame(SYN, client, server, 7, 0).into(),
+            _ => frame(SYN_ACK, server, client, 70, 8).into(),
+        }
+    });
     it.hides_nothing();
-    assert_eq!((passage.scope, passage.owner), (Scope::Host, endpoint((FLOODED.0, 0))));
-    assert!(passage.passed_over > 250_000, "{passage:?}");
+    let scope = it.look().into_iter().map(|it| it.scope).max();
+    assert_eq!(scope, Some(Scope::Network));
+}
+
+/// An attempt that is followed is followed whole, though its listener is flooded meanwhile.
+#[test]
+fn retries_of_what_is_followed() {
+    let mut it = Flooded::new();
+    let clients = (1..=40).map(|port| (0x0b00_0001, port));
+    clients.clone().for_each(|client| it.see(SYN, client, FLOODED, 7, 0));
+    it.flood(200_000, |random, _| to_flooded(random));
+    assert_eq!(it.counter_of(Transition::SynRetried), 0);
+    // With the same number it is the same attempt.
+    std::thread::sleep(std::time::Duration::from_millis(10));
+    clients.clone().for_each(|client| it.see(SYN, client, FLOODED, 7, 0));
+    assert_eq!(it.counter_of(Transition::SynRetried), 40);
+    let superseded = it.counter_of(Transition::Superseded);
+    clients.for_each(|client| it.see(SYN, client, FLOODED, 8, 0));
+    let others = it.counter_of(Transition::Superseded) - superseded;
+    assert!(others < 5, "{others}: another attempt is let in or not, as any");
 }
 
 #[test]
