@@ -172,7 +172,7 @@ const SUM_LEAKS: u32 = 3;
 
 /// Where an opening was noted, and for how many it stands there: what its slot keeps of it.
 ///
-/// A word, as the verifier likes it: from the lowest bit [`Note::BITS`] for its listener's account, as many for a coarser
+/// A word, as the verifier likes it: from the lowest bit 24 for its listener's account, as many for a coarser
 /// one, one that says whether the sum has it, and the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
