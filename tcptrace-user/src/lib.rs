@@ -7,6 +7,7 @@ pub mod attempt;
 pub mod capture;
 pub mod cli;
 pub mod clock;
+pub mod diagnose;
 pub mod evidence;
 pub mod filter;
 pub mod flood;
