@@ -11,6 +11,8 @@ use tcptrace_core::{
     tunnel::Outer,
 };
 
+use crate::diagnose::Why;
+
 /// One line's worth of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
@@ -30,6 +32,8 @@ pub struct Attempt {
     pub seen: (Nanos, Nanos),
     pub foreign: Foreign,
     pub trust: Trust,
+    /// Why it failed, once that was asked.
+    pub why: Option<Box<Why>>,
 }
 
 /// What Zeek and Wireshark would say.
@@ -173,6 +177,20 @@ impl Attempt {
     #[must_use]
     pub fn is_trouble(&self) -> bool {
         self.outcome.is_failure() || self.stalled.is_some() || self.recovered
+    }
+
+    /// Whether it did not go as it should, so that why is worth saying.
+    #[must_use]
+    pub fn wants_cause(&self) -> bool {
+        let cut = matches!(self.outcome, Outcome::ResetByClient | Outcome::ResetByServer | Outcome::AnswerOnly);
+        self.is_trouble() || cut || self.handshake.facts.any(Facts::ANSWER_UNSEEN) || self.was_answered_again()
+    }
+
+    /// Whether the SYN/ACK was sent again after the final ACK had come by.
+    #[must_use]
+    pub fn was_answered_again(&self) -> bool {
+        let hs = &self.handshake;
+        self.outcome.is_open() && hs.answer.tries > 1 && hs.first_answer <= hs.ended && hs.ended < hs.last_answer
     }
 
     /// Whether either side sent data.

@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod filter;
 pub mod flood;
 pub mod live;
+pub mod noise;
 pub mod offline;
 pub mod output;
 pub mod report;

@@ -388,6 +388,7 @@ impl Tracker {
             seen: (it.first_syn, last),
             foreign: self.foreign(it),
             trust: self.trust(it, still_open),
+            why: None,
         }
     }
 

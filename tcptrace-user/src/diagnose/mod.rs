@@ -1,8 +1,112 @@
 //! Why an attempt failed: pure functions over the attempt and what is known around it. Never sees a packet, a clock or
 //! a socket.
 
+mod case;
 mod cause;
+pub mod history;
 mod local;
+mod next;
+mod rules;
+mod scope;
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use tcptrace_core::outcome::Outcome;
+
+pub use case::{Case, hops};
 pub use cause::{Cause, Confidence};
 pub use local::{Counters, Dropped, Known, Listener, Local, Missing, Neighbour, Process, Socket};
+pub use next::next;
+pub use scope::{Extent, Scope};
+
+use crate::{attempt::Attempt, report::ip};
+
+/// Why an attempt failed, how sure that is, and what it rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub cause: Cause,
+    pub confidence: Confidence,
+    pub evidence: Vec<String>,
+    pub scope: Scope,
+    /// What to do next; of what is unknown, what would tell.
+    pub next: Vec<String>,
+}
+
+/// How many verdicts there were of each cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Causes(BTreeMap<Cause, u64>);
+
+impl Causes {
+    pub fn count(&mut self, it: &Verdict) {
+        *self.0.entry(it.cause).or_default() += 1;
+    }
+
+    /// Those that there were, the most frequent first.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        let mut counts: Vec<_> = self.0.iter().map(|(cause, count)| (cause.name(), *count)).collect();
+        counts.sort_by_key(|(_, count)| Reverse(*count));
+        counts
+    }
+}
+
+/// A verdict, with what this host knew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Why {
+    pub verdict: Verdict,
+    pub local: Local,
+}
+
+/// The verdict on an attempt.
+#[must_use]
+pub fn diagnose(case: &Case<'_>) -> Verdict {
+    let found = rules::RULES.iter().filter_map(|(cause, rule)| Some((*cause, rule(case)?)));
+    let surest = found.reduce(|best, it| if it.1.confidence > best.1.confidence { it } else { best });
+    let (cause, confidence, evidence) = match surest {
+        Some((cause, it)) => (cause, it.confidence, it.evidence),
+        None => (Cause::Unknown, Confidence::Possible, Vec::new()),
+    };
+    // What was lost may have told another story.
+    let lost = case.it.trust.events_lost + case.it.trust.attempts_lost > 0;
+    let confidence = if lost { confidence.min(Confidence::Likely) } else { confidence };
+    let next = match cause {
+        Cause::Unknown => vec![settles(case.it).to_owned()],
+        _ => next(cause).iter().map(|it| filled(it, case.it)).collect(),
+    };
+    Verdict { cause, confidence, evidence, scope: scope::scope(case), next }
+}
+
+/// What evidence would tell, where there is none.
+fn settles(it: &Attempt) -> &'static str {
+    match it.outcome {
+        Outcome::NoReply => "try another port of the same host, and trace there as well: silence has no sender",
+        Outcome::Refused => "compare the RST's TTL with that of a SYN/ACK of the same host",
+        Outcome::Unreachable => "ask whoever runs the router that sent the error",
+        Outcome::Challenged => "look on the server for an older connection with these ports",
+        Outcome::HalfOpen => "trace at the client: whether the SYN/ACK reaches it",
+        Outcome::Aborted => "trace at the client: which process closed the socket, or whether it had one",
+        Outcome::ResetOnAnswer => "trace at the server: whether it sent that RST",
+        Outcome::WrongAnswer => "trace at the server: which SYN it answered",
+        Outcome::Established | Outcome::Closed | Outcome::HalfClosed => {
+            "trace at the other end as well: which of the two lost the first packets"
+        }
+        Outcome::ResetByClient | Outcome::ResetByServer => "trace where the RST comes from",
+        Outcome::AnswerOnly | Outcome::Midstream => "trace where the SYN passes",
+    }
+}
+
+/// A next step with its names filled in.
+fn filled(text: &str, it: &Attempt) -> String {
+    let (client, server) = (it.handshake.client(), it.handshake.server());
+    let host = it.icmp_from.or(it.answered_from).unwrap_or(server.addr);
+    text.replace("{server}", &ip(server.addr).to_string())
+        .replace("{host}", &ip(host).to_string())
+        .replace("{port}", &server.port.to_string())
+        .replace("{client}", &ip(client.addr).to_string())
+}
+
+/// A link-layer address as people write it.
+#[must_use]
+pub fn mac(octets: &[u8; 6]) -> String {
+    octets.map(|it| format!("{it:02x}")).join(":")
+}

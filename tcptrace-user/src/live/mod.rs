@@ -20,3 +20,4 @@ mod netlink;
 pub mod privilege;
 pub mod session;
 pub mod table;
+pub mod why;

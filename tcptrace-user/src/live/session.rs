@@ -28,6 +28,7 @@ use super::{
     interfaces::{self, HookChoice, Interface, LinkEvent, LinkWatch},
     kernel::{Kernel, Settings},
     log, privilege,
+    why::Diagnosis,
 };
 use crate::{
     cli::{self, Args, exit},
@@ -172,6 +173,7 @@ struct Session {
     log: Option<aya_log::EbpfLogger<&'static dyn ::log::Log>>,
     tracker: Tracker,
     findings: Findings,
+    diagnosis: Diagnosis,
     /// The most attempts that were pending at a sweep.
     most_pending: usize,
     setting: Setting,
@@ -215,6 +217,7 @@ impl Session {
         let accounts = kernel.take_accounts().context("the accounts were taken already")?;
         Ok(Self {
             findings: Findings::new(accounts),
+            diagnosis: Diagnosis::default(),
             most_pending: 0,
             tracker: Tracker::new(started, settings.stall_after, settings.tell_all),
             setting: Setting { clock: Clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
@@ -367,10 +370,13 @@ impl Session {
         let table = &self.kernel.table;
         reports.extend(self.tracker.sweep(now, |it| table.find(it)));
         self.tell(reports);
+        for report in self.diagnosis.checks.due(now, false) {
+            self.tell_one(report);
+        }
         if let Some(log) = &mut self.log {
             log.flush();
         }
-        if self.tracker.waits() || self.findings.are_on() {
+        if self.tracker.waits() || self.findings.are_on() || self.diagnosis.checks.waits() {
             return SWEEP;
         }
         let longest = self.args.stall_after.clamp(SWEEP, LONGEST_SWEEP);
@@ -389,46 +395,57 @@ impl Session {
     }
 
     fn tell(&mut self, reports: impl IntoIterator<Item = Report>) {
-        for mut report in reports {
-            let it = report.attempt_mut();
-            it.outer = self.kernel.table.outer(&it.handshake);
-            if self.filter.as_ref().is_some_and(|filter| !filter.matches(it.handshake.client(), it.handshake.server()))
-            {
-                continue;
+        for report in reports {
+            self.diagnosis.note(&report);
+            if self.args.all || !self.diagnosis.checks.takes(&report, monotonic()) {
+                self.tell_one(report);
             }
-            // Of what was told when it opened the end is no other attempt.
-            let counts = match &report {
-                Report::Stall(_) => false,
-                Report::Open(_) => true,
-                Report::Attempt(it) => !(self.args.all && it.outcome.is_open()),
-            };
-            let it = report.attempt();
-            let is_end = matches!(report, Report::Attempt(_));
-            self.found |= is_end && self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
-            // Of what was told as stalled or open the end is told all the same.
-            if self.enough() && (!is_end || counts && it.stalled.is_none()) {
-                continue;
-            }
-            if is_end && !(self.args.all || it.is_trouble()) {
-                continue;
-            }
-            if self.findings.takes(&report, monotonic()) {
-                continue;
-            }
-            let it = report.attempt();
-            let proven = it.is_trouble() && !matches!(report, Report::Stall(_));
-            if let Some(evidence) = self.evidence.as_mut().filter(|_| proven) {
-                evidence.verdict(it);
-            }
-            self.told += u64::from(counts);
-            let line = if self.args.json {
-                json::line(&report, &self.setting)
-            } else {
-                text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
-            };
-            if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
-                output.line(line);
-            }
+        }
+    }
+
+    /// Tells a report, unless nobody wants it.
+    fn tell_one(&mut self, mut report: Report) {
+        let it = report.attempt_mut();
+        it.outer = self.kernel.table.outer(&it.handshake);
+        if self.filter.as_ref().is_some_and(|filter| !filter.matches(it.handshake.client(), it.handshake.server())) {
+            return;
+        }
+        // Of what was told when it opened the end is no other attempt.
+        let counts = match &report {
+            Report::Stall(_) => false,
+            Report::Open(_) => true,
+            Report::Attempt(it) => !(self.args.all && it.outcome.is_open()),
+        };
+        let it = report.attempt();
+        let is_end = matches!(report, Report::Attempt(_));
+        self.found |= is_end && self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
+        // Of what was told as stalled or open the end is told all the same.
+        if self.enough() && (!is_end || counts && it.stalled.is_none()) {
+            return;
+        }
+        if is_end && !(self.args.all || it.is_trouble()) {
+            return;
+        }
+        if self.findings.takes(&report, monotonic()) {
+            return;
+        }
+        let it = report.attempt_mut();
+        if it.wants_cause() {
+            self.diagnosis.explain(it, &self.kernel.table, monotonic);
+        }
+        let it = report.attempt();
+        let proven = it.is_trouble() && !matches!(report, Report::Stall(_));
+        if let Some(evidence) = self.evidence.as_mut().filter(|_| proven) {
+            evidence.verdict(it);
+        }
+        self.told += u64::from(counts);
+        let line = if self.args.json {
+            json::line(&report, &self.setting)
+        } else {
+            text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
+        };
+        if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
+            output.line(line);
         }
     }
 
@@ -549,6 +566,8 @@ impl Session {
             tally,
             told,
             stalls: self.tracker.stalls,
+            health_checks: self.diagnosis.checks.counted,
+            causes: self.diagnosis.causes.clone(),
             recovered: self.tracker.recovered,
             in_flight,
             servers,
@@ -568,6 +587,9 @@ impl Session {
         let findings = self.findings.look(self.ended);
         self.find(findings);
         self.tell(reports);
+        for report in self.diagnosis.checks.due(self.ended, true) {
+            self.tell_one(report);
+        }
         let findings = self.findings.finish();
         self.find(findings);
         self.complete_evidence();

@@ -132,6 +132,22 @@ impl Table {
         all
     }
 
+    /// Shows every attempt of the sets that have changed since `versions` were theirs, and notes those they have now.
+    pub fn each_changed(&self, versions: &mut Vec<u64>, mut show: impl FnMut(&Handshake)) {
+        versions.resize(self.looks.len(), 0);
+        for (set, last) in versions.iter_mut().enumerate() {
+            let version = self.sets.words()[set * SET_WORDS + VERSION].load(Acquire);
+            if *last == version {
+                continue;
+            }
+            // What is too busy to be read comes with the next look.
+            if let Some(found) = self.read(set, |lane| lane != 0) {
+                found.iter().flatten().for_each(&mut show);
+                *last = version;
+            }
+        }
+    }
+
     /// Every attempt, pending or settled, that no other has replaced.
     pub fn attempts(&self) -> impl Iterator<Item = Handshake> {
         self.all(|lane| lane != 0)

@@ -22,6 +22,8 @@ impl Run<'_> {
             told: self.flows.told,
             stalls: self.flows.stalls,
             recovered: self.flows.recovered,
+            health_checks: self.flows.checks.counted,
+            causes: self.causes.clone(),
             in_flight: 0,
             servers: self.flows.servers.iter().map(|(&server, told)| (server, (*told, opened(told)))).collect(),
             user_losses: vec![

@@ -30,7 +30,9 @@ use super::{
 };
 use crate::{
     attempt::{Attempt, was_in_trouble},
+    diagnose::history::History,
     filter::Filter,
+    noise::Checks,
 };
 
 /// What of the conversations is wanted.
@@ -71,6 +73,9 @@ pub struct Flows {
     pub told: [u64; Outcome::ALL.len()],
     pub stalls: u64,
     pub recovered: u64,
+    /// What hosts did, and who only looked.
+    pub history: History,
+    pub checks: Checks,
     /// Lines by server and outcome.
     pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
     /// Conversations that were told before their end, because there were too many.
@@ -142,6 +147,8 @@ impl Flows {
             told: [0; Outcome::ALL.len()],
             stalls: 0,
             recovered: 0,
+            history: History::default(),
+            checks: Checks::default(),
             servers: HashMap::new(),
             evicted: 0,
             servers_forgotten: 0,

@@ -32,9 +32,11 @@ use tcptrace_core::{
 };
 
 use crate::{
+    attempt::Attempt,
     capture::{self, Direction, Payload, Reader, Source},
     cli::{self, Args, exit},
     clock::Clock,
+    diagnose::{Case, Causes, Local, Missing, Why, diagnose},
     evidence::{InterfaceId, Writer},
     output,
     report::{Setting, json, text},
@@ -134,6 +136,8 @@ struct Run<'a> {
     undirected: u32,
     packets: u64,
     told: u64,
+    /// Verdicts told.
+    causes: Causes,
     /// Packets when what could be told was last told on input that waits, and when that was.
     paused: (u64, Instant),
     /// Nothing is to be printed any more.
@@ -167,6 +171,7 @@ impl<'a> Run<'a> {
             undirected: 0,
             packets: 0,
             told: 0,
+            causes: Causes::default(),
             paused: (0, Instant::now()),
             silent: args.write.as_deref() == Some(Path::new("-")),
             damaged: 0,
@@ -309,7 +314,13 @@ impl<'a> Run<'a> {
     }
 
     fn tell_all(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
-        for it in attempts {
+        for mut it in attempts {
+            if !self.args.all && self.flows.checks.is_repeated(&it.attempt) {
+                continue;
+            }
+            if it.attempt.wants_cause() {
+                self.explain(&mut it.attempt);
+            }
             self.told += 1;
             if it.attempt.is_trouble()
                 && let Err(error) = self.prove(&it)
@@ -339,6 +350,15 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Says why an attempt failed. Of this host nothing is known: a capture may be of any.
+    fn explain(&mut self, it: &mut Attempt) {
+        let local = Local::unknown(Missing::NotAsked);
+        let (history, checks) = (&self.flows.history, self.flows.checks.count(&it.handshake));
+        let verdict = diagnose(&Case { it, local: &local, history, checks });
+        self.causes.count(&verdict);
+        it.why = Some(Box::new(Why { verdict, local }));
     }
 
     /// Tells what is left, and sums up: in the last JSON line, or behind the last text line.

@@ -14,6 +14,7 @@ use tcptrace_core::{
 use super::{
     NEGOTIATED, Setting, flag_names, icmp_reason,
     short::{self, Short},
+    why::{self, CauseLine, LocalLine, MissingLine, ScopeLine},
 };
 use crate::{attempt::Attempt, track::Report};
 
@@ -68,6 +69,9 @@ struct Line<'a> {
     wireshark: Wireshark,
     facts: FactNames,
     seen: Seen<'a>,
+    cause: Option<CauseLine<'a>>,
+    scope: Option<ScopeLine<'a>>,
+    local: Option<LocalLine<'a>>,
     trust: Trust,
     #[serde(skip_serializing_if = "Option::is_none")]
     outer: Option<Outer>,
@@ -159,6 +163,9 @@ struct Trust {
     may_have_begun_earlier: bool,
     events_lost: u64,
     attempts_lost: u64,
+    /// Only one direction came by here.
+    one_direction: bool,
+    missing: Vec<MissingLine>,
 }
 
 #[derive(Serialize)]
@@ -202,11 +209,16 @@ impl<'a> Line<'a> {
             wireshark: Wireshark { completeness: it.foreign.completeness },
             facts: FactNames(hs.facts),
             seen: Seen { client: Where::of(hs.client_point, setting), server: Where::of(hs.server_point, setting) },
+            cause: it.why.as_deref().map(CauseLine::of),
+            scope: it.why.as_deref().map(ScopeLine::of),
+            local: it.why.as_deref().and_then(LocalLine::of),
             trust: Trust {
                 still_open: it.trust.still_open,
                 may_have_begun_earlier: it.trust.may_have_begun_earlier,
                 events_lost: it.trust.events_lost,
                 attempts_lost: it.trust.attempts_lost,
+                one_direction: hs.facts.any(Facts::ANSWER_UNSEEN) || it.outcome == Outcome::AnswerOnly,
+                missing: why::missing(it.why.as_deref()),
             },
             outer: it.outer.and_then(Outer::of),
         }

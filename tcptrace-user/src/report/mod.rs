@@ -5,6 +5,7 @@ pub mod json;
 mod short;
 pub mod summary;
 pub mod text;
+pub mod why;
 
 use std::{
     borrow::Cow,

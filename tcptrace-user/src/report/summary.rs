@@ -10,6 +10,8 @@ use tcptrace_core::{
     outcome::Outcome,
 };
 
+use crate::diagnose::Causes;
+
 use super::{count, endpoint, ip, text::duration};
 
 /// Servers listed at most.
@@ -50,6 +52,10 @@ pub struct Summary {
     pub told: [u64; Outcome::ALL.len()],
     pub stalls: u64,
     pub recovered: u64,
+    /// Ports looked at again and again: counted, not told.
+    pub health_checks: u64,
+    /// Verdicts told, by cause.
+    pub causes: Causes,
     /// Attempts still pending, whose end was not told.
     pub in_flight: u64,
     /// By server: lines told by outcome, and established attempts still in the table.
@@ -131,6 +137,13 @@ impl Summary {
             }
         }
         let _ = writeln!(out, "; {} stalled, {} recovered, {} in flight", self.stalls, self.recovered, self.in_flight);
+        let mut causes: Vec<_> = self.causes.counts().iter().map(|(cause, count)| format!("{count} {cause}")).collect();
+        if self.health_checks > 0 {
+            causes.push(format!("{} not listed (--all does)", count(self.health_checks, "health check")));
+        }
+        if !causes.is_empty() {
+            let _ = writeln!(out, "  causes: {}", causes.join(", "));
+        }
         for (label, buckets) in
             [("SYN to SYN/ACK", &self.tally.syn_to_answer), ("SYN/ACK to ACK", &self.tally.answer_to_ack)]
         {
@@ -223,7 +236,9 @@ impl Summary {
                 "stalled": self.stalls,
                 "recovered": self.recovered,
                 "in_flight": self.in_flight,
+                "health_checks": self.health_checks,
             },
+            "causes": object(self.causes.counts().into_iter().map(|(cause, count)| (cause.to_owned(), count)).collect()),
             "packets": counters(is_packets),
             "segments": object(Transition::ALL.iter().map(|&it| (name(it).to_owned(), self.transitions(it))).collect()),
             "counters": counters(|it| !is_packets(it)),

@@ -1,4 +1,4 @@
-//! One line an attempt, for eyes: when, what became of it, who, how long, who sent what, options.
+//! One line an attempt, for eyes: when, what became of it, who, how long, who sent what, options; below it why.
 //!
 //! Columns line up for IPv4; nothing is cut.
 
@@ -12,7 +12,7 @@ use tcptrace_core::{
     segment::Options,
 };
 
-use super::{NEGOTIATED, Setting, count, endpoint, flag_names, icmp_reason, ip};
+use super::{NEGOTIATED, Setting, count, endpoint, flag_names, icmp_reason, ip, why};
 use crate::{
     attempt::{Attempt, StalledBy},
     track::Report,
@@ -21,7 +21,7 @@ use crate::{
 pub(super) const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default();
-const DIM: Style = Style::new().dimmed();
+pub(super) const DIM: Style = Style::new().dimmed();
 
 /// A report's line, without its end, styled; `anstream` takes the styles out where they are not wanted. `quiet` leaves
 /// out the options, `verbose` adds each side's numbers.
@@ -59,6 +59,7 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
         let (events, attempts) = (count(it.trust.events_lost, "event"), count(it.trust.attempts_lost, "attempt"));
         let _ = write!(line, "  (while {events} and {attempts} were lost)");
     }
+    line.push_str(&why::text(it, quiet));
     line
 }
 

@@ -102,7 +102,10 @@ impl Flows {
         let stalled = it.stalled();
         let recovered = outcome.is_open() && was_in_trouble(&hs, stalled, stall_after);
         let still_open = it.is_pending() && silence < patience(&hs, stall_after);
+        let last = it.seen.1;
         it.verdict = Some(Verdict { outcome, recovered, still_open });
+        self.history.note(&hs, outcome);
+        self.checks.note(&hs, outcome, last);
         self.told[outcome as usize] += 1;
         self.stalls += u64::from(stalled.is_some());
         self.recovered += u64::from(recovered);
@@ -229,6 +232,7 @@ impl Flows {
                 events_lost: 0,
                 attempts_lost: 0,
             },
+            why: None,
         };
         self.remove(slot);
         let packets = *packets.unwrap_or_default();

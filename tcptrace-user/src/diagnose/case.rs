@@ -1,0 +1,122 @@
+//! What a rule looks at: an attempt, what this host knows of it, what others did around the same time.
+
+use tcptrace_core::{
+    flow::Endpoint,
+    handshake::{Facts, Handshake, Nanos, Side},
+    outcome::Outcome,
+};
+
+use super::{
+    history::{History, Host},
+    local::{Counters, Listener, Local},
+};
+use crate::attempt::Attempt;
+
+/// One attempt in its surroundings.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    pub it: &'a Attempt,
+    pub local: &'a Local,
+    pub history: &'a History,
+    /// How often this client asked this port in this way of late: SYN, SYN/ACK, RST without data.
+    pub checks: u32,
+}
+
+/// Reasons for which rules of this host drop a packet (enum skb_drop_reason, include/net/dropreason-core.h): netfilter,
+/// TC and XDP programs, cgroup programs, IPsec policy, reverse path filter, security modules, source routes.
+const RULES: [&str; 9] = [
+    "NETFILTER_DROP",
+    "TC_INGRESS",
+    "TC_EGRESS",
+    "XDP",
+    "BPF_CGROUP_EGRESS",
+    "SOCKET_FILTER",
+    "XFRM_POLICY",
+    "IP_RPFILTER",
+    "SECURITY_HOOK",
+];
+/// And for want of memory.
+const MEMORY: [&str; 4] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC", "SOCKET_BACKLOG"];
+
+impl<'a> Case<'a> {
+    pub(super) const fn hs(&self) -> &'a Handshake {
+        &self.it.handshake
+    }
+
+    pub(super) const fn server(&self) -> Endpoint {
+        self.hs().server()
+    }
+
+    /// The moment around which others are looked at.
+    pub(super) fn at(&self) -> Nanos {
+        self.hs().last_seen()
+    }
+
+    pub(super) fn host(&self) -> Option<&'a Host> {
+        self.history.host(self.server().addr)
+    }
+
+    /// Whether a fact is known of it.
+    pub(super) const fn has(&self, fact: u32) -> bool {
+        self.hs().facts.any(fact)
+    }
+
+    /// Whether the server itself was heard in this attempt.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.it.outcome, Outcome::Refused | Outcome::Challenged) || self.hs().answer.tries > 0
+    }
+
+    /// Whether an end is known to be on this host.
+    pub(super) fn is_here(&self, side: Side) -> bool {
+        let known = match side {
+            Side::Client => self.local.client_here,
+            Side::Server => self.local.server_here,
+        };
+        known == Ok(true)
+    }
+
+    /// The reason for which a rule of this host dropped a packet of `side`.
+    pub(super) fn dropped_by_rule(&self, side: Side) -> Option<&'a str> {
+        self.dropped(side, &RULES)
+    }
+
+    /// The same, for want of memory.
+    pub(super) fn dropped_for_memory(&self) -> Option<&'a str> {
+        self.dropped(Side::Client, &MEMORY).or_else(|| self.dropped(Side::Server, &MEMORY))
+    }
+
+    fn dropped(&self, side: Side, reasons: &[&str]) -> Option<&'a str> {
+        let drops = self.local.drops.as_ref().ok()?;
+        drops.iter().find(|it| it.from == side && reasons.contains(&it.reason.as_str())).map(|it| it.reason.as_str())
+    }
+
+    /// Why this host dropped a packet of `side`, whatever the reason.
+    pub(super) fn any_drop(&self, side: Side) -> Option<&'a str> {
+        self.local.drops.as_ref().ok()?.iter().find(|it| it.from == side).map(|it| it.reason.as_str())
+    }
+
+    /// Who listens on the server's port, if that is known and somebody does.
+    pub(super) fn listener(&self) -> Option<&'a Listener> {
+        self.local.listener.as_ref().ok()?.as_ref()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.local.counters.unwrap_or_default()
+    }
+
+    /// Whether the client asked again after it had been answered.
+    pub(super) fn asks_on(&self) -> bool {
+        let hs = self.hs();
+        hs.answer.tries > 0 && hs.last_syn > hs.first_answer && !self.has(Facts::CROSSED)
+    }
+}
+
+/// How many routers a packet has passed, by the TTL that is left of 64, 128 or 255: what systems begin with.
+#[must_use]
+pub const fn hops(ttl: u8) -> u8 {
+    match ttl {
+        0..=64 => 64 - ttl,
+        65..=128 => 128 - ttl,
+        129.. => 255 - ttl,
+    }
+}

@@ -1,0 +1,80 @@
+//! Nobody answered: whether the port, the host or the way to it is dead.
+
+use tcptrace_core::{handshake::Side, outcome::Outcome};
+
+use super::{Found, certain, likely, possible, reject::error};
+use crate::{
+    diagnose::{case::Case, history::Counts},
+    report::{count, ip},
+};
+
+/// Silent, while the same host answers on another port, or others on this one.
+pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
+    let (hs, server) = (case.hs(), case.server());
+    let name = ip(server.addr);
+    if case.it.outcome == Outcome::HalfOpen && case.asks_on() && !case.is_here(Side::Client) {
+        return possible([format!(
+            "the client asks again ({} SYNs) after {} SYN/ACKs: they do not reach it",
+            hs.syn.tries, hs.answer.tries
+        )]);
+    }
+    if case.it.outcome != Outcome::NoReply || case.is_here(Side::Server) {
+        return None;
+    }
+    let host = case.host()?;
+    let (own, others) = host.answered(case.hs(), case.it.outcome);
+    let counts = host.port(server.port, case.at());
+    if own || counts.refused > 0 {
+        // It answers, and to this client: what got lost is a packet.
+        return None;
+    }
+    if others > 0 {
+        let evidence = [format!(
+            "port {} of {name} answered others, and none of {} SYNs of this client",
+            server.port, hs.syn.tries
+        )];
+        return if hs.syn.tries > 2 { likely(evidence) } else { possible(evidence) };
+    }
+    let alive = host.ports(server.port, case.at(), Counts::is_alive);
+    let port = alive.first()?;
+    likely([
+        format!("{name} is there: it answered on port {port}"),
+        format!("port {} never did: {} silent", server.port, count(u64::from(counts.silent.max(1)), "attempt")),
+    ])
+}
+
+/// Silent on every port that was tried, or its neighbours cannot find it.
+pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
+    let server = case.server();
+    let name = ip(server.addr);
+    let counts = case.host().map(|it| it.counts(case.at())).unwrap_or_default();
+    if case.it.outcome == Outcome::Unreachable {
+        let icmp = case.hs().unreachable()?;
+        let away = matches!((icmp.v6, icmp.kind, icmp.code), (false, 3, 1 | 7) | (true, 1, 3));
+        let who = "the router next to it cannot find it".to_owned();
+        return if away && !counts.is_alive() { likely([error(case, icmp), who]) } else { None };
+    }
+    if case.it.outcome != Outcome::NoReply || case.is_here(Side::Server) || counts.is_alive() {
+        return None;
+    }
+    if let Ok(Some(neighbour)) = &case.local.neighbour
+        && neighbour.failed
+    {
+        let what = if neighbour.address.is_ipv4() { "ARP" } else { "neighbour discovery" };
+        let whom = if neighbour.is_peer { "it" } else { "the gateway to it" };
+        return certain([format!("{whom} ({}) does not answer {what}", neighbour.address)]);
+    }
+    let silent = case.host()?.ports(server.port, case.at(), |it| it.silent > 0);
+    let port = silent.first()?;
+    likely([format!("{name} answered nothing: neither on port {} nor on port {port}", server.port)])
+}
+
+/// A router knows no way, or the packet's time ran out on it (RFC 792; RFC 4443, sections 3.1 and 3.3).
+pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Found> {
+    let icmp = case.hs().unreachable().filter(|_| case.it.outcome == Outcome::Unreachable)?;
+    match (icmp.v6, icmp.kind, icmp.code) {
+        (false, 3, 0 | 6 | 8 | 11) | (true, 1, 0 | 2) => certain([error(case, icmp)]),
+        (false, 11, _) | (true, 3, _) => certain([error(case, icmp), "a loop, or a way that is too long".to_owned()]),
+        _ => None,
+    }
+}

@@ -1,0 +1,133 @@
+//! How far a failure reaches: told by what else worked around the same time.
+
+use tcptrace_core::{flow::Addr, outcome::Outcome};
+
+use super::{
+    case::Case,
+    history::{Counts, network_name},
+};
+use crate::report::{count, ip};
+
+/// What fails along with the attempt. The name is the value in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Extent {
+    /// This attempt alone: the port answered the same client.
+    Attempt,
+    /// This client's attempts: the port answers others.
+    Client,
+    /// This port of this host.
+    Port,
+    /// Every port of this host that was tried.
+    Host,
+    /// Every host of its network that was tried.
+    Network,
+    /// Whatever was tried.
+    Everything,
+    /// Nothing else was tried that would tell.
+    Unknown,
+}
+
+impl Extent {
+    /// Every extent, the narrowest first.
+    pub const ALL: [Self; 7] =
+        [Self::Attempt, Self::Client, Self::Port, Self::Host, Self::Network, Self::Everything, Self::Unknown];
+
+    /// The word in JSON and in text.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Attempt => "attempt",
+            Self::Client => "client",
+            Self::Port => "port",
+            Self::Host => "host",
+            Self::Network => "network",
+            Self::Everything => "everything",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// An extent, and what it rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    pub extent: Extent,
+    pub evidence: Vec<String>,
+}
+
+/// Ports or hosts that are named; of more the number is given.
+const NAMED: usize = 4;
+
+/// The scope of an attempt.
+#[must_use]
+pub(super) fn scope(case: &Case<'_>) -> Scope {
+    let (extent, evidence) = within_host(case).unwrap_or_else(|| beyond_host(case));
+    Scope { extent, evidence: vec![evidence] }
+}
+
+/// What the host's own ports tell.
+fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
+    let (server, name) = (case.server(), ip(case.server().addr));
+    let host = case.host()?;
+    let (own, others) = host.answered(case.hs(), case.it.outcome);
+    if own {
+        return Some((
+            Extent::Attempt,
+            format!("port {} of {name} answered this client in the last minutes", server.port),
+        ));
+    }
+    if others > 0 {
+        let others = count(others as u64, "other client");
+        return Some((Extent::Client, format!("port {} of {name} answered {others}", server.port)));
+    }
+    let answering = host.ports(server.port, case.at(), |it| it.answered + it.half_open > 0);
+    if !answering.is_empty() {
+        return Some((Extent::Port, format!("{name} answers on {}", list(&answering))));
+    }
+    let refusing = host.ports(server.port, case.at(), |it| it.refused > 0);
+    match (refusing.is_empty(), case.it.outcome == Outcome::Refused) {
+        (true, _) => None,
+        (false, true) => Some((Extent::Host, format!("{name} refuses {} as well", list(&refusing)))),
+        (false, false) => Some((Extent::Port, format!("{name} is there: it refuses {}", list(&refusing)))),
+    }
+}
+
+/// What other hosts tell.
+fn beyond_host(case: &Case<'_>) -> (Extent, String) {
+    let (addr, name) = (case.server().addr, ip(case.server().addr));
+    if case.is_alive() && case.it.outcome != Outcome::HalfOpen {
+        return (Extent::Port, format!("{name} is there, and no other port of it was tried"));
+    }
+    let near: Vec<(Addr, Counts)> = case.history.network(addr, case.at()).collect();
+    let answered = near.iter().filter(|(_, it)| it.is_alive()).count();
+    let failing = near.iter().filter(|(_, it)| !it.is_alive() && it.silent + it.unreachable > 0).count();
+    let network = network_name(addr);
+    let (beyond, silent_beyond) = case.history.elsewhere(addr, case.at());
+    let hosts = |it: usize, what: &str| count(it as u64, &format!("{what}host"));
+    match (answered, failing, beyond, silent_beyond) {
+        (1.., ..) => {
+            let only = if failing == 0 { format!("only {name} is silent; ") } else { String::new() };
+            (Extent::Host, format!("{only}{} of {network} answered", hosts(answered, "other ")))
+        }
+        (0, 1.., 1.., _) => (
+            Extent::Network,
+            format!("{} of {network} fail as well; {} elsewhere answered", hosts(failing, "other "), hosts(beyond, "")),
+        ),
+        (0, 0, 1.., _) => {
+            (Extent::Host, format!("{} elsewhere answered; no other of {network} was tried", hosts(beyond, "")))
+        }
+        (0, _, 0, 1..) => {
+            (Extent::Everything, format!("nothing answered; {} elsewhere fail as well", hosts(silent_beyond, "")))
+        }
+        (0, 1.., 0, 0) => {
+            (Extent::Network, format!("{} of {network} fail as well; nothing else was tried", hosts(failing, "other ")))
+        }
+        (0, 0, 0, 0) => (Extent::Unknown, "nothing else was tried in the last ten minutes".to_owned()),
+    }
+}
+
+fn list(ports: &[u16]) -> String {
+    let named: Vec<_> = ports.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = ports.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} {}{more}", if ports.len() == 1 { "port" } else { "ports" }, named.join(", "))
+}
