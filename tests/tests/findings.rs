@@ -75,6 +75,7 @@ fn attempt(from: Endpoint, to: Endpoint, first_syn: Nanos, outcome: Outcome) -> 
         seen: (first_syn, first_syn),
         foreign: Foreign::of(&handshake),
         trust: Trust::default(),
+        why: None,
     }
 }
 

@@ -101,7 +101,7 @@ fn time(at: Nanos, setting: &Setting) -> String {
 pub fn verdict(it: &Attempt) -> String {
     let word = if it.recovered { "recovered" } else { it.outcome.name() };
     let story = story(&Report::Attempt(it.clone()), it);
-    format!("tcptrace: {word}: {story}; handshake {:016x}", it.id())
+    format!("tcptrace: {word}: {story}{}; handshake {:016x}", why::comment(it), it.id())
 }
 
 /// Who sent what.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::text::DIM;
 use crate::{
     attempt::Attempt,
-    diagnose::{Cause, Extent, Known, Local, Missing, Process, Why},
+    diagnose::{Cause, Extent, Known, Local, Missing, Process, Verdict, Why},
 };
 
 /// The column at which a cause stands: below the outcome.
@@ -44,6 +44,17 @@ pub fn text(it: &Attempt, quiet: bool) -> String {
         let _ = write!(text, "\n{INDENT}{DIM}→ {next}{DIM:#}");
     }
     text
+}
+
+/// The same within the comment of a packet.
+#[must_use]
+pub fn comment(it: &Attempt) -> String {
+    let Some(why) = it.why.as_deref() else { return String::new() };
+    let Verdict { cause, confidence, evidence, .. } = &why.verdict;
+    match cause {
+        Cause::Unknown => String::new(),
+        _ => format!("; {}, {}: {}", cause.name(), confidence.name(), evidence.join("; ")),
+    }
 }
 
 /// The processes at the ends that are on this host.
