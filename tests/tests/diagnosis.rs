@@ -1,0 +1,461 @@
+//! The suite `diagnosis`: every rule on what makes it and on what is nearly that. Pure: attempts and facts are written
+//! down here; the suite `causes` makes them for real.
+
+use std::net::IpAddr;
+
+use tcptrace::{
+    attempt::{Attempt, Foreign, Trust},
+    diagnose::{
+        Case, Cause, Confidence, Counters, Dropped, Extent, Listener, Local, Missing, Neighbour, Socket, Verdict,
+        diagnose, history::History,
+    },
+};
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State},
+    outcome::Outcome,
+    segment::Flags,
+};
+
+const SECOND: u64 = 1_000_000_000;
+const NOW: Nanos = Nanos(10_000 * SECOND);
+const CLIENT: Addr = Addr::v4(0xc633_6402);
+const OTHER_CLIENT: Addr = Addr::v4(0xc633_6403);
+const SERVER: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7102), port: 6036 };
+
+/// One SYN without an answer, a minute ago.
+fn silent(client: Addr, server: Endpoint) -> Handshake {
+    Handshake {
+        client_addr: client,
+        client_port: 40_000,
+        server_addr: server.addr,
+        server_port: server.port,
+        first_syn: NOW,
+        last_syn: NOW,
+        client_point: Point::egress(2),
+        syn: Offer { ttl: 64, tries: 1, ..Offer::default() },
+        state: State::SynSent as u8,
+        ..Handshake::default()
+    }
+}
+
+/// Its SYN/ACK, so many nanoseconds later, with TTL 60.
+fn answered(after: u64) -> Handshake {
+    let it = silent(CLIENT, SERVER);
+    let at = Nanos(it.first_syn.0 + after);
+    Handshake {
+        first_answer: at,
+        last_answer: at,
+        server_point: Point::ingress(2),
+        answer: Offer { ttl: 60, tries: 1, ..Offer::default() },
+        answered_try: 1,
+        state: State::Answered as u8,
+        ..it
+    }
+}
+
+fn established(client: Addr, server: Endpoint) -> Handshake {
+    let it = answered(SECOND / 50);
+    Handshake {
+        client_addr: client,
+        server_addr: server.addr,
+        server_port: server.port,
+        ended: Nanos(it.last_answer.0 + 1),
+        end: End { flags: Flags::ACK, ..End::default() },
+        state: State::Established as u8,
+        ..it
+    }
+}
+
+fn refused(ttl: u8, window: u16, flags: u8) -> Handshake {
+    let it = silent(CLIENT, SERVER);
+    let ended = Nanos(it.first_syn.0 + SECOND / 50);
+    Handshake { ended, end: End { ttl, window, flags }, state: State::Refused as u8, ..it }
+}
+
+fn unreachable(kind: u8, code: u8) -> Handshake {
+    let it = silent(CLIENT, SERVER);
+    Handshake { ended: NOW, facts: Facts(Facts::UNREACHABLE), icmp_kind: kind, icmp_code: code, ..it }
+}
+
+/// What there is beside an attempt.
+#[derive(Default)]
+struct Around {
+    worked: Vec<Handshake>,
+    local: Option<Local>,
+    checks: u32,
+    answered_from: Option<Addr>,
+    still_open: bool,
+    lost: u64,
+}
+
+fn verdict(handshake: Handshake, around: &Around) -> Verdict {
+    let outcome = Outcome::to_the_end(&handshake).expect("an attempt");
+    let mut history = History::default();
+    for it in &around.worked {
+        history.note(it, Outcome::of(it).expect("an attempt"));
+    }
+    history.note(&handshake, outcome);
+    let attempt = Attempt {
+        handshake,
+        outcome,
+        stalled: None,
+        recovered: false,
+        icmp_from: None,
+        answered_from: around.answered_from,
+        outer: None,
+        seen: (handshake.first_syn, handshake.last_seen()),
+        foreign: Foreign::of(&handshake),
+        trust: Trust { still_open: around.still_open, events_lost: around.lost, ..Trust::default() },
+        why: None,
+    };
+    let unknown = Local::unknown(Missing::NotAsked);
+    let local = around.local.as_ref().unwrap_or(&unknown);
+    diagnose(&Case { it: &attempt, local, history: &history, checks: around.checks })
+}
+
+#[track_caller]
+fn assert_said(said: &Verdict, cause: Cause, confidence: Confidence, extent: Extent) {
+    assert_eq!((said.cause, said.confidence, said.scope.extent), (cause, confidence, extent), "{said:#?}");
+    assert!(!said.next.is_empty() && said.next.iter().all(|it| !it.contains('{')), "{said:#?}");
+    assert!(!said.scope.evidence.is_empty() && said.evidence.is_empty() == (cause == Cause::Unknown), "{said:#?}");
+}
+
+const PORT_80: Endpoint = Endpoint { port: 80, ..SERVER };
+const NEIGHBOUR: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7109), port: 443 };
+const FAR: Endpoint = Endpoint { addr: Addr::v4(0x0808_0808), port: 443 };
+
+fn here(server: bool) -> Local {
+    Local { client_here: Ok(!server), server_here: Ok(server), ..Local::unknown(Missing::Elsewhere) }
+}
+
+fn listener(queue: u32) -> Option<Listener> {
+    Some(Listener { process: Err(Missing::Gone), queue, queue_max: 1, sockets: 1 })
+}
+
+fn dropped(from: Side, reason: &str) -> Vec<Dropped> {
+    vec![Dropped { at: NOW, from, reason: reason.to_owned(), count: 1 }]
+}
+
+#[test]
+fn silence_is_told_by_what_else_works() {
+    let alone = Around { still_open: true, ..Around::default() };
+    assert_said(&verdict(silent(CLIENT, SERVER), &alone), Cause::Unknown, Confidence::Possible, Extent::Unknown);
+
+    let other_port = Around { worked: vec![established(CLIENT, PORT_80)], ..Around::default() };
+    assert_said(&verdict(silent(CLIENT, SERVER), &other_port), Cause::FirewallDrop, Confidence::Likely, Extent::Port);
+
+    let others = Around { worked: vec![established(OTHER_CLIENT, SERVER)], ..Around::default() };
+    let three = Handshake { syn: Offer { tries: 3, ..silent(CLIENT, SERVER).syn }, ..silent(CLIENT, SERVER) };
+    assert_said(&verdict(three, &others), Cause::FirewallDrop, Confidence::Likely, Extent::Client);
+    assert_said(&verdict(silent(CLIENT, SERVER), &others), Cause::FirewallDrop, Confidence::Possible, Extent::Client);
+
+    // The same client was answered on the same port: a packet got lost, and no rule stands in the way.
+    let itself = Around { worked: vec![established(CLIENT, SERVER)], still_open: true, ..Around::default() };
+    assert_said(&verdict(silent(CLIENT, SERVER), &itself), Cause::Unknown, Confidence::Possible, Extent::Attempt);
+
+    let host = Around { worked: vec![silent(CLIENT, PORT_80), established(CLIENT, NEIGHBOUR)], ..Around::default() };
+    assert_said(&verdict(silent(CLIENT, SERVER), &host), Cause::HostDown, Confidence::Likely, Extent::Host);
+
+    let silent_neighbour = silent(CLIENT, NEIGHBOUR);
+    let network = Around {
+        worked: vec![silent(CLIENT, PORT_80), silent_neighbour, established(CLIENT, FAR)],
+        ..Around::default()
+    };
+    assert_said(&verdict(silent(CLIENT, SERVER), &network), Cause::HostDown, Confidence::Likely, Extent::Network);
+
+    let everything = Around { worked: vec![silent(CLIENT, PORT_80), silent(CLIENT, FAR)], ..Around::default() };
+    assert_said(&verdict(silent(CLIENT, SERVER), &everything), Cause::HostDown, Confidence::Likely, Extent::Everything);
+}
+
+/// What was ten minutes ago, and what comes ten minutes later, is no neighbour.
+#[test]
+fn only_the_recent_past_counts() {
+    let long_ago = Nanos(NOW.0 - 700 * SECOND);
+    let old = Handshake { first_syn: long_ago, last_syn: long_ago, ended: long_ago, ..established(CLIENT, PORT_80) };
+    let old = Handshake { first_answer: long_ago, last_answer: long_ago, ..old };
+    let around = Around { worked: vec![old], still_open: true, ..Around::default() };
+    assert_said(&verdict(silent(CLIENT, SERVER), &around), Cause::Unknown, Confidence::Possible, Extent::Unknown);
+}
+
+#[test]
+fn a_reset_is_told_by_its_ttl() {
+    let rst = Flags::RST | Flags::ACK;
+    let alone = Around::default();
+    assert_said(&verdict(refused(60, 0, rst), &alone), Cause::PortClosed, Confidence::Possible, Extent::Port);
+
+    let baseline = || Around { worked: vec![established(CLIENT, PORT_80)], ..Around::default() };
+    assert_said(&verdict(refused(60, 0, rst), &baseline()), Cause::PortClosed, Confidence::Likely, Extent::Port);
+    // From the same distance with another initial TTL: it may be the host's all the same.
+    assert_said(&verdict(refused(251, 0, rst), &baseline()), Cause::PortClosed, Confidence::Possible, Extent::Port);
+    assert_said(&verdict(refused(63, 0, rst), &baseline()), Cause::FirewallReject, Confidence::Likely, Extent::Port);
+    assert_said(&verdict(refused(60, 9, rst), &alone), Cause::FirewallReject, Confidence::Possible, Extent::Port);
+    assert_said(
+        &verdict(refused(60, 0, Flags::RST), &alone),
+        Cause::FirewallReject,
+        Confidence::Possible,
+        Extent::Port,
+    );
+
+    // In a twentieth of the time that the host takes to answer.
+    let early = Handshake { ended: Nanos(NOW.0 + SECOND / 1000), ..refused(60, 0, rst) };
+    assert_said(&verdict(early, &baseline()), Cause::FirewallReject, Confidence::Likely, Extent::Port);
+}
+
+#[test]
+fn a_refusal_here_is_told_by_who_listens() {
+    let rst = refused(64, 0, Flags::RST | Flags::ACK);
+    let with = |listener, drops| {
+        let local = Local { listener: Ok(listener), drops: Ok(drops), ..here(true) };
+        verdict(rst, &Around { local: Some(local), ..Around::default() })
+    };
+    assert_said(&with(None, Vec::new()), Cause::PortClosed, Confidence::Certain, Extent::Port);
+    assert_said(&with(listener(0), Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
+    let rules = dropped(Side::Client, "NETFILTER_DROP");
+    assert_said(&with(None, rules.clone()), Cause::FirewallReject, Confidence::Certain, Extent::Port);
+    assert_said(&with(listener(0), rules), Cause::FirewallReject, Confidence::Certain, Extent::Port);
+}
+
+#[test]
+fn icmp_errors_say_what_they_say() {
+    use Cause::{FirewallReject, HostDown, NetworkUnreachable, Unknown};
+    use Confidence::{Certain, Likely, Possible};
+    for (kind, code, cause, confidence) in [
+        (3, 13, FirewallReject, Certain),
+        (3, 10, FirewallReject, Certain),
+        (3, 9, FirewallReject, Certain),
+        (3, 3, FirewallReject, Certain),
+        (3, 2, FirewallReject, Likely),
+        (3, 1, HostDown, Likely),
+        (3, 0, NetworkUnreachable, Certain),
+        (11, 0, NetworkUnreachable, Certain),
+        (12, 0, Unknown, Possible),
+    ] {
+        let said = verdict(unreachable(kind, code), &Around::default());
+        assert_eq!((said.cause, said.confidence), (cause, confidence), "ICMP {kind}/{code}: {said:#?}");
+    }
+    // A router says that the host is away, and the host answers on another port.
+    let around = Around { worked: vec![established(CLIENT, PORT_80)], ..Around::default() };
+    assert_said(&verdict(unreachable(3, 1), &around), FirewallReject, Likely, Extent::Port);
+}
+
+#[test]
+fn a_silent_server_here_is_told_by_its_queue_and_rules() {
+    let with = |change: fn(&mut Local)| {
+        let mut local =
+            Local { listener: Ok(listener(0)), drops: Ok(Vec::new()), counters: Ok(Counters::default()), ..here(true) };
+        change(&mut local);
+        verdict(silent(CLIENT, SERVER), &Around { local: Some(local), still_open: true, ..Around::default() })
+    };
+    let nothing = with(|_| {});
+    assert_eq!(nothing.cause, Cause::Unknown, "a queue with room drops nothing: {nothing:#?}");
+
+    let full = with(|it| {
+        it.listener = Ok(listener(2));
+        it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() });
+    });
+    assert_eq!((full.cause, full.confidence), (Cause::ListenQueueFull, Confidence::Certain));
+    let grew = with(|it| it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() }));
+    assert_eq!((grew.cause, grew.confidence), (Cause::ListenQueueFull, Confidence::Likely));
+    let other_listener = with(|it| {
+        it.listener = Ok(None);
+        it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() });
+    });
+    assert_eq!(other_listener.cause, Cause::Unknown, "it was another listener's: {other_listener:#?}");
+
+    let rule = with(|it| {
+        it.drops = Ok(dropped(Side::Client, "NETFILTER_DROP"));
+        it.listener = Ok(listener(2));
+        it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() });
+    });
+    assert_eq!((rule.cause, rule.confidence), (Cause::DroppedByLocalFirewall, Confidence::Certain));
+
+    let memory = with(|it| it.drops = Ok(dropped(Side::Client, "PROTO_MEM")));
+    assert_eq!((memory.cause, memory.confidence), (Cause::OutOfMemory, Confidence::Certain));
+    let limit = with(|it| {
+        it.counters = Ok(Counters { memory_pages: 100, memory_limit: 100, ..Counters::default() });
+    });
+    assert_eq!((limit.cause, limit.confidence), (Cause::OutOfMemory, Confidence::Likely));
+}
+
+#[test]
+fn a_silent_peer_is_told_by_its_neighbours() {
+    let neighbour = |is_peer, failed| Neighbour {
+        is_peer,
+        address: IpAddr::from([203, 0, 113, 2]),
+        failed,
+        link_addresses: Vec::new(),
+    };
+    let with = |it| {
+        let local = Local { neighbour: Ok(Some(it)), ..here(false) };
+        verdict(silent(CLIENT, SERVER), &Around { local: Some(local), still_open: true, ..Around::default() })
+    };
+    for is_peer in [true, false] {
+        let failed = with(neighbour(is_peer, true));
+        assert_eq!((failed.cause, failed.confidence), (Cause::HostDown, Confidence::Certain));
+        assert_eq!(with(neighbour(is_peer, false)).cause, Cause::Unknown, "a neighbour that is there proves nothing");
+    }
+}
+
+#[test]
+fn a_dropped_syn_is_whose_rule_it_is() {
+    let with = |local: Local| {
+        let local = Local { drops: Ok(dropped(Side::Client, "NETFILTER_DROP")), ..local };
+        verdict(silent(CLIENT, SERVER), &Around { local: Some(local), ..Around::default() })
+    };
+    assert_eq!(with(here(false)).cause, Cause::NoRouteOrLocalBlock);
+    assert_eq!(with(here(true)).cause, Cause::DroppedByLocalFirewall);
+    let router = Local { client_here: Ok(false), server_here: Ok(false), ..Local::unknown(Missing::Elsewhere) };
+    assert_eq!(with(router).cause, Cause::DroppedByLocalFirewall);
+}
+
+#[test]
+fn half_open_is_told_by_the_side_that_is_seen() {
+    let tries = |tries, it: Handshake| Handshake { answer: Offer { tries, ..it.answer }, ..it };
+    let alone = Around::default();
+    let once = verdict(answered(SECOND / 50), &alone);
+    assert_eq!((once.cause, once.confidence), (Cause::ClientVanished, Confidence::Possible));
+    let thrice = verdict(tries(3, answered(SECOND / 50)), &alone);
+    assert_eq!((thrice.cause, thrice.confidence), (Cause::ClientVanished, Confidence::Likely));
+
+    let asks = answered(SECOND / 50);
+    let asks = Handshake { last_syn: Nanos(NOW.0 + SECOND), syn: Offer { tries: 2, ..asks.syn }, ..asks };
+    let asks = verdict(tries(3, asks), &alone);
+    assert_eq!((asks.cause, asks.confidence), (Cause::FirewallDrop, Confidence::Possible), "it is not silent");
+
+    let spoofed = answered(SECOND / 50);
+    let spoofed = Handshake { facts: Facts(Facts::ANSWER_UNREACHABLE), ..spoofed };
+    let spoofed = verdict(spoofed, &alone);
+    assert_eq!((spoofed.cause, spoofed.confidence), (Cause::ClientVanished, Confidence::Likely));
+
+    let lost = |change: fn(&mut Local)| {
+        let mut local = Local { drops: Ok(Vec::new()), socket: Ok(None), ..here(false) };
+        change(&mut local);
+        verdict(answered(SECOND / 50), &Around { local: Some(local), ..Around::default() })
+    };
+    let rule = lost(|it| it.drops = Ok(dropped(Side::Server, "NETFILTER_DROP")));
+    assert_eq!((rule.cause, rule.confidence), (Cause::AnswerLostLocally, Confidence::Certain));
+    let waits = lost(|it| it.socket = Ok(Some(Socket { state: "SYN-SENT", cookie: 1, inode: 2, uid: 0 })));
+    assert_eq!((waits.cause, waits.confidence), (Cause::AnswerLostLocally, Confidence::Likely));
+    assert_eq!(lost(|_| {}).cause, Cause::Unknown, "the socket is gone, and nothing was dropped");
+
+    let many: Vec<_> = (0..10).map(|it| Handshake { client_addr: Addr::v4(it), ..answered(SECOND / 50) }).collect();
+    let local = Local { counters: Ok(Counters { syncookies_sent: 7, ..Counters::default() }), ..here(true) };
+    let flood = verdict(answered(SECOND / 50), &Around { worked: many, local: Some(local), ..Around::default() });
+    assert_eq!((flood.cause, flood.confidence), (Cause::SynFlood, Confidence::Likely));
+}
+
+#[test]
+fn a_final_ack_that_is_not_heard_is_a_full_queue() {
+    let it = established(CLIENT, SERVER);
+    let again = Handshake { last_answer: Nanos(it.ended.0 + SECOND), answer: Offer { tries: 2, ..it.answer }, ..it };
+    let elsewhere = verdict(again, &Around::default());
+    assert_eq!((elsewhere.cause, elsewhere.confidence), (Cause::ListenQueueFull, Confidence::Likely));
+    let counters = Counters { listen_overflows: 1, ..Counters::default() };
+    let local = Local { counters: Ok(counters), drops: Ok(Vec::new()), listener: Ok(listener(0)), ..here(true) };
+    let here = verdict(again, &Around { local: Some(local), ..Around::default() });
+    assert_eq!((here.cause, here.confidence), (Cause::ListenQueueFull, Confidence::Certain));
+    // The SYN/ACK was sent twice before the final ACK: it, or the ACK, was lost.
+    let late = Handshake { answer: Offer { tries: 2, ..it.answer }, ..it };
+    assert_eq!(verdict(late, &Around::default()).cause, Cause::Unknown);
+}
+
+#[test]
+fn resets_in_the_handshake_are_told_by_their_ttl() {
+    let on_answer = |ttl| {
+        let it = answered(SECOND / 50);
+        let end = End { ttl, window: 0, flags: Flags::RST };
+        Handshake { ended: Nanos(it.last_answer.0 + 1), end, state: State::ResetOnAnswer as u8, ..it }
+    };
+    let injected = verdict(on_answer(250), &Around::default());
+    assert_eq!((injected.cause, injected.confidence), (Cause::MiddleboxReset, Confidence::Likely));
+    let own = verdict(on_answer(60), &Around::default());
+    assert_eq!((own.cause, own.confidence), (Cause::ClientVanished, Confidence::Possible));
+
+    let aborted = |ttl, after| {
+        let it = answered(after);
+        let end = End { ttl, window: 0, flags: Flags::RST };
+        Handshake { ended: Nanos(it.last_answer.0 + 1), end, state: State::Aborted as u8, ..it }
+    };
+    let checked = |checks| verdict(aborted(64, SECOND / 50), &Around { checks, ..Around::default() });
+    assert_eq!((checked(1).cause, checked(1).confidence), (Cause::HealthCheck, Confidence::Possible));
+    assert_eq!((checked(3).cause, checked(3).confidence), (Cause::HealthCheck, Confidence::Likely));
+    let late = verdict(aborted(64, 2 * SECOND), &Around::default());
+    assert_eq!((late.cause, late.confidence), (Cause::ApplicationGaveUp, Confidence::Likely));
+    let other = verdict(aborted(50, SECOND / 50), &Around::default());
+    assert_eq!((other.cause, other.confidence), (Cause::MiddleboxReset, Confidence::Likely));
+}
+
+#[test]
+fn other_ways_and_other_hosts() {
+    use Confidence::{Certain, Likely, Possible};
+    let said = |it, around: &Around| {
+        let said = verdict(it, around);
+        (said.cause, said.confidence)
+    };
+    let unseen =
+        Handshake { answer: Offer::default(), facts: Facts(Facts::ANSWER_UNSEEN), ..established(CLIENT, SERVER) };
+    assert_eq!(said(unseen, &Around::default()), (Cause::AsymmetricPath, Likely));
+    let unasked = Handshake { syn: Offer::default(), state: State::Unasked as u8, ..answered(0) };
+    assert_eq!(said(unasked, &Around::default()), (Cause::AsymmetricPath, Possible));
+
+    let wrong = Handshake { facts: Facts(Facts::WRONG_ANSWER), ..silent(CLIENT, SERVER) };
+    let stranger = Around { answered_from: Some(NEIGHBOUR.addr), ..Around::default() };
+    assert_eq!(said(wrong, &stranger), (Cause::NatMismatch, Likely));
+    assert_eq!(said(wrong, &Around::default()), (Cause::PortReuse, Possible));
+    let challenged = Handshake { facts: Facts(Facts::CHALLENGED), ..silent(CLIENT, SERVER) };
+    assert_eq!(said(challenged, &Around::default()), (Cause::PortReuse, Likely));
+
+    let two = Handshake { facts: Facts(Facts::TWO_ANSWERS), ..answered(SECOND / 50) };
+    assert_eq!(said(two, &Around::default()), (Cause::DuplicateIp, Likely));
+    let neighbour = |macs: &[[u8; 6]]| Neighbour {
+        is_peer: true,
+        address: IpAddr::from([203, 0, 113, 2]),
+        failed: false,
+        link_addresses: macs.to_vec(),
+    };
+    let local = |macs: &[[u8; 6]]| Some(Local { neighbour: Ok(Some(neighbour(macs))), ..here(false) });
+    let both = Around { local: local(&[[1; 6], [2; 6]]), ..Around::default() };
+    assert_eq!(said(two, &both), (Cause::DuplicateIp, Certain));
+    assert_eq!(said(refused(60, 0, Flags::RST | Flags::ACK), &both), (Cause::DuplicateIp, Likely));
+    let one = Around { local: local(&[[1; 6]]), ..Around::default() };
+    assert_eq!(said(refused(60, 0, Flags::RST | Flags::ACK), &one), (Cause::PortClosed, Possible));
+}
+
+#[test]
+fn tries_that_stop_early_are_the_applications() {
+    let three = Handshake {
+        last_syn: Nanos(NOW.0 + 3 * SECOND),
+        syn: Offer { tries: 3, ..silent(CLIENT, SERVER).syn },
+        ..silent(CLIENT, SERVER)
+    };
+    let gone = Local { socket: Ok(None), ..here(false) };
+    let said = verdict(three, &Around { local: Some(gone.clone()), ..Around::default() });
+    assert_said(&said, Cause::ApplicationGaveUp, Confidence::Likely, Extent::Unknown);
+    assert!(said.evidence[0].contains("stopped after 3 SYNs at 3.0 s"), "{said:#?}");
+    let waits = verdict(three, &Around { local: Some(gone), still_open: true, ..Around::default() });
+    assert_eq!(waits.cause, Cause::Unknown, "it may go on");
+    let ladder = Handshake { syn: Offer { tries: 7, ..three.syn }, ..three };
+    assert_eq!(verdict(ladder, &Around::default()).cause, Cause::Unknown, "the kernel's own end");
+}
+
+#[test]
+fn nothing_is_certain_while_something_was_lost() {
+    let around = |lost| Around { lost, ..Around::default() };
+    assert_eq!(verdict(unreachable(3, 13), &around(0)).confidence, Confidence::Certain);
+    assert_eq!(verdict(unreachable(3, 13), &around(1)).confidence, Confidence::Likely);
+}
+
+/// Memory is bounded, whoever talks to whom.
+#[test]
+fn history_forgets() {
+    let mut history = History::default();
+    for host in 0..200_000u32 {
+        let server = Endpoint { addr: Addr::v4(host), port: host as u16 };
+        history.note(&established(CLIENT, server), Outcome::Established);
+    }
+    assert!(history.forgotten > 100_000);
+    for port in 0..=u16::MAX {
+        history.note(&silent(Addr::v4(port.into()), Endpoint { port, ..SERVER }), Outcome::NoReply);
+    }
+}
