@@ -11,6 +11,7 @@ use tcptrace_core::{
 
 use crate::{
     evidence,
+    explain::Topic,
     filter::{Filter, Mistake},
 };
 
@@ -135,6 +136,12 @@ pub struct Args {
 pub enum Command {
     /// Print the JSON Schema of the lines that --json prints
     Schema,
+    /// Say what an outcome or a cause means, how to confirm it, and what to do
+    Explain {
+        /// The word, as a line has it [default: list all]
+        #[arg(value_parser = Topic::find)]
+        name: Option<Topic>,
+    },
     /// Takes the filters of a killed tracer off an interface
     #[command(name = crate::live::guard::SUBCOMMAND, hide = true)]
     Guard {

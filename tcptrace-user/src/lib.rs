@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod diagnose;
 pub mod evidence;
+pub mod explain;
 pub mod filter;
 pub mod flood;
 pub mod live;

@@ -8,6 +8,7 @@ use std::{
 use clap::Parser as _;
 use tcptrace::{
     cli::{Args, Command, exit},
+    explain,
     live::{guard, session},
     offline, output,
     report::json,
@@ -32,6 +33,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(Command::Schema) => {
             // A reader that has seen enough (`| head`) is no error.
             let _ = io::stdout().write_all(json::SCHEMA.as_bytes());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Explain { name }) => {
+            explain::run(*name);
             return Ok(ExitCode::SUCCESS);
         }
         None => {}

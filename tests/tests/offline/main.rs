@@ -1,6 +1,7 @@
 //! The suite `offline`: captures through the binary, and what tshark says of them. No root.
 
 mod edges;
+mod explain;
 mod files;
 mod flags;
 mod hostile;
