@@ -14,6 +14,7 @@
 
 mod addresses;
 mod command_log;
+mod extra_host;
 pub mod foreign_tcx;
 mod handshakes;
 mod hold;
@@ -23,10 +24,13 @@ mod nft;
 mod process;
 mod raw_link;
 mod responder;
+mod second_way;
 mod socket;
+mod strangers;
 mod tcp_frame;
 mod topology;
 mod tracer;
+mod truth;
 mod tun;
 mod wait;
 
@@ -39,6 +43,7 @@ use std::thread;
 
 pub use addresses::*;
 pub use command_log::CommandLog;
+pub use extra_host::{EXTRA_MAC, ExtraHost};
 pub use hold::{Hold, Towards};
 pub use listener::{IdleListener, Listener, OnAccept};
 pub use netns::{Ns, remove_stale};
@@ -46,7 +51,9 @@ pub use nft::NftTable;
 pub use process::{Finished, Process, Streams};
 pub use raw_link::{Captured, RawLink};
 pub use responder::Responder;
+pub use second_way::SECOND_MAC;
 pub use socket::{ConnectOptions, Connecting, reset};
+pub use strangers::Strangers;
 pub use tcp_frame::{TcpFrame, TcpOptionElement, flags};
 pub use tracer::Tracer;
 pub use tun::Tun;

@@ -33,6 +33,13 @@ impl Ns {
 }
 
 impl NftTable {
+    /// What its rules that say `counter` have counted, together.
+    pub fn packets(&self) -> u64 {
+        let text = self.list();
+        let counts = text.split("counter packets ").skip(1);
+        counts.filter_map(|it| it.split(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
     /// The table as `nft list` shows it, counters included.
     pub fn list(&self) -> String {
         self.ns.run(["nft", "list", "table", "inet", &self.name])

@@ -19,7 +19,7 @@ use super::tcp_frame::TcpFrame;
 pub struct Responder {
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
-    _kernel_silenced: NftTable,
+    _kernel_silenced: Option<NftTable>,
 }
 
 impl Ns {
@@ -35,11 +35,25 @@ impl Ns {
         let family = if address.is_ipv4() { "ip" } else { "ip6" };
         let rule = format!("{family} daddr {} tcp dport {} drop", address.ip(), address.port());
         let kernel_silenced = self.filter("input", &rule);
+        let mut responder = self.respond_at("eth0", address, answers);
+        responder._kernel_silenced = Some(kernel_silenced);
+        responder
+    }
+
+    /// Likewise at any interface, and besides the local stack: as if there were two hosts with that address, or somebody
+    /// on the way who speaks in its name.
+    #[track_caller]
+    pub fn respond_at(
+        &self,
+        interface: &str,
+        address: SocketAddr,
+        answers: impl FnMut(&TcpFrame) -> Vec<TcpFrame> + Send + 'static,
+    ) -> Responder {
         self.log.add(format!("# {}: the test itself answers for {address}, with raw frames", self.name));
-        let link = self.raw_link("eth0");
+        let link = self.raw_link(interface);
         let (stopped, stop) = io::pipe().expect("a pipe can be made");
         let thread = thread::spawn(move || serve(&link, &stopped, address, answers));
-        Responder { stop: Some(stop), thread: Some(thread), _kernel_silenced: kernel_silenced }
+        Responder { stop: Some(stop), thread: Some(thread), _kernel_silenced: None }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
 
 use super::netns::Ns;
 
@@ -68,6 +68,17 @@ impl Ns {
             Err(error) => Some(error.into()),
         };
         Ok(Connecting { socket, refused })
+    }
+
+    /// Connects from a given port with data in the SYN (RFC 7413), as far as `net.ipv4.tcp_fastopen` lets both sides.
+    pub fn fast_open(&self, port: u16, to: SocketAddr, data: &[u8], timeout: Duration) -> io::Result<TcpStream> {
+        self.log.add(format!("# {}: data in the SYN from port {port} to {to}", self.name));
+        let socket = TcpStream::from(self.tcp_socket(to)?);
+        let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+        socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, port)))?;
+        let flags = MsgFlags::from_bits_retain(libc::MSG_FASTOPEN);
+        socket::sendto(socket.as_raw_fd(), data, &SockaddrStorage::from(to), flags)?;
+        Connecting { socket, refused: None }.finish(timeout)
     }
 
     /// A TCP socket of this namespace that does not block.

@@ -1,0 +1,100 @@
+//! Hosts that are not there, and ways that lead nowhere.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, CLIENT_GATEWAY_V6};
+
+use crate::scenario::Socket;
+use crate::scene::{PATIENCE, PORT, Scene, WORKING};
+
+/// In the client's own network, and nobody's.
+const ON_LINK: [&str; 2] = ["198.51.100.99", "2001:db8:1::99"];
+/// In no network at all (RFC 5737).
+const NOWHERE: [&str; 2] = ["192.0.2.1", "2001:db8:4::1"];
+
+/// Of two addresses the one of the row's IP version.
+fn address(scene: &Scene, either: [&str; 2]) -> IpAddr {
+    either[usize::from(scene.server().is_ipv6())].parse().expect("an address")
+}
+
+/// Nobody answers the client's ARP or neighbour solicitation: the SYN waits for an address that never comes.
+pub(crate) fn nobody_on_the_link(scene: &Scene) -> Socket {
+    let nobody = address(scene, ON_LINK);
+    for family in ["ipv4", "ipv6"] {
+        scene.lab.client.sysctl(&format!("net.{family}.neigh.eth0.retrans_time_ms"), "100");
+    }
+    let wire = scene.lab.client.raw_link("eth0");
+    let socket = scene.connect((nobody, WORKING).into());
+    assert_eq!(wire.conversation(PORT, Duration::ZERO), [""; 0], "no SYN reached the wire");
+    let shown = scene.lab.client.ip(&format!("neigh show {nobody}"));
+    assert!(shown.contains("FAILED"), "{shown}");
+    socket
+}
+
+/// Nobody answers the router's ARP or neighbour solicitation, and it says so.
+pub(crate) fn nobody_behind_the_router(scene: &Scene) -> Socket {
+    for family in ["ipv4", "ipv6"] {
+        scene.lab.router.sysctl(&format!("net.{family}.neigh.server0.retrans_time_ms"), "100");
+    }
+    let socket = scene.connect((scene.absent(), WORKING).into());
+    let shown = scene.lab.router.ip(&format!("neigh show {}", scene.absent()));
+    assert!(shown.contains("FAILED") || shown.contains("INCOMPLETE"), "{shown}");
+    socket
+}
+
+/// The same, and the router keeps it to itself.
+pub(crate) fn nobody_and_no_word(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    let rule = scene.rule(&scene.lab.router, "output", "meta l4proto { icmp, icmpv6 } counter drop");
+    let socket = scene.connect((scene.absent(), WORKING).into());
+    assert!(rule.packets() > 0, "the router had something to say");
+    scene.keep(rule);
+    socket
+}
+
+/// The host answered on one port, and then went: silent on all of them.
+pub(crate) fn host_that_went(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.answers(scene.server(), WORKING);
+    scene.lab.server.ip("link set eth0 down");
+    scene.connect(scene.to(WORKING))
+}
+
+/// The client has no route to there.
+pub(crate) fn no_route(scene: &Scene) -> Socket {
+    scene
+        .lab
+        .client
+        .ip(&format!("route del default via {CLIENT_GATEWAY_V4}\nroute del default via {CLIENT_GATEWAY_V6}"));
+    let result = scene.lab.client.connect_from(PORT, scene.to(WORKING), PATIENCE);
+    scene.keep_socket(result)
+}
+
+/// The client has a route that says no.
+pub(crate) fn prohibited_by_a_route(scene: &Scene) -> Socket {
+    scene.lab.client.ip(&format!("route add prohibit {}/32", scene.server()));
+    let result = scene.lab.client.connect_from(PORT, scene.to(WORKING), PATIENCE);
+    scene.keep_socket(result)
+}
+
+/// All ports that the client may connect from are taken, for this server's port.
+pub(crate) fn no_port_left(scene: &Scene) -> Socket {
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    scene.lab.client.sysctl("net.ipv4.ip_local_port_range", "50000 50001");
+    for _ in 0..2 {
+        scene.keep(scene.lab.client.connect(scene.to(WORKING), PATIENCE).expect("there are two"));
+    }
+    scene.keep_socket(scene.lab.client.connect(scene.to(WORKING), PATIENCE))
+}
+
+/// The router has no route to there.
+pub(crate) fn no_route_at_the_router(scene: &Scene) -> Socket {
+    scene.connect((address(scene, NOWHERE), WORKING).into())
+}
+
+/// The SYN dies on the way, of age: as in a loop of routers.
+pub(crate) fn too_many_hops(scene: &Scene) -> Socket {
+    scene.lab.client.ip(&format!("route add {}/32 via {CLIENT_GATEWAY_V4} hoplimit 1", scene.server()));
+    scene.connect(scene.to(WORKING))
+}

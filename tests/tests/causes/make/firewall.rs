@@ -1,0 +1,140 @@
+//! Rules that drop and reject: on the way, at the server, at the client.
+
+use tcptrace_tests::lab::{Ns, Strangers, eventually, flags};
+
+use crate::scenario::Socket;
+use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING};
+
+/// The three SYNs of `client_gives_up_after_three_syns`.
+const SYNS: u64 = 3;
+
+/// Drops what is for the port that fails, and has the kernel try to its end.
+fn drop_syns(scene: &Scene, ns: &Ns, hook: &str, rule: &str) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.keep(scene.lab.server.listen(scene.to(FAILING)));
+    let rule = scene.rule(ns, hook, rule);
+    let socket = scene.connect(scene.to(FAILING));
+    assert_eq!(rule.packets(), SYNS, "the rule dropped all of the SYNs: {}", rule.list());
+    scene.keep(rule);
+    socket
+}
+
+/// At the router, while another port of the host answers.
+pub(crate) fn drop_of_a_port(scene: &Scene) -> Socket {
+    scene.answers(scene.server(), WORKING);
+    drop_syns(scene, &scene.lab.router, "forward", "tcp dport 6036 counter drop")
+}
+
+/// At the router, and nothing else is known of the host.
+pub(crate) fn drop_and_nothing_else(scene: &Scene) -> Socket {
+    drop_syns(scene, &scene.lab.router, "forward", "tcp dport 6036 counter drop")
+}
+
+/// At the router, all that is for one host; its neighbour answers.
+pub(crate) fn drop_of_a_host(scene: &Scene) -> Socket {
+    scene.answers(scene.other(), WORKING);
+    let rule = format!("{} daddr {} counter drop", scene.family(), scene.server());
+    drop_syns(scene, &scene.lab.router, "forward", &rule)
+}
+
+/// At the router, of one client of a port that answers others: as the server's side of the router sees it, and the tracer
+/// on it.
+pub(crate) fn drop_of_a_client(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.keep(scene.lab.server.listen(scene.to(FAILING)));
+    scene.lab.strangers().open((scene.stranger(1), 41_000).into(), scene.to(FAILING));
+    let rule = format!("{} saddr {} tcp dport 6036 counter drop", scene.family(), scene.client());
+    drop_syns_of_listener(scene, &rule)
+}
+
+fn drop_syns_of_listener(scene: &Scene, rule: &str) -> Socket {
+    let rule = scene.rule(&scene.lab.router, "forward", rule);
+    let socket = scene.connect(scene.to(FAILING));
+    assert_eq!(rule.packets(), SYNS, "{}", rule.list());
+    scene.keep(rule);
+    socket
+}
+
+/// At the server, before TCP.
+pub(crate) fn drop_at_the_server(scene: &Scene) -> Socket {
+    scene.answers(scene.server(), WORKING);
+    drop_syns(scene, &scene.lab.server, "input", "tcp dport 6036 counter drop")
+}
+
+/// At the server, by no rule of a firewall: its routes say that who sends from there comes in elsewhere (RFC 3704).
+pub(crate) fn drop_by_reverse_path(scene: &Scene) -> Socket {
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    scene.lab.server.sysctl("net.ipv4.conf.eth0.rp_filter", "1");
+    scene.lab.server.ip("route add unreachable 198.18.0.0/15");
+    let syn = Strangers::syn((scene.stranger(1), PORT).into(), scene.to(WORKING));
+    scene.lab.strangers().send(&syn);
+    let dropped = || (scene.lab.server.counter("TcpExt", "IPReversePathFilter") > 0).then_some(());
+    eventually(PATIENCE, dropped);
+    Socket::None
+}
+
+/// At the client, before the wire: nobody on it knows.
+pub(crate) fn drop_at_the_client(scene: &Scene) -> Socket {
+    let wire = scene.lab.client.raw_link("eth0");
+    let socket = drop_syns(scene, &scene.lab.client, "output", "tcp dport 6036 counter drop");
+    assert_eq!(wire.conversation(PORT, std::time::Duration::ZERO), [""; 0], "nothing reached the wire");
+    socket
+}
+
+/// At the client, on the way in: the socket waits, and the answer was on the wire.
+pub(crate) fn drop_of_the_answer(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.lab.server.sysctl("net.ipv4.tcp_synack_retries", "2");
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    let rule = scene.rule(&scene.lab.client, "input", "tcp sport 80 tcp flags & (syn | ack) == syn | ack counter drop");
+    let connecting = scene.start(scene.to(WORKING));
+    scene.until_counted(&rule, 1);
+    assert_eq!(scene.lab.client.socket_state(PORT).as_deref(), Some("SYN-SENT"), "it never heard of the answer");
+    let socket = scene.keep_socket(connecting.finish(PATIENCE));
+    scene.keep(rule);
+    socket
+}
+
+/// Rejects what is for the port that fails.
+fn reject(scene: &Scene, ns: &Ns, hook: &str, with: &str) -> Socket {
+    scene.keep(scene.lab.server.listen(scene.to(FAILING)));
+    let rule = scene.rule(ns, hook, &format!("tcp dport 6036 counter reject with {with}"));
+    let socket = scene.connect(scene.to(FAILING));
+    assert_eq!(rule.packets(), 1, "the rule rejected the SYN: {}", rule.list());
+    scene.keep(rule);
+    socket
+}
+
+/// By a RST of the router's making, one hop nearer than the host that answers on another port.
+pub(crate) fn reset_at_the_router(scene: &Scene) -> Socket {
+    scene.answers(scene.server(), WORKING);
+    let wire = scene.lab.client.raw_link("eth0");
+    let socket = reject(scene, &scene.lab.router, "forward", "tcp reset");
+    let reset = wire.recv_tcp(PATIENCE, |it| it.has(flags::RST)).expect("there was one");
+    assert_eq!(reset.ttl, 64, "of the router: the host's come with 63");
+    socket
+}
+
+/// The same, and nothing to compare it with.
+pub(crate) fn reset_and_nothing_else(scene: &Scene) -> Socket {
+    reject(scene, &scene.lab.router, "forward", "tcp reset")
+}
+
+/// By a RST of the server's own rules, though somebody listens.
+pub(crate) fn reset_at_the_server(scene: &Scene) -> Socket {
+    scene.answers(scene.server(), WORKING);
+    reject(scene, &scene.lab.server, "input", "tcp reset")
+}
+
+pub(crate) fn prohibited_at_the_router(scene: &Scene) -> Socket {
+    reject(scene, &scene.lab.router, "forward", "icmpx admin-prohibited")
+}
+
+pub(crate) fn port_unreachable_at_the_router(scene: &Scene) -> Socket {
+    reject(scene, &scene.lab.router, "forward", "icmpx port-unreachable")
+}
+
+/// A host's own rules say so in the host's own name.
+pub(crate) fn port_unreachable_at_the_server(scene: &Scene) -> Socket {
+    reject(scene, &scene.lab.server, "input", "icmpx port-unreachable")
+}

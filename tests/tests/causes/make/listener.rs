@@ -1,0 +1,94 @@
+//! Listeners that are overrun: full accept queues, and SYNs from everywhere.
+
+use tcptrace_tests::lab::{IdleListener, Strangers, eventually};
+
+use crate::scenario::Socket;
+use crate::scene::{PATIENCE, PORT, Scene, WORKING};
+
+/// Sources of a flood. Too few for the tool to call it one by its rate: what is left is what they do.
+const SOURCES: u16 = 60;
+
+/// A listener for two whose queue is full, and nobody accepts.
+fn full(scene: &Scene) -> IdleListener {
+    let listener = scene.lab.server.listen_without_accept(scene.to(WORKING), 1);
+    for _ in 0..2 {
+        scene.keep(scene.lab.client.connect(scene.to(WORKING), PATIENCE).expect("two fit"));
+    }
+    // The client's end opens before the server's.
+    eventually(PATIENCE, || (scene.lab.server.accept_queue(WORKING) == Some((2, 1))).then_some(()));
+    listener
+}
+
+fn overflows(scene: &Scene) -> u64 {
+    scene.lab.server.counter("TcpExt", "ListenOverflows")
+}
+
+/// SYNs to a listener that takes no more.
+pub(crate) fn queue_is_full(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.keep(full(scene));
+    let socket = scene.connect(scene.to(WORKING));
+    assert!(overflows(scene) >= 3, "each SYN met a full queue");
+    socket
+}
+
+/// The queue became full between the SYN/ACK and the final ACK: the client believes that it is connected.
+pub(crate) fn queue_is_full_at_the_ack(scene: &Scene) -> Socket {
+    let listener = scene.lab.server.listen_without_accept(scene.to(WORKING), 0);
+    let gate = scene.lab.router.filter("forward", "tcp sport 40000 tcp flags & (syn | ack) == ack drop");
+    let connected = scene.start(scene.to(WORKING)).finish(PATIENCE);
+    scene.keep(scene.lab.client.connect(scene.to(WORKING), PATIENCE).expect("one fits"));
+    eventually(PATIENCE, || (scene.lab.server.accept_queue(WORKING) == Some((1, 0))).then_some(()));
+    drop(gate);
+    let socket = scene.keep_socket(connected);
+    // The next SYN/ACK makes the client say it again.
+    eventually(PATIENCE, || (overflows(scene) > 0).then_some(()));
+    scene.keep(listener);
+    socket
+}
+
+/// Full when the first SYN comes, and not when the second does.
+pub(crate) fn queue_that_drains(scene: &Scene) -> Socket {
+    let listener = full(scene);
+    let connecting = scene.start(scene.to(WORKING));
+    eventually(PATIENCE, || (overflows(scene) > 0).then_some(()));
+    scene.keep(listener.accept().expect("one waits"));
+    let socket = scene.keep_socket(connecting.finish(PATIENCE));
+    scene.keep(listener);
+    socket
+}
+
+/// Many sources, none of which goes on: the SYN queue overruns, and cookies are sent.
+pub(crate) fn flood(scene: &Scene) -> Socket {
+    flood_of(scene, 0..SOURCES)
+}
+
+/// The same, and the one that is judged comes when the queue is full: it gets a cookie, once, and no repeat.
+pub(crate) fn flood_backwards(scene: &Scene) -> Socket {
+    flood_of(scene, (0..SOURCES).rev())
+}
+
+fn flood_of(scene: &Scene, sources: impl Iterator<Item = u16>) -> Socket {
+    scene.lab.server.sysctl("net.ipv4.tcp_max_syn_backlog", "16");
+    scene.keep(scene.lab.server.listen_without_accept(scene.to(WORKING), 16));
+    let strangers = scene.lab.strangers();
+    for number in sources {
+        let syn = Strangers::syn((scene.stranger(number), PORT + number).into(), scene.to(WORKING));
+        strangers.send(&syn);
+        strangers.answer(&syn);
+    }
+    let cookies = scene.lab.server.counter("TcpExt", "SyncookiesSent");
+    assert!(cookies >= u64::from(SOURCES / 2), "{cookies} cookies were sent");
+    Socket::None
+}
+
+/// As many sources in as little time, and all of them go on.
+pub(crate) fn crowd(scene: &Scene) -> Socket {
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    let strangers = scene.lab.strangers();
+    for number in 0..SOURCES {
+        strangers.open((scene.stranger(number), PORT + number).into(), scene.to(WORKING));
+    }
+    assert_eq!(scene.lab.server.counter("TcpExt", "SyncookiesSent"), 0);
+    Socket::None
+}

@@ -1,0 +1,239 @@
+//! The table: a row, a test. Its makers prove what they make; this says what may be said of it.
+//!
+//! A row of something innocent has no cause and names none as right: `told(Nothing)`. Where two causes leave one trace,
+//! both are right and neither may be called certain.
+
+use nix::libc::{EACCES, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
+use tcptrace::diagnose::Cause::{
+    AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, DroppedByLocalFirewall, DuplicateIp,
+    FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatMismatch,
+    NetworkUnreachable, NoRouteOrLocalBlock, PortClosed, PortReuse, SynFlood, Unknown,
+};
+
+use crate::make::{absent, client, closed, firewall, innocent, listener, way};
+use crate::scenario::{
+    Place::{Client, ClientSecondWay, Router, Server},
+    Scenario,
+    Socket::{GivenUp, Open},
+    Told::{self, Connect, Ended, Stalled},
+    hardly, maybe, surely, well,
+};
+
+macro_rules! table {
+    ($($name:ident: $row:expr,)*) => {
+        /// Every row.
+        pub(crate) const TABLE: &[Scenario] = &[$($row.named(stringify!($name)),)*];
+
+        mod row {
+            $(#[test]
+            fn $name() {
+                crate::run::test(stringify!($name));
+            })*
+        }
+    };
+}
+
+const fn of(cause: tcptrace::diagnose::Cause, at: crate::scenario::Place, make: Make) -> Scenario {
+    Scenario::new(Some(cause), at, make)
+}
+
+/// Nothing is wrong, or nothing that has a name.
+const fn fine(at: crate::scenario::Place, make: Make) -> Scenario {
+    Scenario::new(None, at, make)
+}
+
+type Make = fn(&crate::scene::Scene) -> crate::scenario::Socket;
+
+table! {
+    // Nobody listens.
+    port_closed: of(PortClosed, Client, closed::port)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(PortClosed)]).scope("port"),
+    port_closed_v6: of(PortClosed, Client, closed::port).v6()
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(PortClosed)]).scope("port"),
+    port_closed_and_nothing_else_known: of(PortClosed, Client, closed::port_and_nothing_else)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(PortClosed)]),
+    port_closed_as_its_host_sees_it: of(PortClosed, Server, closed::port)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)]).evidence(&["listen"]),
+    port_closed_to_others: of(PortClosed, Server, closed::port_of_another_address)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)]),
+    port_closed_on_one_of_two_addresses: of(PortClosed, Router, way::one_host_with_two_addresses)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(PortClosed)]),
+    port_that_is_not_translated: of(PortClosed, Client, closed::port_that_is_not_translated)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(PortClosed), maybe(FirewallReject)]).scope("port"),
+
+    // Rules that say no.
+    reject_by_reset: of(FirewallReject, Client, firewall::reset_at_the_router)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(FirewallReject)]).scope("port").evidence(&["ttl"]),
+    reject_by_reset_v6: of(FirewallReject, Client, firewall::reset_at_the_router).v6()
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(FirewallReject)]).scope("port"),
+    reject_by_reset_and_nothing_else_known: of(FirewallReject, Client, firewall::reset_and_nothing_else)
+        .fails(ECONNREFUSED).told(Ended("refused"))
+        .right(&[maybe(FirewallReject), maybe(PortClosed), maybe(Unknown)]),
+    reject_by_reset_of_the_host_itself: of(FirewallReject, Client, firewall::reset_at_the_server)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(FirewallReject), maybe(PortClosed)]).scope("port"),
+    reject_by_reset_as_its_host_sees_it: of(FirewallReject, Server, firewall::reset_at_the_server)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(FirewallReject), well(DroppedByLocalFirewall)]),
+    reject_by_admin_prohibited: of(FirewallReject, Client, firewall::prohibited_at_the_router)
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[surely(FirewallReject)]).evidence(&["198.51.100.1"]),
+    reject_by_admin_prohibited_v6: of(FirewallReject, Client, firewall::prohibited_at_the_router).v6()
+        .fails(EACCES).told(Ended("unreachable")).right(&[surely(FirewallReject)]).evidence(&["2001:db8:1::1"]),
+    reject_by_port_unreachable: of(FirewallReject, Client, firewall::port_unreachable_at_the_router)
+        .fails(ECONNREFUSED).told(Ended("unreachable")).right(&[well(FirewallReject)]).evidence(&["198.51.100.1"]),
+    reject_by_port_unreachable_v6: of(FirewallReject, Client, firewall::port_unreachable_at_the_router).v6()
+        .fails(ECONNREFUSED).told(Ended("unreachable")).right(&[well(FirewallReject)]),
+    reject_by_port_unreachable_of_the_host: of(FirewallReject, Client, firewall::port_unreachable_at_the_server)
+        .fails(ECONNREFUSED).told(Ended("unreachable")).right(&[well(FirewallReject)]).evidence(&["203.0.113.2"]),
+
+    // Rules that say nothing.
+    drop_of_a_port: of(FirewallDrop, Client, firewall::drop_of_a_port)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[well(FirewallDrop)]).scope("port").evidence(&["80"]),
+    drop_of_a_port_v6: of(FirewallDrop, Client, firewall::drop_of_a_port).v6()
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[well(FirewallDrop)]).scope("port").evidence(&["80"]),
+    drop_and_nothing_else_known: of(FirewallDrop, Client, firewall::drop_and_nothing_else)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[hardly(FirewallDrop), maybe(HostDown), maybe(Unknown)]),
+    drop_of_a_host: of(FirewallDrop, Client, firewall::drop_of_a_host)
+        .fails(ETIMEDOUT).told(Ended("no_reply"))
+        .right(&[maybe(FirewallDrop), maybe(HostDown), maybe(Unknown)]).scope("host"),
+    drop_as_the_one_who_drops_sees_it: of(DroppedByLocalFirewall, Router, firewall::drop_of_a_client)
+        .fails(ETIMEDOUT).told(Ended("no_reply"))
+        .right(&[well(DroppedByLocalFirewall), well(FirewallDrop)]),
+    drop_at_the_server: of(FirewallDrop, Client, firewall::drop_at_the_server)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[well(FirewallDrop)]).scope("port"),
+    drop_at_the_server_as_it_sees_it: of(DroppedByLocalFirewall, Server, firewall::drop_at_the_server)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)]).evidence(&["NETFILTER_DROP"]),
+    drop_by_reverse_path: of(DroppedByLocalFirewall, Server, firewall::drop_by_reverse_path)
+        .told(Ended("no_reply")).right(&[well(DroppedByLocalFirewall)]).evidence(&["IP_RPFILTER"]),
+    drop_at_the_client: of(NoRouteOrLocalBlock, Client, firewall::drop_at_the_client)
+        .fails(ETIMEDOUT).told(Connect).right(&[surely(NoRouteOrLocalBlock)]).evidence(&["NETFILTER_DROP"]),
+    answer_dropped_at_the_client: of(AnswerLostLocally, Client, firewall::drop_of_the_answer)
+        .fails(ETIMEDOUT).told(Ended("half_open")).right(&[well(AnswerLostLocally)]),
+    answer_dropped_at_the_client_as_the_server_sees_it: of(AnswerLostLocally, Server, firewall::drop_of_the_answer)
+        .fails(ETIMEDOUT).told(Ended("half_open"))
+        .right(&[maybe(AnswerLostLocally), maybe(FirewallDrop), maybe(AsymmetricPath), maybe(Unknown)]),
+
+    // Nobody there, no way there.
+    nobody_on_the_link: of(HostDown, Client, absent::nobody_on_the_link)
+        .fails(EHOSTUNREACH).told(Connect).right(&[well(HostDown)]).evidence(&["arp"]),
+    nobody_on_the_link_v6: of(HostDown, Client, absent::nobody_on_the_link).v6()
+        .fails(EHOSTUNREACH).told(Connect).right(&[well(HostDown)]),
+    nobody_behind_the_router: of(HostDown, Client, absent::nobody_behind_the_router)
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[well(HostDown)]).evidence(&["198.51.100.1"]),
+    nobody_behind_the_router_v6: of(HostDown, Client, absent::nobody_behind_the_router).v6()
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[well(HostDown)]),
+    nobody_and_no_word: of(HostDown, Client, absent::nobody_and_no_word)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[maybe(HostDown), hardly(FirewallDrop), maybe(Unknown)]),
+    host_that_went: of(HostDown, Client, absent::host_that_went)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[maybe(HostDown), maybe(FirewallDrop), maybe(Unknown)]),
+    no_route: of(NoRouteOrLocalBlock, Client, absent::no_route)
+        .fails(ENETUNREACH).told(Connect).right(&[surely(NoRouteOrLocalBlock)]).evidence(&["route"]),
+    no_route_v6: of(NoRouteOrLocalBlock, Client, absent::no_route).v6()
+        .fails(ENETUNREACH).told(Connect).right(&[surely(NoRouteOrLocalBlock)]).evidence(&["route"]),
+    no_port_left: of(NoRouteOrLocalBlock, Client, absent::no_port_left)
+        .fails(EADDRNOTAVAIL).told(Connect).right(&[well(NoRouteOrLocalBlock), maybe(Unknown)]),
+    prohibited_by_a_route: of(NoRouteOrLocalBlock, Client, absent::prohibited_by_a_route)
+        .fails(EACCES).told(Connect).right(&[surely(NoRouteOrLocalBlock)]),
+    no_route_at_the_router: of(NetworkUnreachable, Client, absent::no_route_at_the_router)
+        .fails(ENETUNREACH).told(Ended("unreachable")).right(&[surely(NetworkUnreachable)]).evidence(&["198.51.100.1"]),
+    no_route_at_the_router_v6: of(NetworkUnreachable, Client, absent::no_route_at_the_router).v6()
+        .fails(ENETUNREACH).told(Ended("unreachable")).right(&[surely(NetworkUnreachable)]),
+    too_many_hops: of(NetworkUnreachable, Client, absent::too_many_hops)
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[well(NetworkUnreachable)]).evidence(&["198.51.100.1"]),
+
+    // Listeners that are overrun.
+    queue_is_full: of(ListenQueueFull, Server, listener::queue_is_full)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(ListenQueueFull)]).evidence(&["queue"]),
+    queue_is_full_v6: of(ListenQueueFull, Server, listener::queue_is_full).v6()
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(ListenQueueFull)]).evidence(&["queue"]),
+    queue_is_full_as_the_client_sees_it: of(ListenQueueFull, Client, listener::queue_is_full)
+        .fails(ETIMEDOUT).told(Ended("no_reply"))
+        .right(&[maybe(ListenQueueFull), maybe(Unknown), hardly(FirewallDrop), hardly(HostDown)]),
+    queue_is_full_at_the_ack: of(ListenQueueFull, Server, listener::queue_is_full_at_the_ack)
+        .socket(Open).told(Stalled("established")).right(&[surely(ListenQueueFull)]).evidence(&["queue"]),
+    queue_that_drains: fine(Server, listener::queue_that_drains).socket(Open),
+    flood: of(SynFlood, Server, listener::flood)
+        .told(Stalled("half_open")).right(&[well(SynFlood)]),
+    flood_v6: of(SynFlood, Server, listener::flood).v6()
+        .told(Stalled("half_open")).right(&[well(SynFlood)]),
+    flood_of_cookies: of(SynFlood, Server, listener::flood_backwards)
+        .told(Stalled("half_open")).right(&[well(SynFlood)]),
+    crowd: fine(Server, listener::crowd),
+
+    // Clients that go, give up, or only look.
+    client_unplugged: of(ClientVanished, Server, client::unplugged)
+        .told(Ended("half_open")).right(&[well(ClientVanished)]),
+    client_spoofed_of_nobody: of(ClientVanished, Server, client::spoofed_of_nobody)
+        .told(Ended("half_open")).right(&[well(ClientVanished)]),
+    client_spoofed_of_somebody: of(ClientVanished, Server, client::spoofed_of_somebody)
+        .told(Ended("aborted")).right(&[well(ClientVanished), maybe(ApplicationGaveUp)]),
+    client_spoofed_of_nowhere: of(ClientVanished, Server, client::spoofed_of_nowhere)
+        .told(Ended("half_open")).right(&[well(ClientVanished)]),
+    answer_dropped_on_the_way: of(FirewallDrop, Server, client::answer_dropped_on_the_way)
+        .fails(ETIMEDOUT).told(Ended("half_open"))
+        .right(&[maybe(FirewallDrop), maybe(AsymmetricPath), maybe(AnswerLostLocally), maybe(Unknown)]),
+    answer_dropped_on_the_way_as_the_client_sees_it: of(FirewallDrop, Client, client::answer_dropped_on_the_way)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[hardly(FirewallDrop), maybe(HostDown), maybe(Unknown)]),
+    ack_dropped_on_the_way: of(FirewallDrop, Server, client::ack_dropped_on_the_way)
+        .socket(Open).told(Ended("half_open"))
+        .right(&[maybe(ClientVanished), maybe(FirewallDrop), maybe(AsymmetricPath), maybe(Unknown)]),
+    ack_dropped_on_the_way_as_the_client_sees_it: of(FirewallDrop, Client, client::ack_dropped_on_the_way)
+        .socket(Open).told(Ended("established"))
+        .right(&[maybe(ListenQueueFull), maybe(FirewallDrop), maybe(AsymmetricPath), maybe(Unknown)]),
+    gives_up_early: of(ApplicationGaveUp, Client, client::gives_up_early)
+        .socket(GivenUp).told(Ended("no_reply")).right(&[well(ApplicationGaveUp)]).evidence(&["SYN"]),
+    gives_up_during_the_handshake: of(ApplicationGaveUp, Client, client::gives_up_during_the_handshake)
+        .socket(GivenUp).told(Ended("aborted")).right(&[well(ApplicationGaveUp), maybe(Unknown)]),
+    gives_up_during_the_handshake_as_the_server_sees_it:
+        of(ApplicationGaveUp, Server, client::gives_up_during_the_handshake)
+        .socket(GivenUp).told(Ended("aborted"))
+        .right(&[maybe(ApplicationGaveUp), maybe(ClientVanished), maybe(Unknown)]),
+    health_check: of(HealthCheck, Server, client::looks_again_and_again)
+        .with(&["--all"]).socket(Open).told(Ended("reset_by_client")).right(&[well(HealthCheck)]),
+    health_check_is_not_listed: of(HealthCheck, Server, client::looks_again_and_again).socket(Open),
+    health_check_without_opening: of(HealthCheck, Server, client::looks_without_opening)
+        .with(&["--all"]).told(Ended("aborted")).right(&[well(HealthCheck)]),
+    one_look: fine(Server, client::looks_once)
+        .with(&["--all"]).socket(Open).told(Ended("reset_by_client")).right(&[maybe(Unknown), hardly(HealthCheck)]),
+    one_reset_after_data: fine(Server, client::resets_after_data)
+        .with(&["--all"]).socket(Open).told(Ended("reset_by_client")).right(&[maybe(Unknown)]),
+
+    // Ways and addresses.
+    answer_by_another_wire: of(AsymmetricPath, Client, way::answer_by_another_wire)
+        .after(|lab| lab.second_way_to_the_client()).with(&["--all"])
+        .socket(Open).told(Told::Open("established")).right(&[well(AsymmetricPath)]),
+    answer_alone: of(AsymmetricPath, ClientSecondWay, way::answer_by_another_wire)
+        .after(|lab| lab.second_way_to_the_client()).with(&["--all"])
+        .socket(Open).told(Ended("answer_only")).right(&[well(AsymmetricPath)]),
+    answer_from_another_address: of(NatMismatch, Client, way::answer_from_another_address)
+        .fails(ETIMEDOUT).told(Ended("wrong_answer")).right(&[surely(NatMismatch)]).evidence(&["203.0.113.3"]),
+    two_answers: of(DuplicateIp, Client, way::two_answers).with(&["--all"])
+        .socket(Open).told(Ended("reset_by_server")).right(&[well(DuplicateIp), maybe(MiddleboxReset)]),
+    second_host_with_the_address: of(DuplicateIp, Router, way::second_host_with_the_address)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(DuplicateIp)]).evidence(&["02:00:00:00:02:99"]),
+    second_host_with_the_address_from_afar: of(DuplicateIp, Client, way::second_host_with_the_address)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(DuplicateIp), maybe(PortClosed), maybe(Unknown)]),
+    ports_of_an_old_connection: of(PortReuse, Client, way::ports_of_an_old_connection)
+        .socket(GivenUp).told(Ended("challenged")).right(&[well(PortReuse)]),
+    ports_of_an_old_connection_with_patience: of(PortReuse, Client, way::ports_of_an_old_connection_with_patience)
+        .socket(Open).told(Ended("established")).right(&[well(PortReuse), maybe(Unknown)]),
+    // Refused, and then its answer came, which the client resets.
+    reset_before_the_answer: of(MiddleboxReset, Client, closed::reset_before_the_answer)
+        .fails(ECONNREFUSED).told(Ended("aborted")).right(&[well(MiddleboxReset), maybe(FirewallReject)])
+        .evidence(&["ttl"]),
+    reset_after_data: of(MiddleboxReset, Client, closed::reset_after_data)
+        .with(&["--all"]).fails(ECONNRESET).told(Ended("reset_by_server")).right(&[well(MiddleboxReset)])
+        .evidence(&["ttl"]),
+    reset_by_the_server: fine(Client, innocent::reset_by_the_server)
+        .with(&["--all"]).fails(ECONNRESET).told(Ended("reset_by_server")).right(&[maybe(Unknown)]),
+
+    // Nothing is wrong.
+    works: fine(Client, innocent::works).socket(Open),
+    works_v6: fine(Server, innocent::works).v6().socket(Open),
+    lost_syn: fine(Client, innocent::lost_syn).socket(Open),
+    lost_syn_ack: fine(Server, innocent::lost_syn_ack).socket(Open),
+    three_lost_syns: fine(Client, innocent::three_lost_syns)
+        .socket(Open).told(Stalled("established")).right(&[maybe(Unknown)]),
+    simultaneous_open: fine(Client, innocent::simultaneous_open).socket(Open),
+    fast_open: fine(Client, innocent::fast_open).socket(Open),
+    restarted_listener: fine(Router, innocent::restarted_listener).socket(Open),
+    ports_in_time_wait: fine(Client, innocent::ports_in_time_wait).socket(Open),
+}
