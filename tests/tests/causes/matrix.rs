@@ -13,7 +13,7 @@ use crate::scenario::Scenario;
 use crate::table::TABLE;
 
 /// Rows at once. They wait for the kernel's timers most of the time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 /// Where nothing is said.
 const NOTHING: &str = "nothing";
 
