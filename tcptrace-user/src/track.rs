@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use tcptrace_core::{
     event::Event,
     flow::{Addr, Endpoint},
-    handshake::{Facts, Handshake, Nanos, State, Transition},
+    handshake::{End, Facts, Handshake, Nanos, State, Transition},
     outcome::Outcome,
 };
 
@@ -165,8 +165,10 @@ impl Tracker {
             Transition::Refused | Transition::Aborted | Transition::ResetOnAnswer | Transition::Completed => {
                 self.end(it)
             }
-            Transition::Closed | Transition::ResetByClient | Transition::ResetByServer => {
-                Some(self.close(it, event.time, false))
+            Transition::Closed => Some(self.close(it, event.time, false)),
+            Transition::ResetByClient | Transition::ResetByServer => {
+                let end = End { window: event.window, flags: event.flags, ttl: event.ttl };
+                Some(self.close(&Handshake { end, ..*it }, event.time, false))
             }
             Transition::Replaced => Some(self.close(it, it.last_seen(), true)),
             Transition::Superseded if is_established(it) => Some(self.close(it, it.last_seen(), false)),

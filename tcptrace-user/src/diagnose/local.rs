@@ -49,6 +49,8 @@ pub struct Local {
     pub process: Known<Process>,
     /// The client's socket now; `None`: there is none any more.
     pub socket: Known<Option<Socket>>,
+    /// SYNs that the client's kernel sends before it gives up by itself.
+    pub syn_tries: Known<u32>,
     /// Who listens on the server's port; `None`: nobody.
     pub listener: Known<Option<Listener>>,
     /// What the local kernel dropped of the attempt, newest first.
@@ -68,6 +70,7 @@ impl Local {
             server_here: Err(why),
             process: Err(why),
             socket: Err(why),
+            syn_tries: Err(why),
             listener: Err(why),
             drops: Err(why),
             counters: Err(why),

@@ -395,8 +395,9 @@ impl Session {
     }
 
     fn tell(&mut self, reports: impl IntoIterator<Item = Report>) {
+        let reports: Vec<_> = reports.into_iter().collect();
+        reports.iter().for_each(|it| self.diagnosis.note(it));
         for report in reports {
-            self.diagnosis.note(&report);
             if self.args.all || !self.diagnosis.checks.takes(&report, monotonic()) {
                 self.tell_one(report);
             }

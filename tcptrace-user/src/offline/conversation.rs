@@ -6,7 +6,7 @@ use tcptrace_core::{
     event::{Counter, STALLED_AT_TRY, Tally},
     flow::{Addr, Endpoint},
     foreign::{Extent, Glance, Sender, Wireshark, Zeek},
-    handshake::{Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
+    handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
     outcome::Outcome,
     segment::{Flags, Kind, Segment},
     tunnel::Outer,
@@ -292,6 +292,9 @@ impl Conversation {
             Transition::AnswerRetried if hs.answer.tries == STALLED_AT_TRY => Some(StalledBy::ThirdSynAck),
             _ => None,
         };
+        if matches!(transition, Transition::ResetByClient | Transition::ResetByServer) {
+            hs.end = End { window: it.window, flags: it.flags.0, ttl: it.ttl };
+        }
         if silent {
             self.stall(Stalled { at: silence, by: StalledBy::Silence });
         }

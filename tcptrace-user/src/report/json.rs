@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use tcptrace_core::{
     handshake::{Facts, Handshake, Nanos, Offer, Point, State},
     outcome::Outcome,
-    segment::{Icmp, Options},
+    segment::{Flags, Icmp, Options},
     tunnel,
 };
 
@@ -268,11 +268,18 @@ impl Offered {
 }
 
 impl End {
-    /// The RST that ended it, as far as it tells who sent it.
+    /// The RST that ended the handshake, or the connection, as far as it tells who sent it.
     fn of(hs: &Handshake) -> Option<Self> {
         let by = match hs.state() {
             State::Refused | State::ResetOnAnswer => "server",
             State::Aborted => "client",
+            State::Established if hs.end.flags & Flags::RST != 0 => {
+                if hs.facts.any(Facts::CLIENT_RST) {
+                    "client"
+                } else {
+                    "server"
+                }
+            }
             State::Free | State::SynSent | State::Answered | State::Established | State::Unasked => return None,
         };
         Some(Self { by, flags: flag_names(hs.end.flags), ttl: hs.end.ttl, window: hs.end.window })

@@ -1,6 +1,9 @@
 //! What this host itself did: its rules, its listeners, its memory. By its own word, and only where an end is here.
 
-use tcptrace_core::{handshake::Side, outcome::Outcome};
+use tcptrace_core::{
+    handshake::{Facts, Side},
+    outcome::Outcome,
+};
 
 use super::{Found, certain, likely};
 use crate::diagnose::case::Case;
@@ -17,7 +20,8 @@ pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Found> {
 /// A SYN that finds the accept queue full is dropped (`tcp_conn_request`, net/ipv4/tcp_input.c), and so is a final ACK
 /// (`tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c), after which the SYN/ACK is sent again.
 pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
-    let again = case.it.was_answered_again();
+    // With another number it is another host's.
+    let again = case.it.was_answered_again() && !case.has(Facts::TWO_ANSWERS);
     let again_evidence = "the SYN/ACK was sent again after the final ACK had come by".to_owned();
     let was_silent = case.it.outcome == Outcome::NoReply || case.hs().syn.tries > 1 && case.it.outcome.is_open();
     if !(was_silent || again) || case.dropped_by_rule(Side::Client).is_some() {

@@ -14,6 +14,9 @@ pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Found> {
         Outcome::AnswerOnly if case.hs().answer.tries > 1 => {
             likely([format!("{} SYN/ACKs, and no SYN came by here", case.hs().answer.tries)])
         }
+        Outcome::AnswerOnly if matches!(case.local.socket, Ok(Some(_))) => {
+            likely(["the socket that it answers is on this host, and its SYN did not come by here".to_owned()])
+        }
         Outcome::AnswerOnly => possible(["a SYN/ACK, and no SYN came by here".to_owned()]),
         it if it.is_open() && case.has(Facts::ANSWER_UNSEEN) => {
             likely(["the client's final ACK came by, and the SYN/ACK that it acknowledges did not".to_owned()])
@@ -26,7 +29,7 @@ pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Found> {
 pub(super) fn nat_mismatch(case: &Case<'_>) -> Option<Found> {
     let from = case.it.answered_from?;
     let asked = ip(case.server().addr);
-    likely([format!("the SYN went to {asked}, and {} acknowledged it", ip(from))])
+    certain([format!("the SYN went to {asked}, and {} acknowledged it", ip(from))])
 }
 
 /// The server knows these ports from an older connection (RFC 5961, section 4; RFC 9293, section 3.10.7.4).
@@ -37,7 +40,7 @@ pub(super) fn port_reuse(case: &Case<'_>) -> Option<Found> {
             possible(["the SYN/ACK acknowledges another SYN of these ports".to_owned()])
         }
         _ if case.has(Facts::CHALLENGED) => {
-            possible(["the first answer was an ACK without SYN: a challenge ACK".to_owned()])
+            likely(["the first answer was an ACK without SYN: a challenge ACK".to_owned()])
         }
         _ => None,
     }

@@ -14,6 +14,8 @@ use crate::{
 
 /// Clients that leave one port half-open before it counts as a flood.
 const MANY: usize = 8;
+/// SYNs that no system in use falls short of by itself: Windows sends three, Linux seven (tcp_syn_retries) and more.
+const LADDER: u8 = 7;
 /// Linux's second try; an answer that takes longer has outlived many a timeout.
 const LATE: u64 = 1_000_000_000;
 
@@ -27,7 +29,9 @@ pub(super) fn syn_flood(case: &Case<'_>) -> Option<Found> {
         return None;
     }
     let many = format!("{clients} clients or more left port {} of {} half-open", server.port, ip(server.addr));
+    let counts = case.host()?.port(server.port, case.at());
     match case.counters().syncookies_sent {
+        0 if counts.half_open > counts.answered => likely([many, format!("{} completed", counts.answered)]),
         0 => possible([many]),
         cookies => likely([many, format!("this host sent {} meanwhile", count(cookies, "SYN cookie"))]),
     }
@@ -51,7 +55,7 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Found> {
         Outcome::ResetOnAnswer if hops(hs.end.ttl) == hops(hs.answer.ttl) => {
             possible([answers, "then the server itself gave up".to_owned()])
         }
-        Outcome::Aborted if hs.answer.tries > 0 && hops(hs.end.ttl) != hops(hs.syn.ttl) => possible([format!(
+        Outcome::Aborted if is_answered_by_another(case) => likely([format!(
             "the RST to the SYN/ACK has TTL {}, the SYN had {}: whoever has that address did not ask",
             hs.end.ttl, hs.syn.ttl
         )]),
@@ -65,20 +69,35 @@ pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Found> {
     let tried = hs.last_syn.since(hs.first_syn) as f64 / 1e9;
     let tries = count(hs.syn.tries.into(), "SYN");
     match case.it.outcome {
-        Outcome::NoReply if !case.it.trust.still_open && hs.syn.tries < 6 && !case.is_here(Side::Server) => {
+        Outcome::NoReply if !case.it.trust.still_open && !case.is_here(Side::Server) => {
             let stopped = format!("stopped after {tries} at {tried:.1} s: a connect timeout of the application");
-            if case.is_here(Side::Client) && case.local.socket == Ok(None) {
-                likely([stopped, "its socket is closed".to_owned()])
-            } else {
-                possible([stopped])
+            match (case.is_here(Side::Client), case.local.syn_tries) {
+                (true, Ok(ladder)) if u32::from(hs.syn.tries) < ladder && case.local.socket == Ok(None) => {
+                    likely([stopped, format!("the kernel would have sent {}", count(ladder.into(), "SYN"))])
+                }
+                (true, _) => None,
+                (false, _) if hs.syn.tries < LADDER => possible([stopped]),
+                (false, _) => None,
             }
+        }
+        Outcome::Aborted if hs.answer.tries > 0 && case.is_here(Side::Client) && case.local.socket == Ok(None) => {
+            likely(["the answer found no socket any more: the application had closed it".to_owned()])
         }
         Outcome::Aborted if hs.answer.tries > 0 && hs.first_answer.since(hs.first_syn) >= LATE => {
             let waited = hs.first_answer.since(hs.first_syn) as f64 / 1e9;
             likely([format!("the answer came after {waited:.1} s and found nobody who waited for it")])
         }
+        Outcome::Aborted if noise::is_check(hs, case.it.outcome, case.it.seen.1) && case.checks < REPEATED => {
+            possible(["the client hung up as soon as it was answered: it gave up, or only looked".to_owned()])
+        }
         _ => None,
     }
+}
+
+/// Whether another machine than the one that asked took the answer.
+fn is_answered_by_another(case: &Case<'_>) -> bool {
+    let hs = case.hs();
+    hs.answer.tries > 0 && !case.has(Facts::RECOVERING) && hops(hs.end.ttl) != hops(hs.syn.ttl)
 }
 
 /// SYN, SYN/ACK, perhaps ACK, RST, no data: a port looked at.
@@ -87,9 +106,11 @@ pub(super) fn health_check(case: &Case<'_>) -> Option<Found> {
         return None;
     }
     let shape = "SYN, SYN/ACK, RST within a second, no data".to_owned();
-    if case.checks >= REPEATED {
-        likely([shape, format!("{} of late by this client", count(case.checks.into(), "time"))])
-    } else {
-        possible([shape])
+    match case.it.outcome {
+        _ if case.checks >= REPEATED => {
+            likely([shape, format!("{} of late by this client", count(case.checks.into(), "time"))])
+        }
+        Outcome::ResetByClient => possible([shape]),
+        _ => None,
     }
 }

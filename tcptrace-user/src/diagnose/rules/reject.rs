@@ -5,7 +5,7 @@
 //! can have been asked.
 
 use tcptrace_core::{
-    handshake::Side,
+    handshake::{Facts, Side},
     outcome::Outcome,
     segment::{Flags, Icmp},
 };
@@ -103,12 +103,16 @@ fn rejected_by_rst(case: &Case<'_>) -> Option<Found> {
     if is_odd(case) { possible([rst(case), "a closed port's RST has an ACK and window 0".to_owned()]) } else { None }
 }
 
-/// A RST between SYN and final ACK that comes from another distance than the packets of the side that it names.
+/// A RST that comes from another distance than the packets of the side that it names, or before that side's own answer.
 pub(super) fn middlebox_reset(case: &Case<'_>) -> Option<Found> {
     let hs = case.hs();
+    if case.it.outcome == Outcome::Aborted && case.has(Facts::RECOVERING) && hs.answer.tries > 0 {
+        return likely([format!("a RST came first, and then the server's own SYN/ACK (TTL {})", hs.answer.ttl)]);
+    }
     let (own, what) = match case.it.outcome {
         Outcome::ResetOnAnswer => (hs.answer.ttl, "server's SYN/ACK"),
-        Outcome::Aborted => (hs.syn.ttl, "client's SYN"),
+        Outcome::ResetByServer if hs.end.flags & Flags::RST != 0 => (hs.answer.ttl, "server's SYN/ACK"),
+        Outcome::ResetByClient if hs.end.flags & Flags::RST != 0 => (hs.syn.ttl, "client's SYN"),
         _ => return None,
     };
     if hops(own) == hops(hs.end.ttl) {
