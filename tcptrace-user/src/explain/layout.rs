@@ -45,10 +45,10 @@ pub(super) fn page(text: &str, width: usize) -> String {
 
 /// A name and its sentence, in columns.
 pub(super) fn entry(name: &str, sentence: &str, width: usize) -> String {
-    const COLUMN: usize = 27;
+    const COLUMN: usize = 29;
     let mut page = Page { out: String::new(), width };
     let indent = if width < 2 * COLUMN { 4 } else { COLUMN };
-    let (head, blank) = (format!("  {name:<23}  "), " ".repeat(indent));
+    let (head, blank) = (format!("  {name:<25}  "), " ".repeat(indent));
     page.wrapped(sentence, (&head, &blank), None);
     page.out
 }
@@ -77,7 +77,7 @@ impl Page {
             self.out += &format!("    {command}    {DIM}# {comment}{DIM:#}\n");
         } else {
             self.wrapped(comment, ("    # ", "    # "), Some(DIM));
-            self.line("    ", command, None);
+            self.line("    ", command.trim_end(), None);
         }
     }
 
