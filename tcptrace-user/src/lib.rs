@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod explain;
 pub mod filter;
 pub mod flood;
+pub mod host;
 pub mod live;
 pub mod noise;
 pub mod offline;
