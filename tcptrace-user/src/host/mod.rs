@@ -1,60 +1,159 @@
 //! What this host's stable interfaces, netlink and /proc, say of an attempt. No BPF, no packet, no verdict: it fills
 //! [`Local`], and leaves `process` and `drops` to who traces.
+//!
+//! Nothing here waits but for the kernel's own answers. What a host is asked ten thousand times a second is read once
+//! and kept for a moment: a fifth of a second for listeners and ways, a second for processes.
 
-use std::net::IpAddr;
+mod arp;
+mod cgroup;
+mod counters;
+mod inside;
+mod listeners;
+mod namespaces;
+mod neighbours;
+mod netlink;
+mod processes;
+mod routes;
+mod sockets;
 
-use tcptrace_core::handshake::{Handshake, Nanos};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::diagnose::{Known, Local, Missing, Process};
+pub use routes::Route;
+use tcptrace_core::{
+    flow::Addr,
+    handshake::{Handshake, Nanos},
+};
 
-/// Where a packet to an address goes from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// To this host itself.
-    Local,
-    /// Out of an interface, to a router if there is one in between.
-    Through { interface: u32, gateway: Option<IpAddr> },
-    /// No route, or one of the type `unreachable` (RTN_UNREACHABLE): connect(2) fails with ENETUNREACH or EHOSTUNREACH.
-    Unreachable,
-    /// Dropped without a word (RTN_BLACKHOLE).
-    Blackhole,
-    /// Forbidden (RTN_PROHIBIT).
-    Prohibit,
-}
+use self::{
+    namespaces::{Id, Namespaces},
+    neighbours::Watch,
+    processes::Processes,
+};
+use crate::{
+    clock,
+    diagnose::{Counters, Known, Listener, Local, Missing, Neighbour, Process, Socket},
+};
 
 /// This host, with all that was asked of it lately.
 #[derive(Debug)]
-pub struct Host {}
+pub struct Host {
+    namespaces: Namespaces,
+    processes: Processes,
+    /// Of the own namespace.
+    watch: Known<Watch>,
+}
 
 impl Host {
-    /// All network namespaces that this process may enter; its own is that of the calling thread.
+    /// All network namespaces that this process may enter (CAP_SYS_ADMIN, and CAP_SYS_PTRACE to find those of others'
+    /// processes). Its own is that of the calling thread.
     #[must_use]
     pub fn new() -> Self {
-        Self {}
+        Self::open(true)
     }
 
     /// Only the calling thread's network namespace.
     #[must_use]
     pub fn own() -> Self {
-        Self {}
+        Self::open(false)
     }
 
-    /// To be called at each sweep: counters are read, notices of neighbours taken.
-    pub fn tick(&mut self, _now: Nanos) {}
+    fn open(all: bool) -> Self {
+        let now = clock::monotonic();
+        Self {
+            watch: Watch::open(now).map_err(|error| netlink::missing(&error)),
+            namespaces: Namespaces::open(all, now),
+            processes: Processes::default(),
+        }
+    }
 
-    /// What is known of an attempt.
-    pub fn fill(&mut self, _attempt: &Handshake, _now: Nanos) -> Local {
-        Local::unknown(Missing::NotAsked)
+    /// To be called at each sweep: counters are read, notices of neighbours taken, namespaces looked for.
+    pub fn tick(&mut self, now: Nanos) {
+        if let Ok(watch) = &mut self.watch
+            && watch.look(now)
+        {
+            self.namespaces.read_own_addresses();
+        }
+        self.namespaces.tick(now);
+    }
+
+    /// What is known of an attempt, all but the process that connected and what was dropped.
+    pub fn fill(&mut self, attempt: &Handshake, now: Nanos) -> Local {
+        let client = SocketAddr::new(address(attempt.client_addr), attempt.client_port);
+        let server = SocketAddr::new(address(attempt.server_addr), attempt.server_port);
+        let (client_at, server_at) = (self.namespaces.which(client.ip()), self.namespaces.which(server.ip()));
+        // Where the SYN passed is where a socket that is bound to an interface may be bound to.
+        let passed = attempt.client_point;
+        let (way_out, way_in) = if passed.is_egress() { (passed.ifindex(), 0) } else { (0, passed.ifindex()) };
+        let known = |at: Known<Option<Id>>| at?.ok_or(Missing::Elsewhere);
+        Local {
+            client_here: client_at.map(|it| it.is_some()),
+            server_here: server_at.map(|it| it.is_some()),
+            socket: known(client_at).and_then(|at| self.socket(at, client, server, way_out, now)),
+            listener: known(server_at).and_then(|at| self.listener(at, server, way_in, now)),
+            counters: known(server_at)
+                .or_else(|_| known(client_at))
+                .and_then(|at| self.counters(at, attempt.first_syn, now)),
+            neighbour: match (known(client_at), known(server_at)) {
+                (Ok(from), Ok(to)) if from == to => Ok(None),
+                (Ok(from), _) => self.neighbour(from, server.ip(), client.ip(), attempt.first_syn, now),
+                (_, Ok(from)) => self.neighbour(from, client.ip(), server.ip(), attempt.first_syn, now),
+                (Err(why), Err(_)) => Err(why),
+            },
+            ..Local::unknown(Missing::NotAsked)
+        }
     }
 
     /// A process, by its number.
-    pub fn process(&mut self, _pid: u32, _now: Nanos) -> Known<Process> {
-        Err(Missing::NotAsked)
+    pub fn process(&mut self, pid: u32, now: Nanos) -> Known<Process> {
+        self.processes.get(pid, now)
     }
 
     /// The way to an address, from this process's network namespace.
-    pub fn route(&mut self, _to: IpAddr) -> Known<Route> {
-        Err(Missing::NotAsked)
+    pub fn route(&mut self, to: IpAddr) -> Known<Route> {
+        self.namespaces.own_inside().route(to, None)
+    }
+
+    /// The kernel's number of the network namespace that has an address, as BPF programs see it
+    /// (`bpf_get_netns_cookie`).
+    pub fn namespace_cookie(&mut self, of: IpAddr, now: Nanos) -> Known<u64> {
+        let id = self.namespaces.which(of)?.ok_or(Missing::Elsewhere)?;
+        self.namespaces.inside(id, now)?.0.cookie()
+    }
+
+    fn socket(&mut self, at: Id, ours: SocketAddr, theirs: SocketAddr, via: u32, now: Nanos) -> Known<Option<Socket>> {
+        let via = if at == self.namespaces.own() { via } else { 0 };
+        self.namespaces.inside(at, now)?.0.socket(ours, theirs, via)
+    }
+
+    fn listener(&mut self, at: Id, server: SocketAddr, via: u32, now: Nanos) -> Known<Option<Listener>> {
+        let via = if at == self.namespaces.own() { via } else { 0 };
+        let (inside, _) = self.namespaces.inside(at, now)?;
+        let Some(group) = inside.listener(server, via, now)? else { return Ok(None) };
+        let process = self.processes.of_socket(group.fullest.inode, inside.listeners.inodes(), now);
+        let (queue, queue_max) = (group.fullest.queue, group.fullest.queue_max);
+        Ok(Some(Listener { process, queue, queue_max, sockets: group.sockets }))
+    }
+
+    fn counters(&mut self, at: Id, since: Nanos, now: Nanos) -> Known<Counters> {
+        let memory_limit = self.namespaces.memory_limit();
+        let (inside, history) = self.namespaces.inside(at, now)?;
+        Ok(Counters { memory_limit, ..inside.growth(history, since, now)? })
+    }
+
+    fn neighbour(&mut self, at: Id, to: IpAddr, from: IpAddr, since: Nanos, now: Nanos) -> Known<Option<Neighbour>> {
+        let Some(way) = self.namespaces.inside(at, now)?.0.way(to, from, now)? else { return Ok(None) };
+        let memory = self.watch.as_ref().ok().filter(|_| at == self.namespaces.own()).map(|it| &it.memory);
+        let mut link_addresses: Vec<_> = way.entry.and_then(|it| it.link_address).into_iter().collect();
+        for it in memory.map(|it| it.link_addresses(way.interface, way.next, now)).unwrap_or_default() {
+            if !link_addresses.contains(&it) {
+                link_addresses.push(it);
+            }
+        }
+        let failed = match way.entry {
+            Some(entry) => entry.has_failed(),
+            None => memory.is_some_and(|it| it.failed_since(way.interface, way.next, since)),
+        };
+        Ok(Some(Neighbour { is_peer: way.next == to, address: way.next, failed, link_addresses }))
     }
 }
 
@@ -62,4 +161,8 @@ impl Default for Host {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn address(of: Addr) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(of.octets())).to_canonical()
 }

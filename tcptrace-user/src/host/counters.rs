@@ -1,0 +1,215 @@
+//! The kernel's counters of one network namespace, kept for some minutes, and how they grew since a moment in it.
+//!
+//! The file is opened once: what /proc shows is that of the namespace in which it was opened, whatever becomes of the
+//! process. Names are found by the header line, whose order differs among kernels; one that is not there stays zero.
+//! <https://docs.kernel.org/networking/snmp_counter.html>
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+};
+
+use tcptrace_core::handshake::Nanos;
+
+use crate::{
+    clock,
+    diagnose::{Counters, Known, Missing},
+};
+
+/// Counters of the group `TcpExt`, in the order of [`Snapshot::values`].
+const NAMES: [&str; 7] = [
+    "ListenOverflows",
+    "ListenDrops",
+    "SyncookiesSent",
+    "TCPReqQFullDrop",
+    "TCPAbortOnMemory",
+    "TCPMemoryPressures",
+    "TCPChallengeACK",
+];
+/// Nanoseconds between two that are kept.
+const APART: u64 = 250_000_000;
+/// How many are kept: five minutes of them.
+const KEPT: usize = 1200;
+/// For how long what was read is now.
+const FRESH: u64 = 20_000_000;
+/// More than /proc/net/netstat has ever had.
+const LENGTH: usize = 32 * 1024;
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    at: Nanos,
+    values: [u64; NAMES.len()],
+}
+
+impl Snapshot {
+    fn of(at: Nanos, netstat: &str) -> Self {
+        let mut values = [0; NAMES.len()];
+        let mut lines = netstat.lines().filter_map(|it| it.strip_prefix("TcpExt: "));
+        if let (Some(names), Some(numbers)) = (lines.next(), lines.next()) {
+            for (name, number) in names.split(' ').zip(numbers.split(' ')) {
+                if let Some(index) = NAMES.iter().position(|&it| it == name) {
+                    values[index] = number.parse().unwrap_or(0);
+                }
+            }
+        }
+        Self { at, values }
+    }
+
+    /// In the network namespace of the calling thread.
+    pub(super) fn here() -> io::Result<Self> {
+        let netstat = fs::read_to_string("/proc/thread-self/net/netstat")?;
+        Ok(Self::of(clock::monotonic(), &netstat))
+    }
+}
+
+/// Snapshots, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History(VecDeque<Snapshot>);
+
+impl History {
+    /// Keeps one, unless the last is as good.
+    fn add(&mut self, snapshot: Snapshot) {
+        if self.0.back().is_some_and(|last| snapshot.at.since(last.at) < APART) {
+            return;
+        }
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(snapshot);
+    }
+
+    pub(super) fn extend(&mut self, snapshot: Option<Snapshot>) {
+        snapshot.into_iter().for_each(|it| self.add(it));
+    }
+
+    /// The newest at or before a moment.
+    fn before(&self, moment: Nanos) -> Option<&Snapshot> {
+        self.0.get(self.0.partition_point(|it| it.at <= moment).checked_sub(1)?)
+    }
+}
+
+/// The files of one network namespace.
+#[derive(Debug)]
+pub(super) struct Reader {
+    netstat: File,
+    sockstat: Option<File>,
+    buffer: Vec<u8>,
+    last: Option<(Snapshot, u64)>,
+}
+
+impl Reader {
+    /// In the network namespace of the calling thread.
+    pub(super) fn open() -> io::Result<Self> {
+        // Not /proc/net, which is the main thread's.
+        let netstat = File::open("/proc/thread-self/net/netstat")?;
+        let sockstat = File::open("/proc/thread-self/net/sockstat").ok();
+        Ok(Self { netstat, sockstat, buffer: vec![0; LENGTH], last: None })
+    }
+
+    /// The counters and the pages that TCP's sockets take, as they are now.
+    fn now(&mut self, now: Nanos) -> io::Result<(Snapshot, u64)> {
+        if let Some(last) = self.last
+            && now.since(last.0.at) < FRESH
+        {
+            return Ok(last);
+        }
+        let snapshot = Snapshot::of(now, read(&self.netstat, &mut self.buffer)?);
+        let pages = match &self.sockstat {
+            Some(file) => pages(read(file, &mut self.buffer)?),
+            None => 0,
+        };
+        self.last = Some((snapshot, pages));
+        Ok((snapshot, pages))
+    }
+
+    /// Adds what they are now to a history.
+    pub(super) fn record(&mut self, history: &mut History, now: Nanos) {
+        if history.0.back().is_none_or(|last| now.since(last.at) >= APART)
+            && let Ok((snapshot, _)) = self.now(now)
+        {
+            // Not at `now`, which the caller took before: what was counted in between is then no growth.
+            history.add(Snapshot { at: clock::monotonic().max(now), ..snapshot });
+        }
+    }
+
+    /// How they grew since the newest snapshot that is no younger than `since`. Memory's limit is the caller's to know.
+    pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Known<Counters> {
+        // Began before anybody looked.
+        let before = history.before(since).ok_or(Missing::NotAsked)?;
+        let (after, memory_pages) = self.now(now).map_err(|_| Missing::Failed)?;
+        let [listen_overflows, listen_drops, syncookies_sent, syn_queue_drops, abort_on_memory, pressures, challenges] =
+            std::array::from_fn(|index| after.values[index].saturating_sub(before.values[index]));
+        Ok(Counters {
+            listen_overflows,
+            listen_drops,
+            syncookies_sent,
+            syn_queue_drops,
+            abort_on_memory,
+            memory_pressures: pressures,
+            challenge_acks: challenges,
+            memory_pages,
+            memory_limit: 0,
+        })
+    }
+}
+
+/// A whole file of /proc, from its start: each such read makes it anew.
+fn read<'a>(file: &File, buffer: &'a mut [u8]) -> io::Result<&'a str> {
+    let mut length = 0;
+    loop {
+        match file.read_at(&mut buffer[length..], length as u64)? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    std::str::from_utf8(&buffer[..length]).map_err(io::Error::other)
+}
+
+/// `mem` of the line `TCP:` of sockstat.
+fn pages(sockstat: &str) -> u64 {
+    let tcp = sockstat.lines().find_map(|it| it.strip_prefix("TCP: ")).unwrap_or_default();
+    let mut words = tcp.split(' ');
+    words.find(|&it| it == "mem").and_then(|_| words.next()?.parse().ok()).unwrap_or(0)
+}
+
+/// The pages above which TCP's sockets get no more (tcp_mem's third number); zero where this namespace does not show
+/// it: it is the same for the whole host, and only in the first namespace (`ipv4_table`, net/ipv4/sysctl_net_ipv4.c).
+pub(super) fn memory_limit() -> u64 {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_mem").unwrap_or_default();
+    text.split_whitespace().nth(2).and_then(|it| it.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let text = "TcpExt: SyncookiesSent Other ListenDrops TCPChallengeACK\nTcpExt: 3 9 4 5\nIpExt: A\nIpExt: 1\n";
+        assert_eq!(Snapshot::of(Nanos(1), text).values, [0, 4, 3, 0, 0, 0, 5]);
+        for broken in ["", "TcpExt: ListenDrops", "TcpExt: ListenDrops\nTcpExt: x\n", "TcpExt: \nTcpExt: 1 2\n"] {
+            assert_eq!(Snapshot::of(Nanos(1), broken).values, [0; 7], "{broken:?}");
+        }
+        assert_eq!(pages("sockets: used 22\nTCP: inuse 1 orphan 0 tw 0 alloc 1 mem 204\nUDP: inuse 0 mem 7\n"), 204);
+        assert_eq!((pages("TCP: inuse 1 mem"), pages("")), (0, 0));
+    }
+
+    #[test]
+    fn a_history_is_bounded_and_knows_what_was_before() {
+        let mut history = History::default();
+        let at = |number: u64| Nanos(number * APART);
+        for number in 0..2 * KEPT as u64 {
+            history.add(Snapshot { at: at(number), values: [number; 7] });
+            history.add(Snapshot { at: Nanos(at(number).0 + APART / 2), values: [u64::MAX; 7] });
+        }
+        assert_eq!(history.0.len(), KEPT);
+        let first = KEPT as u64;
+        assert_eq!(history.before(Nanos(at(first).0 - 1)), None);
+        assert_eq!(history.before(at(first)).unwrap().values[0], first);
+        assert_eq!(history.before(Nanos(at(first + 1).0 - 1)).unwrap().values[0], first);
+        assert_eq!(history.before(Nanos(u64::MAX)).unwrap().values[0], 2 * first - 1);
+    }
+}

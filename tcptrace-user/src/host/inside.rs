@@ -1,0 +1,142 @@
+//! One network namespace from inside: sockets and files that were opened in it and go on showing it to whoever holds
+//! them. What is asked often is kept for a moment.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
+};
+
+use netlink_sys::protocols::{NETLINK_ROUTE, NETLINK_SOCK_DIAG};
+use tcptrace_core::handshake::Nanos;
+
+use super::{
+    counters::{History, Reader},
+    listeners::{Group, Listeners},
+    netlink::{Channel, missing},
+    routes::{self, Entry, Route},
+    sockets,
+};
+use crate::diagnose::{Counters, Known, Missing, Socket};
+
+/// For how long a way is what it was.
+const KEPT: u64 = 200_000_000;
+/// How many ways are kept.
+const MOST: usize = 4096;
+
+/// A way that leads to a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) interface: u32,
+    /// The router, or the other end itself.
+    pub(super) next: IpAddr,
+    /// The kernel's entry for it, if it has one.
+    pub(super) entry: Option<Entry>,
+}
+
+/// What is open in a network namespace.
+#[derive(Debug)]
+pub(super) struct Inside {
+    diag: Known<Channel>,
+    route: Known<Channel>,
+    counters: Known<Reader>,
+    pub(super) listeners: Listeners,
+    ways: HashMap<(IpAddr, IpAddr), (Nanos, Known<Option<Way>>)>,
+}
+
+impl Inside {
+    /// In the network namespace of the calling thread.
+    pub(super) fn open(now: Nanos) -> Self {
+        let open = |protocol| Channel::open(protocol).map_err(|error| missing(&error));
+        let mut listeners = Listeners::default();
+        // Whether the kernel has sock_diag for TCP shows here: later ENOENT means that there is no such socket.
+        let diag = open(NETLINK_SOCK_DIAG).and_then(|mut diag| match listeners.refresh(&mut diag, now) {
+            Ok(()) => Ok(diag),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => Err(Missing::Kernel),
+            Err(error) => Err(missing(&error)),
+        });
+        let counters = Reader::open().map_err(|error| missing(&error));
+        Self { diag, route: open(NETLINK_ROUTE), counters, listeners, ways: HashMap::new() }
+    }
+
+    /// The socket with these ends.
+    pub(super) fn socket(&mut self, ours: SocketAddr, theirs: SocketAddr, interface: u32) -> Known<Option<Socket>> {
+        let diag = self.diag.as_mut().map_err(|why| *why)?;
+        sockets::find(diag, ours, theirs, interface).map_err(|error| missing(&error))
+    }
+
+    /// Whom a SYN to `server` finds.
+    pub(super) fn listener(&mut self, server: SocketAddr, interface: u32, now: Nanos) -> Known<Option<Group>> {
+        let diag = self.diag.as_mut().map_err(|why| *why)?;
+        self.listeners.refresh(diag, now).map_err(|error| missing(&error))?;
+        Ok(self.listeners.find(server, interface))
+    }
+
+    pub(super) fn record(&mut self, history: &mut History, now: Nanos) {
+        if let Ok(counters) = &mut self.counters {
+            counters.record(history, now);
+        }
+    }
+
+    pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Known<Counters> {
+        self.counters.as_mut().map_err(|why| *why)?.growth(history, since, now)
+    }
+
+    pub(super) fn route(&mut self, to: IpAddr, source: Option<IpAddr>) -> Known<Route> {
+        let channel = self.route.as_mut().map_err(|why| *why)?;
+        routes::route(channel, to, source).map_err(|error| missing(&error))
+    }
+
+    pub(super) fn addresses(&mut self) -> Known<HashSet<IpAddr>> {
+        let channel = self.route.as_mut().map_err(|why| *why)?;
+        routes::addresses(channel).map_err(|error| missing(&error))
+    }
+
+    /// The neighbour by which `to` is reached from `source`; none where there is no way, or no neighbours on it.
+    pub(super) fn way(&mut self, to: IpAddr, source: IpAddr, now: Nanos) -> Known<Option<Way>> {
+        if let Some((read, way)) = self.ways.get(&(to, source))
+            && now.since(*read) < KEPT
+        {
+            return *way;
+        }
+        if self.ways.len() >= MOST {
+            self.ways.clear();
+        }
+        let way = self.ask_way(to, source);
+        self.ways.insert((to, source), (now, way));
+        way
+    }
+
+    fn ask_way(&mut self, to: IpAddr, source: IpAddr) -> Known<Option<Way>> {
+        let Route::Through { interface, gateway } = self.route(to, Some(source))? else { return Ok(None) };
+        let next = gateway.unwrap_or(to);
+        let channel = self.route.as_mut().map_err(|why| *why)?;
+        let entry = routes::neighbour(channel, interface, next).map_err(|error| missing(&error))?;
+        // Nobody is asked on such an interface: a tunnel's, for one.
+        Ok((!entry.is_some_and(|it| it.state & libc::NUD_NOARP != 0)).then_some(Way { interface, next, entry }))
+    }
+
+    /// The kernel's number of this network namespace, never used again (since 5.14), as BPF programs see it.
+    pub(super) fn cookie(&self) -> Known<u64> {
+        let socket = self.route.as_ref().map_err(|why| *why)?;
+        cookie(socket).map_err(|error| missing(&error))
+    }
+}
+
+#[expect(unsafe_code, reason = "std has no such option of a socket")]
+fn cookie(socket: &impl AsRawFd) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as u32;
+    // SAFETY: the kernel writes at most `length` octets, which is what there is room for.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}

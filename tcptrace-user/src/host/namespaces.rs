@@ -1,0 +1,273 @@
+//! The network namespaces of this host, and whose an address is.
+//!
+//! They are found by their processes and by their names in /run/netns, each looked into by a thread that enters it and
+//! ends: a thread that has to go back is one that an error leaves in the wrong place. Of a namespace in which an attempt
+//! ends, sockets stay open; the others cost no descriptor. An address that several namespaces have is nobody's but this
+//! process's own: containers of two networks may well use the same one.
+//! <https://man7.org/linux/man-pages/man7/network_namespaces.7.html>
+
+use std::{
+    collections::{HashMap, HashSet, hash_map},
+    fs::{self, File},
+    io::{self, ErrorKind},
+    net::IpAddr,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+};
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+use tcptrace_core::handshake::Nanos;
+
+use super::{
+    counters::{self, History, Snapshot},
+    inside::Inside,
+    netlink::Channel,
+    routes,
+};
+use crate::diagnose::{Known, Missing};
+
+/// How many are looked into.
+const MOST: usize = 1024;
+/// How many are kept open besides this process's own: three descriptors each.
+const OPEN: usize = 16;
+/// How often they are looked for, and how often while addresses are not found.
+const EVERY: u64 = 10_000_000_000;
+const EVERY_MISSED: u64 = 5_000_000_000;
+/// The own one's, as the thread that asks sees it.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// A namespace by the number of its file.
+pub(super) type Id = u64;
+
+/// All network namespaces, or this process's own alone.
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    own: Id,
+    own_addresses: HashSet<IpAddr>,
+    own_inside: Inside,
+    histories: HashMap<Id, History>,
+    memory_limit: u64,
+    others: Option<Others>,
+}
+
+#[derive(Debug, Default)]
+struct Others {
+    found: HashMap<Id, PathBuf>,
+    /// None: several have it.
+    owners: HashMap<IpAddr, Option<Id>>,
+    /// Some could not be looked into.
+    denied: bool,
+    missed: bool,
+    scanned: Nanos,
+    scanning: Option<JoinHandle<Scan>>,
+    open: HashMap<Id, (Nanos, Inside)>,
+}
+
+impl Namespaces {
+    /// The calling thread's is the own one.
+    pub(super) fn open(all: bool, now: Nanos) -> Self {
+        let own = fs::metadata(OWN).map_or(0, |it| it.ino());
+        let mut it = Self {
+            own,
+            own_addresses: HashSet::new(),
+            own_inside: Inside::open(now),
+            histories: HashMap::new(),
+            memory_limit: counters::memory_limit(),
+            others: all.then(Others::default),
+        };
+        it.read_own_addresses();
+        it.own_inside.record(it.histories.entry(own).or_default(), now);
+        if all && let Some(scan) = start(own).and_then(|it| it.join().ok()) {
+            it.install(scan, now);
+        }
+        it
+    }
+
+    pub(super) const fn own(&self) -> Id {
+        self.own
+    }
+
+    pub(super) fn own_inside(&mut self) -> &mut Inside {
+        &mut self.own_inside
+    }
+
+    /// To be called where they have changed.
+    pub(super) fn read_own_addresses(&mut self) {
+        if let Ok(addresses) = self.own_inside.addresses() {
+            self.own_addresses = addresses;
+        }
+    }
+
+    /// Whose an address is; none: no namespace's of this host.
+    pub(super) fn which(&mut self, address: IpAddr) -> Known<Option<Id>> {
+        if address.is_loopback() || self.own_addresses.contains(&address) {
+            return Ok(Some(self.own));
+        }
+        let Some(others) = &mut self.others else { return Ok(None) };
+        match others.owners.get(&address) {
+            Some(Some(id)) => Ok(Some(*id)),
+            Some(None) => Err(Missing::Elsewhere),
+            None => {
+                others.missed = true;
+                if others.denied { Err(Missing::Privilege) } else { Ok(None) }
+            }
+        }
+    }
+
+    /// A namespace from inside, with its counters' past.
+    pub(super) fn inside(&mut self, id: Id, now: Nanos) -> Known<(&mut Inside, &History)> {
+        let history = self.histories.entry(id).or_default();
+        if id == self.own {
+            return Ok((&mut self.own_inside, history));
+        }
+        let others = self.others.as_mut().ok_or(Missing::Elsewhere)?;
+        if !others.open.contains_key(&id) && others.open.len() >= OPEN {
+            let oldest = others.open.iter().min_by_key(|(_, (used, _))| *used).map(|(id, _)| *id);
+            oldest.map(|it| others.open.remove(&it));
+        }
+        let (used, inside) = match others.open.entry(id) {
+            hash_map::Entry::Occupied(it) => it.into_mut(),
+            hash_map::Entry::Vacant(it) => {
+                let path = others.found.get(&id).ok_or(Missing::Gone)?;
+                it.insert((now, enter_and_open(path, id, now)?))
+            }
+        };
+        *used = now;
+        Ok((inside, history))
+    }
+
+    pub(super) const fn memory_limit(&self) -> u64 {
+        self.memory_limit
+    }
+
+    /// Reads counters; takes what a search has found, or starts one.
+    pub(super) fn tick(&mut self, now: Nanos) {
+        self.own_inside.record(self.histories.entry(self.own).or_default(), now);
+        let Some(others) = &mut self.others else { return };
+        for (id, (_, inside)) in &mut others.open {
+            inside.record(self.histories.entry(*id).or_default(), now);
+        }
+        match &others.scanning {
+            Some(thread) if thread.is_finished() => {
+                if let Some(scan) = others.scanning.take().and_then(|it| it.join().ok()) {
+                    self.install(scan, now);
+                }
+            }
+            Some(_) => {}
+            None => {
+                let every = if others.missed { EVERY_MISSED } else { EVERY };
+                if now.since(others.scanned) >= every {
+                    others.scanned = now;
+                    others.scanning = start(self.own);
+                }
+            }
+        }
+    }
+
+    fn install(&mut self, scan: Scan, now: Nanos) {
+        let Some(others) = &mut self.others else { return };
+        self.memory_limit = self.memory_limit.max(scan.memory_limit);
+        let old = std::mem::take(others);
+        others.open = old.open;
+        (others.scanned, others.denied) = (now, scan.denied);
+        for found in scan.found {
+            others.found.insert(found.id, found.path);
+            self.histories.entry(found.id).or_default().extend(found.counters);
+            for address in found.addresses {
+                others.owners.entry(address).and_modify(|owner| *owner = None).or_insert(Some(found.id));
+            }
+        }
+        others.open.retain(|id, _| others.found.contains_key(id));
+        self.histories.retain(|id, _| *id == self.own || others.found.contains_key(id));
+    }
+}
+
+/// What a search has found.
+#[derive(Debug, Default)]
+struct Scan {
+    found: Vec<Found>,
+    denied: bool,
+    memory_limit: u64,
+}
+
+#[derive(Debug)]
+struct Found {
+    id: Id,
+    path: PathBuf,
+    addresses: HashSet<IpAddr>,
+    counters: Option<Snapshot>,
+}
+
+/// Starts a search, on a thread of its own: a host may have a thousand namespaces and ten thousand processes.
+fn start(own: Id) -> Option<JoinHandle<Scan>> {
+    thread::Builder::new().name("namespaces".to_owned()).spawn(move || scan(own)).ok()
+}
+
+fn scan(own: Id) -> Scan {
+    let mut scan = Scan::default();
+    let (paths, denied) = paths(own);
+    scan.denied = denied;
+    for (id, path) in paths {
+        match look_into(&path, id) {
+            Ok(found) => {
+                scan.memory_limit = scan.memory_limit.max(counters::memory_limit());
+                scan.found.push(found);
+            }
+            Err(error) => scan.denied |= error.kind() == ErrorKind::PermissionDenied,
+        }
+    }
+    scan
+}
+
+/// Every namespace but the own one, once, and whether some were hidden.
+fn paths(own: Id) -> (HashMap<Id, PathBuf>, bool) {
+    let (mut paths, mut denied) = (HashMap::new(), false);
+    let Ok(here) = fs::metadata(OWN) else { return (paths, true) };
+    let named = fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|it| it.path());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbered = processes.filter(|it| it.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit));
+    for path in named.chain(numbered.map(|it| it.path().join("ns/net"))) {
+        match fs::metadata(&path) {
+            // Another device: a name whose namespace is not mounted (any more).
+            Ok(it) if it.dev() == here.dev() && it.ino() != own && paths.len() < MOST => {
+                paths.entry(it.ino()).or_insert(path);
+            }
+            Ok(_) => {}
+            Err(error) => denied |= error.kind() == ErrorKind::PermissionDenied,
+        }
+    }
+    (paths, denied)
+}
+
+/// Leaves the calling thread in the namespace.
+fn look_into(path: &Path, id: Id) -> io::Result<Found> {
+    enter(path, id)?;
+    let mut addresses = routes::addresses(&mut Channel::open(NETLINK_ROUTE)?)?;
+    // Every namespace has those, and they name none.
+    addresses.retain(|it| !it.is_loopback());
+    Ok(Found { id, path: path.to_owned(), addresses, counters: Snapshot::here().ok() })
+}
+
+fn enter_and_open(path: &Path, id: Id, now: Nanos) -> Known<Inside> {
+    let path = path.to_owned();
+    let thread = thread::Builder::new().spawn(move || enter(&path, id).map(|()| Inside::open(now)));
+    let entered = thread.map_err(|_| Missing::Failed)?.join().map_err(|_| Missing::Failed)?;
+    entered.map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Missing::Privilege,
+        ErrorKind::NotFound => Missing::Gone,
+        _ => Missing::Failed,
+    })
+}
+
+/// Moves the calling thread. A process's number may have become another's since the namespace was found.
+#[expect(unsafe_code, reason = "std cannot enter a namespace")]
+fn enter(path: &Path, id: Id) -> io::Result<()> {
+    let file = File::open(path)?;
+    if file.metadata()?.ino() != id {
+        return Err(ErrorKind::NotFound.into());
+    }
+    // SAFETY: no memory is passed.
+    let entered = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
+    if entered == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,174 @@
+//! Sockets, as the kernel tells them over `NETLINK_SOCK_DIAG`: one by its four numbers, or all that listen.
+//!
+//! Not through netlink-packet-sock-diag: it makes a vector of typed attributes of each socket, where two fixed
+//! structures and one attribute are all that is wanted, and brings three crates along.
+//! <https://man7.org/linux/man-pages/man7/sock_diag.7.html>
+
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use super::netlink::{Channel, attributes, number, octets};
+use crate::diagnose::Socket;
+
+/// include/uapi/linux/sock_diag.h and inet_diag.h.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const INET_DIAG_SKV6ONLY: u16 = 11;
+/// Length of `inet_diag_msg`.
+const MESSAGE: usize = 72;
+/// include/net/tcp_states.h.
+const LISTEN: u8 = 10;
+
+/// A listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listening {
+    /// Mapped addresses are IPv4's.
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+    /// The interface that it is bound to; zero: any.
+    pub(super) interface: u32,
+    /// Of the socket, not of the address.
+    pub(super) is_v6: bool,
+    pub(super) v6_only: bool,
+    pub(super) queue: u32,
+    pub(super) queue_max: u32,
+    pub(super) inode: u32,
+}
+
+/// The socket with these ends, if there is one, through `interface` (zero: a socket that is bound to none). A listener
+/// is none, though the kernel finds it when nothing fits better (`inet_lookup`).
+pub(super) fn find(
+    channel: &mut Channel,
+    ours: SocketAddr,
+    theirs: SocketAddr,
+    interface: u32,
+) -> io::Result<Option<Socket>> {
+    let request = request(0, ours, theirs, interface);
+    let mut found = None;
+    let asked = channel.get(SOCK_DIAG_BY_FAMILY, &request, |message| {
+        found = socket(message).filter(|_| ends(message) == Some((ours, theirs)));
+    });
+    match asked {
+        Ok(()) => Ok(found),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// All listening sockets.
+pub(super) fn listening(channel: &mut Channel) -> io::Result<Vec<Listening>> {
+    let mut found = Vec::new();
+    for any in [IpAddr::V4([0; 4].into()), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+        let any = SocketAddr::new(any, 0);
+        // The kernel walks through no other sockets for it (`inet_diag_dump_icsk`, net/ipv4/inet_diag.c).
+        channel
+            .dump(SOCK_DIAG_BY_FAMILY, &request(1 << LISTEN, any, any, 0), |message| found.extend(listener(message)))?;
+    }
+    Ok(found)
+}
+
+/// `inet_diag_req_v2`.
+fn request(states: u32, ours: SocketAddr, theirs: SocketAddr, interface: u32) -> Vec<u8> {
+    let mut body = Vec::with_capacity(56);
+    body.extend([octets(ours.ip()).0, libc::IPPROTO_TCP as u8, 0, 0]);
+    body.extend(states.to_ne_bytes());
+    body.extend(ours.port().to_be_bytes());
+    body.extend(theirs.port().to_be_bytes());
+    for end in [ours, theirs] {
+        let mut address = octets(end.ip()).1;
+        address.resize(16, 0);
+        body.extend(address);
+    }
+    body.extend(interface.to_ne_bytes());
+    // Whatever its cookie (INET_DIAG_NOCOOKIE).
+    body.extend([0xff; 8]);
+    body
+}
+
+/// Both ends of a socket, ours first.
+fn ends(message: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let v4 = i32::from(*message.first()?) == libc::AF_INET;
+    let end = |port: usize, at: usize| {
+        let port = u16::from_be_bytes(*message.get(port..)?.first_chunk()?);
+        let ip = if v4 {
+            IpAddr::from(*message.get(at..)?.first_chunk::<4>()?)
+        } else {
+            IpAddr::from(*message.get(at..)?.first_chunk::<16>()?).to_canonical()
+        };
+        Some(SocketAddr::new(ip, port))
+    };
+    Some((end(4, 8)?, end(6, 24)?))
+}
+
+fn socket(message: &[u8]) -> Option<Socket> {
+    let message = message.get(..MESSAGE)?;
+    let state = match message[1] {
+        1 => "ESTABLISHED",
+        2 => "SYN-SENT",
+        // NEW_SYN_RECV is a request's, which every report of the kernel's calls the same.
+        3 | 12 => "SYN-RECEIVED",
+        4 => "FIN-WAIT-1",
+        5 => "FIN-WAIT-2",
+        6 => "TIME-WAIT",
+        7 => "CLOSED",
+        8 => "CLOSE-WAIT",
+        9 => "LAST-ACK",
+        11 => "CLOSING",
+        _ => return None,
+    };
+    let cookie = u64::from(number(message, 44)?) | u64::from(number(message, 48)?) << 32;
+    Some(Socket { state, cookie, uid: number(message, 64)?, inode: number(message, 68)? })
+}
+
+fn listener(message: &[u8]) -> Option<Listening> {
+    let (ours, _) = ends(message)?;
+    if *message.get(1)? != LISTEN {
+        return None;
+    }
+    let v6_only = attributes(message.get(MESSAGE..)?)
+        .any(|it| it.kind() == INET_DIAG_SKV6ONLY && it.value().first().is_some_and(|&only| only != 0));
+    Some(Listening {
+        address: ours.ip(),
+        port: ours.port(),
+        interface: number(message, 40)?,
+        is_v6: i32::from(message[0]) == libc::AF_INET6,
+        v6_only,
+        queue: number(message, 56)?,
+        queue_max: number(message, 60)?,
+        inode: number(message, 68)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_off_is_no_socket() {
+        let mut message = vec![0; MESSAGE];
+        message[0] = libc::AF_INET as u8;
+        message[1] = LISTEN;
+        assert!(listener(&message).is_some() && socket(&message).is_none());
+        for length in 0..MESSAGE {
+            assert_eq!(listener(&message[..length]), None, "{length}");
+        }
+        message[1] = 2;
+        for length in 0..MESSAGE {
+            assert_eq!(socket(&message[..length]), None, "{length}");
+        }
+        assert_eq!(socket(&message).unwrap().state, "SYN-SENT");
+    }
+
+    #[test]
+    fn a_mapped_address_is_an_ipv4_address() {
+        let mut message = vec![0; MESSAGE];
+        message[0] = libc::AF_INET6 as u8;
+        message[1] = 2;
+        message[4..8].copy_from_slice(&[0x12, 0x34, 0, 80]);
+        message[18..24].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1]);
+        message[34..40].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 2]);
+        let expected = ("192.0.2.1:4660".parse().unwrap(), "192.0.2.2:80".parse().unwrap());
+        assert_eq!(ends(&message), Some(expected));
+    }
+}
