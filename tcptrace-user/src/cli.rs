@@ -109,6 +109,9 @@ pub struct Args {
     /// More about each attempt; twice: the kernel programs' own log as well
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Whom to ask about sockets, processes and rules: every network namespace of this host, its own, or nobody
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
+    pub local: LocalFacts,
     /// Look into tunnels: VXLAN, Geneve, GRE, IP in IP, MPLS
     #[arg(long)]
     pub decap: bool,
@@ -167,6 +170,17 @@ pub enum Hook {
     Tc,
     /// Generic XDP: slower than TC, for comparison
     Generic,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LocalFacts {
+    /// This host, with its containers
+    #[default]
+    All,
+    /// This network namespace
+    Own,
+    /// Only what comes by on the wire
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -16,7 +16,10 @@ mod processes;
 mod routes;
 mod sockets;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    fs,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
 
 pub use routes::Route;
 use tcptrace_core::{
@@ -89,6 +92,7 @@ impl Host {
             client_here: client_at.map(|it| it.is_some()),
             server_here: server_at.map(|it| it.is_some()),
             socket: known(client_at).and_then(|at| self.socket(at, client, server, way_out, now)),
+            syn_tries: known(client_at).and_then(|at| self.syn_tries(at)),
             listener: known(server_at).and_then(|at| self.listener(at, server, way_in, now)),
             counters: known(server_at)
                 .or_else(|_| known(client_at))
@@ -123,6 +127,18 @@ impl Host {
     fn socket(&mut self, at: Id, ours: SocketAddr, theirs: SocketAddr, via: u32, now: Nanos) -> Known<Option<Socket>> {
         let via = if at == self.namespaces.own() { via } else { 0 };
         self.namespaces.inside(at, now)?.0.socket(ours, theirs, via)
+    }
+
+    /// As the own namespace is set up; what others are, only their processes are shown.
+    fn syn_tries(&self, at: Id) -> Known<u32> {
+        if at != self.namespaces.own() {
+            return Err(Missing::Elsewhere);
+        }
+        // Retries count from the second SYN on; those at the same pace (Linux 6.5) come before them (`tcp_write_timeout`,
+        // net/ipv4/tcp_timer.c).
+        let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?.trim().parse::<u32>().ok();
+        let retries = read("tcp_syn_retries").ok_or(Missing::Failed)?;
+        Ok(1 + retries + read("tcp_syn_linear_timeouts").unwrap_or(0))
     }
 
     fn listener(&mut self, at: Id, server: SocketAddr, via: u32, now: Nanos) -> Known<Option<Listener>> {

@@ -217,7 +217,7 @@ impl Session {
         let accounts = kernel.take_accounts().context("the accounts were taken already")?;
         Ok(Self {
             findings: Findings::new(accounts),
-            diagnosis: Diagnosis::default(),
+            diagnosis: Diagnosis::new(args.local),
             most_pending: 0,
             tracker: Tracker::new(started, settings.stall_after, settings.tell_all),
             setting: Setting { clock: Clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
@@ -357,6 +357,7 @@ impl Session {
             let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
             self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
         }
+        self.diagnosis.tick(now);
         let mut reports = Vec::new();
         let overview = self.kernel.table.each_pending(now, changes, |it| {
             let (report, due) = self.tracker.look(it, now);

@@ -8,7 +8,9 @@ use tcptrace_core::{
 use super::table::Table;
 use crate::{
     attempt::Attempt,
+    cli::LocalFacts,
     diagnose::{Case, Causes, Local, Missing, Why, diagnose, history::History},
+    host::Host,
     noise::Checks,
     track::Report,
 };
@@ -18,9 +20,10 @@ const LOOK: u64 = 250_000_000;
 const PAUSE: u64 = 50;
 
 /// What verdicts rest on.
-#[derive(Default)]
 pub struct Diagnosis {
     history: History,
+    /// This host, where it is asked.
+    host: Option<Host>,
     pub checks: Checks,
     /// Lines told, by cause.
     pub causes: Causes,
@@ -32,6 +35,32 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// Asks this host as far as is wanted.
+    #[must_use]
+    pub fn new(local: LocalFacts) -> Self {
+        let host = match local {
+            LocalFacts::All => Some(Host::new()),
+            LocalFacts::Own => Some(Host::own()),
+            LocalFacts::Off => None,
+        };
+        Self {
+            history: History::default(),
+            host,
+            checks: Checks::default(),
+            causes: Causes::default(),
+            versions: Vec::new(),
+            looked: Nanos(0),
+            next: Nanos(0),
+        }
+    }
+
+    /// To be called at each sweep.
+    pub fn tick(&mut self, now: Nanos) {
+        if let Some(host) = &mut self.host {
+            host.tick(now);
+        }
+    }
+
     /// Takes note of what became of an attempt, told or not.
     pub fn note(&mut self, report: &Report) {
         let it = report.attempt();
@@ -49,17 +78,23 @@ impl Diagnosis {
     }
 
     /// Says why an attempt failed.
-    pub fn explain(&mut self, it: &mut Attempt, table: &Table, clock: impl Fn() -> Nanos) {
+    pub fn explain(&mut self, it: &mut Attempt, table: &Table, clock: fn() -> Nanos) {
         self.look(table, clock);
-        let local = Local::unknown(Missing::NotAsked);
+        let local = self.local(it, clock());
         let checks = self.checks.count(&it.handshake);
         let verdict = diagnose(&Case { it, local: &local, history: &self.history, checks });
         self.causes.count(&verdict);
         it.why = Some(Box::new(Why { verdict, local }));
     }
 
+    /// What this host knows of an attempt.
+    fn local(&mut self, it: &Attempt, now: Nanos) -> Local {
+        let Some(host) = &mut self.host else { return Local::unknown(Missing::NotAsked) };
+        host.fill(&it.handshake, now)
+    }
+
     /// Reads what was established since the last look: sets that have changed.
-    fn look(&mut self, table: &Table, clock: impl Fn() -> Nanos) {
+    fn look(&mut self, table: &Table, clock: fn() -> Nanos) {
         let now = clock();
         if now < self.next {
             return;

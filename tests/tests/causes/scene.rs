@@ -48,7 +48,7 @@ impl Scene {
             Place::Router => (&lab.router, &["-i", "client0", "-i", "server0"]),
             Place::Server => (&lab.server, &["-i", "eth0"]),
         };
-        let tracer = Tracer::start(ns, ["--json"].iter().chain(interfaces).chain(scenario.args));
+        let tracer = Tracer::start(ns, ["--json", "--local", "own"].iter().chain(interfaces).chain(scenario.args));
         Self { guards: RefCell::default(), tracer, v6: scenario.v6, lab }
     }
 
