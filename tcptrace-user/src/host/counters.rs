@@ -30,8 +30,9 @@ const NAMES: [&str; 7] = [
 ];
 /// Nanoseconds between two that are kept.
 const APART: u64 = 250_000_000;
-/// How many are kept: five minutes of them.
-const KEPT: usize = 1200;
+/// How many are kept, and for how long: five minutes.
+const MOST: usize = 1200;
+const KEPT: u64 = 300_000_000_000;
 /// For how long what was read is now.
 const FRESH: u64 = 20_000_000;
 /// More than /proc/net/netstat has ever had.
@@ -75,7 +76,8 @@ impl History {
         if self.0.back().is_some_and(|last| snapshot.at.since(last.at) < APART) {
             return;
         }
-        if self.0.len() == KEPT {
+        // The first stays until the second is as old: what began in between is later than it.
+        while self.0.len() >= MOST || self.0.get(1).is_some_and(|second| snapshot.at.since(second.at) > KEPT) {
             self.0.pop_front();
         }
         self.0.push_back(snapshot);
@@ -201,15 +203,18 @@ mod tests {
     fn a_history_is_bounded_and_knows_what_was_before() {
         let mut history = History::default();
         let at = |number: u64| Nanos(number * APART);
-        for number in 0..2 * KEPT as u64 {
+        for number in 0..2 * MOST as u64 {
             history.add(Snapshot { at: at(number), values: [number; 7] });
             history.add(Snapshot { at: Nanos(at(number).0 + APART / 2), values: [u64::MAX; 7] });
         }
-        assert_eq!(history.0.len(), KEPT);
-        let first = KEPT as u64;
+        assert_eq!(history.0.len(), MOST);
+        let first = MOST as u64;
         assert_eq!(history.before(Nanos(at(first).0 - 1)), None);
         assert_eq!(history.before(at(first)).unwrap().values[0], first);
         assert_eq!(history.before(Nanos(at(first + 1).0 - 1)).unwrap().values[0], first);
         assert_eq!(history.before(Nanos(u64::MAX)).unwrap().values[0], 2 * first - 1);
+        let late = Nanos(at(2 * first).0 + KEPT);
+        history.add(Snapshot { at: late, values: [0; 7] });
+        assert_eq!(history.0.len(), 2, "one from before, for what began in between");
     }
 }

@@ -22,8 +22,9 @@ use crate::diagnose::{Counters, Known, Missing, Socket};
 
 /// For how long a way is what it was.
 const KEPT: u64 = 200_000_000;
-/// How many ways are kept.
-const MOST: usize = 4096;
+/// How many ways are asked for in that time, and so kept: a scan's addresses are all different, and asking for each of
+/// ten thousand a second would take a tenth of a core.
+const MOST: usize = 256;
 
 /// A way that leads to a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,9 @@ pub(super) struct Inside {
     route: Known<Channel>,
     counters: Known<Reader>,
     pub(super) listeners: Listeners,
-    ways: HashMap<(IpAddr, IpAddr), (Nanos, Known<Option<Way>>)>,
+    /// Those that were asked for since a moment.
+    ways: HashMap<(IpAddr, IpAddr), Known<Option<Way>>>,
+    ways_since: Nanos,
 }
 
 impl Inside {
@@ -57,7 +60,7 @@ impl Inside {
             Err(error) => Err(missing(&error)),
         });
         let counters = Reader::open().map_err(|error| missing(&error));
-        Self { diag, route: open(NETLINK_ROUTE), counters, listeners, ways: HashMap::new() }
+        Self { diag, route: open(NETLINK_ROUTE), counters, listeners, ways: HashMap::new(), ways_since: now }
     }
 
     /// The socket with these ends.
@@ -95,16 +98,18 @@ impl Inside {
 
     /// The neighbour by which `to` is reached from `source`; none where there is no way, or no neighbours on it.
     pub(super) fn way(&mut self, to: IpAddr, source: IpAddr, now: Nanos) -> Known<Option<Way>> {
-        if let Some((read, way)) = self.ways.get(&(to, source))
-            && now.since(*read) < KEPT
-        {
+        if now.since(self.ways_since) >= KEPT {
+            self.ways.clear();
+            self.ways_since = now;
+        }
+        if let Some(way) = self.ways.get(&(to, source)) {
             return *way;
         }
         if self.ways.len() >= MOST {
-            self.ways.clear();
+            return Err(Missing::NotAsked);
         }
         let way = self.ask_way(to, source);
-        self.ways.insert((to, source), (now, way));
+        self.ways.insert((to, source), way);
         way
     }
 

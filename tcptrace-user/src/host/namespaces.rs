@@ -16,6 +16,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use caps::{CapSet, Capability};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use tcptrace_core::handshake::Nanos;
 
@@ -29,7 +30,7 @@ use crate::diagnose::{Known, Missing};
 
 /// How many are looked into.
 const MOST: usize = 1024;
-/// How many are kept open besides this process's own: three descriptors each.
+/// How many are kept open besides this process's own: four descriptors each.
 const OPEN: usize = 16;
 /// How often they are looked for, and how often while addresses are not found.
 const EVERY: u64 = 10_000_000_000;
@@ -80,8 +81,21 @@ impl Namespaces {
         it.own_inside.record(it.histories.entry(own).or_default(), now);
         if all && let Some(scan) = start(own).and_then(|it| it.join().ok()) {
             it.install(scan, now);
+            it.open_all(now);
         }
         it
+    }
+
+    /// Opens all others, if they are few: whoever gives up privileges cannot enter them any more.
+    fn open_all(&mut self, now: Nanos) {
+        let Some(others) = &mut self.others else { return };
+        if others.found.len() <= OPEN {
+            for (id, path) in &others.found {
+                if let Ok(inside) = enter_and_open(path, *id, now) {
+                    others.open.insert(*id, (now, inside));
+                }
+            }
+        }
     }
 
     pub(super) const fn own(&self) -> Id {
@@ -168,6 +182,11 @@ impl Namespaces {
     fn install(&mut self, scan: Scan, now: Nanos) {
         let Some(others) = &mut self.others else { return };
         self.memory_limit = self.memory_limit.max(scan.memory_limit);
+        if scan.denied && scan.found.is_empty() {
+            // Privileges were given up: what was found before goes on being true, of what is open.
+            (others.scanned, others.denied) = (now, true);
+            return;
+        }
         let old = std::mem::take(others);
         others.open = old.open;
         (others.scanned, others.denied) = (now, scan.denied);
@@ -220,9 +239,11 @@ fn scan(own: Id) -> Scan {
     scan
 }
 
-/// Every namespace but the own one, once, and whether some were hidden.
+/// Every namespace but the own one, once, and whether some were hidden for want of privilege: what a security module
+/// hides from whoever has it, no privilege would show.
 fn paths(own: Id) -> (HashMap<Id, PathBuf>, bool) {
     let (mut paths, mut denied) = (HashMap::new(), false);
+    let may_look = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false);
     let Ok(here) = fs::metadata(OWN) else { return (paths, true) };
     let named = fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|it| it.path());
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -234,7 +255,7 @@ fn paths(own: Id) -> (HashMap<Id, PathBuf>, bool) {
                 paths.entry(it.ino()).or_insert(path);
             }
             Ok(_) => {}
-            Err(error) => denied |= error.kind() == ErrorKind::PermissionDenied,
+            Err(error) => denied |= !may_look && error.kind() == ErrorKind::PermissionDenied,
         }
     }
     (paths, denied)

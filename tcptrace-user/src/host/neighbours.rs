@@ -18,6 +18,8 @@ use super::{
 const KEPT: u64 = 600_000_000_000;
 /// How many neighbours are remembered; packets alone, which anybody can send, make no more than half of them.
 const MOST: usize = 16_384;
+/// The shortest time between two searches for what has become old.
+const SWEEP: u64 = 10_000_000_000;
 /// Link-layer addresses of one neighbour.
 const EACH: usize = 4;
 /// Bytes of notices that may wait between two looks; the kernel silently lowers it to `net.core.rmem_max`.
@@ -31,6 +33,7 @@ const VALID: u16 = libc::NUD_REACHABLE | libc::NUD_STALE | libc::NUD_DELAY | lib
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     neighbours: HashMap<(u32, IpAddr), Remembered>,
+    swept: Nanos,
 }
 
 #[derive(Debug, Default)]
@@ -57,9 +60,11 @@ impl Memory {
 
     fn entry(&mut self, key: (u32, IpAddr), at: Nanos, most: usize) -> Option<&mut Remembered> {
         if self.neighbours.len() >= most && !self.neighbours.contains_key(&key) {
-            if self.neighbours.len() < MOST {
+            // Not for each that finds no room: whoever claims many would have all of them read each time.
+            if self.neighbours.len() < MOST || at.since(self.swept) < SWEEP {
                 return None;
             }
+            self.swept = at;
             let recent = |it: &Remembered| it.link_addresses.first().is_some_and(|(_, until)| at.since(*until) < KEPT);
             self.neighbours.retain(|_, it| recent(it));
             if self.neighbours.len() >= most {
