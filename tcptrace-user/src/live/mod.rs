@@ -4,6 +4,7 @@
 //! downstream of it: what finds no room is counted.
 
 pub mod accounts;
+pub mod btf;
 pub mod clsact;
 pub mod decode;
 pub mod events;
