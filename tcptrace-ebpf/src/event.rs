@@ -149,6 +149,10 @@ counters! {
     PassedOver = "flood_passed_over",
     /// Packets that found no room on their way into the evidence: a loss.
     EvidenceLost = "evidence_lost",
+    /// Dropped packets whose reason was not noted: more than are looked at, or strangers where there was no place.
+    DropUnnoted = "drops_unnoted",
+    /// Calls of connect(2) whose record another call took before there was a SYN, or that found it being written.
+    ConnectUnnoted = "connects_unnoted",
 }
 
 /// Places for counters by [`Transition`]: a power of two, so that a mask keeps a number within them. A comparison would

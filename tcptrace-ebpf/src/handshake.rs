@@ -69,7 +69,7 @@ const FIRST_FLIGHT: u32 = 1 << 20;
 
 /// No stack is silent for longer between two tries: Linux waits 64 s, others less. What stays pending for longer is
 /// nobody's any more.
-const LONGEST_SILENCE: u64 = 180_000_000_000;
+pub(crate) const LONGEST_SILENCE: u64 = 180_000_000_000;
 
 /// How far an attempt has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

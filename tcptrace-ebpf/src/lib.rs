@@ -4,6 +4,8 @@
 //! socket or allocator; time and the place of observation are arguments.
 #![cfg_attr(not(test), no_std)]
 
+pub mod connect;
+pub mod drops;
 pub mod event;
 pub mod flood;
 pub mod flow;

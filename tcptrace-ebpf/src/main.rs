@@ -1,4 +1,5 @@
-//! The kernel programs: the hooks over one path. See `programs` for the hooks, `maps` for what they keep.
+//! The kernel programs: the hooks over one path. See `programs` for the hooks, `maps` for what they keep; `sockets` and
+//! `dropped` for what the host knows beside its packets.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -6,9 +7,13 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod dropped;
+#[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod programs;
+#[cfg(target_arch = "bpf")]
+mod sockets;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

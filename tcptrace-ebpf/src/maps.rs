@@ -10,6 +10,8 @@
 //! | `PACKETS` | the packets of attempts, if evidence is asked for | the packet is counted as lost |
 //! | `FILTER` | the filter, a test an entry | a filter that does not fit stays in userspace |
 //!
+//! What the host knows beside the packets has maps of its own: `sockets`, `dropped`.
+//!
 //! Both sides of one attempt may come by on two CPUs at once, so a set is looked through and changed under its lock.
 //! Whoever finds it taken tries [`SPINS`] times and then counts the segment as lost: nobody waits for long. The
 //! directory's tags are read without the lock as well, as a hint.
@@ -44,7 +46,7 @@ use tcptrace_core::{
 };
 
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h): userspace reads the table without a system call an entry.
-const MMAPABLE: u32 = 1 << 10;
+pub(crate) const MMAPABLE: u32 = 1 << 10;
 
 /// Attempts to take a set's lock, each of which waits for as long as the clock takes to read, some 30 ns. Its holder runs
 /// some hundred instructions.
@@ -437,16 +439,39 @@ impl Held {
     /// Everything written under the lock is seen by whoever takes it next, or finds the version unchanged.
     #[inline(always)]
     pub(crate) fn release(self) {
-        // SAFETY: a map value; nobody else changes the version while it is odd.
-        unsafe {
-            let version = ptr::addr_of_mut!((*self.of.set).version);
-            if cfg!(bpf_target_arch = "x86_64") {
-                // The processor does not reorder stores; nor may the compiler.
-                compiler_fence(Ordering::Release);
-                version.write_volatile(self.version + 1);
-            } else {
-                exchange(version, self.version, self.version + 1);
-            }
+        // SAFETY: a map value, taken by [`SetRef::lock`].
+        unsafe { end(ptr::addr_of_mut!((*self.of.set).version), self.version) };
+    }
+}
+
+/// Begins to change what a version is part of, and the version while it is changed; `None`: another is at it. For records
+/// that are worth less than to wait for.
+///
+/// # Safety
+/// An aligned word of a map value.
+#[inline(always)]
+pub(crate) unsafe fn begin(version: *mut u64) -> Option<u64> {
+    // SAFETY: the caller's; the version is read and exchanged whole.
+    unsafe {
+        let seen = ptr::read_volatile(version);
+        (seen & 1 == 0 && exchange(version, seen, seen + 1)).then_some(seen + 1)
+    }
+}
+
+/// Ends that.
+///
+/// # Safety
+/// As above, and the version is what it was made when it began.
+#[inline(always)]
+pub(crate) unsafe fn end(version: *mut u64, held: u64) {
+    // SAFETY: the caller's; nobody else changes the version while it is odd.
+    unsafe {
+        if cfg!(bpf_target_arch = "x86_64") {
+            // The processor does not reorder stores; nor may the compiler.
+            compiler_fence(Ordering::Release);
+            version.write_volatile(held + 1);
+        } else {
+            exchange(version, held, held + 1);
         }
     }
 }

@@ -380,17 +380,17 @@ pub(crate) fn ipv6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network,
 
 /// Numbers in network order at constant offsets of a header that has been read whole.
 #[inline(always)]
-fn u16_at<const N: usize>(header: &[u8; N], at: usize) -> u16 {
+pub(crate) fn u16_at<const N: usize>(header: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([header[at], header[at + 1]])
 }
 
 #[inline(always)]
-fn u32_at<const N: usize>(header: &[u8; N], at: usize) -> u32 {
+pub(crate) fn u32_at<const N: usize>(header: &[u8; N], at: usize) -> u32 {
     (u16_at(header, at) as u32) << 16 | u16_at(header, at + 2) as u32
 }
 
 #[inline(always)]
-fn u64_at<const N: usize>(header: &[u8; N], at: usize) -> u64 {
+pub(crate) fn u64_at<const N: usize>(header: &[u8; N], at: usize) -> u64 {
     (u32_at(header, at) as u64) << 32 | u32_at(header, at + 4) as u64
 }
 

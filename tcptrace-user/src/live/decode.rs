@@ -4,6 +4,8 @@
 
 use bytes::Buf;
 use tcptrace_core::{
+    connect::Connect,
+    drops::{Drops, FlowDrops, KEPT},
     event::{Event, VERSION},
     flow::Addr,
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, State, Transition},
@@ -101,6 +103,45 @@ pub fn handshake(buf: &mut impl Buf) -> Option<Handshake> {
 /// Decodes a tunnel of as many octets as one has.
 pub fn outer(buf: &mut impl Buf) -> Outer {
     Outer { src: addr(buf), dst: addr(buf), kind: buf.get_u8(), has_ends: buf.get_u8(), pad: [0; 6] }
+}
+
+/// Decodes a call of connect(2).
+pub fn connect(octets: &[u8; size_of::<Connect>()]) -> Connect {
+    let buf = &mut &octets[..];
+    Connect {
+        version: buf.get_u64_ne(),
+        cookie: buf.get_u64_ne(),
+        called: Nanos(buf.get_u64_ne()),
+        sent: Nanos(buf.get_u64_ne()),
+        netns: buf.get_u64_ne(),
+        cgroup: buf.get_u64_ne(),
+        asked_addr: addr(buf),
+        client_addr: addr(buf),
+        server_addr: addr(buf),
+        comm: std::array::from_fn(|_| buf.get_u8()),
+        pid: buf.get_u32_ne(),
+        uid: buf.get_u32_ne(),
+        asked_port: buf.get_u16_ne(),
+        client_port: buf.get_u16_ne(),
+        server_port: buf.get_u16_ne(),
+        pad: buf.get_u16_ne(),
+    }
+}
+
+/// Decodes what was dropped of a flow.
+pub fn flow_drops(octets: &[u8; size_of::<FlowDrops>()]) -> FlowDrops {
+    let buf = &mut &octets[..];
+    FlowDrops {
+        version: buf.get_u64_ne(),
+        low_addr: addr(buf),
+        high_addr: addr(buf),
+        low_port: buf.get_u16_ne(),
+        high_port: buf.get_u16_ne(),
+        is_ours: buf.get_u32_ne(),
+        drops: [[(); KEPT]; 2].map(|side| {
+            side.map(|()| Drops { at: Nanos(buf.get_u64_ne()), reason: buf.get_u32_ne(), count: buf.get_u32_ne() })
+        }),
+    }
 }
 
 fn addr(buf: &mut impl Buf) -> Addr {

@@ -19,7 +19,14 @@ use tcptrace_core::{
     table::WAYS,
 };
 
-use super::{accounts::Accounts, table::Table};
+use super::{
+    accounts::Accounts,
+    connects::Connects,
+    drops::{Drops, Layout},
+    source::{Off, errno},
+    table::Table,
+};
+use crate::diagnose::Missing;
 
 /// The object that build.rs made of tcptrace-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
@@ -46,6 +53,10 @@ pub struct Settings {
     pub decap: bool,
     /// Octets of the ring that the packets of attempts cross by; zero for none.
     pub packets: u32,
+    /// Calls of connect(2) to remember; rounded up to a power of two, zero for none.
+    pub connects: u32,
+    /// Flows of which to remember what was dropped; rounded up to a power of two, zero for none.
+    pub drops: u32,
     /// The programs' own log, read by [`Kernel::take_log`].
     pub debug: bool,
 }
@@ -61,6 +72,8 @@ impl Default for Settings {
             flood: None,
             decap: false,
             packets: 0,
+            connects: 1 << 14,
+            drops: 1 << 12,
             debug: false,
         }
     }
@@ -94,6 +107,10 @@ pub struct Kernel {
     pub table: Table,
     accounts: Option<Accounts>,
     tally: PerCpuArray<MapData, PlainTally>,
+    key: HashKey,
+    keeps_connects: bool,
+    /// What the hook of drops reads of this kernel, until it is attached; `None` where it is off.
+    layout: Option<Result<Layout, String>>,
     /// Whether packets cross: that takes helpers of 5.18 in XDP programs.
     pub keeps_packets: bool,
     /// Whether the programs to attach are those that look into tunnels.
@@ -166,6 +183,12 @@ impl Kernel {
         let online = online_cpus().map_or(cpus as usize, |it| it.len());
         let flood = settings.flood.unwrap_or_else(|| Policy::of(slots.into(), online as u64));
         let key = hash_key();
+        let connects = settings.connects.next_power_of_two();
+        let drops = settings.drops.next_power_of_two();
+        let layout = (settings.drops > 0).then(Layout::of_this_kernel);
+        // Programs that are not loaded read none of it.
+        let layout_or = |field: fn(&Layout) -> u32| layout.as_ref().and_then(|it| it.as_ref().ok()).map_or(0, field);
+        let skipped = layout.as_ref().and_then(|it| it.as_ref().ok()).map_or([u32::MAX; 4], |it| it.skipped);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("SETS", sets)
             .map_max_entries("SLOTS", slots)
@@ -179,6 +202,16 @@ impl Kernel {
             .map_max_entries("PRESSURE", cpus)
             .map_max_entries("PACKETS", settings.packets.next_power_of_two().max(4096))
             .override_global("KEEP_PACKETS", &u8::from(settings.packets > 0), true)
+            .map_max_entries("CONNECTS", connects)
+            .map_max_entries("SENT", connects)
+            .override_global("CONNECT_PLACES", &u64::from(connects), true)
+            .map_max_entries("DROPS", drops)
+            .override_global("DROP_MASK", &u64::from(drops - 1), true)
+            .override_global("DROP_SKIPPED", &skipped, true)
+            .override_global("SKB_HEAD", &layout_or(|it| it.head), true)
+            .override_global("SKB_NETWORK_HEADER", &layout_or(|it| it.network_header), true)
+            .override_global("SKB_PROTOCOL", &layout_or(|it| it.protocol), true)
+            .override_global("SKB_IIF", &layout_or(|it| it.iif), true)
             .override_global("FILTERED", &u8::from(!settings.filter.is_empty()), true)
             .override_global("SET_MASK", &u64::from(sets - 1), true)
             .override_global("HASH_KEY_0", &key.0, true)
@@ -204,6 +237,9 @@ impl Kernel {
             table,
             accounts: Some(accounts),
             tally,
+            key,
+            keeps_connects: settings.connects > 0,
+            layout,
             keeps_packets: settings.packets > 0,
             decap: settings.decap,
         })
@@ -212,6 +248,28 @@ impl Kernel {
     /// What each CPU knows of listeners; once.
     pub fn take_accounts(&mut self) -> Option<Accounts> {
         self.accounts.take()
+    }
+
+    /// Attaches the hooks of connect(2); once.
+    ///
+    /// # Errors
+    /// Why its callers stay unknown. Tracing goes on without.
+    pub fn attach_connects(&mut self) -> Result<Connects, Off> {
+        if !self.keeps_connects {
+            return Err(Off::new("the callers of connect(2)", Missing::NotAsked, "not asked for"));
+        }
+        Connects::attach(&mut self.ebpf, self.key)
+    }
+
+    /// Attaches the hook of drops; once.
+    ///
+    /// # Errors
+    /// Why their reasons stay unknown. Tracing goes on without.
+    pub fn attach_drops(&mut self) -> Result<Drops, Off> {
+        let Some(layout) = self.layout.take() else {
+            return Err(Off::new("drop reasons", Missing::NotAsked, "not asked for"));
+        };
+        Drops::attach(&mut self.ebpf, layout, self.key)
     }
 
     /// The ring of packets; once, and only where packets cross.
@@ -252,7 +310,7 @@ impl Kernel {
     pub fn xdp(&mut self, program: Program) -> Result<&mut Xdp, LoadError> {
         let it: &mut Xdp =
             self.ebpf.program_mut(program.name()).and_then(|it| it.try_into().ok()).expect("an XDP program");
-        loaded(it.load(), program)?;
+        loaded(it.load(), program.name())?;
         Ok(it)
     }
 
@@ -263,7 +321,7 @@ impl Kernel {
     pub fn classifier(&mut self, program: Program) -> Result<&mut SchedClassifier, LoadError> {
         let it: &mut SchedClassifier =
             self.ebpf.program_mut(program.name()).and_then(|it| it.try_into().ok()).expect("a TC program");
-        loaded(it.load(), program)?;
+        loaded(it.load(), program.name())?;
         Ok(it)
     }
 }
@@ -274,14 +332,14 @@ fn release() -> String {
         .map_or_else(|_| "unknown".to_owned(), |it| it.trim().to_owned())
 }
 
-fn loaded(result: Result<(), ProgramError>, program: Program) -> Result<(), LoadError> {
+pub(super) fn loaded(result: Result<(), ProgramError>, program: &'static str) -> Result<(), LoadError> {
     match result {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(error) => Err(refused(program.name(), &error)),
+        Err(error) => Err(refused(program, &error)),
     }
 }
 
-fn array<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
+pub(super) fn array<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
     match ebpf.map(name) {
         Some(Map::Array(data)) => data,
         _ => unreachable!("{name} is an array in the object"),
@@ -292,13 +350,11 @@ fn array<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
 fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> LoadError {
     let mut reason = error.to_string();
     let mut source = error.source();
-    let mut errno = None;
     while let Some(error) = source {
-        errno = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).or(errno);
         reason = format!("{reason}: {error}");
         source = error.source();
     }
-    match errno {
+    match errno(error) {
         Some(libc::EPERM) => LoadError::Privilege { what },
         Some(libc::ENOMEM) => LoadError::Memory { what },
         _ => LoadError::Kernel { what, reason },

@@ -6,10 +6,13 @@ use std::{
     os::fd::{AsFd, AsRawFd},
     ptr::NonNull,
     slice,
-    sync::atomic::AtomicU64,
+    sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, fence},
 };
 
 use aya::maps::{MapData, MapError};
+
+/// Tries to read a record whole.
+const TRIES: usize = 8;
 
 /// A map's memory, read-only and shared.
 pub struct Mapping {
@@ -45,6 +48,25 @@ impl Mapping {
     pub fn words(&self) -> &[AtomicU64] {
         // SAFETY: mapped for as long as `self` lives, aligned to a page; others write it, hence the atomics.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
+    }
+
+    /// A record of `OCTETS`, whole, of an array of records that begin with their version: odd while it is written. `None`
+    /// where it is written all the time, by one that does not get on.
+    #[must_use]
+    pub fn record<const OCTETS: usize>(&self, index: usize) -> Option<[u8; OCTETS]> {
+        let words = &self.words()[index * (OCTETS / 8)..][..OCTETS / 8];
+        for _ in 0..TRIES {
+            let version = words[0].load(Acquire);
+            let mut octets = [0; OCTETS];
+            for (to, from) in octets.chunks_exact_mut(8).zip(words) {
+                to.copy_from_slice(&from.load(Relaxed).to_ne_bytes());
+            }
+            fence(Acquire);
+            if version & 1 == 0 && words[0].load(Relaxed) == version {
+                return Some(octets);
+            }
+        }
+        None
     }
 }
 

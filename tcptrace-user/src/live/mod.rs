@@ -5,8 +5,11 @@
 
 pub mod accounts;
 pub mod btf;
+mod cgroup;
 pub mod clsact;
+pub mod connects;
 pub mod decode;
+pub mod drops;
 pub mod events;
 pub mod evidence;
 pub mod findings;
@@ -20,5 +23,6 @@ pub mod mapping;
 mod netlink;
 pub mod privilege;
 pub mod session;
+pub mod source;
 pub mod table;
 pub mod why;

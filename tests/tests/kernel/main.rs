@@ -3,6 +3,8 @@
 mod asked;
 mod captures;
 mod ceiling;
+mod connects;
+mod drops;
 mod floods;
 mod hostile;
 mod limits;

@@ -1,0 +1,113 @@
+//! What a connect(2) leaves behind: who called it, where to, and whether a SYN of it was handed to TCP.
+//!
+//! Layout and places only; the hooks that fill it are the kernel programs' `sockets`. It does not say what became of the
+//! SYN: that is the handshake's.
+
+use crate::{flow::Addr, handshake::Nanos};
+
+/// One call, by its socket. Two cache lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Connect {
+    /// Odd while it is written, zero while nobody has.
+    pub version: u64,
+    /// The socket's, unique until the next boot.
+    pub cookie: u64,
+    /// When connect(2) was called.
+    pub called: Nanos,
+    /// When its SYN was handed to TCP; zero: it was not.
+    pub sent: Nanos,
+    /// The network namespace's cookie.
+    pub netns: u64,
+    /// The caller's cgroup, as cgroup2 numbers them.
+    pub cgroup: u64,
+    /// Where connect(2) was told to go. What it goes to may be another: the unspecified address is the loopback's, and
+    /// a cgroup program may write a new one.
+    pub asked_addr: Addr,
+    /// The flow as TCP has it, once `sent` says so.
+    pub client_addr: Addr,
+    pub server_addr: Addr,
+    /// The caller's name, zero at its end.
+    pub comm: [u8; 16],
+    /// The process (thread group) that called, numbered as in the first namespace of processes.
+    pub pid: u32,
+    pub uid: u32,
+    pub asked_port: u16,
+    pub client_port: u16,
+    pub server_port: u16,
+    /// Zero: makes the size two cache lines.
+    pub pad: u16,
+}
+
+const _: () = assert!(size_of::<Connect>() == 128 && align_of::<Connect>() == 8);
+
+/// For so long a connect waits for its SYN at most, where nothing goes wrong: routing and choosing a port are a matter of
+/// microseconds, and who looks for those that never sent one looks every second or so.
+const RECENT: u64 = 5_000_000_000;
+
+impl Connect {
+    /// Whether to write another socket's call here loses one whose fate nobody may have looked at yet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_lost_to(&self, cookie: u64, now: Nanos) -> bool {
+        self.cookie != cookie && self.cookie != 0 && self.sent.0 == 0 && now.since(self.called) < RECENT
+    }
+}
+
+/// The place of a socket's record among `places`, which are less than 2³².
+///
+/// Cookies are given out in blocks of 4,096 a CPU (`sock_gen_cookie`, net/core/sock_diag.c). Taken as they are, the blocks
+/// of five CPUs would fall on each other in 16,384 places, and so would many when all is multiplied by one number. So each
+/// block begins anywhere, and within it the golden ratio spreads neighbours evenly.
+#[inline(always)]
+#[must_use]
+pub const fn place(cookie: u64, places: u64) -> u32 {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let block = (cookie >> 12).wrapping_mul(GOLDEN);
+    let begins = (block ^ block >> 32).wrapping_mul(GOLDEN);
+    let spread = (cookie & 0xfff).wrapping_mul(GOLDEN).wrapping_add(begins) >> 32;
+    ((spread * places) >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Taken places, of 16,384, when each of so many CPUs has given out so many cookies of its block.
+    fn taken(cpus: u64, each: u64) -> usize {
+        let mut places = vec![false; 16_384];
+        for cpu in 7..7 + cpus {
+            (0..each).for_each(|it| places[place(cpu * 4096 + it, 16_384) as usize] = true);
+        }
+        places.iter().filter(|it| **it).count()
+    }
+
+    #[test]
+    fn sockets_of_one_block_fall_apart() {
+        assert_eq!(taken(1, 4096), 4096);
+    }
+
+    /// No worse than chance has it, by which of 16,384 in as many places 63 % of the places are taken.
+    #[test]
+    fn blocks_of_many_cpus_fall_anywhere() {
+        assert!(taken(64, 256) > 10_200, "{}", taken(64, 256));
+        assert!(taken(64, 64) > 3550, "{}", taken(64, 64));
+    }
+
+    #[test]
+    fn every_place_is_one() {
+        for places in [1, 2, 1000, 16_384] {
+            assert!((0..10_000).chain([u64::MAX]).all(|cookie| u64::from(place(cookie, places)) < places));
+        }
+    }
+
+    #[test]
+    fn only_what_waits_for_its_syn_is_lost() {
+        let waits = Connect { cookie: 7, called: Nanos(RECENT), ..Connect::default() };
+        assert!(waits.is_lost_to(8, Nanos(RECENT + 1)));
+        assert!(!waits.is_lost_to(7, Nanos(RECENT + 1)), "the same socket tries again");
+        assert!(!waits.is_lost_to(8, Nanos(2 * RECENT)), "it had its time");
+        assert!(!Connect { sent: Nanos(RECENT), ..waits }.is_lost_to(8, Nanos(RECENT + 1)));
+        assert!(!Connect::default().is_lost_to(8, Nanos(1)), "an empty place");
+    }
+}

@@ -1,0 +1,133 @@
+//! The hook where the kernel drops a packet and says why: the raw tracepoint `kfree_skb`.
+//!
+//! It runs for every packet that is dropped, and floods are dropped by the million: a CPU looks at so many a tick and
+//! counts the rest ([`Budget`]). No field's place and no reason's number is written here: both change with the kernel, so
+//! userspace takes them from the running one's BTF.
+//!
+//! | map | holds | when full |
+//! | --- | --- | --- |
+//! | `DROPS` | what was dropped of a flow, by its hash | the newer flow takes the place, unless it is a stranger and the other is not |
+//! | `BUDGET` | what a CPU has looked at in this tick | |
+//!
+//! An array in which a flow has one place, as with the connects (`sockets`).
+#![expect(unsafe_code, reason = "the kernel's memory is read by address, and map values are raw memory")]
+
+use aya_ebpf::{
+    Global,
+    helpers::{bpf_jiffies64, bpf_probe_read_kernel},
+    macros::{map, raw_tracepoint},
+    maps::{Array, PerCpuArray},
+    programs::RawTracePointContext,
+};
+use tcptrace_core::{
+    drops::{self, Budget, FlowDrops, Origin},
+    event::Counter,
+    flow,
+    packet::Packet,
+    table,
+};
+
+use crate::maps::{self, MMAPABLE};
+
+#[map]
+static DROPS: Array<FlowDrops> = Array::with_max_entries(1, MMAPABLE);
+#[map]
+static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
+
+// Set before the programs load. Number of places, a power of two, less one:
+#[unsafe(no_mangle)]
+static DROP_MASK: Global<u64> = Global::new(0);
+/// Reasons that are none: what was consumed, and what nobody gave a reason for.
+#[unsafe(no_mangle)]
+static DROP_SKIPPED: Global<[u32; 4]> = Global::new([u32::MAX; 4]);
+/// Fields of `struct sk_buff`, in octets from its start.
+#[unsafe(no_mangle)]
+static SKB_HEAD: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SKB_NETWORK_HEADER: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SKB_PROTOCOL: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SKB_IIF: Global<u32> = Global::new(0);
+
+/// EtherTypes as they lie in memory.
+const IPV4: u16 = 0x0800u16.to_be();
+const IPV6: u16 = 0x86ddu16.to_be();
+
+/// Arguments: the skb, where in the kernel's code, why (since 5.17); since 6.11 also whose socket.
+#[raw_tracepoint(tracepoint = "kfree_skb")]
+#[inline(always)]
+fn kfree_skb(ctx: RawTracePointContext) -> i32 {
+    let reason = ctx.arg::<u64>(2) as u32;
+    let [a, b, c, d] = DROP_SKIPPED.load();
+    if reason != a && reason != b && reason != c && reason != d {
+        // None: nothing to note.
+        let _ = on_drop(ctx.arg(0), reason);
+    }
+    0
+}
+
+#[inline(always)]
+fn on_drop(skb: usize, reason: u32) -> Option<()> {
+    // SAFETY: a per-CPU value, and the kernel keeps this program from running twice at once on one CPU.
+    let budget = unsafe { &mut *BUDGET.get_ptr_mut(0)? };
+    // SAFETY: a helper without arguments.
+    if !budget.allows_look(unsafe { bpf_jiffies64() }) {
+        maps::count(Counter::DropUnnoted);
+        return None;
+    }
+    // Who has not come as far as IP, or is on its way to it, has no protocol yet, or one that is not IP.
+    let protocol: u16 = field(skb, SKB_PROTOCOL.load())?;
+    if protocol != IPV4 && protocol != IPV6 {
+        return None;
+    }
+    let head: u64 = field(skb, SKB_HEAD.load())?;
+    let network_header: u16 = field(skb, SKB_NETWORK_HEADER.load())?;
+    // A header that lies in a fragment and not in the head is not seen: what is there instead is no TCP header, or one of
+    // a flow that nobody asks for.
+    let it = drops::glimpse(&Memory(head as usize + usize::from(network_header)))?;
+    let hash = flow::hash(maps::hash_key(), it.src, it.dst);
+    let tag = table::tag(hash);
+    let set = maps::set_of(hash)?;
+    let is_followed = set.may_have(tag);
+    if !it.matters(is_followed && set.may_be_pending(tag), is_followed) {
+        return None;
+    }
+    let is_ours = is_followed || field::<u32>(skb, SKB_IIF.load())? == 0;
+    let origin = if is_ours { Origin::Ours } else { Origin::Strange };
+    if !budget.allows(origin) {
+        maps::count(Counter::DropUnnoted);
+        return None;
+    }
+    let record = DROPS.get_ptr_mut((hash & DROP_MASK.load()) as u32)?;
+    // SAFETY: a map value, which is never freed.
+    let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
+        maps::count(Counter::DropUnnoted);
+        return None;
+    };
+    // SAFETY: nobody else writes while the version is odd; who reads compares it.
+    let record = unsafe { &mut *record };
+    if !record.note(it.src, it.dst, origin, reason, maps::now()) {
+        maps::count(Counter::DropUnnoted);
+    }
+    // SAFETY: begun above.
+    unsafe { maps::end(&raw mut record.version, version) };
+    Some(())
+}
+
+/// A field of the kernel's memory.
+#[inline(always)]
+fn field<T>(of: usize, at: u32) -> Option<T> {
+    // SAFETY: an address that cannot be read is an error and no fault; `T` is integers.
+    unsafe { bpf_probe_read_kernel((of + at as usize) as *const T) }.ok()
+}
+
+/// The kernel's memory from an IP header on.
+struct Memory(usize);
+
+impl Packet for Memory {
+    #[inline(always)]
+    fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        field(self.0 + at, 0)
+    }
+}

@@ -1,0 +1,323 @@
+//! What the kernel dropped, and why: the packet as far as it matters, the record of a flow, and how much is looked at.
+//!
+//! Pure: the hook is the kernel programs' `dropped`. A reason is a number here; what it means, only the running kernel
+//! knows (enum skb_drop_reason, include/net/dropreason-core.h).
+
+use crate::{
+    flow::{Addr, Endpoint},
+    handshake::{LONGEST_SILENCE, Nanos},
+    packet::Packet,
+    segment::{Flags, TCP, u16_at, u32_at, u64_at},
+};
+
+/// Reasons kept for each direction of a flow.
+pub const KEPT: usize = 2;
+
+/// Packets of one direction of a flow, dropped for one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Drops {
+    /// The last one.
+    pub at: Nanos,
+    pub reason: u32,
+    /// How many; zero: none, and nothing else here counts.
+    pub count: u32,
+}
+
+/// What was dropped of a flow, both directions, by its hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowDrops {
+    /// Odd while it is written, zero while nobody has.
+    pub version: u64,
+    /// The ends, the lesser first: which of them is the client is not known here.
+    pub low_addr: Addr,
+    pub high_addr: Addr,
+    pub low_port: u16,
+    pub high_port: u16,
+    /// Not zero: the flow is a [`Origin::Ours`].
+    pub is_ours: u32,
+    /// By sender, the lesser end first; of each the newest reason first.
+    pub drops: [[Drops; KEPT]; 2],
+}
+
+const _: () = assert!(size_of::<FlowDrops>() == 112 && align_of::<FlowDrops>() == 8);
+
+/// What a dropped packet is to this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Of an attempt in the table, or sent by this host itself.
+    Ours,
+    /// Of a flow that came from elsewhere and that nobody follows: most of them a flood's.
+    Strange,
+}
+
+impl FlowDrops {
+    /// The flow's ends, the lesser first.
+    #[must_use]
+    pub const fn ends(&self) -> [Endpoint; 2] {
+        [Endpoint { addr: self.low_addr, port: self.low_port }, Endpoint { addr: self.high_addr, port: self.high_port }]
+    }
+
+    /// When the last packet was dropped.
+    #[inline(always)]
+    #[must_use]
+    pub fn newest(&self) -> Nanos {
+        self.drops[0][0].at.max(self.drops[1][0].at)
+    }
+
+    /// Notes a packet, and whether there was a place for it: a stranger takes none from one of ours while that one may
+    /// still be asked for.
+    #[inline(always)]
+    pub fn note(&mut self, src: Endpoint, dst: Endpoint, origin: Origin, reason: u32, now: Nanos) -> bool {
+        let from = usize::from(is_above(src, dst));
+        let (low, high) = if from == 0 { (src, dst) } else { (dst, src) };
+        let is_same = self.low_addr == low.addr
+            && self.high_addr == high.addr
+            && self.low_port == low.port
+            && self.high_port == high.port;
+        if !is_same {
+            if origin == Origin::Strange && self.is_ours != 0 && now.since(self.newest()) < LONGEST_SILENCE {
+                return false;
+            }
+            (self.low_addr, self.low_port) = (low.addr, low.port);
+            (self.high_addr, self.high_port) = (high.addr, high.port);
+            self.is_ours = 0;
+            self.drops = [[Drops::default(); KEPT]; 2];
+        }
+        if origin == Origin::Ours {
+            self.is_ours = 1;
+        }
+        let [first, second] = &mut self.drops[from];
+        if first.count == 0 || first.reason != reason {
+            let count = if second.reason == reason { second.count } else { 0 };
+            *second = *first;
+            *first = Drops { at: now, reason, count };
+        }
+        first.at = now;
+        first.count = first.count.saturating_add(1);
+        true
+    }
+}
+
+/// Whether `a` is the greater end. Not derived `Ord`, which compiles to branches that the verifier multiplies by.
+#[inline(always)]
+fn is_above(a: Endpoint, b: Endpoint) -> bool {
+    if a.addr.hi != b.addr.hi {
+        return a.addr.hi > b.addr.hi;
+    }
+    if a.addr.lo != b.addr.lo {
+        return a.addr.lo > b.addr.lo;
+    }
+    a.port > b.port
+}
+
+/// What is asked of a dropped packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glimpse {
+    pub src: Endpoint,
+    pub dst: Endpoint,
+    pub flags: Flags,
+    /// Whether it carries no data.
+    pub is_bare: bool,
+}
+
+/// Looks at a packet from its IP header on; `None`: not TCP, or where nobody would follow it.
+///
+/// Where the TCP header is follows from the IP header, as what the skb says of it does not: before IP has looked at a
+/// packet that says the same as the network header's place (`__netif_receive_skb_core`), or nothing. IPv6 extension headers
+/// are not looked behind: of the packets that a handshake is made of none has any.
+#[inline(always)]
+#[must_use]
+pub fn glimpse<P: Packet + ?Sized>(packet: &P) -> Option<Glimpse> {
+    // As many as an IPv6 header has, and at least what an IPv4 and a TCP header have.
+    let ip: [u8; 40] = packet.bytes(0)?;
+    let (at, src, dst, length) = match ip[0] >> 4 {
+        4 => {
+            let at = usize::from(ip[0] & 15) * 4;
+            if at < 20 || ip[9] != TCP || u16_at(&ip, 6) & 0x1fff != 0 {
+                return None;
+            }
+            (at, Addr::v4(u32_at(&ip, 12)), Addr::v4(u32_at(&ip, 16)), u16_at(&ip, 2).wrapping_sub(at as u16))
+        }
+        6 if ip[6] == TCP => {
+            let addr = |at| Addr { hi: u64_at(&ip, at), lo: u64_at(&ip, at + 8) };
+            (40, addr(8), addr(24), u16_at(&ip, 4))
+        }
+        _ => return None,
+    };
+    let tcp: [u8; 14] = packet.bytes(at)?;
+    Some(Glimpse {
+        src: Endpoint { addr: src, port: u16_at(&tcp, 0) },
+        dst: Endpoint { addr: dst, port: u16_at(&tcp, 2) },
+        flags: Flags(tcp[13]),
+        is_bare: length <= u16::from(tcp[12] >> 4) * 4,
+    })
+}
+
+impl Glimpse {
+    /// Whether it may matter to a handshake: it opens or resets; it belongs to one that is pending; or it carries no data
+    /// and its attempt is in the table still, since the final ACK that nobody took looked at the driver as if it had
+    /// completed the handshake. Data of established connections does not: what is dropped of it says how the network
+    /// fares, and would push out what was dropped before.
+    #[inline(always)]
+    #[must_use]
+    pub const fn matters(&self, is_pending: bool, is_followed: bool) -> bool {
+        self.flags.any(Flags::SYN | Flags::RST) || is_pending || is_followed && self.is_bare
+    }
+}
+
+/// How much a CPU looks at within one tick of the kernel's jiffies, 1 to 10 ms.
+///
+/// A packet that is looked at costs some 100 ns, one that is not a few; [`LOOKS`] in 4 ms are 1 % of a CPU. Strangers have
+/// less: what a flood leaves behind would else fill the table in a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Budget {
+    pub tick: u64,
+    pub looked: u32,
+    pub strangers: u32,
+}
+
+const _: () = assert!(size_of::<Budget>() == 16 && align_of::<Budget>() == 8);
+
+/// Packets looked at, a tick.
+pub const LOOKS: u32 = 512;
+/// Of those, strangers noted.
+pub const STRANGERS: u32 = 8;
+
+impl Budget {
+    /// Whether another packet is looked at.
+    #[inline(always)]
+    pub fn allows_look(&mut self, tick: u64) -> bool {
+        if self.tick != tick {
+            *self = Self { tick, looked: 0, strangers: 0 };
+        }
+        if self.looked >= LOOKS {
+            return false;
+        }
+        self.looked += 1;
+        true
+    }
+
+    /// Whether another stranger is noted.
+    #[inline(always)]
+    pub fn allows(&mut self, origin: Origin) -> bool {
+        match origin {
+            Origin::Ours => true,
+            Origin::Strange if self.strangers >= STRANGERS => false,
+            Origin::Strange => {
+                self.strangers += 1;
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Endpoint = Endpoint { addr: Addr::v4(0xc633_6402), port: 40_000 };
+    const B: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7102), port: 443 };
+    const C: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7103), port: 443 };
+
+    fn drops(reason: u32, count: u32, at: u64) -> Drops {
+        Drops { at: Nanos(at), reason, count }
+    }
+
+    #[test]
+    fn directions_are_apart_and_reasons_the_newest_first() {
+        let mut it = FlowDrops::default();
+        for (at, (src, dst, reason)) in
+            (1..).zip([(A, B, 5), (A, B, 5), (B, A, 6), (A, B, 7), (A, B, 5), (A, B, 8), (A, B, 8)])
+        {
+            assert!(it.note(src, dst, Origin::Ours, reason, Nanos(at)));
+        }
+        assert_eq!(it.ends(), [A, B]);
+        assert_eq!(it.drops, [[drops(8, 2, 7), drops(5, 3, 5)], [drops(6, 1, 3), drops(0, 0, 0)]]);
+        assert_eq!(it.newest(), Nanos(7));
+    }
+
+    #[test]
+    fn strangers_give_way() {
+        let mut it = FlowDrops::default();
+        assert!(it.note(A, B, Origin::Strange, 5, Nanos(1)));
+        assert!(it.note(A, C, Origin::Strange, 5, Nanos(2)));
+        assert!(it.note(A, B, Origin::Ours, 5, Nanos(3)));
+        assert_eq!(it.drops[0], [drops(5, 1, 3), drops(0, 0, 0)], "of who was there before nothing is left");
+        assert!(!it.note(A, C, Origin::Strange, 5, Nanos(4)));
+        assert!(it.note(A, B, Origin::Strange, 5, Nanos(5)), "the same flow, known or not");
+        assert!(!it.note(A, C, Origin::Strange, 5, Nanos(6)));
+        assert!(it.note(A, C, Origin::Ours, 5, Nanos(7)));
+        assert!(it.note(A, B, Origin::Strange, 5, Nanos(8 + LONGEST_SILENCE)));
+    }
+
+    #[test]
+    fn a_tick_has_its_budget() {
+        let mut it = Budget::default();
+        for tick in [1, 2] {
+            assert_eq!((0..2 * LOOKS).filter(|_| it.allows_look(tick)).count(), LOOKS as usize);
+            assert_eq!((0..LOOKS).filter(|_| it.allows(Origin::Strange)).count(), STRANGERS as usize);
+            assert!(it.allows(Origin::Ours));
+        }
+    }
+
+    fn ipv4(options: usize, flags: u8, payload: u16) -> Vec<u8> {
+        let header = 20 + options;
+        let mut octets = vec![0; header + 20];
+        octets[0] = 0x40 | (header / 4) as u8;
+        octets[2..4].copy_from_slice(&(header as u16 + 20 + payload).to_be_bytes());
+        octets[9] = TCP;
+        octets[12..20].copy_from_slice(&[198, 51, 100, 2, 203, 0, 113, 2]);
+        octets[header..header + 4].copy_from_slice(&[0x9c, 0x40, 0x01, 0xbb]);
+        octets[header + 12..header + 14].copy_from_slice(&[0x50, flags]);
+        octets
+    }
+
+    #[test]
+    fn a_glimpse_finds_ends_flags_and_data() {
+        for options in [0, 4, 40] {
+            for (payload, is_bare) in [(0, true), (1, false)] {
+                let found = glimpse(ipv4(options, Flags::SYN, payload).as_slice());
+                assert_eq!(found, Some(Glimpse { src: A, dst: B, flags: Flags(Flags::SYN), is_bare }));
+            }
+        }
+        let mut octets = vec![0; 60];
+        octets[0] = 0x60;
+        octets[4..6].copy_from_slice(&20u16.to_be_bytes());
+        octets[6] = TCP;
+        octets[23] = 1;
+        octets[39] = 2;
+        octets[40..44].copy_from_slice(&[0x9c, 0x40, 0x01, 0xbb]);
+        octets[52..54].copy_from_slice(&[0x50, Flags::ACK]);
+        let end = |lo, port| Endpoint { addr: Addr { hi: 0, lo }, port };
+        let expected = Glimpse { src: end(1, 40_000), dst: end(2, 443), flags: Flags(Flags::ACK), is_bare: true };
+        assert_eq!(glimpse(octets.as_slice()), Some(expected));
+    }
+
+    #[test]
+    fn what_is_no_tcp_header_is_passed_over() {
+        let change = |at: usize, to: u8| {
+            let mut octets = ipv4(0, Flags::SYN, 0);
+            octets[at] = to;
+            glimpse(octets.as_slice())
+        };
+        assert!(change(8, 1).is_some());
+        for (at, to) in [(0, 0x44), (0, 0x55), (9, 17), (7, 1), (0, 0x4f)] {
+            assert_eq!(change(at, to), None, "octet {at} is {to:#x}");
+        }
+        let whole = ipv4(0, Flags::SYN, 0);
+        assert!((0..40).all(|length| glimpse(&whole[..length]).is_none()));
+    }
+
+    #[test]
+    fn data_of_the_established_does_not_matter() {
+        let it = |flags, is_bare| Glimpse { src: A, dst: B, flags: Flags(flags), is_bare };
+        assert!(it(Flags::SYN, true).matters(false, false) && it(Flags::RST | Flags::ACK, true).matters(false, false));
+        assert!(!it(Flags::ACK, true).matters(false, false));
+        assert!(it(Flags::ACK, true).matters(false, true), "the final ACK of a queue that was full");
+        assert!(!it(Flags::ACK, false).matters(false, true));
+        assert!(it(Flags::ACK, false).matters(true, true));
+    }
+}

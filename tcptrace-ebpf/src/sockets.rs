@@ -1,0 +1,192 @@
+//! The hooks beside the packets: each connect(2) as its caller makes it, and the moment at which TCP is given its SYN.
+//!
+//! A packet does not say who sent it, and a connect that fails before there is a packet leaves none. `connect_ipv4` and
+//! `connect_ipv6` run in the caller; `connect_sent` when the 4-tuple is known and the SYN about to be built. Nothing runs
+//! for a packet, and nothing is refused or changed: what another program answered stays.
+//!
+//! | map | holds | when full |
+//! | --- | --- | --- |
+//! | `CONNECTS` | calls, by their socket's cookie | the newer call takes the place; if the older waits for its SYN, it is counted |
+//! | `SENT` | cookies, by the flow's hash | the newer flow takes the place |
+//!
+//! Both are arrays in which a key has one place. An LRU_HASH would cost ten times as much, and a system call an entry to
+//! read; storage at the socket (BPF_MAP_TYPE_SK_STORAGE) an allocation each, and who reads it needs the socket.
+#![expect(unsafe_code, reason = "contexts and map values are raw memory")]
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_addr, bpf_sock_ops},
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        generated::{bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie},
+    },
+    macros::{cgroup_sock_addr, map, sock_ops},
+    maps::Array,
+    programs::{SockAddrContext, SockOpsContext},
+};
+use tcptrace_core::{
+    connect::{self, Connect},
+    event::Counter,
+    flow::{self, Addr, Endpoint},
+    handshake::Nanos,
+};
+
+use crate::maps::{self, MMAPABLE};
+
+#[map]
+static CONNECTS: Array<Connect> = Array::with_max_entries(1, MMAPABLE);
+/// As many as there are of those.
+#[map]
+static SENT: Array<u64> = Array::with_max_entries(1, MMAPABLE);
+
+/// Number of places, a power of two; set before the programs load.
+#[unsafe(no_mangle)]
+static CONNECT_PLACES: aya_ebpf::Global<u64> = aya_ebpf::Global::new(1);
+
+/// What lets the call go on. A program that ran before this one and refused has refused.
+const ALLOW: i32 = 1;
+/// The reply, which the kernel takes for its default while nobody has written one, is not ours to write.
+const NO_REPLY: u32 = 1;
+
+/// include/uapi/linux/net.h, in.h, socket.h.
+const SOCK_STREAM: u32 = 1;
+const IPPROTO_TCP: u32 = 6;
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+
+#[cgroup_sock_addr(connect4)]
+#[inline(always)]
+fn connect_ipv4(ctx: SockAddrContext) -> i32 {
+    let it = ctx.sock_addr;
+    // SAFETY: the context of a running program.
+    let addr = Addr::v4(u32::from_be(unsafe { word(&raw const (*it).user_ip4) }));
+    on_connect(it, addr);
+    ALLOW
+}
+
+/// Also of a call that names an IPv4 address in its mapped form.
+#[cgroup_sock_addr(connect6)]
+#[inline(always)]
+fn connect_ipv6(ctx: SockAddrContext) -> i32 {
+    let it = ctx.sock_addr;
+    // SAFETY: the context of a running program.
+    let addr = unsafe { ipv6(&raw const (*it).user_ip6) };
+    on_connect(it, addr);
+    ALLOW
+}
+
+#[sock_ops]
+#[inline(always)]
+fn connect_sent(ctx: SockOpsContext) -> u32 {
+    // SAFETY: the context of a running program.
+    if unsafe { word(&raw const (*ctx.ops).op) } == BPF_SOCK_OPS_TCP_CONNECT_CB {
+        on_sent(&ctx);
+    }
+    NO_REPLY
+}
+
+#[inline(always)]
+fn on_connect(it: *mut bpf_sock_addr, asked_addr: Addr) {
+    // SAFETY: the context of a running program.
+    let [kind, protocol, port] =
+        unsafe { [word(&raw const (*it).type_), word(&raw const (*it).protocol), word(&raw const (*it).user_port)] };
+    // MPTCP's own sockets are passed over: the SYN is their first subflow's, which is a TCP socket with a cookie of its own.
+    if kind != SOCK_STREAM || protocol != IPPROTO_TCP {
+        return;
+    }
+    // SAFETY: helpers with the context that they were made for.
+    let [cookie, netns, cgroup] =
+        unsafe { [bpf_get_socket_cookie(it.cast()), bpf_get_netns_cookie(it.cast()), bpf_get_current_cgroup_id()] };
+    let now = maps::now();
+    let Some(record) = record_of(cookie) else { return };
+    // SAFETY: a map value, which is never freed.
+    let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
+        return maps::count(Counter::ConnectUnnoted);
+    };
+    // SAFETY: nobody else writes while the version is odd; who reads compares it.
+    let record = unsafe { &mut *record };
+    if record.is_lost_to(cookie, now) {
+        maps::count(Counter::ConnectUnnoted);
+    }
+    record.cookie = cookie;
+    record.called = now;
+    record.sent = Nanos(0);
+    record.netns = netns;
+    record.cgroup = cgroup;
+    record.asked_addr = asked_addr;
+    record.comm = bpf_get_current_comm().unwrap_or_default();
+    record.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    record.uid = bpf_get_current_uid_gid() as u32;
+    record.asked_port = u16::from_be(port as u16);
+    // SAFETY: begun above.
+    unsafe { maps::end(&raw mut record.version, version) };
+}
+
+#[inline(always)]
+fn on_sent(ctx: &SockOpsContext) {
+    let it: *mut bpf_sock_ops = ctx.ops;
+    // SAFETY: the context of a running program.
+    let (client_addr, server_addr) = unsafe {
+        match word(&raw const (*it).family) {
+            AF_INET => (
+                Addr::v4(u32::from_be(word(&raw const (*it).local_ip4))),
+                Addr::v4(u32::from_be(word(&raw const (*it).remote_ip4))),
+            ),
+            AF_INET6 => (ipv6(&raw const (*it).local_ip6), ipv6(&raw const (*it).remote_ip6)),
+            _ => return,
+        }
+    };
+    // The one is in host order, the other in network order in the upper half of a word (`sock_ops_convert_ctx_access`).
+    // SAFETY: the context of a running program.
+    let [client_port, server_port] =
+        unsafe { [word(&raw const (*it).local_port) as u16, u32::from_be(word(&raw const (*it).remote_port)) as u16] };
+    // SAFETY: a helper with the context that it was made for.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    let now = maps::now();
+    if let Some(record) = record_of(cookie) {
+        // SAFETY: a map value, which is never freed.
+        let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
+            return maps::count(Counter::ConnectUnnoted);
+        };
+        // SAFETY: nobody else writes while the version is odd.
+        let record = unsafe { &mut *record };
+        // Another: the call was before the hooks, its place was taken, or there was none (a subflow of MPTCP).
+        if record.cookie == cookie {
+            record.sent = now;
+            (record.client_addr, record.client_port) = (client_addr, client_port);
+            (record.server_addr, record.server_port) = (server_addr, server_port);
+        }
+        // SAFETY: begun above.
+        unsafe { maps::end(&raw mut record.version, version) };
+    }
+    let client = Endpoint { addr: client_addr, port: client_port };
+    let server = Endpoint { addr: server_addr, port: server_port };
+    let index = flow::hash(maps::hash_key(), client, server) & (CONNECT_PLACES.load() - 1);
+    if let Some(place) = SENT.get_ptr_mut(index as u32) {
+        // After the record: who finds the cookie finds the flow. A word is written whole; of two writers one stays.
+        // SAFETY: a map value, which is never freed, aligned.
+        unsafe { place.write_volatile(cookie) };
+    }
+}
+
+#[inline(always)]
+fn record_of(cookie: u64) -> Option<*mut Connect> {
+    CONNECTS.get_ptr_mut(connect::place(cookie, CONNECT_PLACES.load()))
+}
+
+/// A field of a context, read as wide as the kernel's conversion wants it: the compiler would join or narrow plain reads.
+#[inline(always)]
+unsafe fn word(field: *const u32) -> u32 {
+    // SAFETY: the caller's.
+    unsafe { field.read_volatile() }
+}
+
+#[inline(always)]
+unsafe fn ipv6(field: *const [u32; 4]) -> Addr {
+    let field: *const u32 = field.cast();
+    // SAFETY: the caller's, for each of four words.
+    let half = |at| unsafe {
+        u64::from(u32::from_be(word(field.add(at)))) << 32 | u64::from(u32::from_be(word(field.add(at + 1))))
+    };
+    Addr { hi: half(0), lo: half(2) }
+}

@@ -1,0 +1,220 @@
+//! Who called connect(2), and which of the calls never became a SYN.
+//!
+//! A connect under MPTCP is known by the flow of its first subflow, without its caller where the kernel asks no hook. One
+//! with Fast Open that has a cookie becomes a SYN with the first data: until then it counts as unsent.
+
+use std::{fmt, io};
+
+use aya::{
+    Ebpf,
+    programs::{
+        CgroupAttachMode, CgroupSockAddr, ProgramError, SockOps, cgroup_sock_addr::CgroupSockAddrLink,
+        sock_ops::SockOpsLink,
+    },
+};
+use tcptrace_core::{
+    connect::{self, Connect as Record},
+    flow::{self, Endpoint, HashKey},
+    handshake::Nanos,
+};
+
+use super::{
+    cgroup, decode,
+    kernel::{array, loaded},
+    mapping::Mapping,
+    source::{Off, errno},
+};
+use crate::diagnose::{Known, Missing};
+
+const WHAT: &str = "the callers of connect(2)";
+/// In the object and in the kernel's list of programs.
+const CONNECT: [&str; 2] = ["connect_ipv4", "connect_ipv6"];
+const SENT: &str = "connect_sent";
+
+/// A call of connect(2) over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// The socket's cookie, as sock_diag has it.
+    pub cookie: u64,
+    pub called: Nanos,
+    /// Where it was told to go.
+    pub asked: Endpoint,
+    /// Its SYN, if one was handed to TCP.
+    pub sent: Option<Sent>,
+    pub pid: u32,
+    pub comm: Comm,
+    pub uid: u32,
+    /// As cgroup2 numbers them: the inode of the cgroup's directory.
+    pub cgroup: u64,
+    /// The cookie of the network namespace (SO_NETNS_COOKIE).
+    pub netns: u64,
+}
+
+/// A SYN as it was handed to TCP: about to be built, not yet on any interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub at: Nanos,
+    pub client: Endpoint,
+    pub server: Endpoint,
+}
+
+/// A task's name: up to 15 octets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Comm([u8; 16]);
+
+impl fmt::Display for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.split(|it| *it == 0).next().unwrap_or_default();
+        f.write_str(&String::from_utf8_lossy(name))
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl From<Record> for Connect {
+    fn from(it: Record) -> Self {
+        let end = |addr, port| Endpoint { addr, port };
+        Self {
+            cookie: it.cookie,
+            called: it.called,
+            asked: end(it.asked_addr, it.asked_port),
+            sent: (it.sent.0 > 0).then(|| Sent {
+                at: it.sent,
+                client: end(it.client_addr, it.client_port),
+                server: end(it.server_addr, it.server_port),
+            }),
+            pid: it.pid,
+            comm: Comm(it.comm),
+            uid: it.uid,
+            cgroup: it.cgroup,
+            netns: it.netns,
+        }
+    }
+}
+
+/// The calls, as they are noted from now on. Dropping it takes the hooks off.
+pub struct Connects {
+    records: Mapping,
+    cookies: Mapping,
+    key: HashKey,
+    /// By place: what has been told of it.
+    told: Vec<Told>,
+    // In this order: a call that is noted when its SYN is not would count as unsent.
+    _connect: [CgroupSockAddrLink; 2],
+    _sent: SockOpsLink,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// When the last call was made that was told as unsent.
+    unsent: Nanos,
+    /// When the last SYN was sent that was told.
+    sent: Nanos,
+}
+
+impl Connects {
+    pub(super) fn attach(ebpf: &mut Ebpf, key: HashKey) -> Result<Self, Off> {
+        let failed = |error: &dyn std::error::Error| Off::new(WHAT, Missing::Failed, error.to_string());
+        let records = Mapping::new::<Record>(array(ebpf, "CONNECTS")).map_err(|error| failed(&error))?;
+        let cookies = Mapping::new::<u64>(array(ebpf, "SENT")).map_err(|error| failed(&error))?;
+        let told = vec![Told::default(); cookies.words().len()];
+        let root = cgroup::root().map_err(|(missing, reason)| Off::new(WHAT, missing, reason))?;
+
+        // A link is made for `Single` only; others' programs keep running beside it.
+        let mode = CgroupAttachMode::Single;
+        let program: &mut SockOps = ebpf.program_mut(SENT).and_then(|it| it.try_into().ok()).expect("for sockets");
+        loaded(program.load(), SENT).map_err(|error| Off::load(WHAT, &error))?;
+        let id = program.attach(&root, mode).map_err(|error| refused(SENT, &error))?;
+        let sent = program.take_link(id).map_err(|error| failed(&error))?;
+        let mut connect = |name| {
+            let program: &mut CgroupSockAddr =
+                ebpf.program_mut(name).and_then(|it| it.try_into().ok()).expect("for connects");
+            loaded(program.load(), name).map_err(|error| Off::load(WHAT, &error))?;
+            let id = program.attach(&root, mode).map_err(|error| refused(name, &error))?;
+            program.take_link(id).map_err(|error| failed(&error))
+        };
+        let connect = [connect(CONNECT[0])?, connect(CONNECT[1])?];
+        Ok(Self { records, cookies, key, told, _connect: connect, _sent: sent })
+    }
+
+    /// The call behind a flow whose first SYN was seen at `since`.
+    ///
+    /// # Errors
+    /// [`Missing::Elsewhere`] where no such SYN was handed to TCP on this host since the hooks are there: the place that it
+    /// would have is vacant, or holds what was there before. [`Missing::Gone`] where a later one has taken the place, or
+    /// the caller was not noted. [`Missing::Failed`] where the record could not be read whole.
+    pub fn by_flow(&self, client: Endpoint, server: Endpoint, since: Nanos) -> Known<Connect> {
+        let words = self.cookies.words();
+        let place = flow::hash(self.key, client, server) as usize & (words.len() - 1);
+        let cookie = words[place].load(std::sync::atomic::Ordering::Acquire);
+        if cookie == 0 {
+            return Err(Missing::Elsewhere);
+        }
+        let it = self.record(connect::place(cookie, words.len() as u64) as usize).ok_or(Missing::Failed)?;
+        match it.sent {
+            Some(sent) if it.cookie == cookie && sent.at <= since => {
+                let is_it = (sent.client, sent.server) == (client, server);
+                if is_it { Ok(it) } else { Err(Missing::Elsewhere) }
+            }
+            // Newer than the flow, or itself overwritten.
+            Some(_) | None => Err(Missing::Gone),
+        }
+    }
+
+    /// Each call once that was made at least `older_than` nanoseconds ago and never became a SYN: no route, no port, refused
+    /// by a program of others. Which it was, only the caller was told.
+    pub fn unsent(&mut self, now: Nanos, older_than: u64) -> Vec<Connect> {
+        self.each(|it, told| {
+            let is_due = it.sent.is_none() && now.since(it.called) >= older_than && told.unsent != it.called;
+            if is_due {
+                told.unsent = it.called;
+            }
+            is_due
+        })
+    }
+
+    /// Each call once whose SYN was handed to TCP at least `older_than` nanoseconds ago: if it was not seen at an interface
+    /// by then, this host kept it.
+    pub fn sent(&mut self, now: Nanos, older_than: u64) -> Vec<Connect> {
+        self.each(|it, told| {
+            let is_due = it.sent.is_some_and(|it| now.since(it.at) >= older_than && told.sent != it.at);
+            if let Some(sent) = it.sent.filter(|_| is_due) {
+                told.sent = sent.at;
+            }
+            is_due
+        })
+    }
+
+    fn each(&mut self, mut wants: impl FnMut(&Connect, &mut Told) -> bool) -> Vec<Connect> {
+        let mut told = std::mem::take(&mut self.told);
+        let mut wanted = Vec::new();
+        for (place, told) in told.iter_mut().enumerate() {
+            wanted.extend(self.record(place).filter(|it| it.cookie > 0 && wants(it, told)));
+        }
+        self.told = told;
+        wanted
+    }
+
+    /// A place's record; `None` where it is being written all the time.
+    fn record(&self, place: usize) -> Option<Connect> {
+        self.records.record(place).map(|octets| decode::connect(&octets).into())
+    }
+}
+
+/// What the kernel's refusal to attach means. Who may load such a program may attach it: EPERM is then said of a cgroup
+/// whose only program shall be another (`hierarchy_allows_attach`, kernel/bpf/cgroup.c).
+fn refused(program: &str, error: &ProgramError) -> Off {
+    let (missing, reason) = match errno(error) {
+        Some(libc::EPERM) => (
+            Missing::Failed,
+            format!("{program}: another program holds the hook for itself (`bpftool cgroup tree` names it)"),
+        ),
+        Some(errno) => (Missing::Kernel, format!("{program}: {}", io::Error::from_raw_os_error(errno))),
+        None => (Missing::Kernel, format!("{program}: {error}")),
+    };
+    Off::new(WHAT, missing, reason)
+}

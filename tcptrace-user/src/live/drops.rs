@@ -1,0 +1,146 @@
+//! What this host's kernel dropped of an attempt, and the reason that it gave.
+//!
+//! A packet that a firewall translates is known by the addresses that it has when it is dropped: of an attempt that was
+//! traced before that nothing is found here. Nor is a packet that was dropped before it had an IP header, for want of a
+//! route for one: the connect that sent it is known then (`connects`).
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf,
+    programs::{RawTracePoint, raw_trace_point::RawTracePointLink},
+};
+use tcptrace_core::{
+    drops::FlowDrops,
+    flow::{self, Endpoint, HashKey},
+    handshake::{Handshake, Nanos, Side},
+};
+
+use super::{
+    btf::{Btf, Error},
+    decode,
+    kernel::{array, loaded},
+    mapping::Mapping,
+    source::Off,
+};
+use crate::diagnose::{Dropped, Known, Missing};
+
+const WHAT: &str = "drop reasons";
+/// In the object and in the kernel's list of programs, and the tracepoint's.
+const PROGRAM: &str = "kfree_skb";
+const PREFIX: &str = "SKB_DROP_REASON_";
+
+/// Reasons that are none: not dropped; consumed; thrown away with a socket's queue; or nobody says why, and then most often
+/// because the packet was done with.
+const NO_REASONS: [&str; 4] =
+    ["SKB_NOT_DROPPED_YET", "SKB_CONSUMED", "SKB_DROP_REASON_QUEUE_PURGE", "SKB_DROP_REASON_NOT_SPECIFIED"];
+
+/// What the program reads of the running kernel.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) head: u32,
+    pub(super) network_header: u32,
+    pub(super) protocol: u32,
+    pub(super) iif: u32,
+    pub(super) skipped: [u32; 4],
+    /// Reasons by number, without their prefix.
+    reasons: BTreeMap<u32, String>,
+}
+
+impl Layout {
+    /// The running kernel's; why there is none, in a line.
+    pub(super) fn of_this_kernel() -> Result<Self, String> {
+        Btf::of_this_kernel().and_then(|btf| Self::of(&btf)).map_err(|error| error.to_string())
+    }
+
+    fn of(btf: &Btf) -> Result<Self, Error> {
+        let field = |name: &str, size| {
+            let it = btf.field("sk_buff", name)?;
+            // Of another size it is another field.
+            (it.size == size).then_some(it.offset).ok_or_else(|| Error::Missing(format!("sk_buff.{name} as expected")))
+        };
+        let all = btf.enumerators("skb_drop_reason")?;
+        // What this kernel does not have, no packet is dropped for.
+        let number = |name| all.iter().find(|(it, _)| *it == name).map_or(u32::MAX, |(_, number)| *number);
+        let named = |&(name, number): &(&str, u32)| Some((number, name.strip_prefix(PREFIX)?.to_owned()));
+        Ok(Self {
+            head: field("head", 8)?,
+            network_header: field("network_header", 2)?,
+            protocol: field("protocol", 2)?,
+            iif: field("skb_iif", 4)?,
+            skipped: NO_REASONS.map(number),
+            reasons: all.iter().filter_map(named).collect(),
+        })
+    }
+}
+
+/// The kernel's drops, as they are noted from now on. Dropping it takes the hook off.
+pub struct Drops {
+    records: Mapping,
+    key: HashKey,
+    reasons: BTreeMap<u32, String>,
+    _link: RawTracePointLink,
+}
+
+impl Drops {
+    pub(super) fn attach(ebpf: &mut Ebpf, layout: Result<Layout, String>, key: HashKey) -> Result<Self, Off> {
+        let layout = layout.map_err(|reason| Off::new(WHAT, Missing::Kernel, reason))?;
+        let failed = |error: &dyn std::error::Error| Off::new(WHAT, Missing::Failed, format!("{PROGRAM}: {error}"));
+        let records = Mapping::new::<FlowDrops>(array(ebpf, "DROPS")).map_err(|error| failed(&error))?;
+        let program: &mut RawTracePoint =
+            ebpf.program_mut(PROGRAM).and_then(|it| it.try_into().ok()).expect("a raw tracepoint");
+        loaded(program.load(), PROGRAM).map_err(|error| Off::load(WHAT, &error))?;
+        // A tracepoint that does not give a reason yet refuses a program that asks for one.
+        let no_reason = |_| Off::new(WHAT, Missing::Kernel, "its tracepoint gives none: that takes Linux 5.17");
+        let id = program.attach(PROGRAM).map_err(no_reason)?;
+        let link = program.take_link(id).map_err(|error| failed(&error))?;
+        Ok(Self { records, key, reasons: layout.reasons, _link: link })
+    }
+
+    /// What was dropped of an attempt since its first SYN was seen, newest first. That there is nothing means what it says
+    /// only while `drops_unnoted` does not grow.
+    ///
+    /// # Errors
+    /// [`Missing::Gone`] where another flow has taken the place that this one would have had since then,
+    /// [`Missing::Failed`] where the record could not be read whole.
+    pub fn of(&self, it: &Handshake) -> Known<Vec<Dropped>> {
+        self.of_flow(it.client(), it.server(), it.first_syn)
+    }
+
+    /// The same of a flow, for attempts of which no packet came by: those since its connect(2).
+    ///
+    /// # Errors
+    /// As above.
+    pub fn of_flow(&self, client: Endpoint, server: Endpoint, since: Nanos) -> Known<Vec<Dropped>> {
+        let places = self.records.words().len() * 8 / size_of::<FlowDrops>();
+        let place = flow::hash(self.key, client, server) as usize & (places - 1);
+        let record = decode::flow_drops(&self.records.record(place).ok_or(Missing::Failed)?);
+        let ends = record.ends();
+        if ends != [client.min(server), client.max(server)] {
+            return if record.version > 0 && record.newest() >= since { Err(Missing::Gone) } else { Ok(Vec::new()) };
+        }
+        let mut drops = Vec::new();
+        for (end, kept) in ends.into_iter().zip(record.drops) {
+            let from = if end == client { Side::Client } else { Side::Server };
+            let wanted = kept.into_iter().filter(|it| it.count > 0 && it.at >= since);
+            drops.extend(wanted.map(|it| Dropped {
+                at: it.at,
+                from,
+                reason: self.reason(it.reason),
+                count: it.count.into(),
+            }));
+        }
+        drops.sort_by_key(|it| std::cmp::Reverse(it.at));
+        Ok(drops)
+    }
+
+    /// The names of the kernel's reasons.
+    pub fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.reasons.values().map(String::as_str)
+    }
+
+    /// Those of subsystems that are modules (enum skb_drop_reason_subsys, in the upper half) have numbers only.
+    fn reason(&self, number: u32) -> String {
+        self.reasons.get(&number).cloned().unwrap_or_else(|| format!("{}:{}", number >> 16, number & 0xffff))
+    }
+}
