@@ -20,7 +20,7 @@ pub mod keep;
 pub mod kernel;
 mod log;
 pub mod mapping;
-mod netlink;
+pub(crate) mod netlink;
 pub mod privilege;
 pub mod session;
 pub mod source;

@@ -255,7 +255,7 @@ fn event(message: &NetlinkBuffer<&[u8]>) -> Option<LinkEvent> {
 
 /// Asks for a table and keeps of each entry, given as the payload of its message, what `pick` makes of it. Blocks
 /// until the kernel has answered, which it does at once.
-pub(super) fn dump<T>(request: &RouteNetlinkMessage, mut pick: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+pub(crate) fn dump<T>(request: &RouteNetlinkMessage, mut pick: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
     for _ in 0..DUMP_ATTEMPTS {
         let mut found = Vec::new();
         if converse(request.clone(), NLM_F_DUMP, |payload| found.extend(pick(payload)))? {
@@ -265,18 +265,26 @@ pub(super) fn dump<T>(request: &RouteNetlinkMessage, mut pick: impl FnMut(&[u8])
     Err(io::Error::other(format!("the table changed during each of {DUMP_ATTEMPTS} readings")))
 }
 
+/// Asks one question, of which the answer is no table, and keeps of it what `pick` makes of it.
+pub(crate) fn request<T>(request: RouteNetlinkMessage, mut pick: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+    let mut found = Vec::new();
+    // Acknowledged, so that there is an end to wait for behind the answer.
+    converse(request, NLM_F_ACK, |payload| found.extend(pick(payload)))?;
+    Ok(found)
+}
+
 /// Has the kernel change something, and waits for its answer.
 pub(super) fn execute(request: RouteNetlinkMessage) -> io::Result<()> {
     converse(request, NLM_F_ACK, |_| {}).map(|_| ())
 }
 
 /// The attributes in `bytes`, up to the first that does not fit.
-pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
     NlasIterator::new(bytes).map_while(Result::ok)
 }
 
 /// A string of the kernel's, with or without its final zero.
-pub(super) fn text(value: &[u8]) -> String {
+pub(crate) fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
 }
 
