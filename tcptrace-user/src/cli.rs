@@ -18,6 +18,7 @@ use crate::{
 /// Exit codes, in the order of sysexits(3) where it has one.
 pub mod exit {
     use crate::{
+        checklist::target,
         filter::Mistake,
         live::{hooks::NoTc, interfaces, kernel::LoadError, privilege},
         offline::OwnInput,
@@ -25,7 +26,7 @@ pub mod exit {
 
     pub const RUNTIME: u8 = 1;
     pub const USAGE: u8 = 2;
-    /// Something was found that `--fail-on` names.
+    /// Something was found that `--fail-on` names; of `diagnose`: it cannot be reached.
     pub const FINDINGS: u8 = 3;
     /// The kernel lacks something.
     pub const UNAVAILABLE: u8 = 69;
@@ -46,6 +47,7 @@ pub mod exit {
             UNAVAILABLE
         } else if error.is::<Mistake>()
             || error.is::<OwnInput>()
+            || error.is::<target::Mistake>()
             || matches!(error.downcast_ref(), Some(interfaces::Error::NoSuchInterface { .. }))
         {
             USAGE
@@ -137,6 +139,9 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Find out why a host cannot be connected to: name, route, ping, path MTU, ports, hops, and a verdict
+    #[command(after_help = AFTER_DIAGNOSE)]
+    Diagnose(DiagnoseArgs),
     /// Print the JSON Schema of the lines that --json prints
     Schema,
     /// Say what an outcome or a cause means, how to confirm it, and what to do
@@ -154,6 +159,31 @@ pub enum Command {
         programs: Vec<u32>,
     },
 }
+
+/// What `diagnose` takes.
+#[derive(clap::Args, Debug)]
+pub struct DiagnoseArgs {
+    /// HOST, HOST:PORT,PORT or [IPV6]:PORT, and further ports [default: 443 and 80, of which one is enough]
+    #[arg(required = true, value_name = "HOST[:PORT]")]
+    pub target: Vec<String>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Write its own packets to this file (pcapng), what became of each handshake as a comment
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// When to colour
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+    /// Whose resolvers to ask, instead of those in /etc/resolv.conf
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub resolv_conf: Option<PathBuf>,
+}
+
+const AFTER_DIAGNOSE: &str = "\
+It takes a second when all is well, ten at most. No privilege is needed; with CAP_NET_RAW it also sees whether its SYNs
+leave this host. Ctrl-C prints what is known by then.
+Exit codes: 0 every port can be reached over some address, 3 one cannot, 1 failed while running, 2 wrong usage.";
 
 const AFTER: &str = "\
 Lines go to standard output, everything else to standard error. SIGUSR1 prints the summary so far.

@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod capture;
+pub mod checklist;
 pub mod cli;
 pub mod clock;
 pub mod diagnose;

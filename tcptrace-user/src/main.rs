@@ -7,6 +7,7 @@ use std::{
 
 use clap::Parser as _;
 use tcptrace::{
+    checklist,
     cli::{Args, Command, exit},
     explain,
     live::{guard, session},
@@ -30,6 +31,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             guard::run(*index, *added_qdisc, programs)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Some(Command::Diagnose(args)) => return checklist::run(args),
         Some(Command::Schema) => {
             // A reader that has seen enough (`| head`) is no error.
             let _ = io::stdout().write_all(json::SCHEMA.as_bytes());

@@ -1,0 +1,152 @@
+//! Steps five and six: one connect(2), how it ended, who said so by ICMP, and what was agreed on.
+//!
+//! `TCP_USER_TIMEOUT` lets the kernel give up by itself, so that silence has the errno that an application gets.
+//! Connections are closed at once, without a byte sent.
+//! <https://man7.org/linux/man-pages/man7/tcp.7.html>
+
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{Instant as Deadline, timeout_at},
+};
+
+use super::{
+    report::{Agreed, Connect, IcmpError, Tried},
+    socket,
+};
+
+/// How long an answer is waited for: three or four SYNs, at 0, 1, (2,) 3 seconds.
+pub(super) const WAIT: Duration = Duration::from_millis(3300);
+/// The kernel's timer is coarse, and ours is only for a kernel that does not do it.
+const BEYOND: Duration = Duration::from_millis(700);
+/// include/net/tcp_states.h.
+const SYN_SENT: u8 = 2;
+const CLOSED: u8 = 7;
+
+const TIMESTAMPS: u8 = 1;
+const SACK: u8 = 2;
+const WINDOW_SCALE: u8 = 4;
+const ECN: u8 = 8;
+
+/// A connect under way, and its end.
+pub(super) struct Attempt {
+    socket: AsyncFd<Socket>,
+    began: Instant,
+}
+
+/// How an attempt ended.
+pub(super) struct Ended {
+    pub(super) took: Duration,
+    pub(super) result: Tried,
+    pub(super) icmp: Option<IcmpError>,
+    pub(super) retries: u8,
+}
+
+/// Tries one port.
+pub(super) async fn connect(to: SocketAddr, is_asked: bool, mine: impl FnOnce(Option<SocketAddr>)) -> Connect {
+    let began = Instant::now();
+    let (ended, from) = match Attempt::begin(to, None, WAIT) {
+        Ok(attempt) => {
+            let from = attempt.local();
+            mine(from);
+            (attempt.end(WAIT + BEYOND).await, from)
+        }
+        Err(error) => (Ended::failed(began, &error), None),
+    };
+    let Ended { took, result, icmp, retries } = ended;
+    Connect { port: to.port(), is_asked, took, result, icmp, retries, from, wire: None }
+}
+
+impl Attempt {
+    /// Sends the first SYN, which may go so many hops.
+    ///
+    /// # Errors
+    /// Those that the kernel has at once: no route, forbidden by a route or a program.
+    pub(super) fn begin(to: SocketAddr, hops: Option<u8>, wait: Duration) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        // Without a queue, an ICMP error that comes while connect(2) holds the socket is forgotten (`tcp_v4_err`).
+        socket::queue_errors(&socket, to.ip())?;
+        let limit = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        socket::set(&socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, limit)?;
+        if let Some(hops) = hops {
+            socket::set_hops(&socket, to.ip(), hops)?;
+        }
+        let began = Instant::now();
+        match socket.connect(&to.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        // Only now: epoll tells of a socket that is not connecting yet that it was hung up.
+        let socket = socket::watch(socket, Interest::WRITABLE | Interest::ERROR)?;
+        Ok(Self { socket, began })
+    }
+
+    /// Where it comes from.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.socket.get_ref().local_addr().ok()?.as_socket()
+    }
+
+    /// Waits for what comes of it.
+    pub(super) async fn end(self, wait: Duration) -> Ended {
+        let deadline = Deadline::from_std(self.began) + wait;
+        let socket = self.socket.get_ref();
+        let mut icmp = None;
+        loop {
+            let ready = timeout_at(deadline, self.socket.ready(Interest::WRITABLE | Interest::ERROR)).await;
+            let retries =
+                socket::tcp_info(socket).map_or(0, |it| u8::try_from(it.tcpi_total_retrans).unwrap_or(u8::MAX));
+            // Before the queue is read, which takes the error away (`sock_dequeue_err_skb`).
+            let error = socket.take_error();
+            icmp = icmp.or_else(|| socket::icmp_of(socket));
+            let took = self.began.elapsed();
+            let Ok(Ok(mut ready)) = ready else {
+                return Ended { took, result: Tried::Silent, icmp, retries };
+            };
+            if let Ok(Some(error)) | Err(error) = error {
+                return Ended { icmp, retries, ..Ended::failed(self.began, &error) };
+            }
+            let result = match (socket::tcp_info(socket), icmp) {
+                // An error that came while the kernel held the socket (in SYN-SENT, it makes nothing of it before the
+                // next SYN), or after the socket was asked for it.
+                (Ok(info), Some(told)) if matches!(info.tcpi_state, SYN_SENT | CLOSED) => Tried::Failed(told.errno),
+                (Ok(info), None) if info.tcpi_state == SYN_SENT => {
+                    ready.clear_ready();
+                    continue;
+                }
+                (Ok(info), None) if info.tcpi_state == CLOSED => Tried::Failed(libc::ECONNRESET),
+                (Ok(info), _) => Tried::Open(agreed(&info)),
+                (Err(error), _) => return Ended { icmp, retries, ..Ended::failed(self.began, &error) },
+            };
+            let icmp = icmp.filter(|_| !matches!(result, Tried::Open(_)));
+            return Ended { took, result, icmp, retries };
+        }
+    }
+}
+
+impl Ended {
+    fn failed(began: Instant, error: &io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or_default();
+        Self { took: began.elapsed(), result: Tried::Failed(errno), icmp: None, retries: 0 }
+    }
+}
+
+fn agreed(info: &libc::tcp_info) -> Agreed {
+    let has = |option: u8| info.tcpi_options & option != 0;
+    // Two bit fields in one octet: what the peer asked for comes first, at the lower end (include/uapi/linux/tcp.h).
+    let (theirs, ours) = (info.tcpi_snd_rcv_wscale & 15, info.tcpi_snd_rcv_wscale >> 4);
+    Agreed {
+        mss: info.tcpi_snd_mss,
+        window_scale: has(WINDOW_SCALE).then_some((ours, theirs)),
+        sack: has(SACK),
+        timestamps: has(TIMESTAMPS),
+        ecn: has(ECN),
+        rtt: Duration::from_micros(info.tcpi_rtt.into()),
+    }
+}

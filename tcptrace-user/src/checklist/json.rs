@@ -1,0 +1,254 @@
+//! The report as one JSON object: the definition `diagnosis` of the schema. Rendering only.
+
+use std::{net::IpAddr, time::Duration};
+
+use serde_json::{Value, json};
+use tcptrace_core::segment::{Flags, Options};
+
+use super::{
+    findings,
+    report::{
+        Agreed, Answer, By, Connect, End, Hop, IcmpError, MtuFound, Names, Probed, Report, Resolver, Tried, Walk, Way,
+    },
+    verdict::{Verdict, errno_name},
+};
+use crate::report::{flag_names, icmp_reason, json::VERSION};
+
+/// The object, without the line's end.
+pub(super) fn line(report: &Report, verdict: &Verdict) -> String {
+    let object = json!({
+        "v": VERSION,
+        "type": "diagnosis",
+        "at": format!("{:.9}", report.began),
+        "took_s": seconds(report.took),
+        "interrupted": report.interrupted,
+        "host": report.host,
+        "ports": report.ports,
+        "ports_assumed": report.ports_assumed,
+        "result": verdict.outcome.name(),
+        "verdict": self::verdict(verdict),
+        "names": report.names.as_ref().map(names),
+        "addresses": report.addresses.iter().map(address).collect::<Vec<_>>(),
+        "left_out": report.left_out,
+    });
+    object.to_string()
+}
+
+fn verdict(it: &Verdict) -> Value {
+    json!({
+        "cause": it.cause.map(|it| it.name()),
+        "confidence": it.confidence.map(|it| it.name()),
+        "scope": it.scope.map(|it| it.name()),
+        "address": it.address,
+        "port": it.port,
+        "errno": it.errno.map(errno),
+        "by": it.by,
+        "text": it.headline,
+        "evidence": it.evidence,
+        "next": it.next,
+        "notes": it.notes,
+    })
+}
+
+/// None stands for silence that this program ended.
+fn errno(it: i32) -> Value {
+    if it == 0 { Value::Null } else { errno_name(it).into() }
+}
+
+fn seconds(it: Duration) -> f64 {
+    it.as_secs_f64()
+}
+
+fn names(it: &Names) -> Value {
+    let system = it.system.as_ref().map(|step| {
+        json!({
+            "took_s": seconds(step.took),
+            "addresses": step.found.as_ref().ok(),
+            "error": step.found.as_ref().err(),
+        })
+    });
+    let found = findings::of_names(it);
+    json!({
+        "is_address": it.is_address,
+        "addresses": it.addresses,
+        "passed_over": it.passed_over,
+        "applications": system,
+        "hosts_file": it.hosts,
+        "resolvers": it.resolvers.iter().map(resolver).collect::<Vec<_>>(),
+        "not_asked": it.not_asked,
+        "findings": found.iter().map(|it| json!({ "kind": it.kind, "text": it.text })).collect::<Vec<_>>(),
+    })
+}
+
+fn resolver(it: &Resolver) -> Value {
+    let answer = |it: &Answer| {
+        json!({
+            "took_s": seconds(it.took),
+            "over_tcp": it.over_tcp,
+            "result": it.result.as_ref().err().map_or("answered", |it| it.name()),
+            "addresses": it.result.as_ref().ok(),
+        })
+    };
+    json!({ "ip": it.address, "asked": it.asked, "a": answer(&it.v4), "aaaa": answer(&it.v6) })
+}
+
+fn address(it: &Probed) -> Value {
+    json!({
+        "ip": it.address,
+        "route": it.route.as_ref().map(|step| way(step.took, &step.found)),
+        "neighbour": it.neighbour.as_ref().map(|it| json!({
+            "ip": it.address,
+            "is_host": it.is_host,
+            "state": it.state.name(),
+        })),
+        "ping": it.ping.as_ref().map(|step| {
+            let ping = step.found.as_ref().ok();
+            json!({
+                "took_s": seconds(step.took),
+                "impossible": step.found.as_ref().err(),
+                "sent": ping.map(|it| it.sent),
+                "replies_s": ping.map(|it| it.replies.iter().map(|it| seconds(*it)).collect::<Vec<_>>()),
+                "ttl": ping.and_then(|it| it.ttl),
+                "icmp": ping.and_then(|it| it.error).map(|it| icmp(&it)),
+                "errno": ping.and_then(|it| it.refused).map(errno),
+            })
+        }),
+        "path_mtu": it.mtu.as_ref().map(|step| {
+            let mtu = step.found.as_ref().ok();
+            let (result, octets, by) = match mtu.map(|it| it.found) {
+                Some(MtuFound::Passes) => (Some("passes"), mtu.map(|it| it.assumed), None),
+                Some(MtuFound::Smaller { mtu, by }) => (Some("smaller"), Some(mtu), by),
+                Some(MtuFound::BlackHole { passes }) => (Some("black_hole"), passes, None),
+                Some(MtuFound::Untold) => (Some("untold"), None, None),
+                None => (None, None, None),
+            };
+            json!({
+                "took_s": seconds(step.took),
+                "impossible": step.found.as_ref().err(),
+                "assumed": mtu.map(|it| it.assumed),
+                "result": result,
+                "octets": octets,
+                "by": by,
+            })
+        }),
+        "connects": it.connects.iter().map(connect).collect::<Vec<_>>(),
+        "walks": it.walks.iter().map(walk).collect::<Vec<_>>(),
+    })
+}
+
+fn way(took: Duration, found: &Result<Way, String>) -> Value {
+    let route = match found {
+        Ok(Way::Route(route)) => Some(route),
+        Ok(Way::None { .. }) | Err(_) => None,
+    };
+    json!({
+        "took_s": seconds(took),
+        "impossible": found.as_ref().err(),
+        "errno": match found {
+            Ok(Way::None { errno: it }) => errno(*it),
+            Ok(Way::Route(_)) | Err(_) => Value::Null,
+        },
+        "gateway": route.and_then(|it| it.gateway),
+        "interface": route.map(|it| &it.interface),
+        "up": route.map(|it| it.up),
+        "carrier": route.map(|it| it.carrier),
+        "mtu": route.map(|it| it.mtu),
+        "is_local": route.map(|it| it.is_local),
+        "source": route.and_then(|it| it.source.as_ref()).map(|it| json!({
+            "ip": it.address,
+            "prefix": it.prefix,
+            "flags": it.flags,
+            "label": it.label,
+        })),
+    })
+}
+
+fn icmp(it: &IcmpError) -> Value {
+    json!({ "from": it.from, "type": it.icmp.kind, "code": it.icmp.code, "reason": icmp_reason(it.icmp) })
+}
+
+fn connect(it: &Connect) -> Value {
+    let result = match it.result {
+        Tried::Open(_) => "open",
+        _ if it.icmp.is_some() => "unreachable",
+        _ if it.is_reset() => "refused",
+        _ if it.is_silent() => "silent",
+        Tried::Failed(_) | Tried::Silent => "failed",
+    };
+    let (agreed, errno) = match it.result {
+        Tried::Open(agreed) => (Some(agreed), Value::Null),
+        Tried::Failed(it) => (None, errno(it)),
+        Tried::Silent => (None, Value::Null),
+    };
+    json!({
+        "port": it.port,
+        "is_asked": it.is_asked,
+        "took_s": seconds(it.took),
+        "result": result,
+        "errno": errno,
+        "icmp": it.icmp.as_ref().map(icmp),
+        "retries": it.retries,
+        "agreed": agreed.map(self::agreed),
+        "wire": it.wire.map(|it| json!({
+            "syns": it.syns,
+            "offered": it.offered.map(options),
+            "answer": it.answer.map(|it| json!({
+                "flags": flag_names(it.flags.0),
+                "ttl": it.ttl,
+                "window": it.window,
+                "options": it.flags.any(Flags::SYN).then(|| options(it.options)),
+            })),
+        })),
+    })
+}
+
+fn options(it: Options) -> Value {
+    let has = |bit: u8| it.present & bit != 0;
+    json!({
+        "mss": has(Options::MSS).then_some(it.mss),
+        "window_scale": has(Options::WINDOW_SCALE).then_some(it.window_scale),
+        "sack_permitted": has(Options::SACK_PERMITTED),
+        "timestamps": has(Options::TIMESTAMPS),
+        "ecn": has(Options::ECN),
+    })
+}
+
+fn agreed(it: Agreed) -> Value {
+    let (ours, theirs) = it.window_scale.unzip();
+    json!({
+        "mss": it.mss,
+        "window_scale": ours,
+        "peer_window_scale": theirs,
+        "sack_permitted": it.sack,
+        "timestamps": it.timestamps,
+        "ecn": it.ecn,
+        "rtt_s": seconds(it.rtt),
+    })
+}
+
+fn walk(it: &Walk) -> Value {
+    let (by, port) = match it.by {
+        By::Syn(port) => ("syn", Some(port)),
+        By::Echo => ("echo", None),
+    };
+    let (end, ttl, error) = match &it.end {
+        End::Answered { ttl, reset: false } => ("answered", Some(*ttl), None),
+        End::Answered { ttl, reset: true } => ("reset", Some(*ttl), None),
+        End::Rejected { ttl, icmp } => ("rejected", Some(*ttl), Some(icmp)),
+        End::Dies => ("dies", None, None),
+        End::Unsent(_) => ("unsent", None, None),
+    };
+    let hop = |it: &Hop| -> Value {
+        let from: Option<IpAddr> = it.from;
+        json!({ "ttl": it.ttl, "from": from, "took_s": it.took.map(seconds) })
+    };
+    json!({
+        "by": by,
+        "port": port,
+        "took_s": seconds(it.took),
+        "hops": it.hops.iter().map(hop).collect::<Vec<_>>(),
+        "end": end,
+        "ttl": ttl,
+        "icmp": error.map(icmp),
+    })
+}

@@ -1,0 +1,141 @@
+//! `tcptrace diagnose`: what a person goes through by hand when a host cannot be connected to, in seconds.
+//!
+//! Name, route, ping, path MTU, connects, what the handshakes agreed on, where SYNs end. Steps that do not need each
+//! other run at once, and write what they find into one [`Report`], which is judged and printed at the end, or as far
+//! as it is on Ctrl-C. It needs no privilege and no BPF; with CAP_NET_RAW it sees its own packets as well.
+//!
+//! It does not scan: a handful of ports, a few SYNs each, one walk per address family at a time.
+
+mod connect;
+mod dns;
+mod evidence;
+mod findings;
+mod hosts;
+mod json;
+mod judgement;
+mod names;
+mod path_mtu;
+mod ping;
+pub mod report;
+mod route;
+mod socket;
+mod steps;
+pub mod target;
+mod text;
+pub mod verdict;
+mod walk;
+mod wire;
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+
+use crate::cli::{DiagnoseArgs, exit};
+use report::Report;
+use target::Target;
+use verdict::Outcome;
+
+/// When it ends, whatever is missing.
+const LIMIT: Duration = Duration::from_millis(9_800);
+
+/// The report that all steps write into, and the sockets that they used.
+#[derive(Clone)]
+pub(super) struct Shared {
+    report: Arc<Mutex<Report>>,
+    sockets: Arc<Mutex<BTreeSet<SocketAddr>>>,
+}
+
+impl Shared {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
+        change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remembers a socket of its own, for the evidence.
+    pub(super) fn is_mine(&self, socket: Option<SocketAddr>) {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).extend(socket);
+    }
+
+    pub(super) fn mine(&self) -> BTreeSet<SocketAddr> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Runs the whole of it and prints.
+///
+/// # Errors
+/// When the words are no target, or the evidence cannot be written.
+pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
+    let Target { host, ports, ports_assumed } = Target::parse(&args.target)?;
+    let report = Report {
+        host,
+        ports,
+        ports_assumed,
+        began: Timestamp::now(),
+        took: Duration::ZERO,
+        interrupted: false,
+        names: None,
+        addresses: Vec::new(),
+        left_out: Vec::new(),
+    };
+    let shared = Shared { report: Arc::new(Mutex::new(report)), sockets: Arc::default() };
+    let resolv_conf = args.resolv_conf.clone().unwrap_or_else(|| PathBuf::from("/etc/resolv.conf"));
+    let files = names::Files { hosts: PathBuf::from("/etc/hosts"), resolv_conf };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tap = runtime.block_on(probe(&shared, files));
+    // A getaddrinfo(3) that still waits is not waited for.
+    runtime.shutdown_background();
+    let tap = tap?;
+
+    let report = shared.change(|it| it.clone());
+    let verdict = verdict::judge(&report);
+    if let Some(path) = &args.write {
+        evidence::write(path, tap.as_deref(), &shared, &report, &verdict)?;
+    }
+    let printed = if args.json {
+        let line = json::line(&report, &verdict);
+        writeln!(io::stdout(), "{line}")
+    } else {
+        let mut out = anstream::AutoStream::new(io::stdout(), args.color.choice(&io::stdout()));
+        out.write_all(text::render(&report, &verdict).as_bytes())
+    };
+    // A reader that has seen enough (`| head`) is no error.
+    drop(printed);
+    Ok(match verdict.outcome {
+        Outcome::Reachable | Outcome::Partly => ExitCode::SUCCESS,
+        Outcome::Unfinished if report.interrupted => ExitCode::SUCCESS,
+        Outcome::Unreachable | Outcome::Unresolved | Outcome::Unfinished => ExitCode::from(exit::FINDINGS),
+    })
+}
+
+/// All steps, until they are done, time is up, or somebody has enough.
+async fn probe(shared: &Shared, files: names::Files) -> io::Result<Option<Arc<wire::Tap>>> {
+    let began = Instant::now();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let tap = Arc::new(Mutex::new(None));
+    let is_done = tokio::select! {
+        () = steps::all(shared, files, &tap) => true,
+        _ = interrupt.recv() => false,
+        _ = terminate.recv() => false,
+        () = sleep(LIMIT) => {
+            shared.change(|it| it.left_out.push(format!("what takes longer than {:.1} s", LIMIT.as_secs_f64())));
+            true
+        }
+    };
+    shared.change(|it| {
+        it.took = began.elapsed();
+        it.interrupted = !is_done;
+    });
+    Ok(tap.lock().unwrap_or_else(PoisonError::into_inner).take())
+}

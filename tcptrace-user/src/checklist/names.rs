@@ -1,0 +1,187 @@
+//! Step one: from the name to addresses, as applications are told them and as each resolver tells them.
+//!
+//! Both are asked at once. Probing begins as soon as there are addresses; a getaddrinfo(3) that waits for a silent
+//! resolver goes on beside it, because its time is what applications lose.
+
+use std::{
+    fs, io,
+    net::{IpAddr, ToSocketAddrs as _},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+    time::sleep,
+};
+
+use super::{
+    Shared, dns,
+    hosts::{self, Resolution},
+    report::{Answer, Names, Resolver, Step},
+};
+
+/// How long getaddrinfo(3) is waited for; with a silent resolver before one that answers it takes five seconds.
+const SYSTEM: Duration = Duration::from_millis(6500);
+/// When an address is taken from whoever has one.
+const ENOUGH: Duration = Duration::from_millis(300);
+/// Addresses of one family that are tried.
+const EACH: usize = 4;
+
+/// Finds out everything about the name, and says through `found` which addresses to try as soon as that is known; an
+/// empty list means that there are none.
+pub(super) async fn resolve(shared: &Shared, host: &str, files: &Files, found: &watch::Sender<Option<Vec<IpAddr>>>) {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        let addresses = vec![address.to_canonical()];
+        let names = Names { is_address: true, addresses: addresses.clone(), ..Names::default() };
+        shared.change(|report| report.names = Some(names));
+        let _ = found.send(Some(addresses));
+        return;
+    }
+    shared.change(|report| report.names = Some(Names::default()));
+    let from_file = fs::read_to_string(&files.hosts).map(|text| hosts::of_file(&text, host)).unwrap_or_default();
+    change(shared, |names| names.hosts = from_file);
+
+    let system = async {
+        let began = Instant::now();
+        let name = host.to_owned();
+        let lookup = spawn_blocking(move || lookup(&name));
+        let answer = match tokio::time::timeout(SYSTEM, lookup).await {
+            Ok(answer) => answer.unwrap_or_else(|error| Err(error.to_string())),
+            Err(_) => Err(format!("no answer within {} s", SYSTEM.as_secs_f64())),
+        };
+        change(shared, |names| names.system = Some(Step { took: began.elapsed(), found: answer }));
+        settle(shared, found);
+    };
+    let resolvers = async {
+        ask_all(shared, host, files).await;
+        settle(shared, found);
+    };
+    let enough = async {
+        // What a resolver has said by then will do: getaddrinfo(3) waits for the others.
+        sleep(ENOUGH).await;
+        settle(shared, found);
+    };
+    tokio::join!(system, resolvers, enough);
+    // Nobody has any.
+    if found.borrow().is_none() {
+        let _ = found.send(Some(Vec::new()));
+    }
+}
+
+/// Where the names' configuration lies.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    pub(super) hosts: PathBuf,
+    pub(super) resolv_conf: PathBuf,
+}
+
+fn change(shared: &Shared, change: impl FnOnce(&mut Names)) {
+    shared.change(|report| report.names.as_mut().map(change));
+}
+
+/// What applications are told, in their order.
+fn lookup(host: &str) -> Result<Vec<IpAddr>, String> {
+    let found = (host, 0).to_socket_addrs().map_err(|error| said(&error))?;
+    let mut addresses = Vec::new();
+    for address in found.map(|it| it.ip().to_canonical()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+/// Without the words that std puts before the C library's.
+fn said(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
+}
+
+/// Publishes the addresses once it is clear which: the system's, or the resolvers' where it has none or is slow.
+fn settle(shared: &Shared, found: &watch::Sender<Option<Vec<IpAddr>>>) {
+    if found.borrow().is_some() {
+        return;
+    }
+    let mut chosen = Vec::new();
+    change(shared, |names| {
+        let of_system = names.system.as_ref().and_then(|it| it.found.as_ref().ok());
+        let of_resolvers =
+            || names.resolvers.iter().flat_map(|it| [&it.v4, &it.v6]).filter_map(|it| it.result.as_ref().ok());
+        let all: Vec<IpAddr> = match of_system {
+            Some(addresses) => addresses.clone(),
+            None => names.hosts.iter().chain(of_resolvers().flatten()).copied().collect(),
+        };
+        let mut counts = [0, 0];
+        for address in all {
+            let count = &mut counts[usize::from(address.is_ipv6())];
+            if chosen.contains(&address) {
+                continue;
+            }
+            *count += 1;
+            if *count > EACH {
+                names.passed_over += 1;
+            } else {
+                chosen.push(address);
+            }
+        }
+        names.addresses.clone_from(&chosen);
+    });
+    if !chosen.is_empty() {
+        let _ = found.send(Some(chosen));
+    }
+}
+
+/// Asks every configured resolver, all at once.
+async fn ask_all(shared: &Shared, host: &str, files: &Files) {
+    let resolution = match fs::read_to_string(&files.resolv_conf) {
+        Ok(text) => Resolution::parse(&text),
+        Err(error) => {
+            let why = format!("cannot read '{}': {error}", files.resolv_conf.display());
+            return change(shared, |names| names.not_asked = Some(why));
+        }
+    };
+    if resolution.resolvers.is_empty() {
+        let why = format!("'{}' names none", files.resolv_conf.display());
+        return change(shared, |names| names.not_asked = Some(why));
+    }
+    let candidates = resolution.names(host);
+    let mut asked = JoinSet::new();
+    for (place, &address) in resolution.resolvers.iter().enumerate() {
+        let candidates = candidates.clone();
+        asked.spawn(async move { (place, ask_one(address, &candidates).await) });
+    }
+    let mut answers = Vec::new();
+    while let Some(answer) = asked.join_next().await {
+        answers.extend(answer);
+        answers.sort_by_key(|(place, _)| *place);
+        let so_far = answers.iter().map(|(_, resolver): &(usize, Resolver)| resolver.clone()).collect();
+        change(shared, |names| names.resolvers = so_far);
+    }
+}
+
+/// The first of the names that the resolver knows, or the first of all.
+async fn ask_one(address: IpAddr, candidates: &[String]) -> Resolver {
+    let mut first: Option<Resolver> = None;
+    for name in candidates {
+        let (v4, v6) = tokio::join!(dns::ask(address, name, false), dns::ask(address, name, true));
+        let has = |it: &Answer| it.result.as_ref().is_ok_and(|it| !it.is_empty());
+        let is_found = has(&v4) || has(&v6);
+        let is_answered = v4.result.is_ok() || v6.result.is_ok() || is_told(&v4) || is_told(&v6);
+        let this = Resolver { address, asked: name.clone(), v4, v6 };
+        if is_found {
+            return this;
+        }
+        first = first.or(Some(this));
+        if !is_answered {
+            break;
+        }
+    }
+    first.expect("there is at least one name")
+}
+
+/// It said that there is no such name, which is worth asking for another.
+fn is_told(answer: &Answer) -> bool {
+    matches!(answer.result, Err(super::report::DnsFailure::NxDomain))
+}

@@ -1,0 +1,395 @@
+//! What the steps found, as pure data: no sockets, no rendering, no judgement.
+//!
+//! A step that was not reached is `None`, one that could not be done says why: a verdict takes neither for silence.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tcptrace_core::segment::{Flags, Icmp, Options};
+
+/// Everything that was found out about one host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// As it was asked for.
+    pub host: String,
+    /// The ports asked for, in that order.
+    pub ports: Vec<u16>,
+    /// Nobody named a port: these are the usual ones, and one that opens is enough.
+    pub ports_assumed: bool,
+    pub began: Timestamp,
+    pub took: Duration,
+    /// Ctrl-C, or the time limit, came first.
+    pub interrupted: bool,
+    pub names: Option<Names>,
+    pub addresses: Vec<Probed>,
+    /// What was not done, and why.
+    pub left_out: Vec<String>,
+}
+
+/// A step that was gone: how long it took, and what it found or why it could not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step<T> {
+    pub took: Duration,
+    pub found: Result<T, String>,
+}
+
+/// How the name became addresses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Names {
+    /// It is an address already.
+    pub is_address: bool,
+    /// What is tried, in the order in which applications try it.
+    pub addresses: Vec<IpAddr>,
+    /// Addresses beyond those that are tried.
+    pub passed_over: usize,
+    /// What applications are told (getaddrinfo(3)); `None`: no answer yet.
+    pub system: Option<Step<Vec<IpAddr>>>,
+    /// What `/etc/hosts` says.
+    pub hosts: Vec<IpAddr>,
+    /// What each configured resolver says.
+    pub resolvers: Vec<Resolver>,
+    /// Why no resolver was asked.
+    pub not_asked: Option<String>,
+}
+
+/// What one resolver says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolver {
+    pub address: IpAddr,
+    /// The name that was asked for, with its search domain.
+    pub asked: String,
+    pub v4: Answer,
+    pub v6: Answer,
+}
+
+/// A resolver's answer to one question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub took: Duration,
+    /// It was too long for UDP.
+    pub over_tcp: bool,
+    pub result: Result<Vec<IpAddr>, DnsFailure>,
+}
+
+/// Why a resolver gave no addresses. An answer without any is none of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsFailure {
+    Silent,
+    NxDomain,
+    ServFail,
+    Refused,
+    /// The socket's error, or an answer that cannot be read.
+    Other(String),
+}
+
+impl DnsFailure {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::NxDomain => "nxdomain",
+            Self::ServFail => "servfail",
+            Self::Refused => "refused",
+            Self::Other(_) => "error",
+        }
+    }
+}
+
+/// What was found out about one address of the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probed {
+    pub address: IpAddr,
+    pub route: Option<Step<Way>>,
+    pub neighbour: Option<Neighbour>,
+    pub ping: Option<Step<Ping>>,
+    pub mtu: Option<Step<PathMtu>>,
+    pub connects: Vec<Connect>,
+    pub walks: Vec<Walk>,
+}
+
+impl Probed {
+    #[must_use]
+    pub const fn new(address: IpAddr) -> Self {
+        Self { address, route: None, neighbour: None, ping: None, mtu: None, connects: Vec::new(), walks: Vec::new() }
+    }
+}
+
+/// What this host's routing says of an address.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Way {
+    Route(Route),
+    /// The error that a connect gets: ENETUNREACH without a route, others by a rule that forbids.
+    None {
+        errno: i32,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    pub gateway: Option<IpAddr>,
+    pub interface: String,
+    pub index: u32,
+    pub up: bool,
+    pub carrier: bool,
+    pub mtu: u32,
+    /// The address is one of this host's.
+    pub is_local: bool,
+    pub source: Option<Source>,
+}
+
+/// The address that is taken as the source, and how it came to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    pub address: IpAddr,
+    pub prefix: u8,
+    /// `permanent` or `dynamic`, and whatever else the kernel says of it.
+    pub flags: Vec<&'static str>,
+    pub label: Option<String>,
+}
+
+/// Who is asked for the link-layer address, and what came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbour {
+    pub address: IpAddr,
+    /// It is the host itself, and not a router to it.
+    pub is_host: bool,
+    pub state: NeighbourState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighbourState {
+    /// Asked, no answer (RFC 826, RFC 4861).
+    Failed,
+    /// Asked, no answer yet.
+    Incomplete,
+    Reachable,
+    /// It answered earlier.
+    Stale,
+    /// Set by hand, or none needed.
+    Fixed,
+}
+
+impl NeighbourState {
+    /// The word in JSON and in text.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Incomplete => "incomplete",
+            Self::Reachable => "reachable",
+            Self::Stale => "stale",
+            Self::Fixed => "fixed",
+        }
+    }
+}
+
+/// An ICMP error, as the socket's error queue tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpError {
+    pub from: Option<IpAddr>,
+    pub icmp: Icmp,
+    /// What the socket makes of it.
+    pub errno: i32,
+    /// Of "fragmentation needed" and "packet too big": the MTU that it names.
+    pub mtu: Option<u32>,
+}
+
+impl IcmpError {
+    /// The packet ran out of hops on its way.
+    #[must_use]
+    pub const fn is_time_exceeded(&self) -> bool {
+        matches!((self.icmp.v6, self.icmp.kind), (false, 11) | (true, 3))
+    }
+
+    /// A rule forbids it, and says so.
+    #[must_use]
+    pub const fn is_prohibited(&self) -> bool {
+        matches!((self.icmp.v6, self.icmp.kind, self.icmp.code), (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5 | 6))
+    }
+
+    /// Nobody listens there, which for TCP a host says by a RST: a rule answers like this.
+    #[must_use]
+    pub const fn is_port(&self) -> bool {
+        matches!((self.icmp.v6, self.icmp.kind, self.icmp.code), (false, 3, 2 | 3) | (true, 1, 4))
+    }
+
+    /// The last router, or this host, could not reach the host.
+    #[must_use]
+    pub const fn is_host(&self) -> bool {
+        matches!((self.icmp.v6, self.icmp.kind, self.icmp.code), (false, 3, 1 | 7) | (true, 1, 3))
+    }
+}
+
+/// What became of a few echo requests.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ping {
+    pub sent: u8,
+    /// Of each that was answered, how long it took.
+    pub replies: Vec<Duration>,
+    /// Time to live, or hop limit, of the last reply.
+    pub ttl: Option<u8>,
+    pub error: Option<IcmpError>,
+    /// The local stack refused to send one.
+    pub refused: Option<i32>,
+}
+
+/// How large a packet may be on the way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PathMtu {
+    /// What the kernel takes it for.
+    pub assumed: u32,
+    pub found: MtuFound,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MtuFound {
+    /// Packets of that size pass.
+    Passes,
+    /// A router says that they are too large, and how large they may be.
+    Smaller { mtu: u32, by: Option<IpAddr> },
+    /// They vanish without a word, and smaller ones pass.
+    BlackHole { passes: Option<u32> },
+    /// Nothing answers, so nothing is known.
+    Untold,
+}
+
+/// One connect(2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connect {
+    pub port: u16,
+    /// It is one of those asked for, and not one to compare with.
+    pub is_asked: bool,
+    pub took: Duration,
+    pub result: Tried,
+    pub icmp: Option<IcmpError>,
+    /// SYNs that the socket sent again.
+    pub retries: u8,
+    pub from: Option<SocketAddr>,
+    /// What was on the wire; `None`: nobody looked, or something may have been missed.
+    pub wire: Option<Wire>,
+}
+
+impl Connect {
+    /// The host, or something in its place, answered by TCP.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        matches!(self.result, Tried::Open(_)) || self.is_reset()
+    }
+
+    /// Refused by a RST.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.icmp.is_none() && matches!(self.result, Tried::Failed(libc::ECONNREFUSED | libc::ECONNRESET))
+    }
+
+    /// No answer of any kind.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.icmp.is_none() && matches!(self.result, Tried::Silent | Tried::Failed(libc::ETIMEDOUT))
+    }
+}
+
+/// How a connect ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tried {
+    Open(Agreed),
+    Failed(i32),
+    /// Given up by this program.
+    Silent,
+}
+
+/// What both ends agreed on, as the socket tells it (tcp(7), `TCP_INFO`).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Agreed {
+    /// The largest segment that may be sent.
+    pub mss: u32,
+    /// Ours and theirs.
+    pub window_scale: Option<(u8, u8)>,
+    pub sack: bool,
+    pub timestamps: bool,
+    pub ecn: bool,
+    pub rtt: Duration,
+}
+
+/// What a packet socket saw of one connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Wire {
+    /// SYNs that left.
+    pub syns: u32,
+    /// What the first of them offered.
+    pub offered: Option<Options>,
+    pub answer: Option<Answered>,
+}
+
+/// A SYN/ACK or a RST, as it came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answered {
+    pub flags: Flags,
+    pub ttl: u8,
+    pub window: u16,
+    /// Of a SYN/ACK.
+    pub options: Options,
+}
+
+/// Which routers a probe passes, and where it ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Walk {
+    pub by: By,
+    pub took: Duration,
+    pub hops: Vec<Hop>,
+    pub end: End,
+}
+
+impl Walk {
+    /// The last router that spoke.
+    #[must_use]
+    pub fn last(&self) -> Option<(u8, IpAddr)> {
+        self.hops.iter().rev().find_map(|hop| Some((hop.ttl, hop.from?)))
+    }
+
+    /// How many hops away the answer came from.
+    #[must_use]
+    pub const fn answered_at(&self) -> Option<u8> {
+        match self.end {
+            End::Answered { ttl, .. } => Some(ttl),
+            _ => None,
+        }
+    }
+}
+
+/// What a walk sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// SYNs to this port.
+    Syn(u16),
+    Echo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hop {
+    pub ttl: u8,
+    /// Who said that the time was exceeded; `None`: silence.
+    pub from: Option<IpAddr>,
+    pub took: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// The probe with this TTL was answered, by a RST or by what opens a connection (or by an echo reply).
+    Answered {
+        ttl: u8,
+        reset: bool,
+    },
+    Rejected {
+        ttl: u8,
+        icmp: IcmpError,
+    },
+    /// Nobody said anything of those that went farther than the last hop.
+    Dies,
+    /// This host would not send any.
+    Unsent(String),
+}

@@ -1,0 +1,255 @@
+//! Which step waits for which: names first, then every address by itself, all at once.
+//!
+//! A port that answers quickly ends the waiting for those that are only there to compare with; one that stays silent
+//! for a second is walked to while it is still being waited for.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    Shared, connect,
+    names::{self, Files},
+    path_mtu, ping,
+    report::{By, Connect, Probed, Tried, Way},
+    route, walk,
+    wire::Tap,
+};
+
+/// Ports that are tried to compare with. The last is nobody's: above what Linux takes for clients, and not assigned.
+const COMPARED: [u16; 4] = [22, 80, 443, 65_432];
+/// How long those are waited for when every port asked for has been answered.
+const PATIENCE: Duration = Duration::from_millis(1200);
+/// What is there to compare with comes a little later: it is not sent where all is well, and does not use up the ICMP
+/// errors that a router sends in a second (RFC 1812, section 4.3.2.8).
+const LATER: Duration = Duration::from_millis(50);
+/// Connects at once: no more descriptors than any user may have.
+const CONNECTS: usize = 128;
+
+/// Where the packet socket is left, for whoever writes what it saw.
+pub(super) type TapSlot = Arc<Mutex<Option<Arc<Tap>>>>;
+
+/// Everything. What it finds is in the report, as soon as it is found.
+pub(super) async fn all(shared: &Shared, files: Files, tap: &TapSlot) {
+    let host = shared.change(|it| it.host.clone());
+    let (found, mut addresses) = watch::channel(None);
+    let names = names::resolve(shared, &host, &files, &found);
+    let rest = async {
+        let Ok(addresses) = addresses.wait_for(Option::is_some).await.map(|it| it.clone().unwrap_or_default()) else {
+            return;
+        };
+        probe(shared, addresses, tap).await;
+    };
+    tokio::join!(names, rest);
+}
+
+async fn probe(shared: &Shared, addresses: Vec<IpAddr>, slot: &TapSlot) {
+    let mut probed: Vec<_> = addresses.iter().map(|address| Probed::new(*address)).collect();
+    let mut interfaces = Vec::new();
+    for at in &mut probed {
+        let step = route::look_up(at.address);
+        if let Ok(Way::Route(route)) = &step.found {
+            interfaces.push(route.index);
+        }
+        at.route = Some(step);
+    }
+    shared.change(|it| it.addresses = probed);
+    let tap = match Tap::open(&addresses, &interfaces) {
+        Ok(tap) => Some(Arc::new(tap)),
+        Err(error) => {
+            let why = format!("packets on the wire, and so whether SYNs leave this host ({error}): takes CAP_NET_RAW");
+            shared.change(|it| it.left_out.push(why));
+            None
+        }
+    };
+    slot.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&tap);
+
+    let connects = Arc::new(Semaphore::new(CONNECTS));
+    // One walk at a time in each family.
+    let walks = [(); 2].map(|()| Arc::new(Mutex::new(false)));
+    let mut all = JoinSet::new();
+    for (place, address) in addresses.into_iter().enumerate() {
+        let one = One {
+            shared: shared.clone(),
+            tap: tap.clone(),
+            place,
+            address,
+            connects: Arc::clone(&connects),
+            is_walked: Arc::clone(&walks[usize::from(address.is_ipv6())]),
+        };
+        all.spawn(one.run());
+    }
+    all.join_all().await;
+}
+
+/// One address, and what all addresses share.
+#[derive(Clone)]
+struct One {
+    shared: Shared,
+    tap: Option<Arc<Tap>>,
+    place: usize,
+    address: IpAddr,
+    connects: Arc<Semaphore>,
+    /// Another address of the family has been walked to, or is.
+    is_walked: Arc<Mutex<bool>>,
+}
+
+impl One {
+    fn change<T>(&self, change: impl FnOnce(&mut Probed) -> T) -> T {
+        self.shared.change(|it| change(&mut it.addresses[self.place]))
+    }
+
+    async fn run(self) {
+        let (is_local, has_way) = self.change(|it| match it.route.as_ref().map(|it| &it.found) {
+            Some(Ok(Way::Route(route))) => (route.is_local, true),
+            Some(Ok(Way::None { .. })) => (false, false),
+            Some(Err(_)) | None => (false, true),
+        });
+        let (settled, is_settled) = watch::channel(false);
+        let pings = async {
+            if has_way {
+                let step = ping::ping(self.address).await;
+                self.change(|it| it.ping = Some(step));
+            }
+        };
+        let mtus = async {
+            if has_way && !is_local {
+                sleep(LATER * 3).await;
+                let step = path_mtu::measure(self.address).await;
+                self.change(|it| it.mtu = Some(step));
+            }
+        };
+        let connects = async {
+            self.connect_all(has_way).await;
+            let _ = settled.send(true);
+        };
+        let walks = async {
+            if has_way && !is_local {
+                self.walk_all(is_settled).await;
+            }
+        };
+        tokio::join!(pings, mtus, connects, walks);
+        self.look_at_neighbour();
+    }
+
+    /// Whom the link layer asks, and what came of it by now.
+    fn look_at_neighbour(&self) {
+        let route = self.change(|it| match it.route.as_ref()?.found.as_ref().ok()? {
+            Way::Route(route) => Some(route.clone()),
+            Way::None { .. } => None,
+        });
+        let neighbour = route.and_then(|route| route::neighbour(self.address, &route));
+        self.change(|it| it.neighbour = neighbour);
+    }
+
+    async fn connect_all(&self, has_way: bool) {
+        let asked = self.shared.change(|it| it.ports.clone());
+        let others = COMPARED.into_iter().filter(|it| has_way && !asked.contains(it));
+        let patience = Instant::now() + PATIENCE;
+        let mut under_way = JoinSet::new();
+        let mut left: Vec<(u16, bool)> = Vec::new();
+        for (port, is_asked) in asked.iter().map(|it| (*it, true)).chain(others.map(|it| (it, false))) {
+            left.push((port, is_asked));
+            let this = self.clone();
+            under_way.spawn(async move {
+                if !is_asked {
+                    sleep(LATER).await;
+                }
+                let _permit = this.connects.acquire().await;
+                let to = SocketAddr::new(this.address, port);
+                let mut connect = connect::connect(to, is_asked, |from| this.shared.is_mine(from)).await;
+                connect.wire = this.tap.as_ref().zip(connect.from).and_then(|(tap, from)| tap.of(from, to));
+                connect
+            });
+        }
+        loop {
+            let waits = left.iter().any(|(_, is_asked)| *is_asked);
+            let is_well =
+                self.change(|it| it.connects.iter().all(|it| !it.is_asked || matches!(it.result, Tried::Open(_))));
+            if !waits && is_well {
+                break;
+            }
+            let next = tokio::select! {
+                next = under_way.join_next() => next,
+                () = sleep_until(patience), if !waits => break,
+            };
+            match next {
+                Some(Ok(connect)) => {
+                    left.retain(|(port, _)| *port != connect.port);
+                    self.add(connect);
+                }
+                Some(Err(_)) => {}
+                None => return,
+            }
+        }
+        // What has waited long enough is silent; what was only just begun is nothing.
+        let has_waited = Instant::now() >= patience;
+        for (port, is_asked) in left.into_iter().filter(|_| has_waited) {
+            let (result, took) = (Tried::Silent, PATIENCE);
+            self.add(Connect { port, is_asked, took, result, icmp: None, retries: 1, from: None, wire: None });
+        }
+    }
+
+    fn add(&self, connect: Connect) {
+        self.change(|it| {
+            it.connects.push(connect);
+            it.connects.sort_by_key(|it| (!it.is_asked, it.port));
+        });
+    }
+
+    /// Walks to the first port that does not open, and to something that does.
+    async fn walk_all(&self, mut is_settled: watch::Receiver<bool>) {
+        let _ = timeout(PATIENCE, is_settled.wait_for(|it| *it)).await;
+        let Some(port) = self.worth_walking() else { return };
+        if std::mem::replace(&mut *self.is_walked.lock().unwrap_or_else(PoisonError::into_inner), true) {
+            return;
+        }
+        self.walk(By::Syn(port)).await;
+        if let Some(by) = self.change(|it| comparison(it, port)) {
+            self.walk(by).await;
+        }
+    }
+
+    async fn walk(&self, by: By) {
+        let walk = walk::walk(self.address, by, &self.shared).await;
+        self.change(|it| it.walks.push(walk));
+    }
+
+    /// The first port asked for that has not opened; none if the answer came from this link.
+    fn worth_walking(&self) -> Option<u16> {
+        self.shared.change(|it| {
+            let at = &it.addresses[self.place];
+            let is_open =
+                |port: u16| at.connects.iter().any(|it| it.port == port && matches!(it.result, Tried::Open(_)));
+            if it.ports_assumed && it.ports.iter().any(|port| is_open(*port)) {
+                return None;
+            }
+            let on_link =
+                matches!(at.route.as_ref().map(|it| &it.found), Some(Ok(Way::Route(it))) if it.gateway.is_none());
+            it.ports.iter().copied().find(|port| !is_open(*port)).filter(|_| !on_link)
+        })
+    }
+}
+
+/// What to hold a walk against: a port that opens, one that answers with a RST, or echo requests if they are answered.
+fn comparison(at: &Probed, port: u16) -> Option<By> {
+    let connect = at.connects.iter().find(|it| it.port == port);
+    if connect.is_some_and(|it| it.icmp.is_some()) {
+        return None;
+    }
+    let others = || at.connects.iter().filter(|it| it.port != port);
+    let open = others().find(|it| matches!(it.result, Tried::Open(_)));
+    // A RST says nothing of another RST.
+    let is_reset = connect.is_some_and(Connect::is_reset);
+    let answered = open.or_else(|| others().find(|it| it.is_answered() && !is_reset));
+    let is_pinged = || at.ping.as_ref().and_then(|it| it.found.as_ref().ok()).is_some_and(|it| !it.replies.is_empty());
+    answered.map(|it| By::Syn(it.port)).or_else(|| is_pinged().then_some(By::Echo))
+}

@@ -1,0 +1,135 @@
+//! What to diagnose: `HOST`, `HOST:PORT,PORT`, `[v6]:PORT`, and more ports behind it.
+
+use std::net::IpAddr;
+
+/// Asked for when no port is.
+const USUAL: [u16; 2] = [443, 80];
+/// Ports are tried all at once: more would be a scan.
+const MOST: usize = 16;
+
+/// A host and its ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub host: String,
+    pub ports: Vec<u16>,
+    /// Nobody named one.
+    pub ports_assumed: bool,
+}
+
+/// Words that are no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot diagnose '{}': {why}; HOST, HOST:PORT,PORT or [IPV6]:PORT is wanted, and further ports", .word.escape_debug())]
+pub struct Mistake {
+    word: String,
+    why: &'static str,
+}
+
+impl Target {
+    /// Reads the words of the command line: the first is the host, the others are ports.
+    ///
+    /// # Errors
+    /// Which word is wrong, and why.
+    pub fn parse(words: &[String]) -> Result<Self, Mistake> {
+        let (first, more) = words.split_first().map_or(("", words), |(first, more)| (first.as_str(), more));
+        let mistake = |why| Mistake { word: first.to_owned(), why };
+        let (host, ports) = split(first).map_err(mistake)?;
+        if host.is_empty() {
+            return Err(mistake("there is no host in it"));
+        }
+        if host.len() > 254 || host.contains(|it: char| it.is_whitespace() || it.is_control() || it == '/') {
+            return Err(mistake("a name of a host is no longer than 253 octets, without spaces and slashes"));
+        }
+        let mut all: Vec<u16> = Vec::new();
+        let ports = ports.map(|it| (first, it)).into_iter().chain(more.iter().map(|it| (it.as_str(), it.as_str())));
+        for (word, list) in ports {
+            for port in list.split(',') {
+                match port.parse() {
+                    Ok(port @ 1..) if all.contains(&port) => {}
+                    Ok(port @ 1..) => all.push(port),
+                    _ => return Err(Mistake { word: word.to_owned(), why: "ports are numbers from 1 to 65535" }),
+                }
+            }
+        }
+        if all.len() > MOST {
+            return Err(mistake("more than 16 ports would be a scan"));
+        }
+        let ports_assumed = all.is_empty();
+        let ports = if ports_assumed { USUAL.to_vec() } else { all };
+        Ok(Self { host: host.to_owned(), ports, ports_assumed })
+    }
+}
+
+/// The host, and the list of ports behind its colon.
+fn split(word: &str) -> Result<(&str, Option<&str>), &'static str> {
+    if let Some(rest) = word.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or("the bracket is not closed")?;
+        host.parse::<IpAddr>().map_err(|_| "no address is in the brackets")?;
+        return match rest {
+            "" => Ok((host, None)),
+            _ => rest.strip_prefix(':').map(|ports| (host, Some(ports))).ok_or("only a port follows the bracket"),
+        };
+    }
+    if word.parse::<IpAddr>().is_ok() {
+        return Ok((word, None));
+    }
+    if word.contains("://") {
+        return Err("it is an address of the web");
+    }
+    match word.split_once(':') {
+        Some((_, ports)) if ports.contains(':') => Err("an IPv6 address with a port stands in brackets"),
+        Some((host, ports)) => Ok((host, Some(ports))),
+        None => Ok((word, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    fn parse(line: &str) -> Result<(String, Vec<u16>, bool), String> {
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        Target::parse(&words).map(|it| (it.host, it.ports, it.ports_assumed)).map_err(|it| it.to_string())
+    }
+
+    #[test]
+    fn hosts_and_ports_in_every_form() {
+        for (line, host, ports, assumed) in [
+            ("example.org", "example.org", &[443, 80][..], true),
+            ("example.org:22", "example.org", &[22], false),
+            ("example.org:22,80 443 8000,80", "example.org", &[22, 80, 443, 8000], false),
+            ("192.0.2.1", "192.0.2.1", &[443, 80], true),
+            ("192.0.2.1:6036", "192.0.2.1", &[6036], false),
+            ("2001:db8::1", "2001:db8::1", &[443, 80], true),
+            ("2001:db8::1 22", "2001:db8::1", &[22], false),
+            ("[2001:db8::1]", "2001:db8::1", &[443, 80], true),
+            ("[2001:db8::1]:22,23", "2001:db8::1", &[22, 23], false),
+            ("[192.0.2.1]:22", "192.0.2.1", &[22], false),
+        ] {
+            assert_eq!(parse(line).expect(line), (host.to_owned(), ports.to_vec(), assumed), "{line}");
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_word_and_the_reason() {
+        let many = format!("a:{}", (1..18).map(|it| it.to_string()).collect::<Vec<_>>().join(","));
+        for (line, why) in [
+            ("", "there is no host in it"),
+            (":80", "there is no host in it"),
+            ("a:", "ports are numbers"),
+            ("a:0", "ports are numbers"),
+            ("a:65536", "ports are numbers"),
+            ("a 80x", "ports are numbers"),
+            ("a:80:90", "stands in brackets"),
+            ("[a]:80", "no address is in the brackets"),
+            ("[2001:db8::1", "not closed"),
+            ("[2001:db8::1]80", "only a port follows"),
+            ("https://a/", "address of the web"),
+            ("a/24", "without spaces and slashes"),
+            (&many, "would be a scan"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(why), "{line}: {error}");
+        }
+        assert!(parse("\u{1b}[2J/").expect_err("a slash").starts_with("cannot diagnose '\\u{1b}[2J/': "));
+    }
+}

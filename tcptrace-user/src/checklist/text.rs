@@ -1,0 +1,365 @@
+//! The report for eyes: one line a step with its mark, then the verdict in one paragraph. Rendering only.
+//!
+//! Marks: `ok`; `!!` where something is wrong; `??` where nothing can be said; `--` what is only there to compare with.
+//! Whatever came from the network is escaped.
+
+use std::{fmt::Write as _, net::IpAddr, time::Duration};
+
+use anstyle::{AnsiColor, Style};
+use tcptrace_core::segment::Options;
+
+use super::{
+    findings::{self, listed},
+    report::{Agreed, By, Connect, End, MtuFound, Names, NeighbourState, Probed, Report, Tried, Walk, Way},
+    verdict::{Outcome, Verdict, errno_name, errno_text},
+};
+use crate::{
+    output::plain,
+    report::{NEGOTIATED, icmp_reason},
+};
+
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+/// Columns of the verdict.
+const WIDTH: usize = 100;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Ok,
+    Wrong,
+    Untold,
+    Aside,
+}
+
+/// All of it, styled; `anstream` takes the styles out where they are not wanted.
+pub(super) fn render(report: &Report, verdict: &Verdict) -> String {
+    let mut out = String::new();
+    let mut line = |mark: Mark, step: &str, took: Option<Duration>, text: &str| {
+        let (style, word) = match mark {
+            Mark::Ok => (GREEN, "ok"),
+            Mark::Wrong => (RED, "!!"),
+            Mark::Untold => (YELLOW, "??"),
+            Mark::Aside => (DIM, "--"),
+        };
+        let took = took.map_or_else(String::new, duration);
+        let _ = writeln!(out, "{style}{word}{style:#}  {step:<9} {took:>8}  {}", plain(text));
+    };
+    if report.ports_assumed {
+        line(Mark::Aside, "ports", None, "none given: 443 and 80, of which one is enough");
+    }
+    if let Some(names) = &report.names {
+        name_lines(report, names, &mut line);
+    }
+    let many = report.addresses.len() > 1;
+    for at in &report.addresses {
+        let of = if many { format!("{}: ", at.address) } else { String::new() };
+        let mut line = |mark: Mark, step: &str, took: Option<Duration>, text: &str| {
+            line(mark, step, took, &format!("{of}{text}"));
+        };
+        route_line(at, &mut line);
+        ping_line(at, &mut line);
+        mtu_line(at, &mut line);
+        for connect in at.connects.iter().filter(|it| it.is_asked) {
+            connect_line(connect, &mut line);
+        }
+        let others: Vec<_> =
+            at.connects.iter().filter(|it| !it.is_asked).map(|it| format!("{} {}", it.port, in_a_word(it))).collect();
+        if !others.is_empty() {
+            line(Mark::Aside, "others", None, &others.join(", "));
+        }
+        for walk in &at.walks {
+            walk_line(walk, &mut line);
+        }
+    }
+    for left in &report.left_out {
+        line(Mark::Untold, "left out", None, left);
+    }
+    out.push('\n');
+    out.push_str(&paragraph(report, verdict));
+    out
+}
+
+fn name_lines(report: &Report, names: &Names, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
+    if names.is_address {
+        return;
+    }
+    let host = &report.host;
+    let found = findings::of_names(names);
+    let took = names.system.as_ref().map(|it| it.took);
+    let more = match names.passed_over {
+        0 => String::new(),
+        more => format!(", and {more} more that are not tried"),
+    };
+    let asked = names.resolvers.iter().map(|it| it.address.to_string()).collect::<Vec<_>>().join(", ");
+    match (names.system.as_ref().map(|it| &it.found), names.addresses.is_empty()) {
+        (None, true) => line(Mark::Untold, "name", None, &format!("{host}: no answer yet")),
+        (Some(Err(error)), true) => line(Mark::Wrong, "name", took, &format!("{host}: {error}")),
+        (_, true) => line(Mark::Wrong, "name", took, &format!("{host} has no address")),
+        (_, false) => {
+            let by = match (found.is_empty(), names.resolvers.is_empty(), names.hosts.is_empty()) {
+                (true, false, _) => format!("; {asked} says so"),
+                (true, true, false) => "; from /etc/hosts".to_owned(),
+                _ => String::new(),
+            };
+            line(Mark::Ok, "name", took, &format!("{host} is {}{more}{by}", listed(&names.addresses)));
+        }
+    }
+    for finding in found {
+        line(Mark::Wrong, "name", None, &finding.text);
+    }
+    if let Some(why) = &names.not_asked {
+        line(Mark::Untold, "name", None, &format!("no resolver was asked: {why}"));
+    }
+}
+
+fn route_line(at: &Probed, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
+    let Some(step) = &at.route else { return };
+    let took = Some(step.took);
+    let route = match &step.found {
+        Err(why) => return line(Mark::Untold, "route", took, why),
+        Ok(Way::None { errno }) => {
+            return line(Mark::Wrong, "route", took, &format!("none: {} ({})", errno_text(*errno), errno_name(*errno)));
+        }
+        Ok(Way::Route(route)) => route,
+    };
+    let mut text = match (route.is_local, route.gateway) {
+        (true, _) => format!("this host itself, {}", route.interface),
+        (false, Some(gateway)) => format!("via {gateway} on {}", route.interface),
+        (false, None) => format!("on the link of {}", route.interface),
+    };
+    let mut mark = Mark::Ok;
+    if !route.up || !route.carrier {
+        text.push_str(if route.up { ", which has no carrier" } else { ", which is down" });
+        mark = Mark::Wrong;
+    }
+    match &route.source {
+        Some(source) => {
+            let _ = write!(text, ", from {}/{} ({})", source.address, source.prefix, source.flags.join(", "));
+            if source.flags.iter().any(|it| matches!(*it, "tentative" | "duplicate" | "deprecated")) {
+                mark = Mark::Wrong;
+            }
+        }
+        None => text.push_str(", without a source address"),
+    }
+    let _ = write!(text, ", MTU {}", route.mtu);
+    if let Some(neighbour) = &at.neighbour {
+        let who = if neighbour.is_host { "the host" } else { "the gateway" };
+        let _ = write!(
+            text,
+            "; {who} {}",
+            match neighbour.state {
+                NeighbourState::Failed | NeighbourState::Incomplete => "does not answer on the link",
+                NeighbourState::Reachable => "answers on the link",
+                NeighbourState::Stale => "answered on the link earlier",
+                NeighbourState::Fixed => "has a fixed link address",
+            }
+        );
+        if matches!(neighbour.state, NeighbourState::Failed | NeighbourState::Incomplete) {
+            mark = Mark::Wrong;
+        }
+    }
+    line(mark, "route", took, &text);
+}
+
+fn ping_line(at: &Probed, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
+    let Some(step) = &at.ping else { return };
+    let ping = match &step.found {
+        Err(why) => return line(Mark::Untold, "ping", Some(step.took), why),
+        Ok(ping) => ping,
+    };
+    if let Some(least) = ping.replies.iter().min() {
+        let most = ping.replies.iter().max().unwrap_or(least);
+        let ttl = ping.ttl.map_or_else(String::new, |it| format!(", TTL {it}"));
+        let text =
+            format!("{} of {} answered, {}–{}{ttl}", ping.replies.len(), ping.sent, duration(*least), duration(*most));
+        return line(Mark::Ok, "ping", Some(step.took), &text);
+    }
+    let text = match (ping.error, ping.refused) {
+        (Some(icmp), _) => {
+            let from = icmp.from.map_or_else(|| "somebody".to_owned(), |it| it.to_string());
+            format!("ICMP {} from {from}", icmp_reason(icmp.icmp))
+        }
+        (None, Some(errno)) => format!("this host does not let it out ({})", errno_name(errno)),
+        (None, None) => "no answer, which by itself proves nothing".to_owned(),
+    };
+    line(Mark::Untold, "ping", Some(step.took), &text);
+}
+
+fn mtu_line(at: &Probed, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
+    let Some(step) = &at.mtu else { return };
+    let mtu = match &step.found {
+        // Said of the ping already.
+        Err(_) => return,
+        Ok(mtu) => mtu,
+    };
+    let (mark, text) = match mtu.found {
+        MtuFound::Passes => (Mark::Ok, format!("packets of {} octets pass whole", mtu.assumed)),
+        MtuFound::Smaller { mtu: found, by } => {
+            let by = by.map_or_else(|| "a router".to_owned(), |it| it.to_string());
+            (Mark::Ok, format!("{found} octets, says {by}, and {} here: TCP adapts to that", mtu.assumed))
+        }
+        MtuFound::BlackHole { passes } => {
+            let passes = passes.map_or_else(String::new, |it| format!(", {it} pass"));
+            (Mark::Wrong, format!("packets of {} octets vanish without a word{passes}: a black hole?", mtu.assumed))
+        }
+        MtuFound::Untold => {
+            (Mark::Untold, format!("{} as far as the kernel knows; large echo requests tell no more", mtu.assumed))
+        }
+    };
+    line(mark, "path MTU", Some(step.took), &text);
+}
+
+fn connect_line(connect: &Connect, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
+    let step = format!("tcp {}", connect.port);
+    let mut text = match connect.result {
+        Tried::Open(agreed) => format!("open  [{}]", options(&agreed, connect)),
+        Tried::Silent => "no answer".to_owned(),
+        Tried::Failed(libc::ETIMEDOUT) if connect.icmp.is_none() => "no answer (ETIMEDOUT)".to_owned(),
+        Tried::Failed(errno) if connect.is_reset() => format!("RST ({})", errno_name(errno)),
+        Tried::Failed(errno) => match connect.icmp {
+            Some(icmp) => {
+                let from = icmp.from.map_or_else(|| "somebody".to_owned(), |it| it.to_string());
+                format!("ICMP {} from {from} ({})", icmp_reason(icmp.icmp), errno_name(errno))
+            }
+            None => format!("{} ({})", errno_text(errno), errno_name(errno)),
+        },
+    };
+    if connect.retries > 0 {
+        let _ = write!(text, ", {} SYNs", u32::from(connect.retries) + 1);
+    }
+    if connect.wire.is_some_and(|it| it.syns == 0) && !matches!(connect.result, Tried::Open(_)) {
+        text.push_str(", of which none was seen leaving");
+    }
+    let mark = match connect.result {
+        Tried::Open(_) if connect.retries == 0 => Mark::Ok,
+        _ => Mark::Wrong,
+    };
+    line(mark, &step, Some(connect.took), &text);
+}
+
+/// What was agreed on; and of what the SYN/ACK offered, if it was seen.
+fn options(agreed: &Agreed, connect: &Connect) -> String {
+    let answer = connect.wire.and_then(|it| it.answer);
+    let mss = |it: Options| (it.present & Options::MSS != 0).then_some(it.mss);
+    let offered = connect.wire.and_then(|it| mss(it.offered?));
+    let mut words = vec![match offered.zip(answer.and_then(|it| mss(it.options))) {
+        Some((ours, theirs)) => format!("mss {ours}/{theirs}"),
+        None => format!("mss {}", agreed.mss),
+    }];
+    let has = |bit: u8| match bit {
+        Options::WINDOW_SCALE => agreed.window_scale.is_some(),
+        Options::SACK_PERMITTED => agreed.sack,
+        Options::TIMESTAMPS => agreed.timestamps,
+        Options::ECN => agreed.ecn,
+        _ => false,
+    };
+    for (bit, _, name) in NEGOTIATED.iter().filter(|(bit, ..)| has(*bit)) {
+        match agreed.window_scale {
+            Some((ours, theirs)) if *bit == Options::WINDOW_SCALE => words.push(format!("{name} {ours}/{theirs}")),
+            _ => words.push((*name).to_owned()),
+        }
+    }
+    if let Some(answer) = answer {
+        words.push(format!("ttl {}", answer.ttl));
+    }
+    words.join(" ")
+}
+
+fn in_a_word(connect: &Connect) -> String {
+    match (connect.result, connect.icmp) {
+        (Tried::Open(_), _) => "open".to_owned(),
+        (_, Some(icmp)) => icmp_reason(icmp.icmp).to_owned(),
+        _ if connect.is_reset() => "RST".to_owned(),
+        (Tried::Silent | Tried::Failed(libc::ETIMEDOUT), None) => "silent".to_owned(),
+        (Tried::Failed(errno), None) => errno_name(errno),
+    }
+}
+
+fn walk_line(walk: &Walk, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
+    let what = match walk.by {
+        By::Syn(port) => format!("SYNs to {port}"),
+        By::Echo => "echo requests".to_owned(),
+    };
+    let from = |it: Option<IpAddr>| it.map_or_else(|| "*".to_owned(), |it| it.to_string());
+    let mut hops: Vec<_> = walk.hops.iter().map(|hop| format!("{} {}", hop.ttl, from(hop.from))).collect();
+    let mark = match &walk.end {
+        End::Answered { ttl, reset } => {
+            hops.push(format!("{ttl} {}", if *reset { "RST" } else { "answered" }));
+            Mark::Aside
+        }
+        End::Rejected { ttl, icmp } => {
+            hops.push(format!("{ttl} {} from {}", icmp_reason(icmp.icmp), from(icmp.from)));
+            Mark::Wrong
+        }
+        End::Dies => {
+            hops.push(if hops.is_empty() { "not even a first hop says a word" } else { "and no farther" }.to_owned());
+            Mark::Wrong
+        }
+        End::Unsent(why) => {
+            hops.push(why.clone());
+            Mark::Untold
+        }
+    };
+    line(mark, "hops", Some(walk.took), &format!("{what}: {}", hops.join(", ")));
+}
+
+/// The verdict.
+fn paragraph(report: &Report, verdict: &Verdict) -> String {
+    let style = match verdict.outcome {
+        Outcome::Reachable => GREEN,
+        Outcome::Partly | Outcome::Unfinished => YELLOW,
+        Outcome::Unreachable | Outcome::Unresolved => RED,
+    };
+    let word = verdict.cause.map_or(verdict.outcome.name(), |it| it.name());
+    let how = verdict
+        .confidence
+        .zip(verdict.scope)
+        .map_or_else(String::new, |(confidence, scope)| format!(" ({}, {})", confidence.name(), scope.words()));
+    let mut text = format!("{word}{how}: {}", verdict.headline);
+    if !verdict.evidence.is_empty() {
+        let _ = write!(text, ": {}", verdict.evidence.join("; "));
+    }
+    text.push('.');
+    for note in &verdict.notes {
+        let _ = write!(text, " Also: {note}.");
+    }
+    if let Some(next) = &verdict.next {
+        let _ = write!(text, " Next: {next}");
+        if !next.ends_with(['?', '.']) {
+            text.push('.');
+        }
+    }
+    if report.interrupted {
+        text.push_str(" Interrupted: this is what was known by then.");
+    }
+    let wrapped = wrap(&plain(&text));
+    // The first word is the verdict's.
+    format!("{style}{}{style:#}{}\n", &wrapped[..word.len()], &wrapped[word.len()..])
+}
+
+/// Lines no longer than is read with ease.
+fn wrap(text: &str) -> String {
+    let mut wrapped = String::with_capacity(text.len() + 8);
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 {
+            let fits = column + 1 + length <= WIDTH;
+            wrapped.push(if fits { ' ' } else { '\n' });
+            column = if fits { column + 1 } else { 0 };
+        }
+        wrapped.push_str(word);
+        column += length;
+    }
+    wrapped
+}
+
+fn duration(it: Duration) -> String {
+    match it.as_micros() {
+        0..1_000 => format!("{} µs", it.as_micros()),
+        1_000..1_000_000 => format!("{:.1} ms", it.as_secs_f64() * 1e3),
+        _ => format!("{:.2} s", it.as_secs_f64()),
+    }
+}

@@ -1,0 +1,294 @@
+//! What it all means: a pure function from what was found to one verdict.
+//!
+//! Each address and port is judged by itself, the most telling judgement is the verdict's. Silence is never taken for
+//! an answer, and what was not looked at never for silence.
+
+use std::{io, net::IpAddr, time::Duration};
+
+use super::{
+    judgement::{self, Judgement},
+    report::{DnsFailure, MtuFound, Names, Probed, Report, Tried, Way},
+};
+use crate::diagnose::{Cause, Confidence};
+
+/// How far the trouble reaches, as far as was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Port,
+    Host,
+    Network,
+    Everything,
+}
+
+impl Scope {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Port => "port",
+            Self::Host => "host",
+            Self::Network => "network",
+            Self::Everything => "everything",
+        }
+    }
+
+    /// In a sentence.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Port => "this port only",
+            Self::Host => "this host",
+            Self::Network => "its network",
+            Self::Everything => "everything from here",
+        }
+    }
+}
+
+/// Whether it can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every port that was asked for, over every address.
+    Reachable,
+    /// Every port, but not over every address.
+    Partly,
+    Unreachable,
+    /// The name has no address.
+    Unresolved,
+    /// It was ended before that was clear.
+    Unfinished,
+}
+
+impl Outcome {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reachable => "reachable",
+            Self::Partly => "partly",
+            Self::Unreachable => "unreachable",
+            Self::Unresolved => "unresolved",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+/// The verdict: why, how sure, how far, on what evidence, and what to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    pub cause: Option<Cause>,
+    pub confidence: Option<Confidence>,
+    pub scope: Option<Scope>,
+    /// The one that the cause is of.
+    pub port: Option<u16>,
+    pub address: Option<IpAddr>,
+    /// What its socket got; 0 stands for none that came in time.
+    pub errno: Option<i32>,
+    /// Who rejects, or the last router that spoke.
+    pub by: Option<IpAddr>,
+    pub headline: String,
+    pub evidence: Vec<String>,
+    pub next: Option<String>,
+    /// What else is worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl Verdict {
+    fn plain(outcome: Outcome, headline: String) -> Self {
+        Self {
+            outcome,
+            cause: None,
+            confidence: None,
+            scope: None,
+            port: None,
+            address: None,
+            errno: None,
+            by: None,
+            headline,
+            evidence: Vec::new(),
+            next: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn of(outcome: Outcome, it: Judgement) -> Self {
+        Self {
+            outcome,
+            cause: Some(it.cause),
+            confidence: Some(it.confidence),
+            scope: Some(it.scope),
+            port: Some(it.port),
+            address: Some(it.address),
+            errno: it.errno,
+            by: it.by,
+            headline: it.headline,
+            evidence: it.evidence,
+            next: Some(it.next),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Judges.
+#[must_use]
+pub fn judge(report: &Report) -> Verdict {
+    let mut verdict = match &report.names {
+        Some(names) if names.addresses.is_empty() => unresolved(report, names),
+        Some(_) if !report.addresses.is_empty() => resolved(report),
+        _ => unfinished(report),
+    };
+    verdict.notes.extend(report.addresses.iter().filter_map(|it| mtu_note(it)));
+    verdict
+}
+
+fn unfinished(report: &Report) -> Verdict {
+    let took = report.took.as_secs_f64();
+    Verdict::plain(Outcome::Unfinished, format!("ended after {took:.1} s, before anything was known"))
+}
+
+/// Nothing was tried, so there is no cause of the vocabulary: it is about attempts.
+fn unresolved(report: &Report, names: &Names) -> Verdict {
+    let is_going_on = names.system.is_none();
+    let failures: Vec<_> =
+        names.resolvers.iter().flat_map(|it| [&it.v4, &it.v6]).map(|it| it.result.as_ref().err()).collect();
+    let all = |wanted: &DnsFailure| !failures.is_empty() && failures.iter().all(|it| *it == Some(wanted));
+    let host = &report.host;
+    if is_going_on && report.interrupted && failures.is_empty() {
+        return unfinished(report);
+    }
+    let (headline, next) = if all(&DnsFailure::NxDomain) {
+        (format!("there is no name {host}"), "check its spelling, and whether it exists only in another network's DNS")
+    } else if all(&DnsFailure::Silent) {
+        (
+            format!("no resolver answers, so {host} has no address"),
+            "check the resolvers in /etc/resolv.conf: can they be reached on port 53?",
+        )
+    } else if all(&DnsFailure::Refused) {
+        (
+            format!("the resolver refuses to answer this host, so {host} has no address"),
+            "use one that serves this network",
+        )
+    } else if all(&DnsFailure::ServFail) {
+        (format!("DNS is broken for {host}"), "ask whoever runs its DNS: the resolver got no usable answer (SERVFAIL)")
+    } else if !failures.is_empty() && failures.iter().all(Option::is_none) {
+        (format!("{host} exists and has no address"), "ask whoever runs its DNS for an A or AAAA record")
+    } else {
+        (format!("{host} has no address here"), "compare with what another resolver says")
+    };
+    let mut verdict = Verdict::plain(Outcome::Unresolved, headline);
+    if let Some(Err(error)) = names.system.as_ref().map(|it| &it.found) {
+        verdict.evidence.push(format!("applications are told: {error}"));
+    }
+    for resolver in &names.resolvers {
+        if let (Err(v4), Err(_)) = (&resolver.v4.result, &resolver.v6.result) {
+            verdict.evidence.push(format!("{} says {}", resolver.address, v4.name()));
+        }
+    }
+    verdict.evidence.extend(names.not_asked.clone());
+    verdict.next = Some(next.to_owned());
+    verdict
+}
+
+fn is_open(at: &Probed, port: u16) -> bool {
+    at.connects.iter().any(|it| it.port == port && matches!(it.result, Tried::Open(_)))
+}
+
+fn has_way(at: &Probed) -> bool {
+    !at.route.as_ref().is_some_and(|it| matches!(it.found, Ok(Way::None { .. })))
+}
+
+fn resolved(report: &Report) -> Verdict {
+    let reached = |port: u16| report.addresses.iter().any(|at| is_open(at, port));
+    let open: Vec<u16> = report.ports.iter().copied().filter(|port| reached(*port)).collect();
+    let is_reached = if report.ports_assumed { !open.is_empty() } else { open.len() == report.ports.len() };
+    // Of ports that nobody asked for, one that opens is enough.
+    let wanted: &[u16] = if is_reached { &open } else { &report.ports };
+    let mut judgements = Vec::new();
+    for &port in wanted.iter().filter(|port| is_reached || !reached(**port)) {
+        for at in report.addresses.iter().filter(|at| !is_open(at, port)) {
+            // Where another family works, none of this one is how that host is meant to be.
+            if !is_reached || has_way(at) {
+                judgements.extend(judgement::of(report, at, port));
+            }
+        }
+    }
+    // The first of the surest; whatever has a way says more than what has none.
+    let rank = |it: &Judgement| (it.has_way, it.confidence);
+    let best = judgements.into_iter().reduce(|best, it| if rank(&it) > rank(&best) { it } else { best });
+    let mut verdict = match best {
+        Some(it) if is_reached => Verdict::of(Outcome::Partly, it),
+        Some(it) => Verdict::of(Outcome::Unreachable, it),
+        None if is_reached => Verdict::plain(Outcome::Reachable, reachable(report, &open)),
+        None => return unfinished(report),
+    };
+    if verdict.outcome == Outcome::Partly {
+        let working: Vec<_> =
+            report.addresses.iter().filter(|at| wanted.iter().all(|port| is_open(at, *port))).collect();
+        if let Some(at) = working.first() {
+            verdict.notes.push(format!("{} works: clients that try every address (RFC 8305) get through", at.address));
+        }
+    }
+    if verdict.outcome == Outcome::Unreachable && !open.is_empty() {
+        let ports: Vec<_> = open.iter().map(ToString::to_string).collect();
+        verdict.notes.push(format!("open: {}", ports.join(", ")));
+    }
+    verdict
+}
+
+fn reachable(report: &Report, open: &[u16]) -> String {
+    let times = report.addresses.iter().flat_map(|at| &at.connects);
+    let times = times.filter(|it| open.contains(&it.port) && matches!(it.result, Tried::Open(_))).map(|it| it.took);
+    let slowest = times.max().unwrap_or_default();
+    let ports: Vec<_> = open.iter().map(ToString::to_string).collect();
+    let (port, is) = if open.len() == 1 { ("port", "is") } else { ("ports", "are") };
+    let of = match report.addresses.as_slice() {
+        [only] => only.address.to_string(),
+        all => format!("all {} addresses of {}", all.iter().filter(|it| has_way(it)).count(), report.host),
+    };
+    let slow = if slowest >= Duration::from_millis(900) { ": slow, a SYN was lost" } else { "" };
+    format!("{port} {} of {of} {is} open, in at most {:.1} ms{slow}", ports.join(", "), slowest.as_secs_f64() * 1e3)
+}
+
+fn mtu_note(at: &Probed) -> Option<String> {
+    let mtu = at.mtu.as_ref()?.found.as_ref().ok()?;
+    let MtuFound::BlackHole { passes } = mtu.found else { return None };
+    let passes = passes.map_or_else(|| "none that was tried".to_owned(), |it| format!("{it}"));
+    Some(format!(
+        "packets of {} octets to {} vanish without a word, {passes} pass: connections may open and then hang; lower \
+         the MTU or clamp the MSS",
+        mtu.assumed, at.address
+    ))
+}
+
+/// An errno's name, as far as a connect has it.
+#[must_use]
+pub fn errno_name(errno: i32) -> String {
+    let name = match errno {
+        0 => "none",
+        libc::ECONNREFUSED => "ECONNREFUSED",
+        libc::ECONNRESET => "ECONNRESET",
+        libc::ETIMEDOUT => "ETIMEDOUT",
+        libc::EHOSTUNREACH => "EHOSTUNREACH",
+        libc::ENETUNREACH => "ENETUNREACH",
+        libc::EACCES => "EACCES",
+        libc::EPERM => "EPERM",
+        libc::EINVAL => "EINVAL",
+        libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+        libc::ENETDOWN => "ENETDOWN",
+        libc::EHOSTDOWN => "EHOSTDOWN",
+        libc::ENOPROTOOPT => "ENOPROTOOPT",
+        libc::EPROTO => "EPROTO",
+        libc::EMSGSIZE => "EMSGSIZE",
+        libc::EMFILE => "EMFILE",
+        libc::ENOBUFS => "ENOBUFS",
+        _ => return errno_text(errno),
+    };
+    name.to_owned()
+}
+
+/// What the C library says of an errno, without its number.
+#[must_use]
+pub fn errno_text(errno: i32) -> String {
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}

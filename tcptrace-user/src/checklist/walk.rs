@@ -1,0 +1,148 @@
+//! Step seven: probes that may go one, two, three … hops, to learn which routers pass them and where they end.
+//!
+//! As traceroute does it, but with the real thing: a SYN to the port in question, one a hop. At most [`AHEAD`] are out
+//! beyond the last router that spoke, so that few reach a host that answers late.
+//! <https://www.rfc-editor.org/rfc/rfc1812#section-4.3.2.4>
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use super::{
+    Shared,
+    connect::Attempt,
+    ping::{Echo, Kind, echo},
+    report::{By, End, Hop, IcmpError, Tried, Walk},
+};
+
+const FARTHEST: u8 = 30;
+/// Hops that are tried at once.
+const AHEAD: usize = 5;
+/// Routers that stay silent one after the other: behind so many nobody else will speak.
+const SILENT: u8 = 7;
+/// Less than a second, after which the kernel would send a second SYN.
+const WAIT: Duration = Duration::from_millis(900);
+
+/// What became of one probe.
+enum Told {
+    Hop(IpAddr, Duration),
+    Answered { reset: bool },
+    Rejected(IcmpError),
+    Silent,
+    Unsent(String),
+}
+
+/// Walks towards an address. None of it takes longer than some three seconds.
+pub(super) async fn walk(to: IpAddr, by: By, shared: &Shared) -> Walk {
+    let began = Instant::now();
+    let mut out = JoinSet::new();
+    let mut told: BTreeMap<u8, Told> = BTreeMap::new();
+    let mut next = 1;
+    loop {
+        let spoke = told.iter().rev().find_map(|(ttl, it)| matches!(it, Told::Hop(..)).then_some(*ttl)).unwrap_or(0);
+        let is_over = told.values().any(|it| !matches!(it, Told::Hop(..) | Told::Silent));
+        while !is_over && out.len() < AHEAD && next <= FARTHEST.min(spoke + SILENT) {
+            let ttl = next;
+            let shared = shared.clone();
+            out.spawn(async move { (ttl, probe(to, by, ttl, &shared).await) });
+            next += 1;
+            // On a short way the answer is there before the next has to go.
+            if let Ok(Some(Ok((ttl, it)))) = tokio::time::timeout(Duration::from_millis(20), out.join_next()).await {
+                let is_last = !matches!(it, Told::Hop(..) | Told::Silent);
+                told.insert(ttl, it);
+                if is_last {
+                    break;
+                }
+            }
+        }
+        match out.join_next().await {
+            Some(Ok((ttl, it))) => drop(told.insert(ttl, it)),
+            Some(Err(_)) => {}
+            None if is_over || next > FARTHEST.min(spoke + SILENT) => break,
+            None => {}
+        }
+    }
+    let (hops, end) = account(told);
+    Walk { by, took: began.elapsed(), hops, end }
+}
+
+/// The hops before the first that is none, and what that is.
+fn account(told: BTreeMap<u8, Told>) -> (Vec<Hop>, End) {
+    let mut hops = Vec::new();
+    let mut end = End::Dies;
+    for (ttl, it) in told {
+        match it {
+            Told::Hop(from, took) => hops.push(Hop { ttl, from: Some(from), took: Some(took) }),
+            Told::Silent => hops.push(Hop { ttl, from: None, took: None }),
+            Told::Answered { reset } => end = End::Answered { ttl, reset },
+            Told::Rejected(icmp) => end = End::Rejected { ttl, icmp },
+            Told::Unsent(why) => end = End::Unsent(why),
+        }
+        if end != End::Dies {
+            break;
+        }
+    }
+    // Silence after the last that spoke is where it dies, and no hop.
+    if end == End::Dies {
+        let spoken = hops.iter().rposition(|hop| hop.from.is_some()).map_or(0, |it| it + 1);
+        hops.truncate(spoken);
+    }
+    (hops, end)
+}
+
+async fn probe(to: IpAddr, by: By, ttl: u8, shared: &Shared) -> Told {
+    match by {
+        By::Syn(port) => {
+            let attempt = match Attempt::begin(SocketAddr::new(to, port), Some(ttl), WAIT * 4) {
+                Ok(attempt) => attempt,
+                Err(error) => return Told::Unsent(error.to_string()),
+            };
+            shared.is_mine(attempt.local());
+            let ended = attempt.end(WAIT).await;
+            match (ended.icmp, ended.result) {
+                (Some(icmp), _) => by_icmp(icmp, ended.took),
+                (None, Tried::Open(_)) => Told::Answered { reset: false },
+                (None, Tried::Failed(libc::ECONNREFUSED | libc::ECONNRESET)) => Told::Answered { reset: true },
+                (None, _) => Told::Silent,
+            }
+        }
+        By::Echo => match echo(to, Kind { hops: Some(ttl), size: None }, WAIT).await {
+            Ok(Echo::Reply { .. }) => Told::Answered { reset: false },
+            Ok(Echo::Error { took, icmp }) => by_icmp(icmp, took),
+            Ok(Echo::Silent) => Told::Silent,
+            Ok(Echo::Refused(errno)) => Told::Unsent(std::io::Error::from_raw_os_error(errno).to_string()),
+            Err(error) => Told::Unsent(error),
+        },
+    }
+}
+
+fn by_icmp(icmp: IcmpError, took: Duration) -> Told {
+    match icmp.from {
+        Some(from) if icmp.is_time_exceeded() => Told::Hop(from, took),
+        _ => Told::Rejected(icmp),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_a_hop_only_before_one_that_speaks() {
+        let router: IpAddr = [192, 0, 2, 1].into();
+        let hop = || Told::Hop(router, Duration::ZERO);
+        let told = |it: Vec<Told>| account((1..).zip(it).collect());
+        let (hops, end) = told(vec![Told::Silent, hop(), Told::Silent, Told::Silent]);
+        assert_eq!(hops.iter().map(|it| it.from).collect::<Vec<_>>(), [None, Some(router)]);
+        assert_eq!(end, End::Dies);
+        let (hops, end) =
+            told(vec![hop(), Told::Silent, Told::Answered { reset: true }, Told::Answered { reset: true }]);
+        assert_eq!((hops.len(), end), (2, End::Answered { ttl: 3, reset: true }));
+        let (hops, end) = told(vec![Told::Unsent("no".into()), Told::Unsent("no".into())]);
+        assert_eq!((hops.len(), end), (0, End::Unsent("no".into())));
+    }
+}
