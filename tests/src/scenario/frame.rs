@@ -14,24 +14,21 @@ use super::{
     packet::{Around, Extension, Packet, Party, Tcp},
 };
 
-/// The server's port.
-pub const SERVER_PORT: u16 = 443;
-
 /// An address of the documentation's networks (RFC 5737).
-const fn v4(party: Party) -> [u8; 4] {
+const fn v4(party: Party, setting: &Setting) -> [u8; 4] {
     match party {
-        Party::Client => [198, 51, 100, 2],
-        Party::Server => [203, 0, 113, 2],
+        Party::Client => [198, 51, 100, setting.client_host],
+        Party::Server => [203, 0, 113, setting.server_host],
         Party::Router => [192, 0, 2, 1],
         Party::Bystander => [203, 0, 113, 9],
     }
 }
 
 /// And of IPv6's (RFC 3849).
-const fn v6(party: Party) -> [u8; 16] {
+const fn v6(party: Party, setting: &Setting) -> [u8; 16] {
     let (net, host) = match party {
-        Party::Client => (1, 2),
-        Party::Server => (2, 2),
+        Party::Client => (1, setting.client_host),
+        Party::Server => (2, setting.server_host),
         Party::Router => (0, 1),
         Party::Bystander => (2, 9),
     };
@@ -40,11 +37,11 @@ const fn v6(party: Party) -> [u8; 16] {
 
 /// A party's address.
 #[must_use]
-pub fn address(family: Family, party: Party) -> Addr {
-    match family {
-        Family::V4 => Addr::v4(u32::from_be_bytes(v4(party))),
+pub fn address(setting: &Setting, party: Party) -> Addr {
+    match setting.family {
+        Family::V4 => Addr::v4(u32::from_be_bytes(v4(party, setting))),
         Family::V6 => {
-            let whole = u128::from_be_bytes(v6(party));
+            let whole = u128::from_be_bytes(v6(party, setting));
             Addr { hi: (whole >> 64) as u64, lo: whole as u64 }
         }
     }
@@ -53,7 +50,7 @@ pub fn address(family: Family, party: Party) -> Addr {
 /// The client's and the server's endpoint.
 #[must_use]
 pub fn endpoints(setting: &Setting) -> (Endpoint, Endpoint) {
-    let endpoint = |party| Endpoint { addr: address(setting.family, party), port: port(party, setting) };
+    let endpoint = |party| Endpoint { addr: address(setting, party), port: port(party, setting) };
     (endpoint(Party::Client), endpoint(Party::Server))
 }
 
@@ -77,8 +74,8 @@ impl Step {
         };
         let length = transport.len();
         frame.extend(match setting.family {
-            Family::V4 => ipv4(from, to, protocol, ttl, around.ip4_options, length),
-            Family::V6 => ipv6(from, to, protocol, ttl, &around.ip6_extensions, length),
+            Family::V4 => ipv4((from, to), setting, protocol, ttl, around.ip4_options, length),
+            Family::V6 => ipv6((from, to), setting, protocol, ttl, &around.ip6_extensions, length),
         });
         frame.extend(transport);
         frame
@@ -106,9 +103,17 @@ fn ethernet(vlans: &[u16], family: Family) -> Vec<u8> {
     octets
 }
 
-fn ipv4(from: Party, to: Party, protocol: IpNumber, ttl: u8, options: bool, length: usize) -> Vec<u8> {
+fn ipv4(
+    (from, to): (Party, Party),
+    setting: &Setting,
+    protocol: IpNumber,
+    ttl: u8,
+    options: bool,
+    length: usize,
+) -> Vec<u8> {
     let length = u16::try_from(length).expect("the payload fits an IPv4 packet");
-    let mut header = Ipv4Header::new(length, ttl, protocol, v4(from), v4(to)).expect("the payload fits an IPv4 packet");
+    let ends = (v4(from, setting), v4(to, setting));
+    let mut header = Ipv4Header::new(length, ttl, protocol, ends.0, ends.1).expect("the payload fits an IPv4 packet");
     header.dont_fragment = true;
     header.fragment_offset = IpFragOffset::ZERO;
     if options {
@@ -119,7 +124,14 @@ fn ipv4(from: Party, to: Party, protocol: IpNumber, ttl: u8, options: bool, leng
     header.to_bytes().to_vec()
 }
 
-fn ipv6(from: Party, to: Party, protocol: IpNumber, ttl: u8, extensions: &[Extension], length: usize) -> Vec<u8> {
+fn ipv6(
+    (from, to): (Party, Party),
+    setting: &Setting,
+    protocol: IpNumber,
+    ttl: u8,
+    extensions: &[Extension],
+    length: usize,
+) -> Vec<u8> {
     let number = |it: &Extension| match it {
         Extension::HopByHop => 0,
         Extension::Destination => 60,
@@ -143,14 +155,14 @@ fn ipv6(from: Party, to: Party, protocol: IpNumber, ttl: u8, extensions: &[Exten
         payload_length: u16::try_from(chain.len() + length).expect("the payload fits an IPv6 packet"),
         next_header: IpNumber(extensions.first().map_or(protocol.0, number)),
         hop_limit: ttl,
-        source: v6(from),
-        destination: v6(to),
+        source: v6(from, setting),
+        destination: v6(to, setting),
     };
     [&header.to_bytes()[..], &chain].concat()
 }
 
 fn port(party: Party, setting: &Setting) -> u16 {
-    if party == Party::Client { setting.client_port } else { SERVER_PORT }
+    if party == Party::Client { setting.client_port } else { setting.server_port }
 }
 
 fn transport_of(tcp: &Tcp, setting: &Setting) -> Vec<u8> {
@@ -163,8 +175,8 @@ fn transport_of(tcp: &Tcp, setting: &Setting) -> Vec<u8> {
     (header.ack, header.urg, header.ece, header.cwr) = (bit(0x10), bit(0x20), bit(0x40), bit(0x80));
     let payload = vec![b'x'; tcp.payload.into()];
     let checksum = match setting.family {
-        Family::V4 => header.calc_checksum_ipv4_raw(v4(tcp.from), v4(tcp.to), &payload),
-        Family::V6 => header.calc_checksum_ipv6_raw(v6(tcp.from), v6(tcp.to), &payload),
+        Family::V4 => header.calc_checksum_ipv4_raw(v4(tcp.from, setting), v4(tcp.to, setting), &payload),
+        Family::V6 => header.calc_checksum_ipv6_raw(v6(tcp.from, setting), v6(tcp.to, setting), &payload),
     };
     header.checksum = checksum.expect("the payload fits a packet");
     [&header.to_bytes()[..], &payload].concat()
@@ -178,15 +190,17 @@ fn icmp_error(packet: &Packet, from: Party, to: Party, setting: &Setting) -> Vec
     let segment = transport_of(quoted, setting);
     let length = segment.len();
     let quoted_header = match setting.family {
-        Family::V4 => ipv4(quoted.from, quoted.to, IpNumber::TCP, quoted.ttl, false, length),
-        Family::V6 => ipv6(quoted.from, quoted.to, IpNumber::TCP, quoted.ttl, &[], length),
+        Family::V4 => ipv4((quoted.from, quoted.to), setting, IpNumber::TCP, quoted.ttl, false, length),
+        Family::V6 => ipv6((quoted.from, quoted.to), setting, IpNumber::TCP, quoted.ttl, &[], length),
     };
     let quotation = if *cut { &segment[..8] } else { &segment[..] };
     let mut message = [&[kind, code, 0, 0, 0, 0, 0, 0][..], &quoted_header, quotation].concat();
     // RFC 792 and, with a pseudo-header, RFC 4443, section 2.3.
     let pseudo = match setting.family {
         Family::V4 => Vec::new(),
-        Family::V6 => [&v6(from)[..], &v6(to), &(message.len() as u32).to_be_bytes(), &[0, 0, 0, 58]].concat(),
+        Family::V6 => {
+            [&v6(from, setting)[..], &v6(to, setting), &(message.len() as u32).to_be_bytes(), &[0, 0, 0, 58]].concat()
+        }
     };
     let checksum = checksum(&[&pseudo, &message]);
     message[2..4].copy_from_slice(&checksum.to_be_bytes());

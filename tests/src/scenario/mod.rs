@@ -79,6 +79,14 @@ pub enum Effect {
     Counter(Counter),
 }
 
+impl Effect {
+    /// Whether it begins an attempt.
+    #[must_use]
+    pub const fn is_opening(&self) -> bool {
+        matches!(self, Self::Transition(Transition::Opened, _))
+    }
+}
+
 /// What has become of the attempt between client and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
@@ -149,13 +157,25 @@ pub struct Setting {
     pub isn: u32,
     pub server_isn: u32,
     pub client_port: u16,
+    pub server_port: u16,
+    /// The last part of the address.
+    pub client_host: u8,
+    pub server_host: u8,
 }
 
 impl Setting {
     /// Both initial sequence numbers are such that the next one wraps.
     #[must_use]
     pub const fn new(family: Family) -> Self {
-        Self { family, isn: u32::MAX, server_isn: u32::MAX, client_port: 40_000 }
+        Self {
+            family,
+            isn: u32::MAX,
+            server_isn: u32::MAX,
+            client_port: 40_000,
+            server_port: 443,
+            client_host: 2,
+            server_host: 2,
+        }
     }
 }
 
@@ -174,6 +194,7 @@ pub fn all() -> Vec<Scenario> {
         ("odd", include_str!("cases/odd.txt")),
         ("points", include_str!("cases/points.txt")),
         ("headers", include_str!("cases/headers.txt")),
+        ("ordinary", include_str!("cases/ordinary.txt")),
     ];
     files
         .into_iter()

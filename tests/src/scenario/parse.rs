@@ -206,6 +206,7 @@ fn tcp_options(list: &str) -> Result<Vec<u8>> {
             "TS" => octets.extend([8, 10, 0, 0, 0, 1, 0, 0, 0, 0]),
             "nop" => octets.push(1),
             "eol" => octets.push(0),
+            "fastopen_request" => octets.extend([34, 2]),
             "fastopen" => octets.extend([34, 10, 1, 2, 3, 4, 5, 6, 7, 8]),
             "mptcp" => octets.extend([30, 4, 0, 1]),
             // A kind alone, where its length should be.

@@ -119,7 +119,7 @@ fn the_sender_of_an_icmp_error_is_told() {
             model.see(&step.frame(&Setting::new(family), Link::Ip), Link::Ip, START, Point::ingress(2));
         }
         let [(_, event)] = &model.events[..] else { panic!("one event, not {:?}", model.events) };
-        assert_eq!((event.from, event.seq), (frame::address(family, Party::Router), Seq(u32::MAX)));
+        assert_eq!((event.from, event.seq), (frame::address(&Setting::new(family), Party::Router), Seq(u32::MAX)));
     }
 }
 
