@@ -8,7 +8,7 @@ use tcptrace::{
     report::json,
 };
 
-use crate::scenario::{Right, Scenario};
+use crate::scenario::{Place, Right, Scenario};
 
 /// What one line says of the cause.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,11 +57,13 @@ impl Verdict {
     }
 }
 
-/// What is wrong with what was said of a row: of each line what may never be, and of the last what it has to be.
-pub(crate) fn judge(scenario: &Scenario, said: &[Verdict]) -> Vec<String> {
-    if !speaks_of_causes() {
-        return Vec::new();
-    }
+/// What is wrong with the lines about a row's attempt, as far as there is something to judge.
+pub(crate) fn judge(scenario: &Scenario, lines: &[Value], said: &[Verdict]) -> Vec<String> {
+    if speaks_of_causes() { [verdicts(scenario, said), local(scenario, lines)].concat() } else { Vec::new() }
+}
+
+/// Of each line what may never be said, and of the last what has to be.
+fn verdicts(scenario: &Scenario, said: &[Verdict]) -> Vec<String> {
     let mut faults = Vec::new();
     for it in said.iter().filter(|it| it.is_false(scenario)) {
         faults.push(format!("called certain, and false: {}", it.cause.name()));
@@ -76,12 +78,30 @@ pub(crate) fn judge(scenario: &Scenario, said: &[Verdict]) -> Vec<String> {
         let (cause, confidence) = (last.cause.name(), last.confidence.name());
         faults.push(format!("said: {cause} ({confidence}); right: {:?}", scenario.right));
     }
-    if scenario.scope.is_some_and(|it| it != last.scope) {
-        faults.push(format!("scope '{}', to be {:?}", last.scope, scenario.scope));
+    if !scenario.scope.is_empty() && !scenario.scope.contains(&&*last.scope) {
+        faults.push(format!("scope '{}', to be one of {:?}", last.scope, scenario.scope));
     }
     let evidence = last.evidence.to_lowercase();
     for word in scenario.evidence.iter().filter(|it| !evidence.contains(&it.to_lowercase())) {
         faults.push(format!("the evidence does not say '{word}': {}", last.evidence));
+    }
+    faults
+}
+
+/// What the last line says of the host. Nothing may be missing that a row names; and a process that is named is the one
+/// that connects: this one.
+fn local(scenario: &Scenario, lines: &[Value]) -> Vec<String> {
+    let Some(last) = lines.last() else { return Vec::new() };
+    let mut faults = Vec::new();
+    for (place, expected) in scenario.facts {
+        let found = last.pointer(place).map(Value::to_string);
+        if found.as_deref() != Some(expected) {
+            faults.push(format!("{place} is {found:?}, to be {expected}"));
+        }
+    }
+    let pid = ["/process/pid", "/local/process/pid"].iter().find_map(|it| last.pointer(it)?.as_u64());
+    if scenario.place == Place::Client && pid.is_some_and(|it| it != u64::from(std::process::id())) {
+        faults.push(format!("the process is {}, and not {pid:?}", std::process::id()));
     }
     faults
 }
@@ -101,7 +121,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::scenario::{Place, Socket, maybe, well};
+    use crate::scenario::{Socket, maybe, well};
 
     fn line(name: &str, confidence: &str) -> Verdict {
         let cause = json!({ "name": name, "confidence": confidence, "evidence": ["RST from 203.0.113.2"], "next": [] });
@@ -125,6 +145,27 @@ mod tests {
             assert_eq!(said.is_false(&row), is_false, "{name} {confidence}");
             assert_eq!(said.is_right(row.right), is_right, "{name} {confidence}");
         }
+    }
+
+    #[test]
+    fn what_a_row_names_has_to_be_said() {
+        let row = Scenario::new(Some(Cause::PortClosed), Place::Client, |_| Socket::None);
+        let row = row.right(const { &[well(Cause::PortClosed)] }).scope(&["port"]).evidence(&["rst"]);
+        let said = line("port_closed", "likely");
+        assert_eq!(verdicts(&row, &[]), ["nothing is said of its cause"]);
+        assert_eq!(verdicts(&row, std::slice::from_ref(&said)), [""; 0]);
+        assert_eq!(
+            verdicts(&row, &[line("host_down", "certain"), said.clone()]).len(),
+            1,
+            "what was said before counts"
+        );
+        let other = Verdict { scope: "host".to_owned(), evidence: String::new(), ..said };
+        assert_eq!(verdicts(&row, &[other]).len(), 2);
+        let row = row.facts(&[("/local/listening", "false")]);
+        let here = std::process::id();
+        let with = |listening, pid| json!({ "local": { "listening": listening, "process": { "pid": pid } } });
+        assert_eq!(local(&row, &[with(false, here)]), [""; 0]);
+        assert_eq!(local(&row, &[with(true, here + 1)]).len(), 2);
     }
 
     #[test]

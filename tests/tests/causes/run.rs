@@ -57,7 +57,7 @@ fn run(scenario: &Scenario) -> Record {
     let lines = scene.end();
     let mut faults = told(scenario, &lines);
     let said: Vec<_> = lines.iter().filter_map(Verdict::of).collect();
-    faults.extend(judge::judge(scenario, &said));
+    faults.extend(judge::judge(scenario, &lines, &said));
     if !faults.is_empty() {
         faults.extend(lines.iter().map(|line| format!("{line:#}")));
     }

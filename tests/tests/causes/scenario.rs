@@ -57,6 +57,11 @@ pub(crate) const fn well(cause: Cause) -> Right {
     Right { cause, least: Confidence::Likely, most: Confidence::Certain }
 }
 
+/// It has to be called likely; something else that is in the table leaves the same trace by an unusual setting.
+pub(crate) const fn likely(cause: Cause) -> Right {
+    Right { cause, least: Confidence::Likely, most: Confidence::Likely }
+}
+
 /// It may be taken for this; called certain, it would be wrong.
 pub(crate) const fn maybe(cause: Cause) -> Right {
     Right { cause, least: Confidence::Possible, most: Confidence::Likely }
@@ -76,7 +81,8 @@ pub(crate) enum Told {
     Connect,
     /// An attempt that ends in time, with this outcome.
     Ended(&'static str),
-    /// An attempt that goes on when tracing ends, with this outcome so far; it was stalled before.
+    /// An attempt that was stalled, with the outcome that it has when tracing ends: what it comes to takes longer and
+    /// shows nothing more.
     Stalled(&'static str),
     /// An attempt that goes on, or lies open, when tracing ends.
     Open(&'static str),
@@ -99,9 +105,12 @@ pub(crate) struct Scenario {
     pub(crate) told: Told,
     /// `unknown` is never wrong here, but right only where it is named.
     pub(crate) right: &'static [Right],
-    pub(crate) scope: Option<&'static str>,
+    /// Any of these; none: whatever it says.
+    pub(crate) scope: &'static [&'static str],
     /// Words that the evidence has to contain, in whatever line of it.
     pub(crate) evidence: &'static [&'static str],
+    /// What the line has at a place, as JSON.
+    pub(crate) facts: &'static [(&'static str, &'static str)],
 }
 
 impl Scenario {
@@ -117,8 +126,9 @@ impl Scenario {
             socket: Socket::None,
             told: Told::Nothing,
             right: &[],
-            scope: None,
+            scope: &[],
             evidence: &[],
+            facts: &[],
         }
     }
 
@@ -154,11 +164,15 @@ impl Scenario {
         Self { right, ..self }
     }
 
-    pub(crate) const fn scope(self, scope: &'static str) -> Self {
-        Self { scope: Some(scope), ..self }
+    pub(crate) const fn scope(self, scope: &'static [&'static str]) -> Self {
+        Self { scope, ..self }
     }
 
     pub(crate) const fn evidence(self, evidence: &'static [&'static str]) -> Self {
         Self { evidence, ..self }
+    }
+
+    pub(crate) const fn facts(self, facts: &'static [(&'static str, &'static str)]) -> Self {
+        Self { facts, ..self }
     }
 }

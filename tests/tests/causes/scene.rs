@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -41,6 +42,10 @@ impl Scene {
     #[track_caller]
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let lab = Lab::new();
+        for ns in [&lab.client, &lab.router, &lab.server] {
+            // Who connects from any port must not take the judged one.
+            ns.sysctl("net.ipv4.ip_local_port_range", "50000 59999");
+        }
         (scenario.before)(&lab);
         let (ns, interfaces): (_, &[_]) = match scenario.place {
             Place::Client => (&lab.client, &["-i", "eth0"]),
@@ -120,19 +125,6 @@ impl Scene {
         self.keep(self.lab.client.connect_from(BESIDE + number, (ip, port).into(), PATIENCE).expect("it answers"));
     }
 
-    /// Loads one rule, which has to say `counter`.
-    #[track_caller]
-    pub(crate) fn rule(&self, ns: &Ns, hook: &str, rule: &str) -> NftTable {
-        assert!(rule.contains("counter"), "a rule that does not count proves nothing: {rule}");
-        ns.filter(hook, rule)
-    }
-
-    /// Waits until a rule has counted so many packets.
-    #[track_caller]
-    pub(crate) fn until_counted(&self, rule: &NftTable, packets: u64) {
-        eventually(PATIENCE, || (rule.packets() >= packets).then_some(()));
-    }
-
     /// The tracer's first line of this type about the judged attempt, waited for.
     #[track_caller]
     pub(crate) fn wait(&self, kind: &str) -> Value {
@@ -162,4 +154,27 @@ fn is_judged(line: &Value) -> bool {
         Some("connect") => true,
         _ => false,
     }
+}
+
+/// Loads one rule, which has to count.
+#[track_caller]
+pub(crate) fn counting(ns: &Ns, hook: &str, rule: &str) -> NftTable {
+    assert!(rule.contains("counter"), "a rule that does not count proves nothing: {rule}");
+    ns.filter(hook, rule)
+}
+
+/// Waits until a rule has counted so many packets.
+#[track_caller]
+pub(crate) fn until_counted(rule: &NftTable, packets: u64) {
+    eventually(PATIENCE, || {
+        let enough = rule.packets() >= packets;
+        // Each look is a process, and others need the processor.
+        (!enough).then(|| thread::sleep(Duration::from_millis(50)));
+        enough.then_some(())
+    });
+}
+
+/// What makes a rule match so many packets and no more: no test is fast enough to take a rule away in time.
+pub(crate) fn the_first(packets: u64) -> String {
+    format!("limit rate 1/hour burst {packets} packets")
 }

@@ -1,23 +1,24 @@
 //! The table: a row, a test. Its makers prove what they make; this says what may be said of it.
 //!
-//! A row of something innocent has no cause and names none as right: `told(Nothing)`. Where two causes leave one trace,
-//! both are right and neither may be called certain.
+//! A row of something innocent has no cause, and mostly nothing is listed of it. Where two rows leave one trace, what is
+//! made in both is right in both, and nothing may be called certain.
 
 use nix::libc::{EACCES, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use tcptrace::diagnose::Cause::{
-    AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, DroppedByLocalFirewall, DuplicateIp,
+    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, DroppedByLocalFirewall, DuplicateIp,
     FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatMismatch,
     NetworkUnreachable, NoRouteOrLocalBlock, PortClosed, PortReuse, SynFlood, Unknown,
 };
 
 use crate::make::{absent, client, closed, firewall, innocent, listener, way};
 use crate::scenario::{
-    Place::{Client, ClientSecondWay, Router, Server},
+    Place::{self, Client, ClientSecondWay, Router, Server},
     Scenario,
-    Socket::{GivenUp, Open},
+    Socket::{self, GivenUp, Open},
     Told::{self, Connect, Ended, Stalled},
-    hardly, maybe, surely, well,
+    hardly, likely, maybe, surely, well,
 };
+use crate::scene::Scene;
 
 macro_rules! table {
     ($($name:ident: $row:expr,)*) => {
@@ -33,44 +34,46 @@ macro_rules! table {
     };
 }
 
-const fn of(cause: tcptrace::diagnose::Cause, at: crate::scenario::Place, make: Make) -> Scenario {
+/// Something is wrong, and has a name.
+const fn of(cause: Cause, at: Place, make: Make) -> Scenario {
     Scenario::new(Some(cause), at, make)
 }
 
 /// Nothing is wrong, or nothing that has a name.
-const fn fine(at: crate::scenario::Place, make: Make) -> Scenario {
+const fn fine(at: Place, make: Make) -> Scenario {
     Scenario::new(None, at, make)
 }
 
-type Make = fn(&crate::scene::Scene) -> crate::scenario::Socket;
+type Make = fn(&Scene) -> Socket;
 
 table! {
     // Nobody listens.
     port_closed: of(PortClosed, Client, closed::port)
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(PortClosed)]).scope("port"),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(PortClosed)]).scope(&["port"]),
     port_closed_v6: of(PortClosed, Client, closed::port).v6()
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(PortClosed)]).scope("port"),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(PortClosed)]).scope(&["port"]),
     port_closed_and_nothing_else_known: of(PortClosed, Client, closed::port_and_nothing_else)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(PortClosed)]),
     port_closed_as_its_host_sees_it: of(PortClosed, Server, closed::port)
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)]).evidence(&["listen"]),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)])
+        .evidence(&["listen"]).facts(&[("/local/listening", "false")]),
     port_closed_to_others: of(PortClosed, Server, closed::port_of_another_address)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)]),
     port_closed_on_one_of_two_addresses: of(PortClosed, Router, way::one_host_with_two_addresses)
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(PortClosed)]),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(PortClosed)]),
     port_that_is_not_translated: of(PortClosed, Client, closed::port_that_is_not_translated)
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(PortClosed), maybe(FirewallReject)]).scope("port"),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(PortClosed), maybe(FirewallReject)]).scope(&["port"]),
 
     // Rules that say no.
     reject_by_reset: of(FirewallReject, Client, firewall::reset_at_the_router)
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(FirewallReject)]).scope("port").evidence(&["ttl"]),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(FirewallReject)]).scope(&["port"]).evidence(&["ttl"]),
     reject_by_reset_v6: of(FirewallReject, Client, firewall::reset_at_the_router).v6()
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(FirewallReject)]).scope("port"),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(FirewallReject)]).scope(&["port"]),
     reject_by_reset_and_nothing_else_known: of(FirewallReject, Client, firewall::reset_and_nothing_else)
         .fails(ECONNREFUSED).told(Ended("refused"))
         .right(&[maybe(FirewallReject), maybe(PortClosed), maybe(Unknown)]),
     reject_by_reset_of_the_host_itself: of(FirewallReject, Client, firewall::reset_at_the_server)
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(FirewallReject), maybe(PortClosed)]).scope("port"),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(FirewallReject), maybe(PortClosed)]).scope(&["port"]),
     reject_by_reset_as_its_host_sees_it: of(FirewallReject, Server, firewall::reset_at_the_server)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(FirewallReject), well(DroppedByLocalFirewall)]),
     reject_by_admin_prohibited: of(FirewallReject, Client, firewall::prohibited_at_the_router)
@@ -83,24 +86,41 @@ table! {
         .fails(ECONNREFUSED).told(Ended("unreachable")).right(&[well(FirewallReject)]),
     reject_by_port_unreachable_of_the_host: of(FirewallReject, Client, firewall::port_unreachable_at_the_server)
         .fails(ECONNREFUSED).told(Ended("unreachable")).right(&[well(FirewallReject)]).evidence(&["203.0.113.2"]),
+    // A rule may say what only a router without a way, or without an answer to its ARP, has cause to say.
+    reject_by_host_unreachable: of(FirewallReject, Client, firewall::host_unreachable_at_the_router)
+        .fails(EHOSTUNREACH).told(Ended("unreachable"))
+        .right(&[maybe(FirewallReject), maybe(HostDown), maybe(Unknown)]),
+    reject_by_net_unreachable: of(FirewallReject, Client, firewall::net_unreachable_at_the_router)
+        .fails(ENETUNREACH).told(Ended("unreachable"))
+        .right(&[maybe(FirewallReject), maybe(NetworkUnreachable), maybe(Unknown)]),
 
     // Rules that say nothing.
     drop_of_a_port: of(FirewallDrop, Client, firewall::drop_of_a_port)
-        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[well(FirewallDrop)]).scope("port").evidence(&["80"]),
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[likely(FirewallDrop)]).scope(&["port"]).evidence(&["80"]),
     drop_of_a_port_v6: of(FirewallDrop, Client, firewall::drop_of_a_port).v6()
-        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[well(FirewallDrop)]).scope("port").evidence(&["80"]),
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(FirewallDrop)]).scope(&["port"]).evidence(&["80"]),
     drop_and_nothing_else_known: of(FirewallDrop, Client, firewall::drop_and_nothing_else)
         .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[hardly(FirewallDrop), maybe(HostDown), maybe(Unknown)]),
     drop_of_a_host: of(FirewallDrop, Client, firewall::drop_of_a_host)
-        .fails(ETIMEDOUT).told(Ended("no_reply"))
-        .right(&[maybe(FirewallDrop), maybe(HostDown), maybe(Unknown)]).scope("host"),
+        .fails(ETIMEDOUT).told(Stalled("no_reply"))
+        .right(&[maybe(FirewallDrop), maybe(HostDown), maybe(Unknown)]).scope(&["host"]),
+    drop_of_a_network: of(FirewallDrop, Client, firewall::drop_of_a_network)
+        .fails(ETIMEDOUT).told(Stalled("no_reply"))
+        .right(&[maybe(FirewallDrop), maybe(HostDown), maybe(NetworkUnreachable), maybe(Unknown)])
+        .scope(&["network", "everything"]),
+    drop_of_everything: of(FirewallDrop, Client, firewall::drop_of_everything)
+        .fails(ETIMEDOUT).told(Stalled("no_reply"))
+        .right(&[maybe(FirewallDrop), maybe(HostDown), maybe(NetworkUnreachable), maybe(Unknown)])
+        .scope(&["everything"]),
     drop_as_the_one_who_drops_sees_it: of(DroppedByLocalFirewall, Router, firewall::drop_of_a_client)
         .fails(ETIMEDOUT).told(Ended("no_reply"))
         .right(&[well(DroppedByLocalFirewall), well(FirewallDrop)]),
     drop_at_the_server: of(FirewallDrop, Client, firewall::drop_at_the_server)
-        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[well(FirewallDrop)]).scope("port"),
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(FirewallDrop)]).scope(&["port"]),
     drop_at_the_server_as_it_sees_it: of(DroppedByLocalFirewall, Server, firewall::drop_at_the_server)
-        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)]).evidence(&["NETFILTER_DROP"]),
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
+        .evidence(&["NETFILTER_DROP"])
+        .facts(&[("/local/drops/0/reason", "\"NETFILTER_DROP\""), ("/local/listening", "true")]),
     drop_by_reverse_path: of(DroppedByLocalFirewall, Server, firewall::drop_by_reverse_path)
         .told(Ended("no_reply")).right(&[well(DroppedByLocalFirewall)]).evidence(&["IP_RPFILTER"]),
     drop_at_the_client: of(NoRouteOrLocalBlock, Client, firewall::drop_at_the_client)
@@ -108,7 +128,7 @@ table! {
     answer_dropped_at_the_client: of(AnswerLostLocally, Client, firewall::drop_of_the_answer)
         .fails(ETIMEDOUT).told(Ended("half_open")).right(&[well(AnswerLostLocally)]),
     answer_dropped_at_the_client_as_the_server_sees_it: of(AnswerLostLocally, Server, firewall::drop_of_the_answer)
-        .fails(ETIMEDOUT).told(Ended("half_open"))
+        .fails(ETIMEDOUT).told(Stalled("half_open"))
         .right(&[maybe(AnswerLostLocally), maybe(FirewallDrop), maybe(AsymmetricPath), maybe(Unknown)]),
 
     // Nobody there, no way there.
@@ -117,13 +137,13 @@ table! {
     nobody_on_the_link_v6: of(HostDown, Client, absent::nobody_on_the_link).v6()
         .fails(EHOSTUNREACH).told(Connect).right(&[well(HostDown)]),
     nobody_behind_the_router: of(HostDown, Client, absent::nobody_behind_the_router)
-        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[well(HostDown)]).evidence(&["198.51.100.1"]),
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[likely(HostDown)]).evidence(&["198.51.100.1"]),
     nobody_behind_the_router_v6: of(HostDown, Client, absent::nobody_behind_the_router).v6()
-        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[well(HostDown)]),
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[likely(HostDown)]),
     nobody_and_no_word: of(HostDown, Client, absent::nobody_and_no_word)
-        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[maybe(HostDown), hardly(FirewallDrop), maybe(Unknown)]),
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[maybe(HostDown), hardly(FirewallDrop), maybe(Unknown)]),
     host_that_went: of(HostDown, Client, absent::host_that_went)
-        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[maybe(HostDown), maybe(FirewallDrop), maybe(Unknown)]),
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[maybe(HostDown), maybe(FirewallDrop), maybe(Unknown)]),
     no_route: of(NoRouteOrLocalBlock, Client, absent::no_route)
         .fails(ENETUNREACH).told(Connect).right(&[surely(NoRouteOrLocalBlock)]).evidence(&["route"]),
     no_route_v6: of(NoRouteOrLocalBlock, Client, absent::no_route).v6()
@@ -133,20 +153,24 @@ table! {
     prohibited_by_a_route: of(NoRouteOrLocalBlock, Client, absent::prohibited_by_a_route)
         .fails(EACCES).told(Connect).right(&[surely(NoRouteOrLocalBlock)]),
     no_route_at_the_router: of(NetworkUnreachable, Client, absent::no_route_at_the_router)
-        .fails(ENETUNREACH).told(Ended("unreachable")).right(&[surely(NetworkUnreachable)]).evidence(&["198.51.100.1"]),
+        .fails(ENETUNREACH).told(Ended("unreachable")).right(&[likely(NetworkUnreachable)]).evidence(&["198.51.100.1"]),
     no_route_at_the_router_v6: of(NetworkUnreachable, Client, absent::no_route_at_the_router).v6()
-        .fails(ENETUNREACH).told(Ended("unreachable")).right(&[surely(NetworkUnreachable)]),
+        .fails(ENETUNREACH).told(Ended("unreachable")).right(&[likely(NetworkUnreachable)]),
     too_many_hops: of(NetworkUnreachable, Client, absent::too_many_hops)
         .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[well(NetworkUnreachable)]).evidence(&["198.51.100.1"]),
 
     // Listeners that are overrun.
     queue_is_full: of(ListenQueueFull, Server, listener::queue_is_full)
-        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(ListenQueueFull)]).evidence(&["queue"]),
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(ListenQueueFull)]).evidence(&["queue"])
+        .facts(&[("/local/listener/queue", "2"), ("/local/listener/queue_max", "1"), ("/local/listening", "true")]),
     queue_is_full_v6: of(ListenQueueFull, Server, listener::queue_is_full).v6()
-        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(ListenQueueFull)]).evidence(&["queue"]),
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[surely(ListenQueueFull)]).evidence(&["queue"]),
     queue_is_full_as_the_client_sees_it: of(ListenQueueFull, Client, listener::queue_is_full)
-        .fails(ETIMEDOUT).told(Ended("no_reply"))
+        .fails(ETIMEDOUT).told(Stalled("no_reply"))
         .right(&[maybe(ListenQueueFull), maybe(Unknown), hardly(FirewallDrop), hardly(HostDown)]),
+    queue_is_full_of_a_silent_port: of(ListenQueueFull, Client, listener::queue_was_full_before)
+        .fails(ETIMEDOUT).told(Stalled("no_reply"))
+        .right(&[maybe(ListenQueueFull), maybe(FirewallDrop), maybe(Unknown)]).scope(&["port"]),
     queue_is_full_at_the_ack: of(ListenQueueFull, Server, listener::queue_is_full_at_the_ack)
         .socket(Open).told(Stalled("established")).right(&[surely(ListenQueueFull)]).evidence(&["queue"]),
     queue_that_drains: fine(Server, listener::queue_that_drains).socket(Open),
@@ -160,9 +184,9 @@ table! {
 
     // Clients that go, give up, or only look.
     client_unplugged: of(ClientVanished, Server, client::unplugged)
-        .told(Ended("half_open")).right(&[well(ClientVanished)]),
+        .told(Ended("half_open")).right(&[likely(ClientVanished)]),
     client_spoofed_of_nobody: of(ClientVanished, Server, client::spoofed_of_nobody)
-        .told(Ended("half_open")).right(&[well(ClientVanished)]),
+        .told(Ended("half_open")).right(&[likely(ClientVanished)]),
     client_spoofed_of_somebody: of(ClientVanished, Server, client::spoofed_of_somebody)
         .told(Ended("aborted")).right(&[well(ClientVanished), maybe(ApplicationGaveUp)]),
     client_spoofed_of_nowhere: of(ClientVanished, Server, client::spoofed_of_nowhere)
@@ -176,9 +200,11 @@ table! {
         .socket(Open).told(Ended("half_open"))
         .right(&[maybe(ClientVanished), maybe(FirewallDrop), maybe(AsymmetricPath), maybe(Unknown)]),
     ack_dropped_on_the_way_as_the_client_sees_it: of(FirewallDrop, Client, client::ack_dropped_on_the_way)
-        .socket(Open).told(Ended("established"))
+        .socket(Open).told(Stalled("established"))
         .right(&[maybe(ListenQueueFull), maybe(FirewallDrop), maybe(AsymmetricPath), maybe(Unknown)]),
     gives_up_early: of(ApplicationGaveUp, Client, client::gives_up_early)
+        .socket(GivenUp).told(Ended("no_reply")).right(&[well(ApplicationGaveUp)]).evidence(&["SYN"]),
+    gives_up_after_two_syns: of(ApplicationGaveUp, Client, client::gives_up_after_two_syns)
         .socket(GivenUp).told(Ended("no_reply")).right(&[well(ApplicationGaveUp)]).evidence(&["SYN"]),
     gives_up_during_the_handshake: of(ApplicationGaveUp, Client, client::gives_up_during_the_handshake)
         .socket(GivenUp).told(Ended("aborted")).right(&[well(ApplicationGaveUp), maybe(Unknown)]),
@@ -204,9 +230,9 @@ table! {
         .after(|lab| lab.second_way_to_the_client()).with(&["--all"])
         .socket(Open).told(Ended("answer_only")).right(&[well(AsymmetricPath)]),
     answer_from_another_address: of(NatMismatch, Client, way::answer_from_another_address)
-        .fails(ETIMEDOUT).told(Ended("wrong_answer")).right(&[surely(NatMismatch)]).evidence(&["203.0.113.3"]),
+        .fails(ETIMEDOUT).told(Stalled("wrong_answer")).right(&[surely(NatMismatch)]).evidence(&["203.0.113.3"]),
     two_answers: of(DuplicateIp, Client, way::two_answers).with(&["--all"])
-        .socket(Open).told(Ended("reset_by_server")).right(&[well(DuplicateIp), maybe(MiddleboxReset)]),
+        .socket(Open).told(Ended("reset_by_server")).right(&[likely(DuplicateIp), maybe(MiddleboxReset)]),
     second_host_with_the_address: of(DuplicateIp, Router, way::second_host_with_the_address)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(DuplicateIp)]).evidence(&["02:00:00:00:02:99"]),
     second_host_with_the_address_from_afar: of(DuplicateIp, Client, way::second_host_with_the_address)

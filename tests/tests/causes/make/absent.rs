@@ -6,7 +6,7 @@ use std::time::Duration;
 use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, CLIENT_GATEWAY_V6};
 
 use crate::scenario::Socket;
-use crate::scene::{PATIENCE, PORT, Scene, WORKING};
+use crate::scene::{PATIENCE, PORT, Scene, WORKING, counting};
 
 /// In the client's own network, and nobody's.
 const ON_LINK: [&str; 2] = ["198.51.100.99", "2001:db8:1::99"];
@@ -46,7 +46,7 @@ pub(crate) fn nobody_behind_the_router(scene: &Scene) -> Socket {
 /// The same, and the router keeps it to itself.
 pub(crate) fn nobody_and_no_word(scene: &Scene) -> Socket {
     scene.lab.client_gives_up_after_three_syns();
-    let rule = scene.rule(&scene.lab.router, "output", "meta l4proto { icmp, icmpv6 } counter drop");
+    let rule = counting(&scene.lab.router, "output", "meta l4proto { icmp, icmpv6 } counter drop");
     let socket = scene.connect((scene.absent(), WORKING).into());
     assert!(rule.packets() > 0, "the router had something to say");
     scene.keep(rule);

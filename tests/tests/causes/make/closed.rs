@@ -1,11 +1,12 @@
 //! Ports where nobody listens, and what looks like one.
 
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tcptrace_tests::lab::{Responder, TcpFrame, flags};
+use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, Responder, TcpFrame, Towards, flags};
 
 use crate::scenario::Socket;
-use crate::scene::{FAILING, Scene, WORKING};
+use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING};
 
 /// Of a host that answers on another port: the same TTL. Linux sends no options, IP ID 0 and window 0.
 pub(crate) fn port(scene: &Scene) -> Socket {
@@ -29,15 +30,13 @@ pub(crate) fn port_of_another_address(scene: &Scene) -> Socket {
 
 /// A translation that covers one port of the router's address; behind the other there is the router itself.
 pub(crate) fn port_that_is_not_translated(scene: &Scene) -> Socket {
-    let gateway = tcptrace_tests::lab::CLIENT_GATEWAY_V4;
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
     let server = scene.server();
     let rules =
         format!("chain nat {{ type nat hook prerouting priority -100; tcp dport 80 counter dnat ip to {server}; }}");
     let table = scene.lab.router.nft(&rules);
-    scene
-        .keep(scene.lab.client.connect((gateway, WORKING).into(), crate::scene::PATIENCE).expect("port 80 is covered"));
-    let socket = scene.connect((gateway, FAILING).into());
+    scene.keep(scene.lab.client.connect((CLIENT_GATEWAY_V4, WORKING).into(), PATIENCE).expect("port 80 is covered"));
+    let socket = scene.connect((CLIENT_GATEWAY_V4, FAILING).into());
     assert_eq!(table.packets(), 1, "one of two connections was translated: {}", table.list());
     scene.keep(table);
     socket
@@ -46,7 +45,7 @@ pub(crate) fn port_that_is_not_translated(scene: &Scene) -> Socket {
 /// A RST that comes before the server's SYN/ACK, with a TTL, a window and an IP ID that are not the server's.
 pub(crate) fn reset_before_the_answer(scene: &Scene) -> Socket {
     scene.answers(scene.server(), WORKING);
-    let _late = scene.lab.hold(tcptrace_tests::lab::Towards::Client);
+    let _late = scene.lab.hold(Towards::Client);
     let injector = injector(scene, |syn| syn.is_syn().then(|| syn.answer(flags::RST | flags::ACK, 0)));
     let socket = scene.connect(scene.to(WORKING));
     scene.keep(injector);
@@ -59,9 +58,9 @@ pub(crate) fn reset_after_data(scene: &Scene) -> Socket {
     let injector = injector(scene, |it| {
         (!it.payload.is_empty()).then(|| TcpFrame { seq: it.ack, ..it.answer(flags::RST, it.ack) })
     });
-    let mut stream = scene.start(scene.to(WORKING)).finish(crate::scene::PATIENCE).expect("it opens");
-    std::io::Write::write_all(&mut stream, b"GET / HTTP/1.1\r\n").expect("it takes data");
-    let read = std::io::Read::read(&mut stream, &mut [0]);
+    let mut stream = scene.start(scene.to(WORKING)).finish(PATIENCE).expect("it opens");
+    stream.write_all(b"GET / HTTP/1.1\r\n").expect("it takes data");
+    let read = stream.read(&mut [0]);
     scene.keep(injector);
     scene.keep(stream);
     Socket::of(&read)
@@ -71,11 +70,6 @@ pub(crate) fn reset_after_data(scene: &Scene) -> Socket {
 fn injector(scene: &Scene, answer: impl Fn(&TcpFrame) -> Option<TcpFrame> + Send + 'static) -> Responder {
     scene.lab.router.respond_at("client0", scene.to(WORKING), move |segment| {
         let foreign = |it| TcpFrame { ttl: 200, ip_id: 0x1234, window: 8192, ..it };
-        (segment.source.port() == crate::scene::PORT)
-            .then(|| answer(segment))
-            .flatten()
-            .map(foreign)
-            .into_iter()
-            .collect()
+        (segment.source.port() == PORT).then(|| answer(segment)).flatten().map(foreign).into_iter().collect()
     })
 }

@@ -1,10 +1,15 @@
 //! Rules that drop and reject: on the way, at the server, at the client.
 
-use tcptrace_tests::lab::{Ns, Strangers, eventually, flags};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, Ns, Strangers, eventually, flags};
 
 use crate::scenario::Socket;
-use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING};
+use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING, counting, until_counted};
 
+/// In no network of the lab (RFC 5737).
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// The three SYNs of `client_gives_up_after_three_syns`.
 const SYNS: u64 = 3;
 
@@ -12,7 +17,7 @@ const SYNS: u64 = 3;
 fn drop_syns(scene: &Scene, ns: &Ns, hook: &str, rule: &str) -> Socket {
     scene.lab.client_gives_up_after_three_syns();
     scene.keep(scene.lab.server.listen(scene.to(FAILING)));
-    let rule = scene.rule(ns, hook, rule);
+    let rule = counting(ns, hook, rule);
     let socket = scene.connect(scene.to(FAILING));
     assert_eq!(rule.packets(), SYNS, "the rule dropped all of the SYNs: {}", rule.list());
     scene.keep(rule);
@@ -37,6 +42,31 @@ pub(crate) fn drop_of_a_host(scene: &Scene) -> Socket {
     drop_syns(scene, &scene.lab.router, "forward", &rule)
 }
 
+/// At the router, all that is for the server's network; the client's own answers.
+pub(crate) fn drop_of_a_network(scene: &Scene) -> Socket {
+    scene.lab.client.connect((CLIENT_GATEWAY_V4, FAILING).into(), PATIENCE).expect_err("the router has no such port");
+    drop_of_all(scene, &[scene.other(), scene.absent()], "ip daddr 203.0.113.0/24 counter drop")
+}
+
+/// At the router, all that the client sends, and the router answers nothing itself.
+pub(crate) fn drop_of_everything(scene: &Scene) -> Socket {
+    drop_of_all(scene, &[scene.other(), scene.absent(), NOWHERE], r#"iifname "client0" counter drop"#)
+}
+
+fn drop_of_all(scene: &Scene, others: &[IpAddr], rule: &str) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    let rule = counting(&scene.lab.router, "prerouting", rule);
+    // Before the judged one, so that their silence is known when it is told.
+    for ip in others {
+        scene
+            .keep(scene.lab.client.start_connect((*ip, WORKING).into(), Default::default()).expect("a socket is made"));
+    }
+    let socket = scene.connect(scene.to(WORKING));
+    assert!(rule.packets() >= 3 * SYNS, "all of them tried: {}", rule.list());
+    scene.keep(rule);
+    socket
+}
+
 /// At the router, of one client of a port that answers others: as the server's side of the router sees it, and the tracer
 /// on it.
 pub(crate) fn drop_of_a_client(scene: &Scene) -> Socket {
@@ -48,7 +78,7 @@ pub(crate) fn drop_of_a_client(scene: &Scene) -> Socket {
 }
 
 fn drop_syns_of_listener(scene: &Scene, rule: &str) -> Socket {
-    let rule = scene.rule(&scene.lab.router, "forward", rule);
+    let rule = counting(&scene.lab.router, "forward", rule);
     let socket = scene.connect(scene.to(FAILING));
     assert_eq!(rule.packets(), SYNS, "{}", rule.list());
     scene.keep(rule);
@@ -77,7 +107,7 @@ pub(crate) fn drop_by_reverse_path(scene: &Scene) -> Socket {
 pub(crate) fn drop_at_the_client(scene: &Scene) -> Socket {
     let wire = scene.lab.client.raw_link("eth0");
     let socket = drop_syns(scene, &scene.lab.client, "output", "tcp dport 6036 counter drop");
-    assert_eq!(wire.conversation(PORT, std::time::Duration::ZERO), [""; 0], "nothing reached the wire");
+    assert_eq!(wire.conversation(PORT, Duration::ZERO), [""; 0], "nothing reached the wire");
     socket
 }
 
@@ -86,9 +116,9 @@ pub(crate) fn drop_of_the_answer(scene: &Scene) -> Socket {
     scene.lab.client_gives_up_after_three_syns();
     scene.lab.server.sysctl("net.ipv4.tcp_synack_retries", "2");
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
-    let rule = scene.rule(&scene.lab.client, "input", "tcp sport 80 tcp flags & (syn | ack) == syn | ack counter drop");
+    let rule = counting(&scene.lab.client, "input", "tcp sport 80 tcp flags & (syn | ack) == syn | ack counter drop");
     let connecting = scene.start(scene.to(WORKING));
-    scene.until_counted(&rule, 1);
+    until_counted(&rule, 1);
     assert_eq!(scene.lab.client.socket_state(PORT).as_deref(), Some("SYN-SENT"), "it never heard of the answer");
     let socket = scene.keep_socket(connecting.finish(PATIENCE));
     scene.keep(rule);
@@ -98,7 +128,7 @@ pub(crate) fn drop_of_the_answer(scene: &Scene) -> Socket {
 /// Rejects what is for the port that fails.
 fn reject(scene: &Scene, ns: &Ns, hook: &str, with: &str) -> Socket {
     scene.keep(scene.lab.server.listen(scene.to(FAILING)));
-    let rule = scene.rule(ns, hook, &format!("tcp dport 6036 counter reject with {with}"));
+    let rule = counting(ns, hook, &format!("tcp dport 6036 counter reject with {with}"));
     let socket = scene.connect(scene.to(FAILING));
     assert_eq!(rule.packets(), 1, "the rule rejected the SYN: {}", rule.list());
     scene.keep(rule);
@@ -132,6 +162,14 @@ pub(crate) fn prohibited_at_the_router(scene: &Scene) -> Socket {
 
 pub(crate) fn port_unreachable_at_the_router(scene: &Scene) -> Socket {
     reject(scene, &scene.lab.router, "forward", "icmpx port-unreachable")
+}
+
+pub(crate) fn host_unreachable_at_the_router(scene: &Scene) -> Socket {
+    reject(scene, &scene.lab.router, "forward", "icmpx host-unreachable")
+}
+
+pub(crate) fn net_unreachable_at_the_router(scene: &Scene) -> Socket {
+    reject(scene, &scene.lab.router, "forward", "icmpx no-route")
 }
 
 /// A host's own rules say so in the host's own name.

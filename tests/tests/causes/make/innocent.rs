@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tcptrace_tests::lab::{ConnectOptions, OnAccept, TcpFrame, Towards, eventually, flags, reset};
 
 use crate::scenario::Socket;
-use crate::scene::{PATIENCE, PORT, Scene, WORKING};
+use crate::scene::{PATIENCE, PORT, Scene, WORKING, counting, the_first};
 
 /// Works, once.
 pub(crate) fn works(scene: &Scene) -> Socket {
@@ -17,12 +17,10 @@ pub(crate) fn works(scene: &Scene) -> Socket {
 /// Has so many segments of a kind be lost on the way, and then no more.
 fn lost_on_the_way(scene: &Scene, kind: &str, packets: u64) -> Socket {
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
-    let rule = scene.rule(&scene.lab.router, "forward", &format!("{kind} counter drop"));
-    let connecting = scene.start(scene.to(WORKING));
-    scene.until_counted(&rule, packets);
+    let rule = counting(&scene.lab.router, "forward", &format!("{kind} {} counter drop", the_first(packets)));
+    let socket = scene.connect(scene.to(WORKING));
     assert_eq!(rule.packets(), packets, "{}", rule.list());
-    drop(rule);
-    scene.keep_socket(connecting.finish(PATIENCE))
+    socket
 }
 
 pub(crate) fn lost_syn(scene: &Scene) -> Socket {
@@ -71,7 +69,8 @@ pub(crate) fn fast_open(scene: &Scene) -> Socket {
 
 /// The server's listener is restarted between two SYN/ACKs: one SYN, one host, two answers with different numbers.
 pub(crate) fn restarted_listener(scene: &Scene) -> Socket {
-    let rule = scene.rule(&scene.lab.router, "forward", "tcp flags & (syn | ack) == syn | ack counter drop");
+    let rule = format!("tcp flags & (syn | ack) == syn | ack {} counter drop", the_first(1));
+    let rule = counting(&scene.lab.router, "forward", &rule);
     let listener = scene.lab.server.listen(scene.to(WORKING));
     let wire = scene.lab.server.raw_link("eth0");
     let connecting = scene.start(scene.to(WORKING));
@@ -79,9 +78,9 @@ pub(crate) fn restarted_listener(scene: &Scene) -> Socket {
     let first = wire.recv_tcp(PATIENCE, is_answer).expect("it answers").seq;
     drop(listener);
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
-    drop(rule);
     let socket = scene.keep_socket(connecting.finish(PATIENCE));
     let second = wire.recv_tcp(PATIENCE, is_answer).expect("it answers again").seq;
+    assert_eq!(rule.packets(), 1, "the first answer was lost: {}", rule.list());
     assert_ne!(first, second, "the new listener knows nothing of the old one's numbers");
     socket
 }

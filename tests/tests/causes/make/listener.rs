@@ -1,21 +1,21 @@
 //! Listeners that are overrun: full accept queues, and SYNs from everywhere.
 
-use tcptrace_tests::lab::{IdleListener, Strangers, eventually};
+use tcptrace_tests::lab::{IdleListener, Ns, Strangers, eventually};
 
 use crate::scenario::Socket;
-use crate::scene::{PATIENCE, PORT, Scene, WORKING};
+use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING};
 
 /// Sources of a flood. Too few for the tool to call it one by its rate: what is left is what they do.
 const SOURCES: u16 = 60;
 
-/// A listener for two whose queue is full, and nobody accepts.
-fn full(scene: &Scene) -> IdleListener {
-    let listener = scene.lab.server.listen_without_accept(scene.to(WORKING), 1);
+/// A listener for two whose queue is full of connections of a host, and nobody accepts.
+fn full(scene: &Scene, port: u16, of: &Ns) -> IdleListener {
+    let listener = scene.lab.server.listen_without_accept(scene.to(port), 1);
     for _ in 0..2 {
-        scene.keep(scene.lab.client.connect(scene.to(WORKING), PATIENCE).expect("two fit"));
+        scene.keep(of.connect(scene.to(port), PATIENCE).expect("two fit"));
     }
     // The client's end opens before the server's.
-    eventually(PATIENCE, || (scene.lab.server.accept_queue(WORKING) == Some((2, 1))).then_some(()));
+    eventually(PATIENCE, || (scene.lab.server.accept_queue(port) == Some((2, 1))).then_some(()));
     listener
 }
 
@@ -26,8 +26,19 @@ fn overflows(scene: &Scene) -> u64 {
 /// SYNs to a listener that takes no more.
 pub(crate) fn queue_is_full(scene: &Scene) -> Socket {
     scene.lab.client_gives_up_after_three_syns();
-    scene.keep(full(scene));
+    scene.keep(full(scene, WORKING, &scene.lab.client));
     let socket = scene.connect(scene.to(WORKING));
+    assert!(overflows(scene) >= 3, "each SYN met a full queue");
+    socket
+}
+
+/// The same, of connections that the client's wire does not show; another port of the host answers. That is what a drop of
+/// one port looks like.
+pub(crate) fn queue_was_full_before(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.answers(scene.server(), WORKING);
+    scene.keep(full(scene, FAILING, &scene.lab.router));
+    let socket = scene.connect(scene.to(FAILING));
     assert!(overflows(scene) >= 3, "each SYN met a full queue");
     socket
 }
@@ -49,7 +60,7 @@ pub(crate) fn queue_is_full_at_the_ack(scene: &Scene) -> Socket {
 
 /// Full when the first SYN comes, and not when the second does.
 pub(crate) fn queue_that_drains(scene: &Scene) -> Socket {
-    let listener = full(scene);
+    let listener = full(scene, WORKING, &scene.lab.client);
     let connecting = scene.start(scene.to(WORKING));
     eventually(PATIENCE, || (overflows(scene) > 0).then_some(()));
     scene.keep(listener.accept().expect("one waits"));

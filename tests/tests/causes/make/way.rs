@@ -1,9 +1,9 @@
 //! Ways that differ, translations that forget, addresses that two have, ports that are in use.
 
-use tcptrace_tests::lab::{OTHER_V4, SERVER_GATEWAY_V4, TcpFrame, TcpOptionElement, flags, mac_text, reset};
+use tcptrace_tests::lab::{EXTRA_MAC, OTHER_V4, SERVER_GATEWAY_V4, TcpFrame, TcpOptionElement, flags, mac_text, reset};
 
 use crate::scenario::Socket;
-use crate::scene::{PATIENCE, PORT, Scene, WORKING};
+use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING, counting, the_first};
 
 /// The SYN/ACK comes back by another wire than the one that is watched.
 pub(crate) fn answer_by_another_wire(scene: &Scene) -> Socket {
@@ -34,7 +34,7 @@ pub(crate) fn answer_from_another_address(scene: &Scene) -> Socket {
 pub(crate) fn two_answers(scene: &Scene) -> Socket {
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
     let twin = scene.lab.server.respond_at("eth0", scene.to(WORKING), |segment| {
-        let ours = |it| TcpFrame { source_mac: tcptrace_tests::lab::EXTRA_MAC, ttl: 128, window: 8192, ..it };
+        let ours = |it| TcpFrame { source_mac: EXTRA_MAC, ttl: 128, window: 8192, ..it };
         let answer = if segment.is_syn() {
             segment.answer(flags::SYN | flags::ACK, 7).with_options(&[TcpOptionElement::MaximumSegmentSize(1460)])
         } else {
@@ -58,7 +58,7 @@ pub(crate) fn second_host_with_the_address(scene: &Scene) -> Socket {
     let extra = scene.lab.extra_host(scene.server());
     extra.ns.connect((SERVER_GATEWAY_V4, 9).into(), PATIENCE).expect_err("it asks by ARP, and is refused");
     let shown = scene.lab.router.ip(&format!("neigh show {}", scene.server()));
-    assert!(shown.contains(&mac_text(tcptrace_tests::lab::EXTRA_MAC)), "{shown}");
+    assert!(shown.contains(&mac_text(EXTRA_MAC)), "{shown}");
     let socket = scene.connect(scene.to(WORKING));
     scene.keep(extra);
     socket
@@ -70,15 +70,19 @@ pub(crate) fn one_host_with_two_addresses(scene: &Scene) -> Socket {
         scene.lab.router_learns_neighbours(ip);
         scene.answers(ip, WORKING);
     }
-    scene.connect((scene.other(), crate::scene::FAILING).into())
+    scene.connect((scene.other(), FAILING).into())
 }
 
 /// The server still has a connection of these ports, of which the client has forgotten all: it is challenged, and its RST
-/// ends the old one (RFC 5961, section 4.2). The application does not wait for the second SYN, which would be answered.
+/// ends the old one (RFC 5961, section 4.2). The next SYN would be answered: the application does not wait for it, and is
+/// not trusted to be quick enough.
 pub(crate) fn ports_of_an_old_connection(scene: &Scene) -> Socket {
     forget_a_connection(scene);
     let wire = scene.lab.client.raw_link("eth0");
     let before = scene.lab.server.counter("TcpExt", "TCPChallengeACK");
+    let rule = format!("tcp flags & (syn | ack) == syn {}", the_first(1));
+    let rule = format!("{rule} accept; tcp flags & (syn | ack) == syn counter drop");
+    scene.keep(counting(&scene.lab.router, "forward", &rule));
     let connecting = scene.start(scene.to(WORKING));
     wire.recv_tcp(PATIENCE, |it| it.source.port() == PORT && it.has(flags::RST)).expect("the challenge is reset");
     assert_eq!(scene.lab.server.counter("TcpExt", "TCPChallengeACK"), before + 1);
@@ -95,7 +99,7 @@ pub(crate) fn ports_of_an_old_connection_with_patience(scene: &Scene) -> Socket 
 fn forget_a_connection(scene: &Scene) {
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
     let old = scene.start(scene.to(WORKING)).finish(PATIENCE).expect("it opens");
-    let silenced = scene.rule(&scene.lab.client, "output", "tcp dport 80 tcp flags & rst == rst counter drop");
+    let silenced = counting(&scene.lab.client, "output", "tcp dport 80 tcp flags & rst == rst counter drop");
     reset(old);
     assert_eq!(silenced.packets(), 1, "the server was not told");
 }
