@@ -16,7 +16,7 @@ const DIGITS: usize = 12;
 /// What the text of /proc/PID/cgroup says. The innermost of each kind counts.
 pub(super) fn place(text: &str) -> Place {
     let mut place = Place::default();
-    let paths = || text.lines().filter_map(|it| it.splitn(3, ':').nth(2).zip(it.splitn(3, ':').nth(1)));
+    let paths = || text.lines().filter_map(|it| it.splitn(3, ':').nth(2).zip(it.split(':').nth(1)));
     // systemd's own hierarchy is the one that has units: version 2's, or the one of its name. Others may be anything's.
     let of_systemd = paths().filter(|(_, name)| name.is_empty() || *name == "name=systemd");
     for (path, _) in of_systemd {

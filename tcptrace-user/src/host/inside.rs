@@ -119,7 +119,7 @@ impl Inside {
         let channel = self.route.as_mut().map_err(|why| *why)?;
         let entry = routes::neighbour(channel, interface, next).map_err(|error| missing(&error))?;
         // Nobody is asked on such an interface: a tunnel's, for one.
-        Ok((!entry.is_some_and(|it| it.state & libc::NUD_NOARP != 0)).then_some(Way { interface, next, entry }))
+        Ok(entry.is_none_or(|it| it.state & libc::NUD_NOARP == 0).then_some(Way { interface, next, entry }))
     }
 
     /// The kernel's number of this network namespace, never used again (since 5.14), as BPF programs see it.

@@ -9,6 +9,7 @@ use std::{
     fmt,
     io::{self, ErrorKind},
     net::{IpAddr, Ipv6Addr},
+    num::NonZeroI32,
     os::fd::{AsRawFd, RawFd},
 };
 
@@ -85,7 +86,7 @@ impl Channel {
                 let code = match answer.message_type() {
                     NLMSG_DONE => DoneBuffer::new_checked(answer.payload()).map_or(0, |done| done.code()),
                     NLMSG_ERROR => ErrorBuffer::new_checked(answer.payload())
-                        .map_or(-libc::EPROTO, |error| error.code().map_or(0, |it| it.get())),
+                        .map_or(-libc::EPROTO, |error| error.code().map_or(0, NonZeroI32::get)),
                     NLMSG_NOOP | NLMSG_OVERRUN => continue,
                     _ => {
                         on(answer.payload());

@@ -51,7 +51,7 @@ fn a_queue_that_nobody_empties_is_full_and_the_kernel_counts() {
         let _third = lab.client.start_connect(to, Default::default()).unwrap();
         let local = eventually(PATIENCE, || {
             let local = host.fill(&refused, now());
-            local.counters.clone().is_ok_and(|it| it.listen_overflows > 0).then_some(local)
+            local.counters.is_ok_and(|it| it.listen_overflows > 0).then_some(local)
         });
         let counters = local.counters.unwrap();
         assert!(counters.listen_drops >= counters.listen_overflows, "{counters:?}");

@@ -133,9 +133,7 @@ fn what_ten_thousand_looks_cost() {
         ("a client", &lab.client, |_| CLIENT_V4),
     ] {
         for (hosts, open) in [("own", Host::own as fn() -> Host), ("all", Host::new)] {
-            let begun = cpu();
             let mut host = ns.enter(open);
-            println!("{what}, {hosts}: {:?} to open", (cpu() - begun));
             host.tick(now());
             let begun = cpu();
             for number in 0..LOOKS {
