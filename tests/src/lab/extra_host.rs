@@ -1,8 +1,8 @@
 //! One more host on the server's link: its own stack and link-layer address, and whatever IP address it is given.
 //!
-//! A macvlan of the server's `eth0`, so the router reaches both by one wire and asks both when it asks by broadcast. The
-//! two do not hear each other: Linux keeps a macvlan from the interface that it is made of, and so a second host with the
-//! server's address does not make the server find the duplicate.
+//! A macvlan of the server's `eth0`, so the router reaches both by one wire and asks both when it asks by broadcast.
+//! The two do not hear each other: Linux keeps a macvlan from the interface that it is made of, and so a second host
+//! with the server's address does not make the server find the duplicate.
 
 use std::net::IpAddr;
 

@@ -40,8 +40,8 @@ impl Ns {
         responder
     }
 
-    /// Likewise at any interface, and besides the local stack: as if there were two hosts with that address, or somebody
-    /// on the way who speaks in its name.
+    /// Likewise at any interface, and besides the local stack: as if there were two hosts with that address, or
+    /// somebody on the way who speaks in its name.
     #[track_caller]
     pub fn respond_at(
         &self,

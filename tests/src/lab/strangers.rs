@@ -1,7 +1,7 @@
 //! Clients without a stack behind the client's `eth0`: one frame each where a real one would take a host.
 //!
-//! What the server sends back to `stranger_v4` and `stranger_v6` reaches that interface and nobody answers, which is what
-//! a spoofed source is to a server. Frames with addresses of real hosts may be sent, too: then that host answers.
+//! What the server sends back to `stranger_v4` and `stranger_v6` reaches that interface and nobody answers, which is
+//! what a spoofed source is to a server. Frames with addresses of real hosts may be sent, too: then that host answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The table: a row, a test. Its makers prove what they make; this says what may be said of it.
 //!
-//! A row of something innocent has no cause, and mostly nothing is listed of it. Where two rows leave one trace, what is
-//! made in both is right in both, and nothing may be called certain.
+//! A row of something innocent has no cause, and mostly nothing is listed of it. Where two rows leave one trace, what
+//! is made in both is right in both, and nothing may be called certain.
 
 use nix::libc::{EACCES, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use tcptrace::diagnose::Cause::{

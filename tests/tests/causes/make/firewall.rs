@@ -67,8 +67,8 @@ fn drop_of_all(scene: &Scene, others: &[IpAddr], rule: &str) -> Socket {
     socket
 }
 
-/// At the router, of one client of a port that answers others: as the server's side of the router sees it, and the tracer
-/// on it.
+/// At the router, of one client of a port that answers others: as the server's side of the router sees it, and the
+/// tracer on it.
 pub(crate) fn drop_of_a_client(scene: &Scene) -> Socket {
     scene.lab.client_gives_up_after_three_syns();
     scene.keep(scene.lab.server.listen(scene.to(FAILING)));

@@ -32,8 +32,8 @@ pub(crate) fn queue_is_full(scene: &Scene) -> Socket {
     socket
 }
 
-/// The same, of connections that the client's wire does not show; another port of the host answers. That is what a drop of
-/// one port looks like.
+/// The same, of connections that the client's wire does not show; another port of the host answers. That is what a drop
+/// of one port looks like.
 pub(crate) fn queue_was_full_before(scene: &Scene) -> Socket {
     scene.lab.client_gives_up_after_three_syns();
     scene.answers(scene.server(), WORKING);

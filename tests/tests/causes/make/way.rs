@@ -73,9 +73,9 @@ pub(crate) fn one_host_with_two_addresses(scene: &Scene) -> Socket {
     scene.connect((scene.other(), FAILING).into())
 }
 
-/// The server still has a connection of these ports, of which the client has forgotten all: it is challenged, and its RST
-/// ends the old one (RFC 5961, section 4.2). The next SYN would be answered: the application does not wait for it, and is
-/// not trusted to be quick enough.
+/// The server still has a connection of these ports, of which the client has forgotten all: it is challenged, and its
+/// RST ends the old one (RFC 5961, section 4.2). The next SYN would be answered: the application does not wait for it,
+/// and is not trusted to be quick enough.
 pub(crate) fn ports_of_an_old_connection(scene: &Scene) -> Socket {
     forget_a_connection(scene);
     let wire = scene.lab.client.raw_link("eth0");
