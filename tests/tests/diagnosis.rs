@@ -227,7 +227,7 @@ fn icmp_errors_say_what_they_say() {
         (3, 3, FirewallReject, Certain),
         (3, 2, FirewallReject, Likely),
         (3, 1, HostDown, Likely),
-        (3, 0, NetworkUnreachable, Certain),
+        (3, 0, NetworkUnreachable, Likely),
         (11, 0, NetworkUnreachable, Certain),
         (12, 0, Unknown, Possible),
     ] {

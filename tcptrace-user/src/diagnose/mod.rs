@@ -11,7 +11,11 @@ mod scope;
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use tcptrace_core::outcome::Outcome;
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    handshake::Nanos,
+    outcome::Outcome,
+};
 
 pub use case::{Case, hops};
 pub use cause::{Cause, Confidence};
@@ -57,6 +61,17 @@ pub struct Why {
     pub local: Local,
 }
 
+/// A connect(2) that put no SYN on the wire.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unsent {
+    pub called: Nanos,
+    /// Where it had come so far as to have one.
+    pub client: Option<Endpoint>,
+    pub server: Endpoint,
+    pub process: Process,
+    pub verdict: Verdict,
+}
+
 /// The verdict on an attempt.
 #[must_use]
 pub fn diagnose(case: &Case<'_>) -> Verdict {
@@ -71,7 +86,10 @@ pub fn diagnose(case: &Case<'_>) -> Verdict {
     let confidence = if lost { confidence.min(Confidence::Likely) } else { confidence };
     let next = match cause {
         Cause::Unknown => vec![settles(case.it).to_owned()],
-        _ => next(cause).iter().map(|it| filled(it, case.it)).collect(),
+        _ => {
+            let host = case.it.icmp_from.or(case.it.answered_from);
+            steps(cause, case.hs().server(), Some(case.hs().client_addr), host)
+        }
     };
     Verdict { cause, confidence, evidence, scope: scope::scope(case), next }
 }
@@ -95,14 +113,17 @@ fn settles(it: &Attempt) -> &'static str {
     }
 }
 
-/// A next step with its names filled in.
-fn filled(text: &str, it: &Attempt) -> String {
-    let (client, server) = (it.handshake.client(), it.handshake.server());
-    let host = it.icmp_from.or(it.answered_from).unwrap_or(server.addr);
-    text.replace("{server}", &ip(server.addr).to_string())
-        .replace("{host}", &ip(host).to_string())
-        .replace("{port}", &server.port.to_string())
-        .replace("{client}", &ip(client.addr).to_string())
+/// The next steps, with their names filled in; `host` is who sent the error or the answer, where that was not the server.
+#[must_use]
+pub fn steps(cause: Cause, server: Endpoint, client: Option<Addr>, host: Option<Addr>) -> Vec<String> {
+    let client = client.map_or_else(|| "this host".to_owned(), |it| ip(it).to_string());
+    let fill = |text: &&str| {
+        text.replace("{server}", &ip(server.addr).to_string())
+            .replace("{host}", &ip(host.unwrap_or(server.addr)).to_string())
+            .replace("{port}", &server.port.to_string())
+            .replace("{client}", &client)
+    };
+    next(cause).iter().map(fill).collect()
 }
 
 /// A link-layer address as people write it.

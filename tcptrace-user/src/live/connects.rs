@@ -189,6 +189,13 @@ impl Connects {
         })
     }
 
+    /// Every call since a moment of which the record is there.
+    #[must_use]
+    pub fn recent(&self, since: Nanos) -> Vec<Connect> {
+        let all = (0..self.cookies.words().len()).filter_map(|place| self.record(place));
+        all.filter(|it| it.cookie > 0 && it.called >= since).collect()
+    }
+
     fn each(&mut self, mut wants: impl FnMut(&Connect, &mut Told) -> bool) -> Vec<Connect> {
         let mut told = std::mem::take(&mut self.told);
         let mut wanted = Vec::new();

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod btf;
+pub mod calls;
 mod cgroup;
 pub mod clsact;
 pub mod connects;

@@ -33,6 +33,7 @@ use super::{
 use crate::{
     cli::{self, Args, exit},
     clock::{Clock, monotonic},
+    diagnose::Unsent,
     evidence::{
         Writer,
         recorder::{Account, Recorder},
@@ -40,7 +41,7 @@ use crate::{
     filter::Filter,
     output::{self, Output},
     report::{
-        Setting,
+        Setting, connect,
         finding::Finding,
         json,
         summary::{self, Summary},
@@ -217,7 +218,7 @@ impl Session {
         let accounts = kernel.take_accounts().context("the accounts were taken already")?;
         Ok(Self {
             findings: Findings::new(accounts),
-            diagnosis: Diagnosis::new(args.local),
+            diagnosis: Diagnosis::new(args.local, &mut kernel),
             most_pending: 0,
             tracker: Tracker::new(started, settings.stall_after, settings.tell_all),
             setting: Setting { clock: Clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
@@ -261,6 +262,7 @@ impl Session {
             let memory = evidence::MEMORY >> 20;
             say!("the packets of failed attempts go to {}; up to {memory} MiB hold them until then", path.display());
         }
+        self.diagnosis.unknown().iter().for_each(|it| say!("{it}"));
         let table = &self.kernel.table;
         say!(
             "tracing; the table holds {} attempts in {} MiB; Ctrl-C ends",
@@ -357,7 +359,8 @@ impl Session {
             let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
             self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
         }
-        self.diagnosis.tick(now);
+        let unsent = self.diagnosis.tick(now, &self.kernel.table);
+        self.tell_unsent(&unsent);
         let mut reports = Vec::new();
         let overview = self.kernel.table.each_pending(now, changes, |it| {
             let (report, due) = self.tracker.look(it, now);
@@ -448,6 +451,23 @@ impl Session {
         };
         if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
             output.line(line);
+        }
+    }
+
+    /// Tells of calls of connect(2) that put no SYN on the wire.
+    fn tell_unsent(&mut self, unsent: &[Unsent]) {
+        let client = |it: &Unsent| it.client.unwrap_or_default();
+        let wanted = |it: &&Unsent| self.filter.as_ref().is_none_or(|filter| filter.matches(client(it), it.server));
+        for it in unsent.iter().filter(wanted) {
+            self.found |= self.args.fail_on.contains(&cli::Finding::Any);
+            let line = if self.args.json {
+                connect::line(it, &self.setting)
+            } else {
+                connect::text(it, &self.setting, self.args.quiet)
+            };
+            if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
+                output.line(line);
+            }
         }
     }
 

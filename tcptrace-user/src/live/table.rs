@@ -11,7 +11,7 @@ use std::{
 
 use aya::maps::{MapData, MapError};
 use tcptrace_core::{
-    flow::{self, HashKey},
+    flow::{self, Endpoint, HashKey},
     handshake::{Handshake, Nanos},
     table::{self, LANES, PENDING, Set, Slot, WAYS},
     tunnel::Outer,
@@ -164,6 +164,16 @@ impl Table {
         let is_it =
             |found: &Handshake| (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn);
         set.into_iter().flatten().find(is_it).map_or(Found::Gone, Found::Here)
+    }
+
+    /// Whether an attempt of a flow is in the table.
+    #[must_use]
+    pub fn has(&self, client: Endpoint, server: Endpoint) -> bool {
+        let hash = flow::hash(self.key, client, server);
+        let set = hash as usize & (self.sets.words().len() / SET_WORDS - 1);
+        // A set that is too busy to be read may well have it.
+        self.read(set, |lane| lane & !PENDING == table::tag(hash))
+            .is_none_or(|found| found.iter().flatten().any(|it| (it.client(), it.server()) == (client, server)))
     }
 
     /// The tunnel that an attempt came by, while it is in the table.

@@ -5,11 +5,18 @@ use tcptrace_core::{
     outcome::Outcome,
 };
 
-use super::table::Table;
+use super::{
+    calls::{self, Calls},
+    connects::{Connect, Connects},
+    drops::Drops,
+    kernel::Kernel,
+    source::Off,
+    table::Table,
+};
 use crate::{
     attempt::Attempt,
     cli::LocalFacts,
-    diagnose::{Case, Causes, Local, Missing, Why, diagnose, history::History},
+    diagnose::{Case, Causes, Local, Missing, Process, Unsent, Why, diagnose, history::History},
     host::Host,
     noise::Checks,
     track::Report,
@@ -18,12 +25,13 @@ use crate::{
 /// Between two looks at what was established, at least; and so many times as long as the last look took.
 const LOOK: u64 = 250_000_000;
 const PAUSE: u64 = 50;
+/// Between two looks at the calls of connect(2).
+const CALLS: u64 = 1_000_000_000;
 
 /// What verdicts rest on.
 pub struct Diagnosis {
     history: History,
-    /// This host, where it is asked.
-    host: Option<Host>,
+    here: Option<Here>,
     pub checks: Checks,
     /// Lines told, by cause.
     pub causes: Causes,
@@ -34,18 +42,32 @@ pub struct Diagnosis {
     next: Nanos,
 }
 
+/// This host, where it is asked.
+struct Here {
+    host: Host,
+    connects: Result<Connects, Off>,
+    drops: Result<Drops, Off>,
+    calls: Calls,
+    /// When calls were last looked at.
+    called: Nanos,
+}
+
 impl Diagnosis {
     /// Asks this host as far as is wanted.
     #[must_use]
-    pub fn new(local: LocalFacts) -> Self {
+    pub fn new(local: LocalFacts, kernel: &mut Kernel) -> Self {
         let host = match local {
             LocalFacts::All => Some(Host::new()),
             LocalFacts::Own => Some(Host::own()),
             LocalFacts::Off => None,
         };
+        let here = host.map(|host| {
+            let (connects, drops) = (kernel.attach_connects(), kernel.attach_drops());
+            Here { host, connects, drops, calls: Calls::default(), called: Nanos(0) }
+        });
         Self {
             history: History::default(),
-            host,
+            here,
             checks: Checks::default(),
             causes: Causes::default(),
             versions: Vec::new(),
@@ -54,11 +76,31 @@ impl Diagnosis {
         }
     }
 
-    /// To be called at each sweep.
-    pub fn tick(&mut self, now: Nanos) {
-        if let Some(host) = &mut self.host {
-            host.tick(now);
+    /// What stays unknown, a line each.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<String> {
+        let Some(here) = &self.here else { return Vec::new() };
+        let connects = here.connects.as_ref().err();
+        connects.into_iter().chain(here.drops.as_ref().err()).map(ToString::to_string).collect()
+    }
+
+    /// To be called at each sweep: calls of connect(2) that put no SYN on the wire.
+    pub fn tick(&mut self, now: Nanos, table: &Table) -> Vec<Unsent> {
+        let Some(here) = &mut self.here else { return Vec::new() };
+        here.host.tick(now);
+        let Here { host, connects: Ok(connects), drops, calls, called } = here else { return Vec::new() };
+        if now.since(*called) < CALLS {
+            return Vec::new();
         }
+        *called = now;
+        let unsent = calls.look(connects, now, |client, server| table.has(client, server));
+        let unsent = unsent.iter().filter_map(|it| {
+            let process = process(host, it, now);
+            calls::explain(it, process, host, drops.as_ref().ok(), now)
+        });
+        let unsent: Vec<_> = unsent.collect();
+        unsent.iter().for_each(|it| self.causes.count(&it.verdict));
+        unsent
     }
 
     /// Takes note of what became of an attempt, told or not.
@@ -89,8 +131,19 @@ impl Diagnosis {
 
     /// What this host knows of an attempt.
     fn local(&mut self, it: &Attempt, now: Nanos) -> Local {
-        let Some(host) = &mut self.host else { return Local::unknown(Missing::NotAsked) };
-        host.fill(&it.handshake, now)
+        let Some(here) = &mut self.here else { return Local::unknown(Missing::NotAsked) };
+        let hs = &it.handshake;
+        let mut local = here.host.fill(hs, now);
+        local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs));
+        local.process = match &here.connects {
+            Ok(connects) if local.client_here == Ok(true) => {
+                let call = connects.by_flow(hs.client(), hs.server(), hs.first_syn);
+                call.map(|call| process(&mut here.host, &call, now))
+            }
+            Ok(_) => Err(Missing::Elsewhere),
+            Err(off) => Err(off.missing),
+        };
+        local
     }
 
     /// Reads what was established since the last look: sets that have changed.
@@ -108,4 +161,14 @@ impl Diagnosis {
         self.looked = now;
         self.next = Nanos(now.0 + LOOK.max(clock().since(now) * PAUSE));
     }
+}
+
+/// Who called, by what is known of the process now, or else by what the hook noted.
+fn process(host: &mut Host, it: &Connect, now: Nanos) -> Process {
+    host.process(it.pid, now).unwrap_or_else(|_| Process {
+        pid: it.pid,
+        command: it.comm.to_string(),
+        unit: None,
+        container: None,
+    })
 }

@@ -209,8 +209,8 @@ impl<'a> Line<'a> {
             wireshark: Wireshark { completeness: it.foreign.completeness },
             facts: FactNames(hs.facts),
             seen: Seen { client: Where::of(hs.client_point, setting), server: Where::of(hs.server_point, setting) },
-            cause: it.why.as_deref().map(CauseLine::of),
-            scope: it.why.as_deref().map(ScopeLine::of),
+            cause: it.why.as_deref().map(|it| CauseLine::of(&it.verdict)),
+            scope: it.why.as_deref().map(|it| ScopeLine::of(&it.verdict)),
             local: it.why.as_deref().and_then(LocalLine::of),
             trust: Trust {
                 still_open: it.trust.still_open,

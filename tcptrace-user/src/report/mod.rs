@@ -1,5 +1,6 @@
 //! What people and programs read: text lines, JSON lines, the summary. Rendering only: nothing here decides.
 
+pub mod connect;
 pub mod finding;
 pub mod json;
 mod short;

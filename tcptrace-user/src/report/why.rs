@@ -18,7 +18,11 @@ const INDENT: &str = "              ";
 #[must_use]
 pub fn text(it: &Attempt, quiet: bool) -> String {
     let Some(why) = it.why.as_deref() else { return String::new() };
-    let verdict = &why.verdict;
+    verdict(&why.verdict, who(&why.local), quiet)
+}
+
+/// The same of a verdict, and of who is at the ends.
+pub(super) fn verdict(verdict: &Verdict, who: Option<String>, quiet: bool) -> String {
     let word = match verdict.cause {
         Cause::Unknown => "cause unknown".to_owned(),
         cause => format!("{}, {}", cause.name(), verdict.confidence.name()),
@@ -37,7 +41,7 @@ pub fn text(it: &Attempt, quiet: bool) -> String {
     };
     let evidence: Vec<_> = verdict.evidence.iter().chain(&verdict.scope.evidence).map(String::as_str).collect();
     let mut text = format!("\n{INDENT}{word}{scope}: {}", evidence.join("; "));
-    if let Some(who) = who(&why.local) {
+    if let Some(who) = who {
         let _ = write!(text, "; {who}");
     }
     if let Some(next) = verdict.next.first() {
@@ -67,7 +71,7 @@ fn who(local: &Local) -> Option<String> {
 }
 
 /// A process chooses its own name: what it holds is escaped.
-fn name(it: &Process) -> String {
+pub(super) fn name(it: &Process) -> String {
     let place = it.container.as_ref().or(it.unit.as_ref()).map(|it| format!(", {}", it.escape_debug()));
     format!("{} (pid {}{})", it.command.escape_debug(), it.pid, place.unwrap_or_default())
 }
@@ -101,7 +105,7 @@ pub(super) struct LocalLine<'a> {
 }
 
 #[derive(Serialize)]
-struct ProcessLine<'a> {
+pub(super) struct ProcessLine<'a> {
     pid: u32,
     command: &'a str,
     unit: Option<&'a str>,
@@ -152,15 +156,14 @@ pub(super) struct MissingLine {
 }
 
 impl<'a> CauseLine<'a> {
-    pub(super) fn of(why: &'a Why) -> Self {
-        let it = &why.verdict;
+    pub(super) fn of(it: &'a Verdict) -> Self {
         Self { name: it.cause.name(), confidence: it.confidence.name(), evidence: &it.evidence, next: &it.next }
     }
 }
 
 impl<'a> ScopeLine<'a> {
-    pub(super) fn of(why: &'a Why) -> Self {
-        let it = &why.verdict.scope;
+    pub(super) fn of(it: &'a Verdict) -> Self {
+        let it = &it.scope;
         Self { extent: it.extent.name(), evidence: &it.evidence }
     }
 }
@@ -217,7 +220,7 @@ impl<'a> LocalLine<'a> {
 }
 
 impl<'a> ProcessLine<'a> {
-    fn of(it: &'a Process) -> Self {
+    pub(super) fn of(it: &'a Process) -> Self {
         Self { pid: it.pid, command: &it.command, unit: it.unit.as_deref(), container: it.container.as_deref() }
     }
 }

@@ -36,7 +36,9 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
     if case.is_here(Side::Server) && case.dropped_by_rule(Side::Client).is_none() {
         match &case.local.listener {
             Ok(None) => {
-                return certain([format!("nobody listens on port {} of this host", case.server().port), rst(case)]);
+                let evidence = [format!("nobody listens on port {} of this host", case.server().port), rst(case)];
+                // Without the reasons of drops, a rule may have said so as well.
+                return if case.local.drops.is_ok() { certain(evidence) } else { likely(evidence) };
             }
             Ok(Some(_)) => {
                 return possible([rst(case), "somebody listens there now, and may have begun since".to_owned()]);

@@ -73,7 +73,8 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
 pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Found> {
     let icmp = case.hs().unreachable().filter(|_| case.it.outcome == Outcome::Unreachable)?;
     match (icmp.v6, icmp.kind, icmp.code) {
-        (false, 3, 0 | 6 | 8 | 11) | (true, 1, 0 | 2) => certain([error(case, icmp)]),
+        // Rules can be told to say so, too.
+        (false, 3, 0 | 6 | 8 | 11) | (true, 1, 0 | 2) => likely([error(case, icmp)]),
         (false, 11, _) | (true, 3, _) => certain([error(case, icmp), "a loop, or a way that is too long".to_owned()]),
         _ => None,
     }
