@@ -49,6 +49,17 @@ static SKB_NETWORK_HEADER: Global<u32> = Global::new(0);
 static SKB_PROTOCOL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SKB_IIF: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SKB_DEV: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SKB_SK: Global<u32> = Global::new(0);
+/// Fields of `struct net_device`, `struct sock_common` (with which each socket begins) and `struct net`.
+#[unsafe(no_mangle)]
+static DEV_NET: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_NET: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static NET_COOKIE: Global<u32> = Global::new(0);
 
 /// EtherTypes as they lie in memory.
 const IPV4: u16 = 0x0800u16.to_be();
@@ -99,6 +110,7 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
         maps::count(Counter::DropUnnoted);
         return None;
     }
+    let netns = netns(skb).unwrap_or(0);
     let record = DROPS.get_ptr_mut((hash & DROP_MASK.load()) as u32)?;
     // SAFETY: a map value, which is never freed.
     let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
@@ -107,12 +119,24 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
     };
     // SAFETY: nobody else writes while the version is odd; who reads compares it.
     let record = unsafe { &mut *record };
-    if !record.note(it.src, it.dst, origin, reason, maps::now()) {
+    if !record.note(&it, origin, reason, netns, maps::now()) {
         maps::count(Counter::DropUnnoted);
     }
     // SAFETY: begun above.
     unsafe { maps::end(&raw mut record.version, version) };
     Some(())
+}
+
+/// The cookie of the network namespace that a packet is in: by its device, or its socket where it has none (yet).
+#[inline(always)]
+fn netns(skb: usize) -> Option<u64> {
+    let pointer = |of: u64, at: u32| if of == 0 { Some(0) } else { field::<u64>(of as usize, at) };
+    let dev = pointer(skb as u64, SKB_DEV.load())?;
+    let net = match pointer(dev, DEV_NET.load())? {
+        0 => pointer(pointer(skb as u64, SKB_SK.load())?, SOCK_NET.load())?,
+        it => it,
+    };
+    pointer(net, NET_COOKIE.load())
 }
 
 /// A field of the kernel's memory.

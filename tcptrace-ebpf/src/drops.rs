@@ -22,6 +22,8 @@ pub struct Drops {
     pub reason: u32,
     /// How many; zero: none, and nothing else here counts.
     pub count: u32,
+    /// The cookie of the network namespace in which the last one was dropped (SO_NETNS_COOKIE); zero: nobody said.
+    pub netns: u64,
 }
 
 /// What was dropped of a flow, both directions, by its hash.
@@ -41,7 +43,7 @@ pub struct FlowDrops {
     pub drops: [[Drops; KEPT]; 2],
 }
 
-const _: () = assert!(size_of::<FlowDrops>() == 112 && align_of::<FlowDrops>() == 8);
+const _: () = assert!(size_of::<FlowDrops>() == 144 && align_of::<FlowDrops>() == 8);
 
 /// What a dropped packet is to this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,8 @@ impl FlowDrops {
     /// Notes a packet, and whether there was a place for it: a stranger takes none from one of ours while that one may
     /// still be asked for.
     #[inline(always)]
-    pub fn note(&mut self, src: Endpoint, dst: Endpoint, origin: Origin, reason: u32, now: Nanos) -> bool {
+    pub fn note(&mut self, it: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> bool {
+        let &Glimpse { src, dst, .. } = it;
         let from = usize::from(is_above(src, dst));
         let (low, high) = if from == 0 { (src, dst) } else { (dst, src) };
         let is_same = self.low_addr == low.addr
@@ -92,9 +95,9 @@ impl FlowDrops {
         if first.count == 0 || first.reason != reason {
             let count = if second.reason == reason { second.count } else { 0 };
             *second = *first;
-            *first = Drops { at: now, reason, count };
+            *first = Drops { at: now, reason, count, netns };
         }
-        first.at = now;
+        (first.at, first.netns) = (now, netns);
         first.count = first.count.saturating_add(1);
         true
     }
@@ -222,8 +225,12 @@ mod tests {
     const B: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7102), port: 443 };
     const C: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7103), port: 443 };
 
+    fn between(src: Endpoint, dst: Endpoint) -> Glimpse {
+        Glimpse { src, dst, flags: Flags(Flags::SYN), is_bare: true }
+    }
+
     fn drops(reason: u32, count: u32, at: u64) -> Drops {
-        Drops { at: Nanos(at), reason, count }
+        Drops { at: Nanos(at), reason, count, netns: 0 }
     }
 
     #[test]
@@ -232,7 +239,7 @@ mod tests {
         for (at, (src, dst, reason)) in
             (1..).zip([(A, B, 5), (A, B, 5), (B, A, 6), (A, B, 7), (A, B, 5), (A, B, 8), (A, B, 8)])
         {
-            assert!(it.note(src, dst, Origin::Ours, reason, Nanos(at)));
+            assert!(it.note(&between(src, dst), Origin::Ours, reason, 0, Nanos(at)));
         }
         assert_eq!(it.ends(), [A, B]);
         assert_eq!(it.drops, [[drops(8, 2, 7), drops(5, 3, 5)], [drops(6, 1, 3), drops(0, 0, 0)]]);
@@ -242,15 +249,15 @@ mod tests {
     #[test]
     fn strangers_give_way() {
         let mut it = FlowDrops::default();
-        assert!(it.note(A, B, Origin::Strange, 5, Nanos(1)));
-        assert!(it.note(A, C, Origin::Strange, 5, Nanos(2)));
-        assert!(it.note(A, B, Origin::Ours, 5, Nanos(3)));
+        assert!(it.note(&between(A, B), Origin::Strange, 5, 0, Nanos(1)));
+        assert!(it.note(&between(A, C), Origin::Strange, 5, 0, Nanos(2)));
+        assert!(it.note(&between(A, B), Origin::Ours, 5, 0, Nanos(3)));
         assert_eq!(it.drops[0], [drops(5, 1, 3), drops(0, 0, 0)], "of who was there before nothing is left");
-        assert!(!it.note(A, C, Origin::Strange, 5, Nanos(4)));
-        assert!(it.note(A, B, Origin::Strange, 5, Nanos(5)), "the same flow, known or not");
-        assert!(!it.note(A, C, Origin::Strange, 5, Nanos(6)));
-        assert!(it.note(A, C, Origin::Ours, 5, Nanos(7)));
-        assert!(it.note(A, B, Origin::Strange, 5, Nanos(8 + LONGEST_SILENCE)));
+        assert!(!it.note(&between(A, C), Origin::Strange, 5, 0, Nanos(4)));
+        assert!(it.note(&between(A, B), Origin::Strange, 5, 0, Nanos(5)), "the same flow, known or not");
+        assert!(!it.note(&between(A, C), Origin::Strange, 5, 0, Nanos(6)));
+        assert!(it.note(&between(A, C), Origin::Ours, 5, 0, Nanos(7)));
+        assert!(it.note(&between(A, B), Origin::Strange, 5, 0, Nanos(8 + LONGEST_SILENCE)));
     }
 
     #[test]

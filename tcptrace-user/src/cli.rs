@@ -163,13 +163,14 @@ pub enum Command {
 /// What `diagnose` takes.
 #[derive(clap::Args, Debug)]
 pub struct DiagnoseArgs {
-    /// HOST, HOST:PORT,PORT or [IPV6]:PORT, and further ports [default: 443 and 80, of which one is enough]
+    /// HOST or HOST:PORT,PORT, an IPv6 address with ports in brackets, and further ports [default: 443 and 80, of which one is enough]
     #[arg(required = true, value_name = "HOST[:PORT]")]
     pub target: Vec<String>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
-    /// Write its own packets to this file (pcapng), what became of each handshake as a comment
+    /// Write its own packets to this file (pcapng; - for standard output, and words to standard error), each handshake's
+    /// end as a comment
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
     /// When to colour

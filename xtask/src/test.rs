@@ -45,12 +45,13 @@ fn lines(args: &[String]) -> &'static [&'static str] {
 }
 
 /// The programs that the suites start.
-static TOOLS: [Need; 6] = [
+static TOOLS: [Need; 7] = [
     tool("ip", "builds the lab's namespaces, links and routes", &["iproute2"]),
     tool("nft", "makes the lab's firewalls, which drop, reject and rewrite", &["nftables"]),
     tool("ethtool", "sets offloads of the lab's interfaces", &["ethtool"]),
     tool("ping", "shows that the lab's hosts reach each other", &["iputils-ping"]),
     tool("tcpdump", "records captures, and is the rival to measure against", &["tcpdump"]),
+    tool("dnsmasq", "answers the lab's name queries; the package starts no service", &["dnsmasq-base"]),
     tool("tshark", "gives a second opinion on captures, and reads what `-w` writes", &["tshark"]),
 ];
 

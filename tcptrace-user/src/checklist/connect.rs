@@ -22,7 +22,7 @@ use super::{
 };
 
 /// How long an answer is waited for: three or four SYNs, at 0, 1, (2,) 3 seconds.
-pub(super) const WAIT: Duration = Duration::from_millis(3300);
+pub(super) const WAIT: Duration = Duration::from_millis(3600);
 /// The kernel's timer is coarse, and ours is only for a kernel that does not do it.
 const BEYOND: Duration = Duration::from_millis(700);
 /// include/net/tcp_states.h.

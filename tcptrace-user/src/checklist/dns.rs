@@ -75,7 +75,7 @@ fn open(to: SocketAddr) -> io::Result<tokio::net::UdpSocket> {
     tokio::net::UdpSocket::from_std(socket)
 }
 
-/// A number that nobody off the path can know: the kernel's.
+/// A number that nobody off the path can guess: std's hasher has a random key.
 fn identifier() -> u16 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(Instant::now()) as u16

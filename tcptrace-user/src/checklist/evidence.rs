@@ -76,11 +76,11 @@ fn ends(octets: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 fn interface_name(report: &Report, index: u32) -> String {
-    let names = report.addresses.iter().filter_map(|it| match it.route.as_ref()?.found.as_ref().ok()? {
+    let mut names = report.addresses.iter().filter_map(|it| match it.route.as_ref()?.found.as_ref().ok()? {
         Way::Route(route) if route.index == index => Some(route.interface.clone()),
         Way::Route(_) | Way::None { .. } => None,
     });
-    names.last().unwrap_or_else(|| format!("#{index}"))
+    names.next().unwrap_or_else(|| format!("#{index}"))
 }
 
 /// What became of one handshake; of the one that the verdict is of, the verdict.

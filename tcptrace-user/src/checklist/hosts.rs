@@ -27,10 +27,10 @@ impl Resolution {
                 // An address of a link has its interface behind it (`fe80::1%eth0`), which std does not read.
                 Some("nameserver") => this.resolvers.extend(words.next().and_then(|it| it.parse::<IpAddr>().ok())),
                 Some("search" | "domain") => {
-                    this.search = words.map(|it| it.trim_end_matches('.').to_owned()).collect()
+                    this.search = words.map(|it| it.trim_end_matches('.').to_owned()).collect();
                 }
                 Some("options") => {
-                    let dots = words.filter_map(|it| it.strip_prefix("ndots:")?.parse().ok()).last();
+                    let dots = words.filter_map(|it| it.strip_prefix("ndots:")?.parse().ok()).next_back();
                     this.dots = dots.unwrap_or(this.dots);
                 }
                 _ => {}

@@ -10,9 +10,12 @@ use super::{
     report::{
         Agreed, Answer, By, Connect, End, Hop, IcmpError, MtuFound, Names, Probed, Report, Resolver, Tried, Walk, Way,
     },
-    verdict::{Verdict, errno_name},
+    verdict::{Scope, Verdict, errno_name},
 };
-use crate::report::{flag_names, icmp_reason, json::VERSION};
+use crate::{
+    diagnose::{Cause, Confidence},
+    report::{flag_names, icmp_reason, json::VERSION},
+};
 
 /// The object, without the line's end.
 pub(super) fn line(report: &Report, verdict: &Verdict) -> String {
@@ -36,9 +39,9 @@ pub(super) fn line(report: &Report, verdict: &Verdict) -> String {
 
 fn verdict(it: &Verdict) -> Value {
     json!({
-        "cause": it.cause.map(|it| it.name()),
-        "confidence": it.confidence.map(|it| it.name()),
-        "scope": it.scope.map(|it| it.name()),
+        "cause": it.cause.map(Cause::name),
+        "confidence": it.confidence.map(Confidence::name),
+        "scope": it.scope.map(Scope::name),
         "address": it.address,
         "port": it.port,
         "errno": it.errno.map(errno),

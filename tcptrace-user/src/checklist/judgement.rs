@@ -6,7 +6,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    report::{By, Connect, End, IcmpError, Neighbour, NeighbourState, Ping, Probed, Report, Route, Tried, Way},
+    report::{By, Connect, End, IcmpError, Neighbour, NeighbourState, Ping, Probed, Report, Route, Tried, Walk, Way},
     verdict::{Scope, errno_name},
 };
 use crate::{
@@ -284,7 +284,7 @@ fn silence(at: &Probed, connect: &Connect) -> Why {
         more => format!("no answer to {} SYNs in {:.1} s", u32::from(more) + 1, connect.took.as_secs_f64()),
     };
     let walked = at.walks.iter().find(|it| it.by == By::Syn(connect.port));
-    let last = walked.and_then(|it| it.last());
+    let last = walked.and_then(Walk::last);
     if let Some(End::Rejected { icmp, .. }) = walked.map(|it| &it.end) {
         return rejected_elsewhere(icmp, silent, "to other SYNs for the port");
     }
@@ -375,7 +375,7 @@ fn dies(
 }
 
 /// The walk to the port, and the one to compare it with.
-fn compared(at: &Probed, port: u16) -> Option<(&super::report::Walk, &super::report::Walk, By)> {
+fn compared(at: &Probed, port: u16) -> Option<(&Walk, &Walk, By)> {
     let walk = at.walks.iter().find(|it| it.by == By::Syn(port))?;
     let other = at.walks.iter().find(|it| it.by != By::Syn(port))?;
     Some((walk, other, other.by))

@@ -103,12 +103,12 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.write {
         evidence::write(path, tap.as_deref(), &shared, &report, &verdict)?;
     }
-    let printed = if args.json {
-        let line = json::line(&report, &verdict);
-        writeln!(io::stdout(), "{line}")
+    let text = if args.json { json::line(&report, &verdict) + "\n" } else { text::render(&report, &verdict) };
+    // Where the packets go, words would make a file that nothing reads.
+    let printed = if args.write.as_deref().is_some_and(|it| it.as_os_str() == "-") {
+        anstream::AutoStream::new(io::stderr(), args.color.choice(&io::stderr())).write_all(text.as_bytes())
     } else {
-        let mut out = anstream::AutoStream::new(io::stdout(), args.color.choice(&io::stdout()));
-        out.write_all(text::render(&report, &verdict).as_bytes())
+        anstream::AutoStream::new(io::stdout(), args.color.choice(&io::stdout())).write_all(text.as_bytes())
     };
     // A reader that has seen enough (`| head`) is no error.
     drop(printed);

@@ -52,16 +52,20 @@ pub(super) async fn resolve(shared: &Shared, host: &str, files: &Files, found: &
             Err(_) => Err(format!("no answer within {} s", SYSTEM.as_secs_f64())),
         };
         change(shared, |names| names.system = Some(Step { took: began.elapsed(), found: answer }));
-        settle(shared, found);
+        settle(shared, found, true);
     };
     let resolvers = async {
+        let began = Instant::now();
         ask_all(shared, host, files).await;
-        settle(shared, found);
+        settle(shared, found, began.elapsed() >= ENOUGH);
     };
     let enough = async {
         // What a resolver has said by then will do: getaddrinfo(3) waits for the others.
-        sleep(ENOUGH).await;
-        settle(shared, found);
+        let mut is_known = found.subscribe();
+        tokio::select! {
+            () = sleep(ENOUGH) => settle(shared, found, true),
+            _ = is_known.wait_for(Option::is_some) => {}
+        }
     };
     tokio::join!(system, resolvers, enough);
     // Nobody has any.
@@ -99,13 +103,17 @@ fn said(error: &io::Error) -> String {
     text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
 }
 
-/// Publishes the addresses once it is clear which: the system's, or the resolvers' where it has none or is slow.
-fn settle(shared: &Shared, found: &watch::Sender<Option<Vec<IpAddr>>>) {
+/// Publishes the addresses once it is clear which: the system's, or the resolvers' where it has none or, once it is late,
+/// has not answered.
+fn settle(shared: &Shared, found: &watch::Sender<Option<Vec<IpAddr>>>, is_late: bool) {
     if found.borrow().is_some() {
         return;
     }
     let mut chosen = Vec::new();
     change(shared, |names| {
+        if names.system.is_none() && !is_late {
+            return;
+        }
         let of_system = names.system.as_ref().and_then(|it| it.found.as_ref().ok());
         let of_resolvers =
             || names.resolvers.iter().flat_map(|it| [&it.v4, &it.v6]).filter_map(|it| it.result.as_ref().ok());

@@ -114,7 +114,7 @@ pub(super) async fn echo(to: IpAddr, kind: Kind, wait: Duration) -> Result<Echo,
         match socket::receive(socket.get_ref(), &mut buffer, 0) {
             Ok(received) => {
                 let octets = &buffer[..received.length.min(buffer.len())];
-                let wanted = (!is_raw).then_some(()).map_or(Some(identifier), |()| None);
+                let wanted = is_raw.then_some(identifier);
                 if let Some(ttl) = reply(octets, to, is_raw, wanted, sequence) {
                     return Ok(Echo::Reply { took: began.elapsed(), ttl: received.ttl.or(ttl) });
                 }

@@ -126,6 +126,13 @@ fn configured(source: IpAddr) -> Option<Source> {
     found.ok()?.into_iter().next()
 }
 
+/// Whether the route's interface is up and has a carrier by now. The kernel tells of a carrier up to a second late
+/// (net/core/link_watch.c), so that what was asked first may be out of date.
+pub(super) fn link_now(route: &Route) -> Option<(bool, bool)> {
+    let link = interfaces::list().ok()?.into_iter().find(|it| it.index == route.index);
+    Some(link.map_or((false, false), |it| (it.up, it.running)))
+}
+
 /// Whom the link layer has to reach, and whether it does; `None` where nobody has to be asked, or was.
 pub(super) fn neighbour(to: IpAddr, route: &Route) -> Option<Neighbour> {
     if route.is_local {

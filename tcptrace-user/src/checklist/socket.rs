@@ -115,7 +115,7 @@ pub(super) fn receive(socket: &impl AsRawFd, into: &mut [u8], flags: c_int) -> i
     message.msg_iov = from_mut(&mut part);
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of::<[u64; 64]>() as _;
+    message.msg_controllen = size_of::<[u64; 64]>();
     // SAFETY: every pointer in the message is to memory of the length beside it, which lives through the call.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), from_mut(&mut message), flags | libc::MSG_DONTWAIT) };
     if length < 0 {
@@ -128,7 +128,7 @@ pub(super) fn receive(socket: &impl AsRawFd, into: &mut [u8], flags: c_int) -> i
         received.link = Some((link.sll_ifindex.cast_unsigned(), link.sll_pkttype == libc::PACKET_OUTGOING));
     }
     let octets: Vec<u8> = control.iter().flat_map(|it| it.to_ne_bytes()).collect();
-    read_control(octets.get(..message.msg_controllen as usize).unwrap_or_default(), &mut received);
+    read_control(octets.get(..message.msg_controllen).unwrap_or_default(), &mut received);
     Ok(received)
 }
 

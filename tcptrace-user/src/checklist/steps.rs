@@ -137,17 +137,23 @@ impl One {
             }
         };
         tokio::join!(pings, mtus, connects, walks);
-        self.look_at_neighbour();
+        self.look_at_link();
     }
 
-    /// Whom the link layer asks, and what came of it by now.
-    fn look_at_neighbour(&self) {
+    /// Whom the link layer asks and what came of it, and the link itself, as they are by now.
+    fn look_at_link(&self) {
         let route = self.change(|it| match it.route.as_ref()?.found.as_ref().ok()? {
             Way::Route(route) => Some(route.clone()),
             Way::None { .. } => None,
         });
-        let neighbour = route.and_then(|route| route::neighbour(self.address, &route));
-        self.change(|it| it.neighbour = neighbour);
+        let Some(route) = route else { return };
+        let (neighbour, now) = (route::neighbour(self.address, &route), route::link_now(&route));
+        self.change(|it| {
+            it.neighbour = neighbour;
+            if let (Some(Ok(Way::Route(route))), Some(now)) = (it.route.as_mut().map(|it| &mut it.found), now) {
+                (route.up, route.carrier) = now;
+            }
+        });
     }
 
     async fn connect_all(&self, has_way: bool) {

@@ -137,7 +137,7 @@ pub fn judge(report: &Report) -> Verdict {
         Some(_) if !report.addresses.is_empty() => resolved(report),
         _ => unfinished(report),
     };
-    verdict.notes.extend(report.addresses.iter().filter_map(|it| mtu_note(it)));
+    verdict.notes.extend(report.addresses.iter().filter_map(mtu_note));
     verdict
 }
 

@@ -124,6 +124,11 @@ impl Host {
         self.namespaces.inside(id, now)?.0.cookie()
     }
 
+    /// That of this process's own; zero where the kernel does not say.
+    pub fn own_cookie(&mut self) -> u64 {
+        self.namespaces.own_inside().cookie().unwrap_or(0)
+    }
+
     fn socket(&mut self, at: Id, ours: SocketAddr, theirs: SocketAddr, via: u32, now: Nanos) -> Known<Option<Socket>> {
         let via = if at == self.namespaces.own() { via } else { 0 };
         self.namespaces.inside(at, now)?.0.socket(ours, theirs, via)

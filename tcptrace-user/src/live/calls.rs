@@ -76,13 +76,21 @@ impl Calls {
 }
 
 /// Why a call put no SYN on the wire, where this host says why.
-pub fn explain(it: &Connect, process: Process, host: &mut Host, drops: Option<&Drops>, now: Nanos) -> Option<Unsent> {
+pub fn explain(
+    it: &Connect,
+    process: Process,
+    host: &mut Host,
+    is_own: bool,
+    drops: Option<&Drops>,
+    now: Nanos,
+) -> Option<Unsent> {
     let (cause, confidence, evidence, extent) = match it.sent {
         Some(sent) => kept(it, sent, host, drops, now)?,
-        None => refused(it, host, now)?,
+        // Of other namespaces the routes are not asked for.
+        None => refused(it, host).filter(|_| is_own)?,
     };
     let server = it.asked;
-    let scope = Scope { extent, evidence: vec![format!("of the way to {}", ip(server.addr))] };
+    let scope = Scope { extent, evidence: Vec::new() };
     let next = steps(cause, server, it.sent.map(|it| it.client.addr), None);
     let verdict = Verdict { cause, confidence, evidence: vec![evidence], scope, next };
     Some(Unsent { called: it.called, client: it.sent.map(|it| it.client), server, process, verdict })
@@ -92,7 +100,9 @@ type Said = (Cause, Confidence, String, Extent);
 
 /// TCP sent it, and no interface saw it.
 fn kept(it: &Connect, sent: Sent, host: &mut Host, drops: Option<&Drops>, now: Nanos) -> Option<Said> {
-    let dropped = drops.and_then(|drops| drops.of_flow(sent.client, sent.server, it.called).ok()).unwrap_or_default();
+    let dropped = drops
+        .and_then(|drops| drops.of_flow(sent.client, sent.server, it.called, Some(it.netns)).ok())
+        .unwrap_or_default();
     let reason = dropped.iter().find(|it| it.from == Side::Client).map(|it| it.reason.as_str());
     let attempt = Handshake {
         client_addr: sent.client.addr,
@@ -117,12 +127,7 @@ fn kept(it: &Connect, sent: Sent, host: &mut Host, drops: Option<&Drops>, now: N
 }
 
 /// The call itself failed.
-fn refused(it: &Connect, host: &mut Host, now: Nanos) -> Option<Said> {
-    // Of other namespaces the routes are not asked for.
-    let own = host.namespace_cookie(std::net::IpAddr::from([127, 0, 0, 1]), now).ok()?;
-    if own != it.netns {
-        return None;
-    }
+fn refused(it: &Connect, host: &mut Host) -> Option<Said> {
     let name = ip(it.asked.addr);
     let (confidence, evidence) = match host.route(name).ok()? {
         Route::Unreachable => (Confidence::Certain, format!("no route to {name}")),

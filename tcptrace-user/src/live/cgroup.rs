@@ -5,7 +5,11 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
+    io,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
+    },
     path::PathBuf,
 };
 
@@ -21,7 +25,12 @@ pub(super) fn root() -> Result<File, (Missing, String)> {
         fs::read_to_string(MOUNTS).map_err(|error| (Missing::Failed, format!("cannot read {MOUNTS}: {error}")))?;
     let places = places(&mounts);
     let Some(first) = places.first() else {
-        return Err((Missing::Kernel, "no cgroup2 is mounted".to_owned()));
+        let it = unmounted()
+            .map_err(|error| (Missing::Kernel, format!("no cgroup2 is mounted, and none can be: {error}")))?;
+        let is_root = it.metadata().is_ok_and(|it| it.ino() == ROOT);
+        let elsewhere =
+            || (Missing::Elsewhere, "no cgroup2 is mounted, and its root is not to be seen here".to_owned());
+        return is_root.then_some(it).ok_or_else(elsewhere);
     };
     let mut reason = format!(
         "{} is not the root of cgroup2: in a container, run it with the host's cgroup namespace (--cgroupns=host)",
@@ -36,6 +45,33 @@ pub(super) fn root() -> Result<File, (Missing, String)> {
         }
     }
     Err((Missing::Elsewhere, reason))
+}
+
+/// The root of cgroup2, mounted nowhere: `ip netns exec` mounts another /sys, in which there is none. Needs CAP_SYS_ADMIN, and
+/// changes no table of mounts. <https://man7.org/linux/man-pages/man2/fsmount.2.html>
+#[expect(unsafe_code, reason = "no library here has the calls of the new mount interface")]
+fn unmounted() -> io::Result<File> {
+    // include/uapi/linux/mount.h
+    const CLOSE_ON_EXEC: libc::c_long = 1;
+    const CREATE: libc::c_long = 6;
+    let owned = |fd: libc::c_long| {
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made it, for nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    };
+    // SAFETY: the name is a string of C; descriptors are alive; what is not used is zero.
+    unsafe {
+        let filesystem = owned(libc::syscall(libc::SYS_fsopen, c"cgroup2".as_ptr(), CLOSE_ON_EXEC))?;
+        if libc::syscall(libc::SYS_fsconfig, filesystem.as_raw_fd(), CREATE, 0, 0, 0) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mount = owned(libc::syscall(libc::SYS_fsmount, filesystem.as_raw_fd(), CLOSE_ON_EXEC, 0))?;
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let root = owned(libc::openat(mount.as_raw_fd(), c".".as_ptr(), flags).into())?;
+        Ok(root.into())
+    }
 }
 
 /// Where cgroup2 is mounted, by /proc/self/mountinfo: `id parent device root place options [tag]... - kind ...`.

@@ -139,7 +139,12 @@ pub fn flow_drops(octets: &[u8; size_of::<FlowDrops>()]) -> FlowDrops {
         high_port: buf.get_u16_ne(),
         is_ours: buf.get_u32_ne(),
         drops: [[(); KEPT]; 2].map(|side| {
-            side.map(|()| Drops { at: Nanos(buf.get_u64_ne()), reason: buf.get_u32_ne(), count: buf.get_u32_ne() })
+            side.map(|()| Drops {
+                at: Nanos(buf.get_u64_ne()),
+                reason: buf.get_u32_ne(),
+                count: buf.get_u32_ne(),
+                netns: buf.get_u64_ne(),
+            })
         }),
     }
 }

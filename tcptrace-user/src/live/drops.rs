@@ -42,6 +42,11 @@ pub(super) struct Layout {
     pub(super) network_header: u32,
     pub(super) protocol: u32,
     pub(super) iif: u32,
+    pub(super) dev: u32,
+    pub(super) sk: u32,
+    pub(super) dev_net: u32,
+    pub(super) sock_net: u32,
+    pub(super) net_cookie: u32,
     pub(super) skipped: [u32; 4],
     /// Reasons by number, without their prefix.
     reasons: BTreeMap<u32, String>,
@@ -54,11 +59,12 @@ impl Layout {
     }
 
     fn of(btf: &Btf) -> Result<Self, Error> {
-        let field = |name: &str, size| {
-            let it = btf.field("sk_buff", name)?;
+        let field_of = |of: &str, name: &str, size| {
+            let it = btf.field(of, name)?;
             // Of another size it is another field.
-            (it.size == size).then_some(it.offset).ok_or_else(|| Error::Missing(format!("sk_buff.{name} as expected")))
+            (it.size == size).then_some(it.offset).ok_or_else(|| Error::Missing(format!("{of}.{name} as expected")))
         };
+        let field = |name: &str, size| field_of("sk_buff", name, size);
         let all = btf.enumerators("skb_drop_reason")?;
         // What this kernel does not have, no packet is dropped for.
         let number = |name| all.iter().find(|(it, _)| *it == name).map_or(u32::MAX, |(_, number)| *number);
@@ -68,6 +74,12 @@ impl Layout {
             network_header: field("network_header", 2)?,
             protocol: field("protocol", 2)?,
             iif: field("skb_iif", 4)?,
+            dev: field("dev", 8)?,
+            sk: field("sk", 8)?,
+            // Of the one member, a pointer, that `possible_net_t` has.
+            dev_net: field_of("net_device", "nd_net", 8)?,
+            sock_net: field_of("sock_common", "skc_net", 8)?,
+            net_cookie: field_of("net", "net_cookie", 8)?,
             skipped: NO_REASONS.map(number),
             reasons: all.iter().filter_map(named).collect(),
         })
@@ -97,21 +109,28 @@ impl Drops {
         Ok(Self { records, key, reasons: layout.reasons, _link: link })
     }
 
-    /// What was dropped of an attempt since its first SYN was seen, newest first. That there is nothing means what it says
+    /// What was dropped of an attempt since its first SYN was seen, newest first; `within` one network namespace, by its
+    /// cookie, if only that is asked. That there is nothing means what it says
     /// only while `drops_unnoted` does not grow.
     ///
     /// # Errors
     /// [`Missing::Gone`] where another flow has taken the place that this one would have had since then,
     /// [`Missing::Failed`] where the record could not be read whole.
-    pub fn of(&self, it: &Handshake) -> Known<Vec<Dropped>> {
-        self.of_flow(it.client(), it.server(), it.first_syn)
+    pub fn of(&self, it: &Handshake, within: Option<u64>) -> Known<Vec<Dropped>> {
+        self.of_flow(it.client(), it.server(), it.first_syn, within)
     }
 
     /// The same of a flow, for attempts of which no packet came by: those since its connect(2).
     ///
     /// # Errors
     /// As above.
-    pub fn of_flow(&self, client: Endpoint, server: Endpoint, since: Nanos) -> Known<Vec<Dropped>> {
+    pub fn of_flow(
+        &self,
+        client: Endpoint,
+        server: Endpoint,
+        since: Nanos,
+        within: Option<u64>,
+    ) -> Known<Vec<Dropped>> {
         let places = self.records.words().len() * 8 / size_of::<FlowDrops>();
         let place = flow::hash(self.key, client, server) as usize & (places - 1);
         let record = decode::flow_drops(&self.records.record(place).ok_or(Missing::Failed)?);
@@ -122,7 +141,8 @@ impl Drops {
         let mut drops = Vec::new();
         for (end, kept) in ends.into_iter().zip(record.drops) {
             let from = if end == client { Side::Client } else { Side::Server };
-            let wanted = kept.into_iter().filter(|it| it.count > 0 && it.at >= since);
+            let is_within = |netns| netns == 0 || within.is_none_or(|it| it == netns);
+            let wanted = kept.into_iter().filter(|it| it.count > 0 && it.at >= since && is_within(it.netns));
             drops.extend(wanted.map(|it| Dropped {
                 at: it.at,
                 from,

@@ -48,6 +48,8 @@ struct Here {
     connects: Result<Connects, Off>,
     drops: Result<Drops, Off>,
     calls: Calls,
+    /// The cookie of the one network namespace that is asked; `None` for all of them.
+    within: Option<u64>,
     /// When calls were last looked at.
     called: Nanos,
 }
@@ -61,9 +63,10 @@ impl Diagnosis {
             LocalFacts::Own => Some(Host::own()),
             LocalFacts::Off => None,
         };
-        let here = host.map(|host| {
+        let here = host.map(|mut host| {
             let (connects, drops) = (kernel.attach_connects(), kernel.attach_drops());
-            Here { host, connects, drops, calls: Calls::default(), called: Nanos(0) }
+            let within = (local == LocalFacts::Own).then(|| host.own_cookie());
+            Here { host, connects, drops, calls: Calls::default(), within, called: Nanos(0) }
         });
         Self {
             history: History::default(),
@@ -88,15 +91,16 @@ impl Diagnosis {
     pub fn tick(&mut self, now: Nanos, table: &Table) -> Vec<Unsent> {
         let Some(here) = &mut self.here else { return Vec::new() };
         here.host.tick(now);
-        let Here { host, connects: Ok(connects), drops, calls, called } = here else { return Vec::new() };
+        let Here { host, connects: Ok(connects), drops, calls, within, called } = here else { return Vec::new() };
         if now.since(*called) < CALLS {
             return Vec::new();
         }
         *called = now;
         let unsent = calls.look(connects, now, |client, server| table.has(client, server));
-        let unsent = unsent.iter().filter_map(|it| {
+        let own = host.own_cookie();
+        let unsent = unsent.iter().filter(|it| within.is_none_or(|within| within == it.netns)).filter_map(|it| {
             let process = process(host, it, now);
-            calls::explain(it, process, host, drops.as_ref().ok(), now)
+            calls::explain(it, process, host, own == it.netns, drops.as_ref().ok(), now)
         });
         let unsent: Vec<_> = unsent.collect();
         unsent.iter().for_each(|it| self.causes.count(&it.verdict));
@@ -134,7 +138,7 @@ impl Diagnosis {
         let Some(here) = &mut self.here else { return Local::unknown(Missing::NotAsked) };
         let hs = &it.handshake;
         let mut local = here.host.fill(hs, now);
-        local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs));
+        local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs, here.within));
         local.process = match &here.connects {
             Ok(connects) if local.client_here == Ok(true) => {
                 let call = connects.by_flow(hs.client(), hs.server(), hs.first_syn);

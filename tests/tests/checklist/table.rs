@@ -1,0 +1,378 @@
+//! The verdict as a table: facts, and what they mean. No lab, no socket.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use tcptrace::checklist::report::{
+    Agreed, Answer, Answered, By, Connect, DnsFailure, End, Hop, IcmpError, Names, Neighbour, NeighbourState, Ping,
+    Probed, Report, Resolver, Route, Source, Step, Tried, Walk, Way, Wire,
+};
+use tcptrace::checklist::verdict::judge;
+use tcptrace_core::segment::{Flags, Icmp, Options};
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2));
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const PORT: u16 = 6036;
+const OPEN: Tried = Tried::Open(Agreed {
+    mss: 1448,
+    window_scale: Some((7, 7)),
+    sack: true,
+    timestamps: true,
+    ecn: false,
+    rtt: Duration::from_millis(10),
+});
+
+fn connect(port: u16, result: Tried) -> Connect {
+    let (is_asked, took) = (port == PORT, Duration::from_millis(10));
+    Connect { port, is_asked, took, result, icmp: None, retries: 0, from: None, wire: None }
+}
+
+fn failed(errno: i32) -> Connect {
+    connect(PORT, Tried::Failed(errno))
+}
+
+fn icmp(kind: u8, code: u8, from: IpAddr, errno: i32) -> Connect {
+    let error = IcmpError { from: Some(from), icmp: Icmp { v6: false, kind, code }, errno, mtu: None };
+    Connect { icmp: Some(error), ..failed(errno) }
+}
+
+/// With a RST or SYN/ACK of this TTL.
+fn answered(ttl: u8, flags: u8, it: Connect) -> Connect {
+    let answer = Answered { flags: Flags(flags), ttl, window: 0, options: Options::default() };
+    Connect { wire: Some(Wire { syns: 1, offered: None, answer: Some(answer) }), ..it }
+}
+
+fn seen(syns: u32, it: Connect) -> Connect {
+    Connect { wire: Some(Wire { syns, offered: None, answer: None }), ..it }
+}
+
+fn walk(by: By, hops: &[IpAddr], end: End) -> Walk {
+    let hops = (1..).zip(hops).map(|(ttl, from)| Hop { ttl, from: Some(*from), took: Some(Duration::ZERO) });
+    Walk { by, took: Duration::ZERO, hops: hops.collect(), end }
+}
+
+fn at(connects: Vec<Connect>) -> Probed {
+    let source = Source { address: OWN, prefix: 24, flags: vec!["permanent"], label: None };
+    let route = Route {
+        gateway: Some(ROUTER),
+        interface: "eth0".to_owned(),
+        index: 2,
+        up: true,
+        carrier: true,
+        mtu: 1500,
+        is_local: false,
+        source: Some(source),
+    };
+    let route = Some(Step { took: Duration::ZERO, found: Ok(Way::Route(route)) });
+    Probed { route, connects, ..Probed::new(HOST) }
+}
+
+fn pinged(at: Probed) -> Probed {
+    let ping = Ping { sent: 3, replies: vec![Duration::from_millis(10)], ..Ping::default() };
+    Probed { ping: Some(Step { took: Duration::ZERO, found: Ok(ping) }), ..at }
+}
+
+fn neighbour(address: IpAddr, is_host: bool, state: NeighbourState, at: Probed) -> Probed {
+    Probed { neighbour: Some(Neighbour { address, is_host, state }), ..at }
+}
+
+fn walked(walks: Vec<Walk>, at: Probed) -> Probed {
+    Probed { walks, ..at }
+}
+
+fn on_the_way(change: impl FnOnce(&mut Route), mut at: Probed) -> Probed {
+    if let Some(Step { found: Ok(Way::Route(route)), .. }) = &mut at.route {
+        change(route);
+    }
+    at
+}
+
+fn without_a_way(errno: i32) -> Probed {
+    let route = Some(Step { took: Duration::ZERO, found: Ok(Way::None { errno }) });
+    Probed { route, ..at(vec![failed(errno)]) }
+}
+
+fn report(addresses: Vec<Probed>) -> Report {
+    let names = Names { addresses: addresses.iter().map(|it| it.address).collect(), ..Names::default() };
+    Report {
+        host: "web.example".to_owned(),
+        ports: vec![PORT],
+        ports_assumed: false,
+        began: jiff::Timestamp::UNIX_EPOCH,
+        took: Duration::from_secs(1),
+        interrupted: false,
+        names: Some(names),
+        addresses,
+        left_out: Vec::new(),
+    }
+}
+
+fn verdict(report: &Report) -> [&'static str; 4] {
+    let it = judge(report);
+    [
+        it.outcome.name(),
+        it.cause.map_or("-", |it| it.name()),
+        it.confidence.map_or("-", |it| it.name()),
+        it.scope.map_or("-", |it| it.name()),
+    ]
+}
+
+#[test]
+fn one_address_fails_in_every_way() {
+    use nix::libc::{ECONNREFUSED, EHOSTUNREACH, EINVAL, ENETUNREACH, EPERM, ETIMEDOUT};
+    let open = || connect(80, OPEN);
+    let reset = || failed(ECONNREFUSED);
+    let silent = || failed(ETIMEDOUT);
+    let quiet = || connect(80, Tried::Silent);
+    let answer = |ttl| End::Answered { ttl, reset: false };
+    let rst = |ttl| End::Answered { ttl, reset: true };
+    let syn = By::Syn(PORT);
+    let rows = [
+        ("it opens", at(vec![connect(PORT, OPEN)]), ["reachable", "-", "-", "-"]),
+        ("RST, nothing to compare", at(vec![reset()]), ["unreachable", "port_closed", "likely", "port"]),
+        ("RST, another opens", at(vec![reset(), open()]), ["unreachable", "port_closed", "likely", "port"]),
+        (
+            "RST with the host's TTL",
+            at(vec![answered(57, Flags::RST, reset()), answered(57, Flags::SYN, open())]),
+            ["unreachable", "port_closed", "certain", "port"],
+        ),
+        (
+            "RST with another's TTL",
+            at(vec![answered(250, Flags::RST, reset()), answered(57, Flags::SYN, open())]),
+            ["unreachable", "firewall_reject", "likely", "port"],
+        ),
+        (
+            "RST from nearer than the host",
+            walked(
+                vec![walk(syn, &[ROUTER], rst(2)), walk(By::Syn(80), &[ROUTER, FAR], answer(3))],
+                at(vec![reset(), open()]),
+            ),
+            ["unreachable", "firewall_reject", "certain", "port"],
+        ),
+        (
+            "RST faster than light",
+            at(vec![Connect { took: Duration::from_micros(300), ..reset() }, open()]),
+            ["unreachable", "firewall_reject", "likely", "port"],
+        ),
+        (
+            "RST without a SYN",
+            at(vec![seen(0, reset())]),
+            ["unreachable", "no_route_or_local_block", "certain", "port"],
+        ),
+        (
+            "admin-prohibited",
+            at(vec![icmp(3, 13, ROUTER, EHOSTUNREACH)]),
+            ["unreachable", "firewall_reject", "certain", "host"],
+        ),
+        (
+            "admin-prohibited, another opens",
+            at(vec![icmp(3, 13, ROUTER, EHOSTUNREACH), open()]),
+            ["unreachable", "firewall_reject", "certain", "port"],
+        ),
+        (
+            "port-unreachable to a SYN",
+            at(vec![icmp(3, 3, HOST, ECONNREFUSED)]),
+            ["unreachable", "firewall_reject", "certain", "host"],
+        ),
+        (
+            "this host's own ICMP",
+            at(vec![icmp(3, 13, OWN, EHOSTUNREACH), open()]),
+            ["unreachable", "no_route_or_local_block", "certain", "port"],
+        ),
+        (
+            "host-unreachable by a router",
+            at(vec![icmp(3, 1, ROUTER, EHOSTUNREACH)]),
+            ["unreachable", "host_down", "certain", "host"],
+        ),
+        (
+            "host-unreachable by this host, the gateway's silence",
+            neighbour(ROUTER, false, NeighbourState::Failed, at(vec![icmp(3, 1, OWN, EHOSTUNREACH)])),
+            ["unreachable", "no_route_or_local_block", "certain", "everything"],
+        ),
+        (
+            "host-unreachable by this host, the host's silence",
+            neighbour(HOST, true, NeighbourState::Failed, at(vec![icmp(3, 1, OWN, EHOSTUNREACH)])),
+            ["unreachable", "host_down", "certain", "host"],
+        ),
+        (
+            "net-unreachable",
+            at(vec![icmp(3, 0, FAR, ENETUNREACH)]),
+            ["unreachable", "network_unreachable", "certain", "network"],
+        ),
+        (
+            "time exceeded with a whole TTL",
+            at(vec![icmp(11, 0, FAR, EHOSTUNREACH)]),
+            ["unreachable", "network_unreachable", "certain", "network"],
+        ),
+        ("no route", without_a_way(ENETUNREACH), ["unreachable", "no_route_or_local_block", "certain", "network"]),
+        ("blackhole", without_a_way(EINVAL), ["unreachable", "no_route_or_local_block", "certain", "network"]),
+        (
+            "interface down",
+            on_the_way(|it| it.up = false, at(vec![silent()])),
+            ["unreachable", "no_route_or_local_block", "certain", "everything"],
+        ),
+        (
+            "no carrier",
+            on_the_way(|it| it.carrier = false, at(vec![silent()])),
+            ["unreachable", "no_route_or_local_block", "certain", "everything"],
+        ),
+        (
+            "a program forbids it",
+            at(vec![failed(EPERM), open()]),
+            ["unreachable", "no_route_or_local_block", "certain", "port"],
+        ),
+        (
+            "silence, no SYN left",
+            at(vec![seen(0, silent()), seen(1, open())]),
+            ["unreachable", "no_route_or_local_block", "certain", "port"],
+        ),
+        (
+            "silence, no SYN left to the host",
+            at(vec![seen(0, silent()), seen(0, quiet())]),
+            ["unreachable", "no_route_or_local_block", "certain", "host"],
+        ),
+        (
+            "silence, another port opens",
+            at(vec![seen(4, silent()), open()]),
+            ["unreachable", "firewall_drop", "likely", "port"],
+        ),
+        (
+            "silence, another port is closed",
+            at(vec![silent(), connect(22, Tried::Failed(ECONNREFUSED))]),
+            ["unreachable", "firewall_drop", "likely", "port"],
+        ),
+        (
+            "silence in the middle of the way",
+            walked(
+                vec![walk(syn, &[ROUTER], End::Dies), walk(By::Syn(80), &[ROUTER, FAR], answer(3))],
+                at(vec![silent(), open()]),
+            ),
+            ["unreachable", "firewall_drop", "certain", "port"],
+        ),
+        (
+            "silence at its end",
+            walked(
+                vec![walk(syn, &[ROUTER, FAR], End::Dies), walk(By::Syn(80), &[ROUTER, FAR], answer(3))],
+                at(vec![silent(), open()]),
+            ),
+            ["unreachable", "firewall_drop", "likely", "port"],
+        ),
+        (
+            "silence from the first hop on, nobody watched",
+            walked(
+                vec![walk(syn, &[], End::Dies), walk(By::Syn(80), &[ROUTER], answer(2))],
+                at(vec![silent(), open()]),
+            ),
+            ["unreachable", "no_route_or_local_block", "likely", "port"],
+        ),
+        (
+            "silence from the first hop on, SYNs left",
+            walked(
+                vec![walk(syn, &[], End::Dies), walk(By::Syn(80), &[ROUTER], answer(2))],
+                at(vec![seen(4, silent()), open()]),
+            ),
+            ["unreachable", "firewall_drop", "likely", "port"],
+        ),
+        (
+            "silence but for echo",
+            pinged(at(vec![silent(), quiet()])),
+            ["unreachable", "firewall_drop", "likely", "host"],
+        ),
+        (
+            "silence but for the link",
+            neighbour(HOST, true, NeighbourState::Reachable, at(vec![silent(), quiet()])),
+            ["unreachable", "firewall_drop", "likely", "host"],
+        ),
+        (
+            "silence on the link",
+            neighbour(HOST, true, NeighbourState::Incomplete, at(vec![silent()])),
+            ["unreachable", "host_down", "certain", "host"],
+        ),
+        ("silence", at(vec![silent(), quiet()]), ["unreachable", "host_down", "possible", "host"]),
+        (
+            "silence, ICMP to another port",
+            at(vec![silent(), Connect { port: 80, is_asked: false, ..icmp(3, 0, FAR, ENETUNREACH) }]),
+            ["unreachable", "network_unreachable", "likely", "network"],
+        ),
+        (
+            "silence, ICMP to the walk",
+            walked(
+                vec![walk(
+                    syn,
+                    &[ROUTER],
+                    match icmp(3, 13, FAR, EHOSTUNREACH).icmp {
+                        Some(icmp) => End::Rejected { ttl: 2, icmp },
+                        None => End::Dies,
+                    },
+                )],
+                at(vec![silent()]),
+            ),
+            ["unreachable", "firewall_reject", "likely", "port"],
+        ),
+        ("nothing yet", at(vec![]), ["unfinished", "-", "-", "-"]),
+    ];
+    for (what, at, expected) in rows {
+        assert_eq!(verdict(&report(vec![at])), expected, "{what}");
+    }
+}
+
+#[test]
+fn addresses_and_ports_are_weighed_together() {
+    use nix::libc::{ECONNREFUSED, ENETUNREACH, ETIMEDOUT};
+    let other = |at: Probed| Probed { address: FAR, ..at };
+    let dead = || at(vec![failed(ETIMEDOUT)]);
+    let fine = || at(vec![connect(PORT, OPEN)]);
+    let closed = || at(vec![failed(ECONNREFUSED)]);
+    let rows = [
+        ("one of two works", vec![dead(), other(fine())], ["partly", "host_down", "possible", "host"]),
+        ("one of two has no way", vec![without_a_way(ENETUNREACH), other(fine())], ["reachable", "-", "-", "-"]),
+        ("the surer one is told", vec![dead(), other(closed())], ["unreachable", "port_closed", "likely", "port"]),
+        (
+            "no way is told only if that is all",
+            vec![without_a_way(ENETUNREACH), other(dead())],
+            ["unreachable", "host_down", "possible", "host"],
+        ),
+        (
+            "no way anywhere",
+            vec![without_a_way(ENETUNREACH), other(without_a_way(ENETUNREACH))],
+            ["unreachable", "no_route_or_local_block", "certain", "network"],
+        ),
+    ];
+    for (what, addresses, expected) in rows {
+        assert_eq!(verdict(&report(addresses)), expected, "{what}");
+    }
+
+    let usual = |connects| Report { ports: vec![443, 80], ports_assumed: true, ..report(vec![at(connects)]) };
+    let closed = connect(443, Tried::Failed(ECONNREFUSED));
+    assert_eq!(verdict(&usual(vec![closed.clone(), connect(80, OPEN)])), ["reachable", "-", "-", "-"]);
+    let both = usual(vec![closed, connect(80, Tried::Failed(ECONNREFUSED))]);
+    assert_eq!(verdict(&both)[..2], ["unreachable", "port_closed"]);
+}
+
+#[test]
+fn a_name_without_an_address_is_no_attempt() {
+    let resolver = |result: Result<Vec<IpAddr>, DnsFailure>| {
+        let answer = Answer { took: Duration::ZERO, over_tcp: false, result };
+        Resolver { address: ROUTER, asked: "web.example".to_owned(), v4: answer.clone(), v6: answer }
+    };
+    let system = Some(Step { took: Duration::ZERO, found: Err("Name or service not known".to_owned()) });
+    for (answer, text) in [
+        (Err(DnsFailure::NxDomain), "there is no name"),
+        (Err(DnsFailure::Silent), "no resolver answers"),
+        (Err(DnsFailure::ServFail), "DNS is broken"),
+        (Err(DnsFailure::Refused), "refuses to answer"),
+        (Ok(Vec::new()), "exists and has no address"),
+        (Err(DnsFailure::Other("x".to_owned())), "has no address here"),
+    ] {
+        let mut report = report(Vec::new());
+        report.names = Some(Names { system: system.clone(), resolvers: vec![resolver(answer)], ..Names::default() });
+        let it = judge(&report);
+        assert_eq!((it.outcome.name(), it.cause), ("unresolved", None));
+        assert!(it.headline.contains(text), "{}", it.headline);
+    }
+    let mut report = report(Vec::new());
+    report.names = None;
+    assert_eq!(verdict(&report), ["unfinished", "-", "-", "-"]);
+}
