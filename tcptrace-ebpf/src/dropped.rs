@@ -49,6 +49,9 @@ static SKB_NETWORK_HEADER: Global<u32> = Global::new(0);
 static SKB_PROTOCOL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SKB_IIF: Global<u32> = Global::new(0);
+/// The cookie of the one network namespace that is looked at; zero: every one.
+#[unsafe(no_mangle)]
+static DROP_NETNS: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static SKB_DEV: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -110,7 +113,10 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
         maps::count(Counter::DropUnnoted);
         return None;
     }
-    let netns = netns(skb).unwrap_or(0);
+    let (netns, wanted) = (netns(skb).unwrap_or(0), DROP_NETNS.load());
+    if wanted != 0 && netns != 0 && netns != wanted {
+        return None;
+    }
     let record = DROPS.get_ptr_mut((hash & DROP_MASK.load()) as u32)?;
     // SAFETY: a map value, which is never freed.
     let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {

@@ -13,7 +13,7 @@ use crate::{
 /// Reasons kept for each direction of a flow.
 pub const KEPT: usize = 2;
 
-/// Packets of one direction of a flow, dropped for one reason.
+/// Packets of one direction of a flow, dropped for one reason in one network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Drops {
@@ -22,7 +22,7 @@ pub struct Drops {
     pub reason: u32,
     /// How many; zero: none, and nothing else here counts.
     pub count: u32,
-    /// The cookie of the network namespace in which the last one was dropped (SO_NETNS_COOKIE); zero: nobody said.
+    /// The cookie of the network namespace in which they were dropped (SO_NETNS_COOKIE); zero: nobody said.
     pub netns: u64,
 }
 
@@ -92,12 +92,13 @@ impl FlowDrops {
             self.is_ours = 1;
         }
         let [first, second] = &mut self.drops[from];
-        if first.count == 0 || first.reason != reason {
-            let count = if second.reason == reason { second.count } else { 0 };
+        let is_it = |it: &Drops| it.reason == reason && it.netns == netns;
+        if first.count == 0 || !is_it(first) {
+            let count = if is_it(second) { second.count } else { 0 };
             *second = *first;
             *first = Drops { at: now, reason, count, netns };
         }
-        (first.at, first.netns) = (now, netns);
+        first.at = now;
         first.count = first.count.saturating_add(1);
         true
     }

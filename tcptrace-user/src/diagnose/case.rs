@@ -85,6 +85,11 @@ impl<'a> Case<'a> {
         self.dropped(Side::Client, &MEMORY).or_else(|| self.dropped(Side::Server, &MEMORY))
     }
 
+    /// The same, because its listener's queue was full (Linux 6.14).
+    pub(super) fn dropped_for_queue(&self) -> Option<&'a str> {
+        self.dropped(Side::Client, &["TCP_LISTEN_OVERFLOW"])
+    }
+
     fn dropped(&self, side: Side, reasons: &[&str]) -> Option<&'a str> {
         let drops = self.local.drops.as_ref().ok()?;
         drops.iter().find(|it| it.from == side && reasons.contains(&it.reason.as_str())).map(|it| it.reason.as_str())

@@ -101,6 +101,11 @@ impl Host {
                 (Ok(from), Ok(to)) if from == to => Ok(None),
                 (Ok(from), _) => self.neighbour(from, server.ip(), client.ip(), attempt.first_syn, now),
                 (_, Ok(from)) => self.neighbour(from, client.ip(), server.ip(), attempt.first_syn, now),
+                // It passes through here: whoever it goes to next is this host's neighbour.
+                (Err(Missing::Elsewhere), Err(Missing::Elsewhere)) if !passed.is_egress() => {
+                    let own = self.namespaces.own();
+                    self.neighbour(own, server.ip(), client.ip(), attempt.first_syn, now)
+                }
                 (Err(why), Err(_)) => Err(why),
             },
             ..Local::unknown(Missing::NotAsked)

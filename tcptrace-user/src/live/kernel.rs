@@ -57,6 +57,8 @@ pub struct Settings {
     pub connects: u32,
     /// Flows of which to remember what was dropped; rounded up to a power of two, zero for none.
     pub drops: u32,
+    /// The cookie of the one network namespace whose drops are noted; zero for every one.
+    pub drops_within: u64,
     /// The programs' own log, read by [`Kernel::take_log`].
     pub debug: bool,
 }
@@ -74,6 +76,7 @@ impl Default for Settings {
             packets: 0,
             connects: 1 << 14,
             drops: 1 << 12,
+            drops_within: 0,
             debug: false,
         }
     }
@@ -207,6 +210,7 @@ impl Kernel {
             .override_global("CONNECT_PLACES", &u64::from(connects), true)
             .map_max_entries("DROPS", drops)
             .override_global("DROP_MASK", &u64::from(drops - 1), true)
+            .override_global("DROP_NETNS", &settings.drops_within, true)
             .override_global("DROP_SKIPPED", &skipped, true)
             .override_global("SKB_HEAD", &layout_or(|it| it.head), true)
             .override_global("SKB_NETWORK_HEADER", &layout_or(|it| it.network_header), true)

@@ -31,7 +31,7 @@ use super::{
     why::Diagnosis,
 };
 use crate::{
-    cli::{self, Args, exit},
+    cli::{self, Args, LocalFacts, exit},
     clock::{Clock, monotonic},
     diagnose::Unsent,
     evidence::{
@@ -39,6 +39,7 @@ use crate::{
         recorder::{Account, Recorder},
     },
     filter::Filter,
+    host::Host,
     output::{self, Output},
     report::{
         Setting, connect,
@@ -74,8 +75,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         filter: filter.as_ref().and_then(Filter::tests).unwrap_or_default(),
         packets: if args.write.is_some() { evidence::RING } else { 0 },
         decap: args.decap,
+        drops_within: if args.local == LocalFacts::Own { Host::own().own_cookie() } else { 0 },
         debug: args.verbose > 1,
-        ..Settings::default()
+        ..match args.local {
+            LocalFacts::All | LocalFacts::Own => Settings::default(),
+            LocalFacts::Off => Settings { connects: 0, drops: 0, ..Settings::default() },
+        }
     };
     let wanted = wanted(&args.interfaces)?;
     privilege::check()?;

@@ -34,7 +34,7 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
     let overflows = case.counters().listen_overflows;
     let full = case.listener().filter(|it| it.is_full());
     if let Some(it) = full {
-        evidence.push(format!("{} connections wait for accept(2), and {} may", it.queue, it.queue_max));
+        evidence.push(format!("the accept queue is full: {} wait in it, and {} may", it.queue, it.queue_max));
     }
     if overflows > 0 {
         evidence.push(format!("ListenOverflows grew by {overflows} meanwhile"));
@@ -43,6 +43,10 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
         evidence.push(again_evidence);
     }
     let answers = case.listener().is_some();
+    if let Some(reason) = case.dropped_for_queue() {
+        evidence.insert(0, format!("this host dropped a packet of it ({reason}): the accept queue was full"));
+        return certain(evidence);
+    }
     match (full.is_some(), overflows > 0, again) {
         // Without the reasons of drops, rules may have dropped it as well.
         (true, true, _) | (_, true, true) if case.local.drops.is_ok() => certain(evidence),
