@@ -8,7 +8,7 @@ use tcptrace_core::{
 
 use super::{
     history::{History, Host},
-    local::{Counters, Listener, Local},
+    local::{Counters, Listener, Local, Neighbour},
 };
 use crate::attempt::Attempt;
 
@@ -98,6 +98,12 @@ impl<'a> Case<'a> {
     /// Why this host dropped a packet of `side`, whatever the reason.
     pub(super) fn any_drop(&self, side: Side) -> Option<&'a str> {
         self.local.drops.as_ref().ok()?.iter().find(|it| it.from == side).map(|it| it.reason.as_str())
+    }
+
+    /// The other end, where it is a neighbour that two link-layer addresses claim.
+    pub(super) fn two_hosts(&self) -> Option<&'a Neighbour> {
+        let neighbour = self.local.neighbour.as_ref().ok()?.as_ref()?;
+        (neighbour.is_peer && neighbour.link_addresses.len() > 1).then_some(neighbour)
     }
 
     /// Who listens on the server's port, if that is known and somebody does.

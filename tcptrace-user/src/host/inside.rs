@@ -44,7 +44,7 @@ pub(super) struct Inside {
     counters: Known<Reader>,
     pub(super) listeners: Listeners,
     /// Those that were asked for since a moment.
-    ways: HashMap<(IpAddr, IpAddr), Known<Option<Way>>>,
+    ways: HashMap<(IpAddr, Option<IpAddr>), Known<Option<Way>>>,
     ways_since: Nanos,
 }
 
@@ -97,7 +97,7 @@ impl Inside {
     }
 
     /// The neighbour by which `to` is reached from `source`; none where there is no way, or no neighbours on it.
-    pub(super) fn way(&mut self, to: IpAddr, source: IpAddr, now: Nanos) -> Known<Option<Way>> {
+    pub(super) fn way(&mut self, to: IpAddr, source: Option<IpAddr>, now: Nanos) -> Known<Option<Way>> {
         if now.since(self.ways_since) >= KEPT {
             self.ways.clear();
             self.ways_since = now;
@@ -113,8 +113,8 @@ impl Inside {
         way
     }
 
-    fn ask_way(&mut self, to: IpAddr, source: IpAddr) -> Known<Option<Way>> {
-        let Route::Through { interface, gateway } = self.route(to, Some(source))? else { return Ok(None) };
+    fn ask_way(&mut self, to: IpAddr, source: Option<IpAddr>) -> Known<Option<Way>> {
+        let Route::Through { interface, gateway } = self.route(to, source)? else { return Ok(None) };
         let next = gateway.unwrap_or(to);
         let channel = self.route.as_mut().map_err(|why| *why)?;
         let entry = routes::neighbour(channel, interface, next).map_err(|error| missing(&error))?;

@@ -99,12 +99,12 @@ impl Host {
                 .and_then(|at| self.counters(at, attempt.first_syn, now)),
             neighbour: match (known(client_at), known(server_at)) {
                 (Ok(from), Ok(to)) if from == to => Ok(None),
-                (Ok(from), _) => self.neighbour(from, server.ip(), client.ip(), attempt.first_syn, now),
-                (_, Ok(from)) => self.neighbour(from, client.ip(), server.ip(), attempt.first_syn, now),
+                (Ok(from), _) => self.neighbour(from, server.ip(), Some(client.ip()), attempt.first_syn, now),
+                (_, Ok(from)) => self.neighbour(from, client.ip(), Some(server.ip()), attempt.first_syn, now),
                 // It passes through here: whoever it goes to next is this host's neighbour.
                 (Err(Missing::Elsewhere), Err(Missing::Elsewhere)) if !passed.is_egress() => {
                     let own = self.namespaces.own();
-                    self.neighbour(own, server.ip(), client.ip(), attempt.first_syn, now)
+                    self.neighbour(own, server.ip(), None, attempt.first_syn, now)
                 }
                 (Err(why), Err(_)) => Err(why),
             },
@@ -166,7 +166,14 @@ impl Host {
         Ok(Counters { memory_limit, ..inside.growth(history, since, now)? })
     }
 
-    fn neighbour(&mut self, at: Id, to: IpAddr, from: IpAddr, since: Nanos, now: Nanos) -> Known<Option<Neighbour>> {
+    fn neighbour(
+        &mut self,
+        at: Id,
+        to: IpAddr,
+        from: Option<IpAddr>,
+        since: Nanos,
+        now: Nanos,
+    ) -> Known<Option<Neighbour>> {
         let Some(way) = self.namespaces.inside(at, now)?.0.way(to, from, now)? else { return Ok(None) };
         let memory = self.watch.as_ref().ok().filter(|_| at == self.namespaces.own()).map(|it| &it.memory);
         let mut link_addresses: Vec<_> = way.entry.and_then(|it| it.link_address).into_iter().collect();

@@ -49,10 +49,8 @@ pub(super) fn port_reuse(case: &Case<'_>) -> Option<Found> {
 /// One address, two hosts.
 pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Found> {
     let two_answers = case.has(Facts::TWO_ANSWERS);
-    let neighbour = case.local.neighbour.as_ref().ok().and_then(Option::as_ref);
-    let two_hosts = neighbour.filter(|it| it.is_peer && it.link_addresses.len() > 1);
     let answers = "two SYN/ACKs with different sequence numbers answered one SYN".to_owned();
-    let hosts = two_hosts.map(|it| {
+    let hosts = case.two_hosts().map(|it| {
         let macs: Vec<_> = it.link_addresses.iter().map(mac).collect();
         format!("{} is at {} both", it.address, macs.join(" and "))
     });

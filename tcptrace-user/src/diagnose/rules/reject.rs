@@ -131,6 +131,9 @@ fn sender(case: &Case<'_>) -> Sender {
     let Some(Ttl { least, most }) = case.host().and_then(|it| it.answer_ttl) else {
         return Sender::Unknown("no SYN/ACK of this host was seen of late to compare the RST with".to_owned());
     };
+    if case.two_hosts().is_some() {
+        return Sender::Unknown("two hosts have this address: which of them sent it is not known".to_owned());
+    }
     let range = if least == most { format!("{least}") } else { format!("{least} to {most}") };
     if (least..=most).contains(&ttl) {
         return Sender::TheHost(format!("its TTL {ttl} is that of the host's SYN/ACKs"));
