@@ -221,6 +221,15 @@ pub fn patience(it: &Handshake, stall_after: u64) -> u64 {
     stall_after.max(tried_for.saturating_mul(2).saturating_add(GIVE_UP_SLACK))
 }
 
+/// Whether the server sent its SYN/ACK again for want of an ACK, twice. A SYN that is sent again provokes one more at once: two
+/// timers that fire together (both begin with a second, RFC 6298, section 2) make three SYN/ACKs of one that was lost.
+#[must_use]
+pub fn is_unacknowledged(it: &Handshake) -> bool {
+    /// Of two pauses, one and two seconds, the half.
+    const TWO_PAUSES: u64 = 1_500_000_000;
+    it.answer.tries >= STALLED_AT_TRY && it.last_answer.since(it.first_answer) >= TWO_PAUSES
+}
+
 /// Whether an attempt that was to be told as established had been in trouble before.
 #[must_use]
 pub fn was_in_trouble(it: &Handshake, stalled: Option<Stalled>, stall_after: u64) -> bool {
@@ -228,7 +237,7 @@ pub fn was_in_trouble(it: &Handshake, stalled: Option<Stalled>, stall_after: u64
     stalled.is_some_and(|stalled| stalled.at <= it.ended)
         || it.facts.any(TOLD)
         || it.syn.tries >= STALLED_AT_TRY
-        || it.answer.tries >= STALLED_AT_TRY && it.last_answer <= it.ended
+        || is_unacknowledged(it) && it.last_answer <= it.ended
         || it.ended.since(it.first_syn) >= stall_after
 }
 

@@ -84,24 +84,25 @@ impl Checks {
     }
 
     /// Takes a report that is not to be told now: a check, or what two more would make one. What was held of the same pair
-    /// goes with the third.
-    pub fn takes(&mut self, report: &Report, now: Nanos) -> bool {
-        let Report::Attempt(it) = report else { return false };
+    /// goes with the third. How many are none of a failure thereby; `None` where it is to be told.
+    pub fn takes(&mut self, report: &Report, now: Nanos) -> Option<u64> {
+        let Report::Attempt(it) = report else { return None };
         if it.stalled.is_some() || !is_check(&it.handshake, it.outcome, it.seen.1) {
-            return false;
+            return None;
         }
         if self.count(&it.handshake) >= REPEATED {
             let before = self.held.len();
             let pair_of = |report: &Report| pair(&report.attempt().handshake);
             self.held.retain(|(_, held)| pair_of(held) != pair_of(report));
-            self.counted += 1 + (before - self.held.len()) as u64;
-            return true;
+            let taken = 1 + (before - self.held.len()) as u64;
+            self.counted += taken;
+            return Some(taken);
         }
         if self.held.len() >= HOLDS {
-            return false;
+            return None;
         }
         self.held.push_back((now, report.clone()));
-        true
+        Some(0)
     }
 
     /// Reports that were held for long enough; with `all`, whatever is held.

@@ -13,7 +13,8 @@ use tcptrace_core::{
 };
 
 use crate::attempt::{
-    Attempt, Foreign, Stalled, StalledBy, Trust, id, may_have_begun_earlier, patience, was_in_trouble,
+    Attempt, Foreign, Stalled, StalledBy, Trust, id, is_unacknowledged, may_have_begun_earlier, patience,
+    was_in_trouble,
 };
 
 /// Attempts kept in mind at once; some 300 octets each.
@@ -146,7 +147,9 @@ impl Tracker {
         let it = &event.handshake;
         match transition {
             Transition::SynRetried => self.stall(it, event.time, StalledBy::ThirdSyn),
-            Transition::AnswerRetried => self.stall(it, event.time, StalledBy::ThirdSynAck),
+            // What comes too soon is found silent, if it stays so.
+            Transition::AnswerRetried if is_unacknowledged(it) => self.stall(it, event.time, StalledBy::ThirdSynAck),
+            Transition::AnswerRetried => None,
             Transition::Unreachable => {
                 let known = self.known(it);
                 self.remember(it, Known { icmp_from: Some(event.from), ..known });
@@ -405,6 +408,13 @@ impl Tracker {
             least *= 2;
         }
         self.servers.entry(server).or_default()[outcome as usize] += 1;
+    }
+
+    /// So many ends of a server were no failures: somebody only looked.
+    pub fn forgive(&mut self, server: Endpoint, outcome: Outcome, ends: u64) {
+        if let Some(told) = self.servers.get_mut(&server) {
+            told[outcome as usize] = told[outcome as usize].saturating_sub(ends);
+        }
     }
 
     fn trust(&self, it: &Handshake, still_open: bool) -> Trust {

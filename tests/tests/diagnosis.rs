@@ -378,12 +378,16 @@ fn resets_in_the_handshake_are_told_by_their_ttl() {
         Handshake { ended: Nanos(it.last_answer.0 + 1), end, state: State::Aborted as u8, ..it }
     };
     let checked = |checks| verdict(aborted(64, SECOND / 50), &Around { checks, ..Around::default() });
-    assert_eq!((checked(1).cause, checked(1).confidence), (Cause::HealthCheck, Confidence::Possible));
+    assert_eq!((checked(1).cause, checked(1).confidence), (Cause::ApplicationGaveUp, Confidence::Possible));
     assert_eq!((checked(3).cause, checked(3).confidence), (Cause::HealthCheck, Confidence::Likely));
     let late = verdict(aborted(64, 2 * SECOND), &Around::default());
     assert_eq!((late.cause, late.confidence), (Cause::ApplicationGaveUp, Confidence::Likely));
     let other = verdict(aborted(50, SECOND / 50), &Around::default());
-    assert_eq!((other.cause, other.confidence), (Cause::MiddleboxReset, Confidence::Likely));
+    assert_eq!((other.cause, other.confidence), (Cause::ClientVanished, Confidence::Likely), "its address was forged");
+    // Refused, and then answered: the RST was not the server's.
+    let before = Handshake { facts: Facts(Facts::RECOVERING), ..aborted(64, SECOND / 50) };
+    let before = verdict(before, &Around::default());
+    assert_eq!((before.cause, before.confidence), (Cause::MiddleboxReset, Confidence::Likely));
 }
 
 #[test]
@@ -401,7 +405,7 @@ fn other_ways_and_other_hosts() {
 
     let wrong = Handshake { facts: Facts(Facts::WRONG_ANSWER), ..silent(CLIENT, SERVER) };
     let stranger = Around { answered_from: Some(NEIGHBOUR.addr), ..Around::default() };
-    assert_eq!(said(wrong, &stranger), (Cause::NatMismatch, Likely));
+    assert_eq!(said(wrong, &stranger), (Cause::NatMismatch, Certain));
     assert_eq!(said(wrong, &Around::default()), (Cause::PortReuse, Possible));
     let challenged = Handshake { facts: Facts(Facts::CHALLENGED), ..silent(CLIENT, SERVER) };
     assert_eq!(said(challenged, &Around::default()), (Cause::PortReuse, Likely));
@@ -429,14 +433,17 @@ fn tries_that_stop_early_are_the_applications() {
         syn: Offer { tries: 3, ..silent(CLIENT, SERVER).syn },
         ..silent(CLIENT, SERVER)
     };
-    let gone = Local { socket: Ok(None), ..here(false) };
+    let gone = Local { socket: Ok(None), syn_tries: Ok(7), ..here(false) };
     let said = verdict(three, &Around { local: Some(gone.clone()), ..Around::default() });
     assert_said(&said, Cause::ApplicationGaveUp, Confidence::Likely, Extent::Unknown);
     assert!(said.evidence[0].contains("stopped after 3 SYNs at 3.0 s"), "{said:#?}");
     let waits = verdict(three, &Around { local: Some(gone), still_open: true, ..Around::default() });
     assert_eq!(waits.cause, Cause::Unknown, "it may go on");
+    let kernel = Local { socket: Ok(None), syn_tries: Ok(3), ..here(false) };
+    let said = verdict(three, &Around { local: Some(kernel), ..Around::default() });
+    assert_eq!(said.cause, Cause::Unknown, "the kernel's own end");
     let ladder = Handshake { syn: Offer { tries: 7, ..three.syn }, ..three };
-    assert_eq!(verdict(ladder, &Around::default()).cause, Cause::Unknown, "the kernel's own end");
+    assert_eq!(verdict(ladder, &Around::default()).cause, Cause::Unknown, "and that of a kernel elsewhere");
 }
 
 #[test]

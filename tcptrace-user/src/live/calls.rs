@@ -26,7 +26,7 @@ const UNSEEN: u64 = 4_000_000_000;
 /// How long calls are looked at.
 const RECENT: u64 = 15_000_000_000;
 /// Calls that are made within this time, by one process to one port, are one try of several addresses (RFC 8305).
-const RACE: u64 = 1_000_000_000;
+pub const RACE: u64 = 1_000_000_000;
 
 /// Which calls were looked at.
 #[derive(Debug, Default)]
@@ -59,13 +59,7 @@ impl Calls {
             if it.sent.is_some_and(|sent| is_seen(sent.client, sent.server)) {
                 continue;
             }
-            let overtakes = |other: &&Connect| {
-                (other.pid, other.asked.port) == (it.pid, it.asked.port)
-                    && other.asked.addr != it.asked.addr
-                    && other.sent.is_some_and(|sent| is_seen(sent.client, sent.server))
-                    && other.called.since(it.called).max(it.called.since(other.called)) <= RACE
-            };
-            if recent.iter().any(|other| overtakes(&other)) {
+            if is_overtaken(it, &recent, &is_seen) {
                 self.overtaken += 1;
             } else {
                 found.push(*it);
@@ -73,6 +67,16 @@ impl Calls {
         }
         found
     }
+}
+
+/// Whether the same process asked another address of the same port at about the same time, and `works` for that one.
+pub fn is_overtaken(it: &Connect, recent: &[Connect], works: impl Fn(Endpoint, Endpoint) -> bool) -> bool {
+    recent.iter().any(|other| {
+        (other.pid, other.asked.port) == (it.pid, it.asked.port)
+            && other.asked.addr != it.asked.addr
+            && other.called.since(it.called).max(it.called.since(other.called)) <= RACE
+            && other.sent.is_some_and(|sent| works(sent.client, sent.server))
+    })
 }
 
 /// Why a call put no SYN on the wire, where this host says why.

@@ -407,8 +407,13 @@ impl Session {
         let reports: Vec<_> = reports.into_iter().collect();
         reports.iter().for_each(|it| self.diagnosis.note(it));
         for report in reports {
-            if self.args.all || !self.diagnosis.checks.takes(&report, monotonic()) {
-                self.tell_one(report);
+            let checks = if self.args.all { None } else { self.diagnosis.checks.takes(&report, monotonic()) };
+            match checks {
+                Some(checks) => {
+                    let it = report.attempt();
+                    self.tracker.forgive(it.handshake.server(), it.outcome, checks);
+                }
+                None => self.tell_one(report),
             }
         }
     }
@@ -437,6 +442,9 @@ impl Session {
             return;
         }
         if self.findings.takes(&report, monotonic()) {
+            return;
+        }
+        if !self.args.all && self.diagnosis.is_overtaken(report.attempt(), &self.kernel.table, monotonic()) {
             return;
         }
         let it = report.attempt_mut();
@@ -594,6 +602,7 @@ impl Session {
             told,
             stalls: self.tracker.stalls,
             health_checks: self.diagnosis.checks.counted,
+            overtaken: self.diagnosis.overtaken(),
             causes: self.diagnosis.causes.clone(),
             recovered: self.tracker.recovered,
             in_flight,

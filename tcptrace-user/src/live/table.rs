@@ -169,11 +169,22 @@ impl Table {
     /// Whether an attempt of a flow is in the table.
     #[must_use]
     pub fn has(&self, client: Endpoint, server: Endpoint) -> bool {
+        // A set that is too busy to be read may well have it.
+        self.of_flow(client, server).is_none_or(|it| it.is_some())
+    }
+
+    /// Whether it was answered by a SYN/ACK.
+    #[must_use]
+    pub fn has_answered(&self, client: Endpoint, server: Endpoint) -> bool {
+        self.of_flow(client, server).flatten().is_some_and(|it| it.answer.tries > 0)
+    }
+
+    /// The attempt of a flow, if there is one; `None` where that could not be read.
+    fn of_flow(&self, client: Endpoint, server: Endpoint) -> Option<Option<Handshake>> {
         let hash = flow::hash(self.key, client, server);
         let set = hash as usize & (self.sets.words().len() / SET_WORDS - 1);
-        // A set that is too busy to be read may well have it.
-        self.read(set, |lane| lane & !PENDING == table::tag(hash))
-            .is_none_or(|found| found.iter().flatten().any(|it| (it.client(), it.server()) == (client, server)))
+        let found = self.read(set, |lane| lane & !PENDING == table::tag(hash))?;
+        Some(found.into_iter().flatten().find(|it| (it.client(), it.server()) == (client, server)))
     }
 
     /// The tunnel that an attempt came by, while it is in the table.

@@ -25,6 +25,8 @@ use crate::{
 /// Between two looks at what was established, at least; and so many times as long as the last look took.
 const LOOK: u64 = 250_000_000;
 const PAUSE: u64 = 50;
+/// How long ago the race of an attempt that is told now may have been: it was given patience.
+const RACES: u64 = 30_000_000_000;
 /// Between two looks at the calls of connect(2).
 const CALLS: u64 = 1_000_000_000;
 
@@ -48,6 +50,8 @@ struct Here {
     connects: Result<Connects, Off>,
     drops: Result<Drops, Off>,
     calls: Calls,
+    /// Calls of late, and when they were read.
+    recent: (Nanos, Vec<Connect>),
     /// The cookie of the one network namespace that is asked; `None` for all of them.
     within: Option<u64>,
     /// When calls were last looked at.
@@ -66,7 +70,15 @@ impl Diagnosis {
         let here = host.map(|mut host| {
             let (connects, drops) = (kernel.attach_connects(), kernel.attach_drops());
             let within = (local == LocalFacts::Own).then(|| host.own_cookie());
-            Here { host, connects, drops, calls: Calls::default(), within, called: Nanos(0) }
+            Here {
+                host,
+                connects,
+                drops,
+                calls: Calls::default(),
+                recent: (Nanos(0), Vec::new()),
+                within,
+                called: Nanos(0),
+            }
         });
         Self {
             history: History::default(),
@@ -91,7 +103,7 @@ impl Diagnosis {
     pub fn tick(&mut self, now: Nanos, table: &Table) -> Vec<Unsent> {
         let Some(here) = &mut self.here else { return Vec::new() };
         here.host.tick(now);
-        let Here { host, connects: Ok(connects), drops, calls, within, called } = here else { return Vec::new() };
+        let Here { host, connects: Ok(connects), drops, calls, within, called, .. } = here else { return Vec::new() };
         if now.since(*called) < CALLS {
             return Vec::new();
         }
@@ -105,6 +117,30 @@ impl Diagnosis {
         let unsent: Vec<_> = unsent.collect();
         unsent.iter().for_each(|it| self.causes.count(&it.verdict));
         unsent
+    }
+
+    /// Whether an attempt was given up because another address of the same port had answered its process: happy eyeballs
+    /// (RFC 8305). One SYN, and nobody waits for what it comes to.
+    pub fn is_overtaken(&mut self, it: &Attempt, table: &Table, now: Nanos) -> bool {
+        let hs = &it.handshake;
+        let lost = matches!(it.outcome, Outcome::NoReply | Outcome::Aborted | Outcome::Unreachable);
+        if !lost || hs.syn.tries != 1 || !hs.client_point.is_egress() {
+            return false;
+        }
+        let Some(Here { connects: Ok(connects), calls, recent, .. }) = &mut self.here else { return false };
+        let Ok(call) = connects.by_flow(hs.client(), hs.server(), hs.first_syn) else { return false };
+        if now.since(recent.0) >= LOOK {
+            *recent = (now, connects.recent(Nanos(now.0.saturating_sub(RACES))));
+        }
+        let is_overtaken = calls::is_overtaken(&call, &recent.1, |client, server| table.has_answered(client, server));
+        calls.overtaken += u64::from(is_overtaken);
+        is_overtaken
+    }
+
+    /// How many were, and how many calls of connect(2) that put no SYN on the wire.
+    #[must_use]
+    pub fn overtaken(&self) -> u64 {
+        self.here.as_ref().map_or(0, |it| it.calls.overtaken)
     }
 
     /// Takes note of what became of an attempt, told or not.

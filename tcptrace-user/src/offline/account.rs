@@ -24,6 +24,7 @@ impl Run<'_> {
             recovered: self.flows.recovered,
             health_checks: self.flows.checks.counted,
             causes: self.causes.clone(),
+            overtaken: 0,
             in_flight: 0,
             servers: self.flows.servers.iter().map(|(&server, told)| (server, (*told, opened(told)))).collect(),
             user_losses: vec![
@@ -40,7 +41,9 @@ impl Run<'_> {
 
     /// Whether anything ended as `--fail-on` says, listed or not.
     pub(super) fn found(&self) -> bool {
-        let ended = Outcome::ALL.into_iter().filter(|it| self.flows.told[*it as usize] > 0);
+        // Of those that were aborted, some only looked.
+        let looked = |it| if it == Outcome::Aborted { self.flows.checks.counted } else { 0 };
+        let ended = Outcome::ALL.into_iter().filter(|it| self.flows.told[*it as usize] > looked(*it));
         ended.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)))
     }
 }

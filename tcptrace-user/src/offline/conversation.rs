@@ -16,7 +16,7 @@ use super::{
     kept::{Packets, Raw},
     table::{Links, Slot},
 };
-use crate::attempt::{Stalled, StalledBy};
+use crate::attempt::{Stalled, StalledBy, is_unacknowledged};
 
 /// A segment, when and where it was seen.
 pub(super) struct Seen<'a> {
@@ -289,7 +289,7 @@ impl Conversation {
             Transition::SynRetried if hs.syn.tries == STALLED_AT_TRY && hs.state().is_pending() => {
                 Some(StalledBy::ThirdSyn)
             }
-            Transition::AnswerRetried if hs.answer.tries == STALLED_AT_TRY => Some(StalledBy::ThirdSynAck),
+            Transition::AnswerRetried if is_unacknowledged(hs) => Some(StalledBy::ThirdSynAck),
             _ => None,
         };
         if matches!(transition, Transition::ResetByClient | Transition::ResetByServer) {

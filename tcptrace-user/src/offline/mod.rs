@@ -316,6 +316,7 @@ impl<'a> Run<'a> {
     fn tell_all(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
         for mut it in attempts {
             if !self.args.all && self.flows.checks.is_repeated(&it.attempt) {
+                self.flows.forgive(it.attempt.handshake.server(), it.attempt.outcome);
                 continue;
             }
             if it.attempt.wants_cause() {

@@ -54,6 +54,8 @@ pub struct Summary {
     pub recovered: u64,
     /// Ports looked at again and again: counted, not told.
     pub health_checks: u64,
+    /// Attempts that another address of the same port overtook (RFC 8305): counted, not told.
+    pub overtaken: u64,
     /// Verdicts told, by cause.
     pub causes: Causes,
     /// Attempts still pending, whose end was not told.
@@ -138,8 +140,10 @@ impl Summary {
         }
         let _ = writeln!(out, "; {} stalled, {} recovered, {} in flight", self.stalls, self.recovered, self.in_flight);
         let mut causes: Vec<_> = self.causes.counts().iter().map(|(cause, count)| format!("{count} {cause}")).collect();
-        if self.health_checks > 0 {
-            causes.push(format!("{} not listed (--all does)", count(self.health_checks, "health check")));
+        for (number, what) in [(self.health_checks, "health check"), (self.overtaken, "overtaken attempt")] {
+            if number > 0 {
+                causes.push(format!("{} not listed (--all does)", count(number, what)));
+            }
         }
         if !causes.is_empty() {
             let _ = writeln!(out, "  causes: {}", causes.join(", "));
@@ -237,6 +241,7 @@ impl Summary {
                 "recovered": self.recovered,
                 "in_flight": self.in_flight,
                 "health_checks": self.health_checks,
+                "overtaken": self.overtaken,
             },
             "causes": object(self.causes.counts().into_iter().map(|(cause, count)| (cause.to_owned(), count)).collect()),
             "packets": counters(is_packets),

@@ -1,6 +1,6 @@
 //! The ends of conversations: when one is over, what it is told as, and in which order.
 
-use tcptrace_core::{handshake::Nanos, outcome::Outcome};
+use tcptrace_core::{flow::Endpoint, handshake::Nanos, outcome::Outcome};
 
 use super::{Flows, Told};
 use crate::{
@@ -95,7 +95,8 @@ impl Flows {
         }
         let outcome = it.outcome();
         let silence = now.since(hs.last_seen());
-        if it.is_pending() && silence >= stall_after {
+        // Whoever was told that it is unreachable waits for nothing.
+        if it.is_pending() && silence >= stall_after && outcome != Outcome::Unreachable {
             let at = Nanos(hs.last_seen().0.saturating_add(stall_after));
             it.stall(Stalled { at, by: StalledBy::Silence });
         }
@@ -118,6 +119,13 @@ impl Flows {
             }
         }
         Some(outcome.is_failure() || stalled.is_some() || recovered)
+    }
+
+    /// An end of a server was no failure: somebody only looked.
+    pub fn forgive(&mut self, server: Endpoint, outcome: Outcome) {
+        if let Some(told) = self.servers.get_mut(&server) {
+            told[outcome as usize] = told[outcome as usize].saturating_sub(1);
+        }
     }
 
     /// Attempts that can be told: those before which nothing can come any more. Not all at once: until there are none.
