@@ -12,7 +12,7 @@ use std::{
 use aya::maps::{MapData, MapError};
 use tcptrace_core::{
     flow::{self, Endpoint, HashKey},
-    handshake::{Handshake, Nanos},
+    handshake::{Handshake, Nanos, State},
     table::{self, LANES, PENDING, Set, Slot, WAYS},
     tunnel::Outer,
 };
@@ -173,10 +173,10 @@ impl Table {
         self.of_flow(client, server).is_none_or(|it| it.is_some())
     }
 
-    /// Whether it was answered by a SYN/ACK.
+    /// Whether it completed the handshake.
     #[must_use]
-    pub fn has_answered(&self, client: Endpoint, server: Endpoint) -> bool {
-        self.of_flow(client, server).flatten().is_some_and(|it| it.answer.tries > 0)
+    pub fn has_established(&self, client: Endpoint, server: Endpoint) -> bool {
+        self.of_flow(client, server).flatten().is_some_and(|it| it.state() == State::Established)
     }
 
     /// The attempt of a flow, if there is one; `None` where that could not be read.

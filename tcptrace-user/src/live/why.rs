@@ -132,7 +132,8 @@ impl Diagnosis {
         if now.since(recent.0) >= LOOK {
             *recent = (now, connects.recent(Nanos(now.0.saturating_sub(RACES))));
         }
-        let is_overtaken = calls::is_overtaken(&call, &recent.1, |client, server| table.has_answered(client, server));
+        let is_overtaken =
+            calls::is_overtaken(&call, &recent.1, |client, server| table.has_established(client, server));
         calls.overtaken += u64::from(is_overtaken);
         is_overtaken
     }

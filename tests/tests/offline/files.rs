@@ -206,7 +206,11 @@ fn evidence_is_read_to_the_same_verdicts() {
     let lines: Vec<Vec<&str>> = stdout.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(lines.len(), 6);
     let id = first.lines[0]["handshake_id"].as_str().unwrap();
-    let verdict = format!("tcptrace: refused: SYN, server sent RST/ACK (ttl 64, window 64240); handshake {id}");
+    // The answer of port 80 is what the RST's TTL is compared with; a closed port's window would be 0.
+    let cause =
+        "firewall_reject, possible: RST/ACK with TTL 64 and window 64240; a closed port's RST has an ACK and window 0";
+    let verdict =
+        format!("tcptrace: refused: SYN, server sent RST/ACK (ttl 64, window 64240); {cause}; handshake {id}");
     assert_eq!(lines[..2], [vec!["1700000001.000000000", "1", ""], vec!["1700000001.001000000", "6036", &verdict]]);
     assert!(lines.iter().skip(1).step_by(2).all(|it| it[2].starts_with("tcptrace: refused: ")));
 }

@@ -42,13 +42,6 @@ pub(crate) static TOLD: &[Told] = &[
         why: "somebody waited for 2.5 s, and two SYNs led to nothing",
     },
     Told {
-        case: "ordinary_health_check_rst_for_ack",
-        words: "aborted after_answer",
-        judgement: Noise,
-        causes: &["health_check"],
-        why: "one SYN, SYN/ACK at once, RST/ACK a round trip later, no data, by one peer at one interval",
-    },
-    Told {
         case: "ordinary_eyeballs_loser_silent",
         words: "no_reply silence",
         judgement: Noise,
@@ -64,17 +57,10 @@ pub(crate) static TOLD: &[Told] = &[
     },
     Told {
         case: "ordinary_eyeballs_loser_unreachable",
-        words: "unreachable silence",
+        words: "unreachable",
         judgement: Noise,
         causes: &["network_unreachable"],
         why: "IPv6 has no way out and IPv4 connects at once: worth one finding of the network, not a line a page",
-    },
-    Told {
-        case: "ordinary_syn_ack_lost_timers_cross",
-        words: "closed third_syn_ack recovered",
-        judgement: Noise,
-        causes: &["unknown"],
-        why: "one loss, one second: two of the three SYN/ACKs went out within milliseconds of each other",
     },
     Told {
         case: "ordinary_port_reused_challenged",
@@ -94,7 +80,7 @@ pub(crate) static TOLD: &[Told] = &[
         case: CUT_OFF_CASES[0].0,
         words: "no_reply still_open",
         judgement: Noise,
-        causes: &["unknown"],
+        causes: &["application_gave_up", "unknown"],
         why: "its answer would have come after the end of the capture: it is too young to have failed",
     },
     Told {

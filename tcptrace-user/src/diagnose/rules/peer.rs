@@ -50,6 +50,8 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Found> {
         ]),
         Outcome::HalfOpen if case.asks_on() => None,
         Outcome::HalfOpen if hs.answer.tries > 2 => likely([answers]),
+        // Its ACK may be under way.
+        Outcome::HalfOpen if case.it.trust.still_open && case.it.stalled.is_none() => None,
         Outcome::HalfOpen => possible([answers]),
         Outcome::ResetOnAnswer if hs.answer.tries > 2 => likely([answers, "then the server gave up".to_owned()]),
         Outcome::ResetOnAnswer if hops(hs.end.ttl) == hops(hs.answer.ttl) => {
