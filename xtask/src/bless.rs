@@ -8,7 +8,7 @@ use crate::test;
 
 pub(crate) fn run() -> Result<()> {
     test::run_with(&[], |cargo| {
-        cargo.env("INSTA_UPDATE", "always");
+        cargo.env("INSTA_UPDATE", "always").env("TCPTRACE_BLESS_MATRIX", "1");
     })?;
     eprintln!("golden files are rewritten: read `git diff`, and commit them in a commit of their own");
     Ok(())
