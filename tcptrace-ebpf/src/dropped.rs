@@ -56,7 +56,11 @@ static DROP_NETNS: Global<u64> = Global::new(0);
 static SKB_DEV: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SKB_SK: Global<u32> = Global::new(0);
-/// Fields of `struct net_device`, `struct sock_common` (with which each socket begins) and `struct net`.
+#[unsafe(no_mangle)]
+static SKB_DST: Global<u32> = Global::new(0);
+/// Fields of `struct dst_entry`, `struct net_device`, `struct sock_common` (with which each socket begins) and `struct net`.
+#[unsafe(no_mangle)]
+static DST_DEV: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static DEV_NET: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -114,7 +118,7 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
         return None;
     }
     let (netns, wanted) = (netns(skb).unwrap_or(0), DROP_NETNS.load());
-    if wanted != 0 && netns != 0 && netns != wanted {
+    if wanted != 0 && netns != wanted {
         return None;
     }
     let record = DROPS.get_ptr_mut((hash & DROP_MASK.load()) as u32)?;
@@ -133,15 +137,21 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
     Some(())
 }
 
-/// The cookie of the network namespace that a packet is in: by its device, or its socket where it has none (yet).
+/// The cookie of the network namespace that a packet is in: by its device; by its socket where it has none yet; by its route
+/// where TCP has taken the device away (`tcp_v4_rcv`).
 #[inline(always)]
 fn netns(skb: usize) -> Option<u64> {
     let pointer = |of: u64, at: u32| if of == 0 { Some(0) } else { field::<u64>(of as usize, at) };
     let dev = pointer(skb as u64, SKB_DEV.load())?;
-    let net = match pointer(dev, DEV_NET.load())? {
-        0 => pointer(pointer(skb as u64, SKB_SK.load())?, SOCK_NET.load())?,
-        it => it,
-    };
+    let mut net = pointer(dev, DEV_NET.load())?;
+    if net == 0 {
+        net = pointer(pointer(skb as u64, SKB_SK.load())?, SOCK_NET.load())?;
+    }
+    if net == 0 {
+        // The lowest bit says whether it is counted (SKB_DST_NOREF, include/linux/skbuff.h).
+        let dst = pointer(skb as u64, SKB_DST.load())? & !1;
+        net = pointer(pointer(dst, DST_DEV.load())?, DEV_NET.load())?;
+    }
     pointer(net, NET_COOKIE.load())
 }
 

@@ -95,6 +95,12 @@ impl<'a> Case<'a> {
         drops.iter().find(|it| it.from == side && reasons.contains(&it.reason.as_str())).map(|it| it.reason.as_str())
     }
 
+    /// Why this host dropped a packet on its way out: for a rule, or below IP.
+    pub(super) fn dropped_on_its_way_out(&self, side: Side) -> Option<&'a str> {
+        let is_below = |it: &str| it.starts_with("NEIGH_") || it.starts_with("QDISC_");
+        self.dropped_by_rule(side).or_else(|| self.any_drop(side).filter(|it| is_below(it)))
+    }
+
     /// Why this host dropped a packet of `side`, whatever the reason.
     pub(super) fn any_drop(&self, side: Side) -> Option<&'a str> {
         self.local.drops.as_ref().ok()?.iter().find(|it| it.from == side).map(|it| it.reason.as_str())

@@ -44,6 +44,8 @@ pub(super) struct Layout {
     pub(super) iif: u32,
     pub(super) dev: u32,
     pub(super) sk: u32,
+    pub(super) dst: u32,
+    pub(super) dst_dev: u32,
     pub(super) dev_net: u32,
     pub(super) sock_net: u32,
     pub(super) net_cookie: u32,
@@ -76,6 +78,8 @@ impl Layout {
             iif: field("skb_iif", 4)?,
             dev: field("dev", 8)?,
             sk: field("sk", 8)?,
+            dst: field("_skb_refdst", 8)?,
+            dst_dev: field_of("dst_entry", "dev", 8)?,
             // Of the one member, a pointer, that `possible_net_t` has.
             dev_net: field_of("net_device", "nd_net", 8)?,
             sock_net: field_of("sock_common", "skc_net", 8)?,
@@ -141,7 +145,7 @@ impl Drops {
         let mut drops = Vec::new();
         for (end, kept) in ends.into_iter().zip(record.drops) {
             let from = if end == client { Side::Client } else { Side::Server };
-            let is_within = |netns| netns == 0 || within.is_none_or(|it| it == netns);
+            let is_within = |netns| within.is_none_or(|it| it == netns);
             let wanted = kept.into_iter().filter(|it| it.count > 0 && it.at >= since && is_within(it.netns));
             drops.extend(wanted.map(|it| Dropped {
                 at: it.at,

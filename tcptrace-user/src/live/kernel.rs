@@ -218,6 +218,8 @@ impl Kernel {
             .override_global("SKB_IIF", &layout_or(|it| it.iif), true)
             .override_global("SKB_DEV", &layout_or(|it| it.dev), true)
             .override_global("SKB_SK", &layout_or(|it| it.sk), true)
+            .override_global("SKB_DST", &layout_or(|it| it.dst), true)
+            .override_global("DST_DEV", &layout_or(|it| it.dst_dev), true)
             .override_global("DEV_NET", &layout_or(|it| it.dev_net), true)
             .override_global("SOCK_NET", &layout_or(|it| it.sock_net), true)
             .override_global("NET_COOKIE", &layout_or(|it| it.net_cookie), true)

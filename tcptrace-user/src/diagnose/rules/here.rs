@@ -13,7 +13,7 @@ pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Found> {
     if case.it.outcome != Outcome::NoReply || !case.is_here(Side::Client) || case.is_here(Side::Server) {
         return None;
     }
-    let reason = case.any_drop(Side::Client)?;
+    let reason = case.dropped_on_its_way_out(Side::Client)?;
     certain([format!("this host dropped its own SYN ({reason})")])
 }
 
