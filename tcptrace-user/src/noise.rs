@@ -8,6 +8,7 @@ use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos},
     outcome::Outcome,
+    segment::Flags,
 };
 
 use crate::{attempt::Attempt, diagnose::hops, track::Report};
@@ -20,6 +21,8 @@ const REMEMBERED: u64 = 600_000_000_000;
 const HELD: u64 = 30_000_000_000;
 /// An answer, or a RST, that comes later is no check's.
 const QUICK: u64 = 1_000_000_000;
+/// No connect timeout is shorter.
+const IMPATIENT: u64 = 50_000_000;
 /// Pairs of client and port kept in mind, and attempts held back; of more, each is told at once.
 const PAIRS: usize = 1 << 14;
 const HOLDS: usize = 1 << 12;
@@ -30,8 +33,12 @@ pub fn is_check(it: &Handshake, outcome: Outcome, last: Nanos) -> bool {
     let quick = last.since(it.first_answer) < QUICK && it.first_answer.since(it.first_syn) < QUICK;
     let once = it.syn.tries == 1 && it.answer.tries == 1;
     match outcome {
-        // A RST from another distance is not the client's.
-        Outcome::Aborted => once && quick && hops(it.syn.ttl) == hops(it.end.ttl),
+        // A RST from another distance is not the client's. One without ACK is that of a kernel that knows no such socket: of an
+        // application that gave up as well, unless the answer came before anybody can have.
+        Outcome::Aborted => {
+            let meant = it.end.flags & Flags::ACK != 0 || it.first_answer.since(it.first_syn) < IMPATIENT;
+            once && quick && meant && hops(it.syn.ttl) == hops(it.end.ttl)
+        }
         Outcome::ResetByClient => once && quick && !it.facts.any(Facts::CLIENT_DATA | Facts::SERVER_DATA),
         _ => false,
     }

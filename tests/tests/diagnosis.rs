@@ -153,9 +153,18 @@ fn silence_is_told_by_what_else_works() {
     let two = Handshake { syn: Offer { tries: 2, ..three.syn }, ..three };
     assert_said(&verdict(two, &others), Cause::FirewallDrop, Confidence::Possible, Extent::Client);
 
-    // The same client was answered on the same port: a packet got lost, and no rule stands in the way.
+    // The same client was answered on the same port meanwhile: a packet got lost, and no rule stands in the way.
     let itself = Around { worked: vec![established(CLIENT, SERVER)], still_open: true, ..Around::default() };
     assert_said(&verdict(silent(CLIENT, SERVER), &itself), Cause::Unknown, Confidence::Possible, Extent::Attempt);
+    // Before, whatever happened since may be why.
+    let earlier = |nanos| Nanos(NOW.0 - nanos);
+    let before = established(CLIENT, SERVER);
+    let before = Handshake { first_syn: earlier(9 * SECOND), last_syn: earlier(9 * SECOND), ..before };
+    let before = Handshake { first_answer: earlier(8 * SECOND), last_answer: earlier(8 * SECOND), ..before };
+    let before = Handshake { ended: earlier(8 * SECOND), ..before };
+    let before = Around { worked: vec![before], still_open: true, ..Around::default() };
+    let said = verdict(silent(CLIENT, SERVER), &before);
+    assert_eq!((said.cause, said.scope.extent), (Cause::Unknown, Extent::Unknown), "{said:#?}");
 
     let host = Around { worked: vec![silent(CLIENT, PORT_80), established(CLIENT, NEIGHBOUR)], ..Around::default() };
     assert_said(&verdict(silent(CLIENT, SERVER), &host), Cause::HostDown, Confidence::Likely, Extent::Host);
@@ -192,6 +201,8 @@ fn a_reset_is_told_by_its_ttl() {
     // From the same distance with another initial TTL: it may be the host's all the same.
     assert_said(&verdict(refused(251, 0, rst), &baseline()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     assert_said(&verdict(refused(63, 0, rst), &baseline()), Cause::FirewallReject, Confidence::Likely, Extent::Port);
+    // One hop nearer than ports that may be forwarded to a host behind this one.
+    assert_said(&verdict(refused(61, 0, rst), &baseline()), Cause::FirewallReject, Confidence::Possible, Extent::Port);
     assert_said(&verdict(refused(60, 9, rst), &alone), Cause::FirewallReject, Confidence::Possible, Extent::Port);
     assert_said(
         &verdict(refused(60, 0, Flags::RST), &alone),
@@ -212,7 +223,10 @@ fn a_refusal_here_is_told_by_who_listens() {
         let local = Local { listener: Ok(listener), drops: Ok(drops), ..here(true) };
         verdict(rst, &Around { local: Some(local), ..Around::default() })
     };
-    assert_said(&with(None, Vec::new()), Cause::PortClosed, Confidence::Certain, Extent::Port);
+    let no_socket = dropped(Side::Client, "NO_SOCKET");
+    assert_said(&with(None, no_socket), Cause::PortClosed, Confidence::Certain, Extent::Port);
+    // Without TCP's word: it may have been translated, and refused elsewhere.
+    assert_said(&with(None, Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     assert_said(&with(listener(0), Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     let rules = dropped(Side::Client, "NETFILTER_DROP");
     assert_said(&with(None, rules.clone()), Cause::FirewallReject, Confidence::Certain, Extent::Port);
@@ -231,7 +245,7 @@ fn icmp_errors_say_what_they_say() {
         (3, 2, FirewallReject, Likely),
         (3, 1, HostDown, Likely),
         (3, 0, NetworkUnreachable, Likely),
-        (11, 0, NetworkUnreachable, Certain),
+        (11, 0, NetworkUnreachable, Likely),
         (12, 0, Unknown, Possible),
     ] {
         let said = verdict(unreachable(kind, code), &Around::default());
@@ -259,7 +273,7 @@ fn a_silent_server_here_is_told_by_its_queue_and_rules() {
     });
     assert_eq!((full.cause, full.confidence), (Cause::ListenQueueFull, Confidence::Certain));
     let grew = with(|it| it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() }));
-    assert_eq!((grew.cause, grew.confidence), (Cause::ListenQueueFull, Confidence::Likely));
+    assert_eq!((grew.cause, grew.confidence), (Cause::ListenQueueFull, Confidence::Possible));
     let other_listener = with(|it| {
         it.listener = Ok(None);
         it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() });

@@ -1,7 +1,7 @@
 //! What a rule looks at: an attempt, what this host knows of it, what others did around the same time.
 
 use tcptrace_core::{
-    flow::Endpoint,
+    flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos, Side},
     outcome::Outcome,
 };
@@ -23,20 +23,26 @@ pub struct Case<'a> {
 }
 
 /// Reasons for which rules of this host drop a packet (enum skb_drop_reason, include/net/dropreason-core.h): netfilter,
-/// TC and XDP programs, cgroup programs, IPsec policy, reverse path filter, security modules, source routes.
-const RULES: [&str; 9] = [
+/// TC and XDP programs, cgroup programs, IPsec policy, reverse path filter, security modules. Not SOCKET_FILTER: that drops a
+/// raw socket's own copy.
+const RULES: [&str; 8] = [
     "NETFILTER_DROP",
     "TC_INGRESS",
     "TC_EGRESS",
     "XDP",
     "BPF_CGROUP_EGRESS",
-    "SOCKET_FILTER",
     "XFRM_POLICY",
     "IP_RPFILTER",
     "SECURITY_HOOK",
 ];
 /// And for want of memory.
-const MEMORY: [&str; 4] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC", "SOCKET_BACKLOG"];
+const MEMORY: [&str; 3] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC"];
+
+/// Whether a packet on its way out was kept for this reason: by a rule, or below IP. TCP's own reasons are a receiver's.
+#[must_use]
+pub fn keeps_from_the_wire(reason: &str) -> bool {
+    RULES.contains(&reason) || reason.starts_with("NEIGH_") || reason.starts_with("QDISC_")
+}
 
 impl<'a> Case<'a> {
     pub(super) const fn hs(&self) -> &'a Handshake {
@@ -95,21 +101,32 @@ impl<'a> Case<'a> {
         drops.iter().find(|it| it.from == side && reasons.contains(&it.reason.as_str())).map(|it| it.reason.as_str())
     }
 
-    /// Why this host dropped a packet on its way out: for a rule, or below IP.
+    /// Why this host dropped a packet on its way out.
     pub(super) fn dropped_on_its_way_out(&self, side: Side) -> Option<&'a str> {
-        let is_below = |it: &str| it.starts_with("NEIGH_") || it.starts_with("QDISC_");
-        self.dropped_by_rule(side).or_else(|| self.any_drop(side).filter(|it| is_below(it)))
+        self.any_drop(side, keeps_from_the_wire)
     }
 
-    /// Why this host dropped a packet of `side`, whatever the reason.
-    pub(super) fn any_drop(&self, side: Side) -> Option<&'a str> {
-        self.local.drops.as_ref().ok()?.iter().find(|it| it.from == side).map(|it| it.reason.as_str())
+    /// Whether TCP found no socket for the client's packet.
+    pub(super) fn dropped_without_socket(&self) -> Option<&'a str> {
+        self.any_drop(Side::Client, |it| it == "NO_SOCKET")
+    }
+
+    /// Why this host dropped a packet of `side`, where `wanted` holds of the reason.
+    pub(super) fn any_drop(&self, side: Side, wanted: fn(&str) -> bool) -> Option<&'a str> {
+        let mut drops = self.local.drops.as_ref().ok()?.iter();
+        drops.find(|it| it.from == side && wanted(&it.reason)).map(|it| it.reason.as_str())
     }
 
     /// The other end, where it is a neighbour that two link-layer addresses claim.
     pub(super) fn two_hosts(&self) -> Option<&'a Neighbour> {
         let neighbour = self.local.neighbour.as_ref().ok()?.as_ref()?;
         (neighbour.is_peer && neighbour.link_addresses.len() > 1).then_some(neighbour)
+    }
+
+    /// The router to the other end, where nobody answers for it.
+    pub(super) fn silent_gateway(&self) -> Option<Addr> {
+        let neighbour = self.local.neighbour.as_ref().ok()?.as_ref()?;
+        (neighbour.failed && !neighbour.is_peer).then(|| neighbour.addr())
     }
 
     /// Who listens on the server's port, if that is known and somebody does.

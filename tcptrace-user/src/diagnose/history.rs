@@ -283,14 +283,16 @@ impl Host {
         ports.map(|(port, _)| *port).collect()
     }
 
-    /// Whether a port answered an attempt's client in another attempt, and how many others, around its last packet.
+    /// Whether a port answered an attempt's client in another attempt since this one began, and how many others did around its
+    /// last packet. What was before may have been before whatever happened.
     #[must_use]
     pub fn answered(&self, it: &Handshake, outcome: Outcome) -> (bool, usize) {
         let (port, client, at) = (it.server_port, it.client_addr, it.last_seen());
-        let itself = Counts::of(it, outcome).answered;
+        let (itself, it_began) = (Counts::of(it, outcome).answered, it.first_syn);
         let clients = self.ports.get(&port).map_or(&[][..], |it| &it.clients);
         let recent = |it: &&Client| it.answered.is_some_and(|it| is_recent(it, at));
-        let own = clients.iter().filter(recent).any(|it| it.addr == client && it.answers > itself);
+        let since = |it: &Client| it.answered.is_some_and(|it_was| it_was >= it_began);
+        let own = clients.iter().filter(recent).any(|it| it.addr == client && it.answers > itself && since(it));
         (own, clients.iter().filter(recent).filter(|it| it.addr != client).count())
     }
 

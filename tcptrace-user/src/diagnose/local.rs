@@ -2,7 +2,10 @@
 //!
 //! Each fact may be missing, and then says why: a verdict never takes what is not known for something that is not so.
 
-use tcptrace_core::handshake::{Nanos, Side};
+use tcptrace_core::{
+    flow::Addr,
+    handshake::{Nanos, Side},
+};
 
 /// A fact, or why there is none.
 pub type Known<T> = Result<T, Missing>;
@@ -146,6 +149,19 @@ pub struct Counters {
     /// Pages that TCP's sockets take (`mem` of /proc/net/sockstat), and the limit (tcp_mem's third number).
     pub memory_pages: u64,
     pub memory_limit: u64,
+}
+
+impl Neighbour {
+    /// Its address as the core has it.
+    #[must_use]
+    pub fn addr(&self) -> Addr {
+        let octets = match self.address {
+            std::net::IpAddr::V4(it) => it.to_ipv6_mapped(),
+            std::net::IpAddr::V6(it) => it,
+        };
+        let whole = u128::from(octets);
+        Addr { hi: (whole >> 64) as u64, lo: whole as u64 }
+    }
 }
 
 /// The link-layer neighbour of a way.

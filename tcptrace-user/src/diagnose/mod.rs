@@ -13,11 +13,11 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use tcptrace_core::{
     flow::{Addr, Endpoint},
-    handshake::Nanos,
+    handshake::{Nanos, Side},
     outcome::Outcome,
 };
 
-pub use case::{Case, hops};
+pub use case::{Case, hops, keeps_from_the_wire};
 pub use cause::{Cause, Confidence};
 pub use local::{Counters, Dropped, Known, Listener, Local, Missing, Neighbour, Process, Socket};
 pub use next::next;
@@ -79,7 +79,12 @@ pub fn diagnose(case: &Case<'_>) -> Verdict {
     let surest = found.reduce(|best, it| if it.1.confidence > best.1.confidence { it } else { best });
     let (cause, confidence, evidence) = match surest {
         Some((cause, it)) => (cause, it.confidence, it.evidence),
-        None => (Cause::Unknown, Confidence::Possible, Vec::new()),
+        None => {
+            let drops = case.local.drops.iter().flatten();
+            let dropped =
+                drops.map(|it| format!("this host dropped a packet of the {} ({})", side(it.from), it.reason));
+            (Cause::Unknown, Confidence::Possible, dropped.collect())
+        }
     };
     // What was lost may have told another story.
     let lost = case.it.trust.events_lost + case.it.trust.attempts_lost > 0;
@@ -87,11 +92,22 @@ pub fn diagnose(case: &Case<'_>) -> Verdict {
     let next = match cause {
         Cause::Unknown => vec![settles(case.it).to_owned()],
         _ => {
-            let host = case.it.icmp_from.or(case.it.answered_from);
+            let host = match cause {
+                // Whoever does not answer, and not whoever said so.
+                Cause::HostDown => case.silent_gateway(),
+                _ => case.it.icmp_from.or(case.it.answered_from),
+            };
             steps(cause, case.hs().server(), Some(case.hs().client_addr), host)
         }
     };
     Verdict { cause, confidence, evidence, scope: scope::scope(case), next }
+}
+
+const fn side(it: Side) -> &'static str {
+    match it {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
 }
 
 /// What evidence would tell, where there is none.

@@ -23,7 +23,7 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
             "they do: find the rule there, nft list ruleset; they do not: find it on the way",
         ],
         Cause::HostDown => &[
-            "ask on its own network: ip neigh show {server}; FAILED or INCOMPLETE: it is not on the link",
+            "ask on its own network: ip neigh show {host}; FAILED or INCOMPLETE: it is not on the link",
             "look at its console: power, link, address; a ping that fails proves nothing",
         ],
         Cause::NetworkUnreachable => &[

@@ -104,7 +104,9 @@ impl Host {
                 // It passes through here: whoever it goes to next is this host's neighbour.
                 (Err(Missing::Elsewhere), Err(Missing::Elsewhere)) if !passed.is_egress() => {
                     let own = self.namespaces.own();
-                    self.neighbour(own, server.ip(), None, attempt.first_syn, now)
+                    // A router further on may be none of its: bridges and taps have ways of their own.
+                    let neighbour = self.neighbour(own, server.ip(), None, attempt.first_syn, now);
+                    neighbour.map(|it| it.filter(|it| it.is_peer))
                 }
                 (Err(why), Err(_)) => Err(why),
             },

@@ -11,7 +11,10 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind},
     net::IpAddr,
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsRawFd, FromRawFd as _},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
 };
@@ -285,10 +288,26 @@ fn enter_and_open(path: &Path, id: Id, now: Nanos) -> Known<Inside> {
 #[expect(unsafe_code, reason = "std cannot enter a namespace")]
 fn enter(path: &Path, id: Id) -> io::Result<()> {
     let file = File::open(path)?;
-    if file.metadata()?.ino() != id {
+    if file.metadata()?.ino() != id || !is_of_this_host(&file)? {
         return Err(ErrorKind::NotFound.into());
     }
     // SAFETY: no memory is passed.
     let entered = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
     if entered == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether a namespace belongs to the user namespace of this process. Any user can make one of their own, with any address in
+/// it: that is no part of this host.
+#[expect(unsafe_code, reason = "std has no ioctl")]
+fn is_of_this_host(namespace: &File) -> io::Result<bool> {
+    // _IO(0xb7, 1), include/uapi/linux/nsfs.h
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    // SAFETY: it takes no argument and gives a new descriptor, which nobody else has.
+    let owner = unsafe {
+        match libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) {
+            fd if fd < 0 => return Err(io::Error::last_os_error()),
+            fd => File::from_raw_fd(fd),
+        }
+    };
+    Ok(owner.metadata()?.ino() == fs::metadata("/proc/thread-self/ns/user")?.ino())
 }

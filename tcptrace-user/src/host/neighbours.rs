@@ -14,8 +14,9 @@ use super::{
     routes::{self, Entry},
 };
 
-/// For how long a link-layer address is remembered after another took its place.
-const KEPT: u64 = 600_000_000_000;
+/// For how long a link-layer address is remembered after another took its place. An address that moved (VRRP, a container made
+/// anew) has two for so long.
+const KEPT: u64 = 60_000_000_000;
 /// How many neighbours are remembered; packets alone, which anybody can send, make no more than half of them.
 const MOST: usize = 16_384;
 /// The shortest time between two searches for what has become old.

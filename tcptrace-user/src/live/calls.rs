@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use tcptrace_core::{
-    flow::Endpoint,
+    flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Side},
 };
 
@@ -14,19 +14,60 @@ use super::{
     drops::Drops,
 };
 use crate::{
-    diagnose::{Cause, Confidence, Extent, Process, Scope, Unsent, Verdict, steps},
+    diagnose::{Cause, Confidence, Extent, Process, Scope, Unsent, Verdict, keeps_from_the_wire, steps},
     host::{Host, Route},
     report::ip,
 };
 
-/// How long a call may be without a SYN.
-const UNSENT: u64 = 1_000_000_000;
+/// How long a call may be without a SYN: with Fast Open it waits for the first data.
+const UNSENT: u64 = 3_000_000_000;
 /// How long a SYN may take to the wire: longer than ARP and neighbour discovery try (three times a second).
 const UNSEEN: u64 = 4_000_000_000;
-/// How long calls are looked at.
-const RECENT: u64 = 15_000_000_000;
+/// How long calls are looked at: attempts of which the race is asked for were given patience first.
+const RECENT: u64 = 30_000_000_000;
+/// How long what was read of them is kept.
+const KEPT: u64 = 250_000_000;
+/// Calls of one process to one port that are compared.
+const RIVALS: usize = 64;
 /// Calls that are made within this time, by one process to one port, are one try of several addresses (RFC 8305).
-pub const RACE: u64 = 1_000_000_000;
+const RACE: u64 = 1_000_000_000;
+
+/// Calls explained at a look: each asks the kernel several times, and any process can make them by the thousand.
+const EXPLAINED: usize = 16;
+
+/// Calls of late, by process and port.
+#[derive(Debug, Default)]
+pub struct Recent {
+    read: Nanos,
+    calls: Vec<Connect>,
+    by_port: HashMap<(u32, u16), Vec<usize>>,
+}
+
+impl Recent {
+    /// Reads them again, unless they were just read.
+    pub fn read(&mut self, connects: &Connects, now: Nanos) {
+        if now.since(self.read) < KEPT {
+            return;
+        }
+        let calls = connects.recent(Nanos(now.0.saturating_sub(RECENT)));
+        let mut by_port = HashMap::<_, Vec<_>>::new();
+        for (index, it) in calls.iter().enumerate() {
+            by_port.entry((it.pid, it.asked.port)).or_default().push(index);
+        }
+        *self = Self { read: now, calls, by_port };
+    }
+
+    /// Whether the same process asked another address of the same port at about the same time, and `works` for that one.
+    pub fn is_overtaken(&self, it: &Connect, works: impl Fn(Sent) -> bool) -> bool {
+        let rivals = self.by_port.get(&(it.pid, it.asked.port)).map_or(&[][..], Vec::as_slice);
+        // Who asks more addresses at a time is no browser.
+        rivals.iter().take(RIVALS).map(|index| &self.calls[*index]).any(|other| {
+            other.asked.addr != it.asked.addr
+                && other.called.since(it.called).max(it.called.since(other.called)) <= RACE
+                && other.sent.is_some_and(&works)
+        })
+    }
+}
 
 /// Which calls were looked at.
 #[derive(Debug, Default)]
@@ -35,20 +76,22 @@ pub struct Calls {
     done: HashMap<u64, Nanos>,
     /// Calls of which another of the same process took the place: happy eyeballs.
     pub overtaken: u64,
+    /// Calls that were too many to be explained.
+    pub unexplained: u64,
 }
 
 impl Calls {
-    /// Calls each of which should have shown by now; `is_seen` says whether a SYN did.
+    /// Calls of a network namespace each of which should have shown by now; `is_seen` says whether a SYN did.
     pub fn look(
         &mut self,
-        connects: &Connects,
+        recent: &Recent,
+        netns: u64,
         now: Nanos,
         is_seen: impl Fn(Endpoint, Endpoint) -> bool,
     ) -> Vec<Connect> {
-        let recent = connects.recent(Nanos(now.0.saturating_sub(RECENT)));
         self.done.retain(|_, called| now.since(*called) < 2 * RECENT);
         let mut found = Vec::new();
-        for it in &recent {
+        for it in recent.calls.iter().filter(|it| it.netns == netns) {
             let is_due = match it.sent {
                 None => now.since(it.called) >= UNSENT,
                 Some(sent) => now.since(sent.at) >= UNSEEN,
@@ -59,55 +102,49 @@ impl Calls {
             if it.sent.is_some_and(|sent| is_seen(sent.client, sent.server)) {
                 continue;
             }
-            if is_overtaken(it, &recent, &is_seen) {
+            // The winner's SYN may have left by an interface that is not traced.
+            if recent.is_overtaken(it, |sent| it.sent.is_none() || is_seen(sent.client, sent.server)) {
                 self.overtaken += 1;
-            } else {
+            } else if found.len() < EXPLAINED {
                 found.push(*it);
+            } else {
+                self.unexplained += 1;
             }
         }
         found
     }
 }
 
-/// Whether the same process asked another address of the same port at about the same time, and `works` for that one.
-pub fn is_overtaken(it: &Connect, recent: &[Connect], works: impl Fn(Endpoint, Endpoint) -> bool) -> bool {
-    recent.iter().any(|other| {
-        (other.pid, other.asked.port) == (it.pid, it.asked.port)
-            && other.asked.addr != it.asked.addr
-            && other.called.since(it.called).max(it.called.since(other.called)) <= RACE
-            && other.sent.is_some_and(|sent| works(sent.client, sent.server))
-    })
-}
-
 /// Why a call put no SYN on the wire, where this host says why.
-pub fn explain(
-    it: &Connect,
-    process: Process,
-    host: &mut Host,
-    is_own: bool,
-    drops: Option<&Drops>,
-    now: Nanos,
-) -> Option<Unsent> {
-    let (cause, confidence, evidence, extent) = match it.sent {
+pub fn explain(it: &Connect, process: Process, host: &mut Host, drops: Option<&Drops>, now: Nanos) -> Option<Unsent> {
+    let Said { cause, confidence, evidence, extent, whom } = match it.sent {
         Some(sent) => kept(it, sent, host, drops, now)?,
-        // Of other namespaces the routes are not asked for.
-        None => refused(it, host).filter(|_| is_own)?,
+        None => refused(it, host)?,
     };
     let server = it.asked;
     let scope = Scope { extent, evidence: Vec::new() };
-    let next = steps(cause, server, it.sent.map(|it| it.client.addr), None);
+    let next = steps(cause, server, it.sent.map(|it| it.client.addr), whom);
     let verdict = Verdict { cause, confidence, evidence: vec![evidence], scope, next };
     Some(Unsent { called: it.called, client: it.sent.map(|it| it.client), server, process, verdict })
 }
 
-type Said = (Cause, Confidence, String, Extent);
+struct Said {
+    cause: Cause,
+    confidence: Confidence,
+    evidence: String,
+    extent: Extent,
+    /// Whom the next step is about, if not the server.
+    whom: Option<Addr>,
+}
 
 /// TCP sent it, and no interface saw it.
 fn kept(it: &Connect, sent: Sent, host: &mut Host, drops: Option<&Drops>, now: Nanos) -> Option<Said> {
     let dropped = drops
         .and_then(|drops| drops.of_flow(sent.client, sent.server, it.called, Some(it.netns)).ok())
         .unwrap_or_default();
-    let reason = dropped.iter().find(|it| it.from == Side::Client).map(|it| it.reason.as_str());
+    // What a receiver on this host dropped was sent.
+    let kept = dropped.iter().find(|it| it.from == Side::Client && keeps_from_the_wire(&it.reason));
+    let reason = kept.map(|it| it.reason.as_str());
     let attempt = Handshake {
         client_addr: sent.client.addr,
         client_port: sent.client.port,
@@ -121,13 +158,15 @@ fn kept(it: &Connect, sent: Sent, host: &mut Host, drops: Option<&Drops>, now: N
     if let Some(neighbour) = neighbour.filter(|it| it.failed || reason.is_some_and(is_lost)) {
         let what = if neighbour.address.is_ipv4() { "ARP" } else { "neighbour discovery" };
         let (whom, extent) =
-            if neighbour.is_peer { ("it", Extent::Host) } else { ("the gateway to it", Extent::Everything) };
+            if neighbour.is_peer { ("it", Extent::Host) } else { ("the gateway to it", Extent::Unknown) };
         let evidence =
             format!("the SYN waited for the link address of {}: {whom} does not answer {what}", neighbour.address);
-        return Some((Cause::HostDown, Confidence::Certain, evidence, extent));
+        let whom = Some(neighbour.addr());
+        return Some(Said { cause: Cause::HostDown, confidence: Confidence::Certain, evidence, extent, whom });
     }
     let evidence = format!("TCP sent the SYN, and this host dropped it ({})", reason?);
-    Some((Cause::NoRouteOrLocalBlock, Confidence::Certain, evidence, Extent::Unknown))
+    let (cause, confidence) = (Cause::NoRouteOrLocalBlock, Confidence::Certain);
+    Some(Said { cause, confidence, evidence, extent: Extent::Unknown, whom: None })
 }
 
 /// The call itself failed.
@@ -142,5 +181,5 @@ fn refused(it: &Connect, host: &mut Host) -> Option<Said> {
             "connect(2) made no SYN though there is a route: no local port is left, or a program refused it".to_owned(),
         ),
     };
-    Some((Cause::NoRouteOrLocalBlock, confidence, evidence, Extent::Unknown))
+    Some(Said { cause: Cause::NoRouteOrLocalBlock, confidence, evidence, extent: Extent::Unknown, whom: None })
 }

@@ -359,12 +359,13 @@ impl Session {
         // Before the table, so that what changes after this is counted as a change the next time.
         let tally = self.kernel.tally();
         let changes = tally.as_ref().ok().map(changes);
+        let unnoted = tally.as_ref().ok().map(|it| it.counters[Counter::DropUnnoted as usize]);
         if let Ok(tally) = tally {
             let lost = |counter| tally.counters[counter as usize];
             let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
             self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
         }
-        let unsent = self.diagnosis.tick(now, &self.kernel.table);
+        let unsent = self.diagnosis.tick(now, &self.kernel.table, unnoted);
         self.tell_unsent(&unsent);
         let mut reports = Vec::new();
         let overview = self.kernel.table.each_pending(now, changes, |it| {
@@ -583,6 +584,7 @@ impl Session {
             ("undecodable", self.reader.undecodable),
             ("untracked", self.tracker.untracked),
             ("servers_forgotten", self.tracker.servers_forgotten),
+            ("connects_unexplained", self.diagnosis.unexplained()),
             ("findings_forgotten", self.findings.forgotten()),
             ("output_shed", self.output.as_ref().map_or(0, Output::shed)),
         ];

@@ -6,7 +6,7 @@ use tcptrace_core::{
 };
 
 use super::{
-    calls::{self, Calls},
+    calls::{self, Calls, Recent},
     connects::{Connect, Connects},
     drops::Drops,
     kernel::Kernel,
@@ -25,8 +25,6 @@ use crate::{
 /// Between two looks at what was established, at least; and so many times as long as the last look took.
 const LOOK: u64 = 250_000_000;
 const PAUSE: u64 = 50;
-/// How long ago the race of an attempt that is told now may have been: it was given patience.
-const RACES: u64 = 30_000_000_000;
 /// Between two looks at the calls of connect(2).
 const CALLS: u64 = 1_000_000_000;
 
@@ -50,12 +48,13 @@ struct Here {
     connects: Result<Connects, Off>,
     drops: Result<Drops, Off>,
     calls: Calls,
-    /// Calls of late, and when they were read.
-    recent: (Nanos, Vec<Connect>),
+    recent: Recent,
     /// The cookie of the one network namespace that is asked; `None` for all of them.
     within: Option<u64>,
     /// When calls were last looked at.
     called: Nanos,
+    /// How many drops were not noted, and when that was last seen to grow.
+    unnoted: (u64, Nanos),
 }
 
 impl Diagnosis {
@@ -75,9 +74,10 @@ impl Diagnosis {
                 connects,
                 drops,
                 calls: Calls::default(),
-                recent: (Nanos(0), Vec::new()),
+                recent: Recent::default(),
                 within,
                 called: Nanos(0),
+                unnoted: (0, Nanos(0)),
             }
         });
         Self {
@@ -100,19 +100,23 @@ impl Diagnosis {
     }
 
     /// To be called at each sweep: calls of connect(2) that put no SYN on the wire.
-    pub fn tick(&mut self, now: Nanos, table: &Table) -> Vec<Unsent> {
+    pub fn tick(&mut self, now: Nanos, table: &Table, drops_unnoted: Option<u64>) -> Vec<Unsent> {
         let Some(here) = &mut self.here else { return Vec::new() };
+        if let Some(count) = drops_unnoted.filter(|it| *it > here.unnoted.0) {
+            here.unnoted = (count, now);
+        }
         here.host.tick(now);
-        let Here { host, connects: Ok(connects), drops, calls, within, called, .. } = here else { return Vec::new() };
+        let Here { host, connects: Ok(connects), drops, calls, recent, called, .. } = here else { return Vec::new() };
         if now.since(*called) < CALLS {
             return Vec::new();
         }
         *called = now;
-        let unsent = calls.look(connects, now, |client, server| table.has(client, server));
-        let own = host.own_cookie();
-        let unsent = unsent.iter().filter(|it| within.is_none_or(|within| within == it.netns)).filter_map(|it| {
+        recent.read(connects, now);
+        // Of other namespaces neither the interfaces are traced nor the routes known.
+        let unsent = calls.look(recent, host.own_cookie(), now, |client, server| table.has(client, server));
+        let unsent = unsent.iter().filter_map(|it| {
             let process = process(host, it, now);
-            calls::explain(it, process, host, own == it.netns, drops.as_ref().ok(), now)
+            calls::explain(it, process, host, drops.as_ref().ok(), now)
         });
         let unsent: Vec<_> = unsent.collect();
         unsent.iter().for_each(|it| self.causes.count(&it.verdict));
@@ -129,11 +133,8 @@ impl Diagnosis {
         }
         let Some(Here { connects: Ok(connects), calls, recent, .. }) = &mut self.here else { return false };
         let Ok(call) = connects.by_flow(hs.client(), hs.server(), hs.first_syn) else { return false };
-        if now.since(recent.0) >= LOOK {
-            *recent = (now, connects.recent(Nanos(now.0.saturating_sub(RACES))));
-        }
-        let is_overtaken =
-            calls::is_overtaken(&call, &recent.1, |client, server| table.has_established(client, server));
+        recent.read(connects, now);
+        let is_overtaken = recent.is_overtaken(&call, |it| table.has_established(it.client, it.server));
         calls.overtaken += u64::from(is_overtaken);
         is_overtaken
     }
@@ -144,6 +145,12 @@ impl Diagnosis {
         self.here.as_ref().map_or(0, |it| it.calls.overtaken)
     }
 
+    /// Calls that were too many to be explained.
+    #[must_use]
+    pub fn unexplained(&self) -> u64 {
+        self.here.as_ref().map_or(0, |it| it.calls.unexplained)
+    }
+
     /// Takes note of what became of an attempt, told or not.
     pub fn note(&mut self, report: &Report) {
         let it = report.attempt();
@@ -152,7 +159,8 @@ impl Diagnosis {
             Report::Open(_) => {}
             Report::Stall(_) => self.history.note(&it.handshake, it.outcome),
             Report::Attempt(_) => {
-                if !it.outcome.is_open() {
+                // Of what stalled, that was noted then.
+                if !it.outcome.is_open() && it.stalled.is_none() {
                     self.history.note(&it.handshake, it.outcome);
                 }
                 self.checks.note(&it.handshake, it.outcome, it.seen.1);
@@ -176,6 +184,10 @@ impl Diagnosis {
         let hs = &it.handshake;
         let mut local = here.host.fill(hs, now);
         local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs, here.within));
+        // That nothing is noted is no fact then.
+        if local.drops.as_ref().is_ok_and(Vec::is_empty) && here.unnoted.1 >= hs.first_syn {
+            local.drops = Err(Missing::Gone);
+        }
         local.process = match &here.connects {
             Ok(connects) if local.client_here == Ok(true) => {
                 let call = connects.by_flow(hs.client(), hs.server(), hs.first_syn);

@@ -5,7 +5,7 @@ use tcptrace_core::{
     outcome::Outcome,
 };
 
-use super::{Found, certain, likely};
+use super::{Found, certain, likely, possible};
 use crate::diagnose::case::Case;
 
 /// The SYN was dropped on its way out.
@@ -51,7 +51,8 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
         // Without the reasons of drops, rules may have dropped it as well.
         (true, true, _) | (_, true, true) if case.local.drops.is_ok() => certain(evidence),
         (true, ..) | (_, true, true) => likely(evidence),
-        (false, true, false) if answers => likely(evidence),
+        // Of another listener, it may be.
+        (false, true, false) if answers && case.any_drop(Side::Client, |_| true).is_none() => possible(evidence),
         (false, false, true) => likely(evidence),
         _ => None,
     }
@@ -73,7 +74,7 @@ pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Found> {
     if case.it.outcome != Outcome::HalfOpen || !case.is_here(Side::Client) || case.hs().server_point.is_egress() {
         return None;
     }
-    if let Some(reason) = case.any_drop(Side::Server) {
+    if let Some(reason) = case.dropped_by_rule(Side::Server) {
         return certain([format!("this host dropped the SYN/ACK after it came in ({reason})")]);
     }
     match &case.local.socket {

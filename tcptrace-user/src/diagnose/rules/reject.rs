@@ -25,6 +25,8 @@ enum Sender {
     TheHost(String),
     /// At another distance.
     Another(String),
+    /// Just before the host: a firewall, or the host itself where the ports that answer are translated.
+    OneNearer(String),
     /// There is nothing to compare with, or the initial TTL may be another for RSTs.
     Unknown(String),
 }
@@ -36,9 +38,12 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
     if case.is_here(Side::Server) && case.dropped_by_rule(Side::Client).is_none() {
         match &case.local.listener {
             Ok(None) => {
-                let evidence = [format!("nobody listens on port {} of this host", case.server().port), rst(case)];
-                // Without the reasons of drops, a rule may have said so as well.
-                return if case.local.drops.is_ok() { certain(evidence) } else { likely(evidence) };
+                let nobody = format!("nobody listens on port {} of this host", case.server().port);
+                // By TCP's own word. Without it, it may have been translated and forwarded, or a rule may have said so.
+                return match case.dropped_without_socket() {
+                    Some(reason) => certain([nobody, format!("TCP found no socket for the SYN ({reason})"), rst(case)]),
+                    None => possible([nobody, rst(case)]),
+                };
             }
             Ok(Some(_)) => {
                 return possible([rst(case), "somebody listens there now, and may have begun since".to_owned()]);
@@ -49,7 +54,7 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
     match sender(case) {
         _ if is_odd(case) || is_too_fast(case).is_some() => None,
         Sender::TheHost(evidence) => likely([rst(case), evidence]),
-        Sender::Another(_) => None,
+        Sender::Another(_) | Sender::OneNearer(_) => None,
         Sender::Unknown(why) => possible([rst(case), why]),
     }
 }
@@ -96,11 +101,13 @@ fn rejected_by_rst(case: &Case<'_>) -> Option<Found> {
     if case.is_here(Side::Server) {
         return None;
     }
-    if let Sender::Another(evidence) = sender(case) {
-        return likely([rst(case), evidence]);
-    }
     if let Some(evidence) = is_too_fast(case) {
         return likely([rst(case), evidence]);
+    }
+    match sender(case) {
+        Sender::Another(evidence) => return likely([rst(case), evidence]),
+        Sender::OneNearer(evidence) => return possible([rst(case), evidence]),
+        Sender::TheHost(_) | Sender::Unknown(_) => {}
     }
     if is_odd(case) { possible([rst(case), "a closed port's RST has an ACK and window 0".to_owned()]) } else { None }
 }
@@ -142,7 +149,13 @@ fn sender(case: &Case<'_>) -> Sender {
     if (near..=far).contains(&hops(ttl)) {
         return Sender::Unknown(format!("its TTL {ttl} and the host's SYN/ACKs' ({range}) are of the same distance"));
     }
-    Sender::Another(format!("its TTL is {ttl}, that of the host's SYN/ACKs {range}: it was sent by something else"))
+    let evidence = format!("its TTL is {ttl}, that of the host's SYN/ACKs {range}");
+    if hops(ttl) + 1 == near {
+        return Sender::OneNearer(format!(
+            "{evidence}: sent one hop nearer, or those ports are forwarded to one behind it"
+        ));
+    }
+    Sender::Another(format!("{evidence}: it was sent by something else"))
 }
 
 /// A RST in less than half of the host's shortest time to answer was sent by something nearer.

@@ -8,6 +8,9 @@ use crate::{
     report::{count, ip},
 };
 
+/// No system begins with a TTL below this; who looks at a way does.
+const SHORT: u8 = 32;
+
 /// Silent, while the same host answers on another port, or others on this one.
 pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
     let (hs, server) = (case.hs(), case.server());
@@ -41,6 +44,10 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
     }
     let alive = host.ports(server.port, case.at(), Counts::is_alive);
     let port = alive.first()?;
+    if counts.answered > 0 {
+        // It did answer, and its queue may be full, or its service gone.
+        return possible([format!("{name} answered on port {port}, and on port {} before", server.port)]);
+    }
     let silent = counts.silent.max(1);
     let evidence = [
         format!("{name} is there: it answered on port {port}"),
@@ -81,7 +88,11 @@ pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Found> {
     match (icmp.v6, icmp.kind, icmp.code) {
         // Rules can be told to say so, too.
         (false, 3, 0 | 6 | 8 | 11) | (true, 1, 0 | 2) => likely([error(case, icmp)]),
-        (false, 11, _) | (true, 3, _) => certain([error(case, icmp), "a loop, or a way that is too long".to_owned()]),
+        (false, 11, _) | (true, 3, _) if case.is_here(Side::Client) && case.hs().syn.ttl < SHORT => possible([
+            error(case, icmp),
+            format!("the SYN was sent with TTL {}: somebody looks at the way", case.hs().syn.ttl),
+        ]),
+        (false, 11, _) | (true, 3, _) => likely([error(case, icmp), "a loop, or a way that is too long".to_owned()]),
         _ => None,
     }
 }
