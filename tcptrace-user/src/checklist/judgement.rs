@@ -228,11 +228,13 @@ fn by_rst(at: &Probed, connect: &Connect) -> Option<Why> {
     let told = rst.map_or_else(|| "a RST".to_owned(), |it| format!("a RST with TTL {}", it.ttl));
     Some(match (syn_ack, opened) {
         (Some((port, _)), _) if rst.is_some() => {
-            Why::new(Cause::PortClosed, Certain, Scope::Port, format!("{told}, as the SYN/ACK of port {port}"))
+            // A rule of the host itself would look the same.
+            Why::new(Cause::PortClosed, Likely, Scope::Port, format!("{told}, as the SYN/ACK of port {port}"))
         }
         (_, Some(open)) => Why::new(Cause::PortClosed, Likely, Scope::Port, format!("{told}, and {}", also(open))),
         _ if is_local => Why::new(Cause::PortClosed, Certain, Scope::Port, format!("{told} from this host itself")),
-        _ => Why::new(Cause::PortClosed, Likely, Scope::Port, format!("{told}, within {}", ms(connect.took))),
+        // With nothing to compare it with, it may be a firewall's as well.
+        _ => Why::new(Cause::PortClosed, Possible, Scope::Port, format!("{told}, within {}", ms(connect.took))),
     })
 }
 

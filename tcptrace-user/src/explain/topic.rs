@@ -22,10 +22,11 @@ pub enum Word {
     Flood,
     Scan,
     Outage,
+    NotSent,
 }
 
 impl Word {
-    pub const ALL: [Self; 5] = [Self::Stalled, Self::Recovered, Self::Flood, Self::Scan, Self::Outage];
+    pub const ALL: [Self; 6] = [Self::Stalled, Self::Recovered, Self::Flood, Self::Scan, Self::Outage, Self::NotSent];
 
     /// As in text and JSON.
     #[must_use]
@@ -36,6 +37,7 @@ impl Word {
             Self::Flood => "flood",
             Self::Scan => "scan",
             Self::Outage => "outage",
+            Self::NotSent => "not_sent",
         }
     }
 }
@@ -150,6 +152,7 @@ const fn word(it: Word) -> &'static str {
         Word::Flood => include_str!("words/flood.md"),
         Word::Scan => include_str!("words/scan.md"),
         Word::Outage => include_str!("words/outage.md"),
+        Word::NotSent => include_str!("words/not_sent.md"),
     }
 }
 

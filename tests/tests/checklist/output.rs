@@ -38,7 +38,7 @@ fn text_is_a_line_a_step_and_a_verdict() {
         "--  hops | SYNs to 6036: 1 198.51.100.1, 2 RST",
         "--  hops | SYNs to 80: 1 198.51.100.1, 2 answered",
         "",
-        "port_closed (certain, this port only): nothing listens on port 6036 of 203.0.113.2: a RST with TTL",
+        "port_closed (likely, this port only): nothing listens on port 6036 of 203.0.113.2: a RST with TTL",
         "63, as the SYN/ACK of port 80. Also: open: 80. Next: on 203.0.113.2: is the service running, and on",
         "this address? `ss -ltn 'sport = :6036'` shows it.",
     ];
@@ -102,7 +102,7 @@ fn evidence_is_its_own_packets_with_the_verdict() {
     let packets = lab.client.run(fields);
     let connect: Vec<_> = packets.lines().take(2).collect();
     assert!(connect[0].contains('S') && connect[1].contains('R'), "{packets}");
-    assert!(connect[1].contains("tcptrace: diagnose: port_closed (certain)"), "{packets}");
+    assert!(connect[1].contains("tcptrace: diagnose: port_closed (likely)"), "{packets}");
     // What it writes can be read by what it is part of.
     let read = lab.client.run([Tracer::binary().to_str().unwrap(), "-r", path, "--json", "port", "6036"]);
     assert!(read.contains("\"outcome\":\"refused\""), "{read}");

@@ -131,12 +131,12 @@ fn one_address_fails_in_every_way() {
     let syn = By::Syn(PORT);
     let rows = [
         ("it opens", at(vec![connect(PORT, OPEN)]), ["reachable", "-", "-", "-"]),
-        ("RST, nothing to compare", at(vec![reset()]), ["unreachable", "port_closed", "likely", "port"]),
+        ("RST, nothing to compare", at(vec![reset()]), ["unreachable", "port_closed", "possible", "port"]),
         ("RST, another opens", at(vec![reset(), open()]), ["unreachable", "port_closed", "likely", "port"]),
         (
             "RST with the host's TTL",
             at(vec![answered(57, Flags::RST, reset()), answered(57, Flags::SYN, open())]),
-            ["unreachable", "port_closed", "certain", "port"],
+            ["unreachable", "port_closed", "likely", "port"],
         ),
         (
             "RST with another's TTL",
