@@ -2,7 +2,10 @@
 //!
 //! Fed with attempts in any order, asked about any moment: of a capture what came after a failure counts as well.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+};
 
 use tcptrace_core::{
     flow::Addr,
@@ -16,6 +19,8 @@ const HOSTS: usize = 1 << 15;
 const PORTS: usize = 64;
 const CLIENTS: usize = 16;
 const MINUTES: usize = 16;
+/// Networks that were heard last.
+const HEARD: usize = 8;
 /// What is recent: so long before a moment, and as long after it.
 pub const RECENT: u64 = 600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
@@ -43,6 +48,8 @@ struct Minutes(Vec<(u64, Counts)>);
 pub struct History {
     hosts: BTreeMap<Addr, Host>,
     all: Minutes,
+    /// Of the networks that were heard last, oldest first: their first address, and the host.
+    heard: Vec<(Addr, Addr)>,
     /// Hosts that made room for others.
     pub forgotten: u64,
     /// When all that is older was last thrown out.
@@ -148,6 +155,9 @@ impl History {
         }
         let at = it.last_seen();
         self.all.note(at, &counts);
+        if counts.is_alive() {
+            self.hear(it.server_addr);
+        }
         if !self.hosts.contains_key(&it.server_addr) && !self.make_room(at) {
             self.forgotten += 1;
             return;
@@ -193,20 +203,48 @@ impl History {
     }
 
     /// Hosts elsewhere that answered, and that did not, around a moment; up to a few of each.
+    ///
+    /// Where nothing answers any more, whoever looks for an answer has to look at all hosts, and for each of the attempts
+    /// that fail then. So those that were heard last are asked first, and the sum of all, whether there is one to find.
     #[must_use]
     pub fn elsewhere(&self, of: Addr, at: Nanos) -> (usize, usize) {
         const FEW: usize = 64;
         let (first, last) = network(of);
+        let is_alive = |addr| self.host(addr).is_some_and(|it| it.counts(at).is_alive());
+        let known = self.heard.iter().any(|(network, host)| *network != first && is_alive(*host));
+        let settled = known || self.only_within(of, at);
         let (mut answered, mut silent) = (0, 0);
-        for (_, host) in self.hosts.iter().filter(|(addr, _)| !(first..=last).contains(addr)) {
+        for (_, host) in self.hosts.range(..first).chain(self.hosts.range((Excluded(last), Unbounded))) {
             let counts = host.counts(at);
             answered += usize::from(counts.is_alive());
             silent += usize::from(!counts.is_alive() && counts.silent + counts.unreachable > 0);
-            if answered >= FEW {
+            if answered >= FEW || silent >= FEW && (settled || answered > 0) {
                 break;
             }
         }
-        (answered, silent)
+        (answered.max(known.into()), silent)
+    }
+
+    /// Whether nobody was heard around a moment, but for a host's own network. A no may be wrong: what was forgotten is
+    /// in the sum.
+    fn only_within(&self, of: Addr, at: Nanos) -> bool {
+        let heard = |it: &Counts| it.answered + it.refused + it.half_open;
+        let all = heard(&self.all.around(at));
+        let own = || self.host(of).map_or(0, |it| heard(&it.counts(at)));
+        all == 0 || all == own() + self.network(of, at).map(|(_, it)| heard(&it)).sum::<u32>()
+    }
+
+    fn hear(&mut self, host: Addr) {
+        let (first, _) = network(host);
+        if let Some((_, last)) = self.heard.last_mut().filter(|(network, _)| *network == first) {
+            *last = host;
+            return;
+        }
+        self.heard.retain(|(network, _)| *network != first);
+        if self.heard.len() >= HEARD {
+            self.heard.remove(0);
+        }
+        self.heard.push((first, host));
     }
 }
 
