@@ -44,7 +44,12 @@ pub struct Host {
     processes: Processes,
     /// Of the own namespace.
     watch: Known<Watch>,
+    /// SYNs that its kernel sends, and when that was read: two files, which cost as much as all else that is asked.
+    syn_tries: Option<(Nanos, Known<u32>)>,
 }
+
+/// For how long a setting is what it was.
+const SETTING: u64 = 1_000_000_000;
 
 impl Host {
     /// All network namespaces that this process may enter (CAP_SYS_ADMIN, and CAP_SYS_PTRACE to find those of others'
@@ -66,6 +71,7 @@ impl Host {
             watch: Watch::open(now).map_err(|error| netlink::missing(&error)),
             namespaces: Namespaces::open(all, now),
             processes: Processes::default(),
+            syn_tries: None,
         }
     }
 
@@ -92,7 +98,7 @@ impl Host {
             client_here: client_at.map(|it| it.is_some()),
             server_here: server_at.map(|it| it.is_some()),
             socket: known(client_at).and_then(|at| self.socket(at, client, server, way_out, now)),
-            syn_tries: known(client_at).and_then(|at| self.syn_tries(at)),
+            syn_tries: known(client_at).and_then(|at| self.syn_tries(at, now)),
             listener: known(server_at).and_then(|at| self.listener(at, server, way_in, now)),
             counters: known(server_at)
                 .or_else(|_| known(client_at))
@@ -142,15 +148,14 @@ impl Host {
     }
 
     /// As the own namespace is set up; what others are, only their processes are shown.
-    fn syn_tries(&self, at: Id) -> Known<u32> {
+    fn syn_tries(&mut self, at: Id, now: Nanos) -> Known<u32> {
         if at != self.namespaces.own() {
             return Err(Missing::Elsewhere);
         }
-        // Retries count from the second SYN on; those at the same pace (Linux 6.5) come before them (`tcp_write_timeout`,
-        // net/ipv4/tcp_timer.c).
-        let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?.trim().parse::<u32>().ok();
-        let retries = read("tcp_syn_retries").ok_or(Missing::Failed)?;
-        Ok(1 + retries + read("tcp_syn_linear_timeouts").unwrap_or(0))
+        match self.syn_tries {
+            Some((read, tries)) if now.since(read) < SETTING => tries,
+            _ => self.syn_tries.insert((now, syn_tries())).1,
+        }
     }
 
     fn listener(&mut self, at: Id, server: SocketAddr, via: u32, now: Nanos) -> Known<Option<Listener>> {
@@ -196,6 +201,14 @@ impl Default for Host {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Retries count from the second SYN on; those at the same pace (Linux 6.5) come before them (`tcp_write_timeout`,
+/// net/ipv4/tcp_timer.c).
+fn syn_tries() -> Known<u32> {
+    let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?.trim().parse::<u32>().ok();
+    let retries = read("tcp_syn_retries").ok_or(Missing::Failed)?;
+    Ok(1 + retries + read("tcp_syn_linear_timeouts").unwrap_or(0))
 }
 
 fn address(of: Addr) -> IpAddr {
