@@ -35,12 +35,12 @@ const RACE: u64 = 1_000_000_000;
 /// Calls explained at a look: each asks the kernel several times, and any process can make them by the thousand.
 const EXPLAINED: usize = 16;
 
-/// Calls of late, by process and port.
+/// Calls of late, by network namespace, process and port.
 #[derive(Debug, Default)]
 pub struct Recent {
     read: Nanos,
     calls: Vec<Connect>,
-    by_port: HashMap<(u32, u16), Vec<usize>>,
+    by_port: HashMap<(u64, u32, u16), Vec<usize>>,
 }
 
 impl Recent {
@@ -52,14 +52,14 @@ impl Recent {
         let calls = connects.recent(Nanos(now.0.saturating_sub(RECENT)));
         let mut by_port = HashMap::<_, Vec<_>>::new();
         for (index, it) in calls.iter().enumerate() {
-            by_port.entry((it.pid, it.asked.port)).or_default().push(index);
+            by_port.entry((it.netns, it.pid, it.asked.port)).or_default().push(index);
         }
         *self = Self { read: now, calls, by_port };
     }
 
     /// Whether the same process asked another address of the same port at about the same time, and `works` for that one.
     pub fn is_overtaken(&self, it: &Connect, works: impl Fn(Sent) -> bool) -> bool {
-        let rivals = self.by_port.get(&(it.pid, it.asked.port)).map_or(&[][..], Vec::as_slice);
+        let rivals = self.by_port.get(&(it.netns, it.pid, it.asked.port)).map_or(&[][..], Vec::as_slice);
         // Who asks more addresses at a time is no browser.
         rivals.iter().take(RIVALS).map(|index| &self.calls[*index]).any(|other| {
             other.asked.addr != it.asked.addr

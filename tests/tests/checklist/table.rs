@@ -328,7 +328,7 @@ fn addresses_and_ports_are_weighed_together() {
     let rows = [
         ("one of two works", vec![dead(), other(fine())], ["partly", "host_down", "possible", "host"]),
         ("one of two has no way", vec![without_a_way(ENETUNREACH), other(fine())], ["reachable", "-", "-", "-"]),
-        ("the surer one is told", vec![dead(), other(closed())], ["unreachable", "port_closed", "likely", "port"]),
+        ("the first of two is told", vec![dead(), other(closed())], ["unreachable", "host_down", "possible", "host"]),
         (
             "no way is told only if that is all",
             vec![without_a_way(ENETUNREACH), other(dead())],
