@@ -42,9 +42,24 @@ pub fn of_machine() -> Duration {
 /// # Errors
 /// Those of sched_setaffinity(2).
 pub fn stay_on(processor: usize) -> nix::Result<()> {
+    sched_setaffinity(Pid::from_raw(0), &only(processor)?)
+}
+
+/// The same with all threads of a process, and those that they start.
+///
+/// # Errors
+/// As above.
+pub fn keep_on(process: Pid, processor: usize) -> nix::Result<()> {
+    let set = only(processor)?;
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let mut threads = threads.filter_map(|it| it.file_name().to_str()?.parse().ok());
+    threads.try_for_each(|it| sched_setaffinity(Pid::from_raw(it), &set))
+}
+
+fn only(processor: usize) -> nix::Result<CpuSet> {
     let mut set = CpuSet::new();
     set.set(processor % thread::available_parallelism().map_or(1, NonZero::get))?;
-    sched_setaffinity(Pid::from_raw(0), &set)
+    Ok(set)
 }
 
 /// The first field: the time on a processor.

@@ -1,7 +1,7 @@
 //! `bench`: what tcptrace costs. A packet in the kernel, above an empty program (`packet`), and on two cores
 //! (`cores`); the tables that were weighed (`candidates`); watching under load, beside tcpdump (`live`); a flood, and what
 //! fails beside it (`flood`); the host's own traffic (`host`); attempts in memory (`memory`); an event in userspace
-//! (`events`); and reading a capture, beside other readers (`capture`).
+//! (`events`); a verdict, and what tells it (`why`); and reading a capture, beside other readers (`capture`).
 //!
 //! Their names choose among them, options go to all; other words choose rows of `packet`, which then runs alone if no
 //! name does. With `--json` there is one document, an object of theirs. No limits are set here: the goals stand in the
@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// `packet` is the first, and the only one that takes words; of its rows, those of a flood go by `server`.
-const BENCHES: [&str; 9] = ["packet", "cores", "candidates", "live", "flood", "host", "memory", "events", "capture"];
+const BENCHES: [&str; 10] =
+    ["packet", "cores", "candidates", "live", "flood", "host", "memory", "events", "why", "capture"];
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let binary = build::binary()?;
