@@ -1,9 +1,12 @@
 //! The suite `ordinary`: 24 hours in which nothing is wrong, and what is told of them all the same.
 //!
-//! `day` makes the traffic of scenarios, `told` is the list of what may be told, each line with its reason. Nothing here
+//! `day` makes the traffic of scenarios, `told` is the list of what may be told, each line with its reason;
+//! `live` is the same for real, played by `scenery`. Nothing here
 //! says what a failure looks like: the other suites do. Whoever makes the tracer quieter takes rows out of `told`.
 
 mod day;
+mod live;
+mod scenery;
 mod told;
 
 use std::collections::BTreeMap;
@@ -34,6 +37,7 @@ fn only_what_is_justified_is_told() {
     assert_eq!(read.summary["losses"], json!({}));
 
     let mut told: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    let mut causes: BTreeMap<[String; 4], usize> = BTreeMap::new();
     let mut failures = String::new();
     for line in &read.lines {
         let case = day.case_of(&line["client"]["ip"], &line["client"]["port"]);
@@ -45,7 +49,13 @@ fn only_what_is_justified_is_told() {
         {
             failures += &format!("{case} is told as '{words}' because of '{cause}', not {:?}: {line}\n", row.causes);
         }
+        let because = |key: &str| line["cause"][key].as_str().unwrap_or("-").to_owned();
+        *causes.entry([case.to_owned(), words.clone(), because("name"), because("confidence")]).or_default() += 1;
         *told.entry((case, words)).or_default() += 1;
+    }
+    // For docs/no-false-alarm.md, with `--nocapture`.
+    for ([case, words, cause, confidence], count) in &causes {
+        println!("| {case} | {words} | {cause} | {confidence} | {count} of {} |", day.count(case));
     }
     for ((case, words), count) in &told {
         if !TOLD.iter().any(|it| (it.case, it.words) == (case, words)) {

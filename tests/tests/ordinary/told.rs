@@ -91,3 +91,100 @@ pub(crate) static TOLD: &[Told] = &[
         why: "so would its final ACK",
     },
 ];
+
+/// The same of the lab: [`crate::scenery`]'s cases; what is told as a stall has a line of its own.
+pub(crate) static TOLD_LIVE: &[Told] = &[
+    Told {
+        case: "restart",
+        words: "refused",
+        judgement: News,
+        causes: &["port_closed"],
+        why: "clients were turned away, and by the host itself: that is what a restart without hand-over does",
+    },
+    Told {
+        case: "scanner",
+        words: "refused",
+        judgement: News,
+        causes: &["port_closed"],
+        why: "true of each of the four ports; a finding takes over from the 33rd on",
+    },
+    Told {
+        case: "very_slow_server",
+        words: "stall no_reply third_syn still_open",
+        judgement: News,
+        // The entry by which the router holds its SYNs back is one without an answer to ARP.
+        causes: &["unknown", "listen_queue_full", "host_down"],
+        why: "two SYNs led to nothing for two seconds",
+    },
+    Told {
+        case: "very_slow_server",
+        words: "established third_syn recovered",
+        judgement: News,
+        causes: &["unknown", "listen_queue_full", "host_down"],
+        why: "and who was told of that is told that it is over",
+    },
+    Told {
+        case: "slow_server",
+        words: "stall no_reply third_syn still_open",
+        judgement: Noise,
+        causes: &["unknown", "host_down"],
+        why: "at the router alone, which holds the packets itself: a SYN that leaves it 200 ms after it came in counts \
+              as another",
+    },
+    Told {
+        case: "slow_server",
+        words: "established third_syn recovered",
+        judgement: Noise,
+        causes: &["unknown", "host_down"],
+        why: "likewise",
+    },
+    Told {
+        case: "eyeballs_loser_silent",
+        words: "stall no_reply silence still_open",
+        judgement: Noise,
+        causes: &["firewall_drop", "dropped_by_local_firewall", "application_gave_up", "unknown"],
+        why: "IPv6 is dropped, and the line says where; nobody waited, since IPv4 won",
+    },
+    Told {
+        case: "eyeballs_loser_silent",
+        words: "no_reply silence",
+        judgement: Noise,
+        causes: &["firewall_drop", "dropped_by_local_firewall", "application_gave_up", "unknown"],
+        why: "the end of the same",
+    },
+    Told {
+        case: "eyeballs_loser_silent",
+        words: "no_reply",
+        judgement: Noise,
+        causes: &["firewall_drop", "dropped_by_local_firewall", "application_gave_up", "unknown"],
+        why: "likewise, where the machine stood still for so long that it was over before it was found stalled",
+    },
+    Told {
+        case: "eyeballs_loser_unreachable",
+        words: "unreachable",
+        judgement: Noise,
+        causes: &["network_unreachable"],
+        why: "IPv6 has no way out: true, certain by an error's word, and the same for each page",
+    },
+    Told {
+        case: "eyeballs_loser_late",
+        words: "aborted after_answer",
+        judgement: Noise,
+        causes: &["application_gave_up", "unknown"],
+        why: "a SYN/ACK for a socket that is no more: nobody waits",
+    },
+    Told {
+        case: "syn_ack_lost",
+        words: "stall half_open third_syn_ack still_open",
+        judgement: Noise,
+        causes: &["unknown", "asymmetric_path", "firewall_drop", "client_vanished"],
+        why: "one loss, and timers that cross: two of the three SYN/ACKs went out within milliseconds of each other",
+    },
+    Told {
+        case: "syn_ack_lost",
+        words: "established third_syn_ack recovered",
+        judgement: Noise,
+        causes: &["unknown", "asymmetric_path", "firewall_drop", "client_vanished"],
+        why: "the end of the same",
+    },
+];
