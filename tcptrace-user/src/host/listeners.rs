@@ -99,8 +99,9 @@ mod tests {
         let queue = |it: Listening, queue, queue_max| Listening { queue, queue_max, ..it };
         let [any4, any6] = [listening("0.0.0.0", 0, 1), listening("::", 0, 2)];
         let [exact, bound] = [listening("192.0.2.1", 0, 3), listening("0.0.0.0", 7, 4)];
-        // The inode of the fullest, and how many there are.
-        let cases: [(&str, Vec<Listening>, &str, Option<(u32, u32)>); 14] = [
+        /// What it is of, who listens, who is asked for: the inode of the fullest, and how many there are.
+        type Row = (&'static str, Vec<Listening>, &'static str, Option<(u32, u32)>);
+        let cases: [Row; 14] = [
             ("nobody", vec![], "192.0.2.1", None),
             ("any", vec![any4], "192.0.2.1", Some((1, 1))),
             ("dual-stack", vec![any6], "192.0.2.1", Some((2, 1))),

@@ -41,9 +41,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Nobody answered, at the last try or until now.
+    /// Nobody answered, three times. While it is asked (INCOMPLETE) that is not known.
     pub(super) const fn has_failed(&self) -> bool {
-        self.state & (libc::NUD_FAILED | libc::NUD_INCOMPLETE) != 0
+        self.state & libc::NUD_FAILED != 0
     }
 
     /// From the payload of a message about a neighbour; none for what is not one of IP: a bridge's table has the same
