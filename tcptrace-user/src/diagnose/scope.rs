@@ -70,10 +70,7 @@ fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
     let host = case.host()?;
     let (own, others) = host.answered(case.hs(), case.it.outcome);
     if own {
-        return Some((
-            Extent::Attempt,
-            format!("port {} of {name} answered this client in the last minutes", server.port),
-        ));
+        return Some((Extent::Attempt, format!("port {} of {name} answered this client meanwhile", server.port)));
     }
     if others > 0 {
         let others = count(others as u64, "other client");

@@ -62,6 +62,7 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
 pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Found> {
     let (side, what) = match case.it.outcome {
         Outcome::NoReply if !case.is_here(Side::Client) || case.is_here(Side::Server) => (Side::Client, "SYN"),
+        it if it.is_open() && case.hs().syn.tries > 1 && !case.is_here(Side::Client) => (Side::Client, "SYN"),
         Outcome::HalfOpen if !case.is_here(Side::Client) => (Side::Server, "SYN/ACK"),
         _ => return None,
     };

@@ -42,10 +42,10 @@ pub(crate) struct Shown {
 impl Shown {
     /// Starts it, and waits until it traces.
     pub(crate) fn start(ns: &Ns) -> Self {
-        styled(COMMAND, "$ tcptrace --iface eth0");
+        styled(COMMAND, "$ tcptrace --iface eth0 --local own");
         let color = if colours() { "always" } else { "never" };
         let binary = Tracer::binary();
-        let process = ns.spawn([&*binary.to_string_lossy(), "--iface", "eth0", "--color", color]);
+        let process = ns.spawn([&*binary.to_string_lossy(), "--iface", "eth0", "--local", "own", "--color", color]);
         let shown = Self { process, shown: Cell::default() };
         shown.wait_for("the banner", |streams| streams.stderr.iter().any(|line| line.contains("Ctrl-C")));
         shown
