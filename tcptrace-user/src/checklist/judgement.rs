@@ -233,8 +233,8 @@ fn by_rst(at: &Probed, connect: &Connect) -> Option<Why> {
         }
         (_, Some(open)) => Why::new(Cause::PortClosed, Likely, Scope::Port, format!("{told}, and {}", also(open))),
         _ if is_local => Why::new(Cause::PortClosed, Certain, Scope::Port, format!("{told} from this host itself")),
-        // With nothing to compare it with, it may be a firewall's as well.
-        _ => Why::new(Cause::PortClosed, Possible, Scope::Port, format!("{told}, within {}", ms(connect.took))),
+        // Its other ports say so as well, or they would be told.
+        _ => Why::new(Cause::PortClosed, Likely, Scope::Port, format!("{told}, within {}", ms(connect.took))),
     })
 }
 

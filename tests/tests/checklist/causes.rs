@@ -90,7 +90,7 @@ fn port_closed_where_nothing_else_is_open() {
     let lab = Lab::new();
     for ip in BOTH {
         let told = failed(&lab, ip);
-        assert_eq!(told.verdict(), ["port_closed", "possible", "port"], "{:#}", told.object);
+        assert_eq!(told.verdict(), ["port_closed", "likely", "port"], "{:#}", told.object);
     }
 }
 

@@ -131,7 +131,7 @@ fn one_address_fails_in_every_way() {
     let syn = By::Syn(PORT);
     let rows = [
         ("it opens", at(vec![connect(PORT, OPEN)]), ["reachable", "-", "-", "-"]),
-        ("RST, nothing to compare", at(vec![reset()]), ["unreachable", "port_closed", "possible", "port"]),
+        ("RST, nothing to compare", at(vec![reset()]), ["unreachable", "port_closed", "likely", "port"]),
         ("RST, another opens", at(vec![reset(), open()]), ["unreachable", "port_closed", "likely", "port"]),
         (
             "RST with the host's TTL",
@@ -328,7 +328,7 @@ fn addresses_and_ports_are_weighed_together() {
     let rows = [
         ("one of two works", vec![dead(), other(fine())], ["partly", "host_down", "possible", "host"]),
         ("one of two has no way", vec![without_a_way(ENETUNREACH), other(fine())], ["reachable", "-", "-", "-"]),
-        ("the first of two is told", vec![dead(), other(closed())], ["unreachable", "host_down", "possible", "host"]),
+        ("the surer one is told", vec![dead(), other(closed())], ["unreachable", "port_closed", "likely", "port"]),
         (
             "no way is told only if that is all",
             vec![without_a_way(ENETUNREACH), other(dead())],
