@@ -100,7 +100,12 @@ mod tests {
         let mut log = format!("\x1bc\r\n@ release {release}\r\n");
         for it in &EXPECTED {
             let lines = it.lines().map(|words| format!("@ line {}\r\n", words.join(",")));
-            log += &format!("@ run {}\r\n@ verified 7\r\n@ verified 5\r\n@ exit {}\r\n", it.run, it.exit);
+            log += &format!(
+                "@ run {}\r\n@ verified 7\r\n{}@ verified 5\r\n@ exit {}\r\n",
+                it.run,
+                "@ verified 3\r\n".repeat(PROGRAMS - 2),
+                it.exit
+            );
             log += &format!("@ error x: in by {} (why), out by {egress}\r\n{}", it.ingress, lines.collect::<String>());
         }
         log + "@ end\r\n"

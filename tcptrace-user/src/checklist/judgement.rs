@@ -211,7 +211,8 @@ fn by_rst(at: &Probed, connect: &Connect) -> Option<Why> {
     {
         return reject(Certain, format!("the RST comes from {near} hops away, {} from {far}", answer_of(by)));
     }
-    if let Some(open) = opened
+    // Where the TTLs are the same, time is what a busy machine took.
+    if let Some(open) = opened.filter(|_| rst.zip(syn_ack).is_none())
         && open.took > Duration::from_millis(2)
         && connect.took * 3 < open.took
     {

@@ -160,16 +160,15 @@ mod tests {
     use super::*;
 
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-    const MINUTE: u64 = 60_000_000_000;
 
     fn mac(number: u8) -> [u8; 6] {
         [2, 0, 0, 0, 0, number]
     }
 
     #[test]
-    fn two_link_addresses_are_remembered_for_ten_minutes() {
+    fn two_link_addresses_are_remembered_for_a_minute() {
         let mut memory = Memory::default();
-        let at = |minute: u64| Nanos(minute * MINUTE);
+        let at = |tenth: u64| Nanos(tenth * KEPT / 10);
         memory.saw((1, ADDRESS), mac(1), at(0), MOST);
         assert_eq!(memory.link_addresses(1, ADDRESS, at(100)), [mac(1)], "what is known does not expire");
         memory.saw((1, ADDRESS), mac(2), at(100), MOST);
