@@ -101,19 +101,9 @@ pub struct Connects {
     records: Mapping,
     cookies: Mapping,
     key: HashKey,
-    /// By place: what has been told of it.
-    told: Vec<Told>,
     // In this order: a call that is noted when its SYN is not would count as unsent.
     _connect: [CgroupSockAddrLink; 2],
     _sent: SockOpsLink,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Told {
-    /// When the last call was made that was told as unsent.
-    unsent: Nanos,
-    /// When the last SYN was sent that was told.
-    sent: Nanos,
 }
 
 impl Connects {
@@ -121,7 +111,6 @@ impl Connects {
         let failed = |error: &dyn std::error::Error| Off::new(WHAT, Missing::Failed, error.to_string());
         let records = Mapping::new::<Record>(array(ebpf, "CONNECTS")).map_err(|error| failed(&error))?;
         let cookies = Mapping::new::<u64>(array(ebpf, "SENT")).map_err(|error| failed(&error))?;
-        let told = vec![Told::default(); cookies.words().len()];
         let root = cgroup::root().map_err(|(missing, reason)| Off::new(WHAT, missing, reason))?;
 
         // A link is made for `Single` only; others' programs keep running beside it.
@@ -138,7 +127,7 @@ impl Connects {
             program.take_link(id).map_err(|error| failed(&error))
         };
         let connect = [connect(CONNECT[0])?, connect(CONNECT[1])?];
-        Ok(Self { records, cookies, key, told, _connect: connect, _sent: sent })
+        Ok(Self { records, cookies, key, _connect: connect, _sent: sent })
     }
 
     /// The call behind a flow whose first SYN was seen at `since`.
@@ -165,45 +154,11 @@ impl Connects {
         }
     }
 
-    /// Each call once that was made at least `older_than` nanoseconds ago and never became a SYN: no route, no port, refused
-    /// by a program of others. Which it was, only the caller was told.
-    pub fn unsent(&mut self, now: Nanos, older_than: u64) -> Vec<Connect> {
-        self.each(|it, told| {
-            let is_due = it.sent.is_none() && now.since(it.called) >= older_than && told.unsent != it.called;
-            if is_due {
-                told.unsent = it.called;
-            }
-            is_due
-        })
-    }
-
-    /// Each call once whose SYN was handed to TCP at least `older_than` nanoseconds ago: if it was not seen at an interface
-    /// by then, this host kept it.
-    pub fn sent(&mut self, now: Nanos, older_than: u64) -> Vec<Connect> {
-        self.each(|it, told| {
-            let is_due = it.sent.is_some_and(|it| now.since(it.at) >= older_than && told.sent != it.at);
-            if let Some(sent) = it.sent.filter(|_| is_due) {
-                told.sent = sent.at;
-            }
-            is_due
-        })
-    }
-
     /// Every call since a moment of which the record is there.
     #[must_use]
     pub fn recent(&self, since: Nanos) -> Vec<Connect> {
         let all = (0..self.cookies.words().len()).filter_map(|place| self.record(place));
         all.filter(|it| it.cookie > 0 && it.called >= since).collect()
-    }
-
-    fn each(&mut self, mut wants: impl FnMut(&Connect, &mut Told) -> bool) -> Vec<Connect> {
-        let mut told = std::mem::take(&mut self.told);
-        let mut wanted = Vec::new();
-        for (place, told) in told.iter_mut().enumerate() {
-            wanted.extend(self.record(place).filter(|it| it.cookie > 0 && wants(it, told)));
-        }
-        self.told = told;
-        wanted
     }
 
     /// A place's record; `None` where it is being written all the time.

@@ -1,12 +1,7 @@
 //! Whether what was said is right: the one place that knows what `cause` and `scope` look like in JSON.
 
-use std::sync::LazyLock;
-
 use serde_json::Value;
-use tcptrace::{
-    diagnose::{Cause, Confidence},
-    report::json,
-};
+use tcptrace::diagnose::{Cause, Confidence};
 
 use crate::scenario::{Place, Right, Scenario};
 
@@ -17,12 +12,6 @@ pub(crate) struct Verdict {
     pub(crate) confidence: Confidence,
     pub(crate) scope: String,
     pub(crate) evidence: String,
-}
-
-/// Whether lines have causes at all: the schema says so. While they have none, there is nothing to judge.
-pub(crate) fn speaks_of_causes() -> bool {
-    static SPEAKS: LazyLock<bool> = LazyLock::new(|| json::SCHEMA.contains("\"cause\""));
-    *SPEAKS
 }
 
 impl Verdict {
@@ -57,9 +46,9 @@ impl Verdict {
     }
 }
 
-/// What is wrong with the lines about a row's attempt, as far as there is something to judge.
+/// What is wrong with the lines about a row's attempt.
 pub(crate) fn judge(scenario: &Scenario, lines: &[Value], said: &[Verdict]) -> Vec<String> {
-    if speaks_of_causes() { [verdicts(scenario, said), local(scenario, lines)].concat() } else { Vec::new() }
+    [verdicts(scenario, said), local(scenario, lines)].concat()
 }
 
 /// Of each line what may never be said, and of the last what has to be.

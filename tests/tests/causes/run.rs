@@ -51,8 +51,8 @@ fn run(scenario: &Scenario) -> Record {
     match scenario.told {
         Told::Ended(_) => drop(scene.wait("attempt")),
         Told::Stalled(_) => drop(scene.wait("stall")),
-        Told::Connect if judge::speaks_of_causes() => drop(scene.wait("connect")),
-        Told::Connect | Told::Open(_) | Told::Nothing => {}
+        Told::Connect => drop(scene.wait("connect")),
+        Told::Open(_) | Told::Nothing => {}
     }
     let lines = scene.end();
     let mut faults = told(scenario, &lines);
@@ -73,8 +73,7 @@ fn told(scenario: &Scenario, lines: &[Value]) -> Vec<String> {
     let last = lines.last().map(|it| (it["type"].as_str().unwrap_or_default(), it["outcome"].as_str()));
     let expected = match scenario.told {
         Told::Nothing => None,
-        Told::Connect if judge::speaks_of_causes() => Some(("connect", None)),
-        Told::Connect => None,
+        Told::Connect => Some(("connect", None)),
         Told::Ended(outcome) | Told::Stalled(outcome) | Told::Open(outcome) => Some(("attempt", Some(outcome))),
     };
     (last != expected).then(|| format!("told as {last:?}, to be {expected:?}")).into_iter().collect()
