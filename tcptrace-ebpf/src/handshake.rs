@@ -159,6 +159,13 @@ impl Facts {
     pub const SERVER_DATA: u32 = 1 << 19;
     /// The client's RST to a challenge or a wrong answer: it goes on trying.
     pub const ANSWER_REJECTED: u32 = 1 << 20;
+    /// What tells the makers of a SYN/ACK and of a RST apart: an IPv4 identification that is not 0, by packet.
+    pub const ANSWER_ID: u32 = 1 << 21;
+    pub const RST_ID: u32 = 1 << 22;
+    /// A RST with TCP options.
+    pub const RST_OPTIONS: u32 = 1 << 23;
+    /// A RST/ACK to the SYN with a sequence number, where it is 0 (RFC 9293, section 3.10.7.1).
+    pub const RST_SEQ: u32 = 1 << 24;
 
     /// Whether any of these bits is set.
     #[inline(always)]
@@ -362,6 +369,7 @@ impl Handshake {
             isn: answer.ack.add(u32::MAX),
             server_isn: answer.seq,
             server_point: at,
+            facts: Facts(answer_marks(answer)),
             answer: Offer::of(answer),
             state: State::Unasked as u8,
             ..Self::default()
@@ -549,6 +557,8 @@ impl Handshake {
             // RST in SYN-SENT is obeyed if it acknowledges the SYN. Without an ACK the receiver ignores it, but who
             // sent it meant to refuse.
             (State::SynSent, Side::Server, Kind::Rst) if !it.flags.any(Flags::ACK) || self.acknowledges_syn(it) => {
+                let numbered = it.flags.any(Flags::ACK) && it.seq != Seq(0);
+                self.facts.0 |= if numbered { Facts::RST_SEQ } else { 0 };
                 self.ended_by(it, now, State::Refused, Transition::Refused)
             }
             // RST in SYN-RECEIVED is obeyed if its number is in the window: the next one that its receiver expects.
@@ -657,6 +667,7 @@ impl Handshake {
         // Neither a RST nor an ICMP error was its end.
         self.ended = Nanos(0);
         self.answer = Offer::of(it);
+        self.facts.0 |= answer_marks(it);
         self.answered_try = self.syn.tries;
         self.server_isn = it.seq;
         self.server_point = at;
@@ -675,6 +686,7 @@ impl Handshake {
         if self.answer.tries == 0 {
             // The first that is seen here, of a handshake whose answer came another way.
             self.answer = Offer { tries: 0, ..Offer::of(it) };
+            self.facts.0 |= answer_marks(it);
             self.first_answer = now;
             transition = Transition::Answered;
         } else if it.seq != self.server_isn {
@@ -719,6 +731,7 @@ impl Handshake {
         let first = |isn: Seq, fin: u32| isn.add(1 + self.facts.any(fin) as u32);
         let data = |number: Seq, first: Seq| number != first && number.within(first, 1 << 31);
         self.facts.0 |= fact
+            | rst_marks(it)
             | sent_data(side, it.payload > 0 || own_known && data(it.seq, first(own, own_fin)))
             | sent_data(peer_side, peer_known && it.flags.any(Flags::ACK) && data(it.ack, first(peer, peer_fin)));
         match (before.has_both_fins(), self.facts.has_both_fins(), side) {
@@ -732,6 +745,7 @@ impl Handshake {
 
     #[inline(always)]
     fn ended_by(&mut self, it: &Segment, now: Nanos, state: State, transition: Transition) -> Transition {
+        self.facts.0 |= rst_marks(it);
         self.state = state as u8;
         self.ended = now;
         self.end = End { window: it.window, flags: it.flags.0, ttl: it.ttl };
@@ -768,6 +782,20 @@ impl Handshake {
 fn odd(syn: &Segment) -> u32 {
     let data = if syn.payload > 0 { Facts::SYN_DATA } else { 0 };
     data | if syn.flags.any(Flags::FIN) { Facts::ODD_SYN } else { 0 }
+}
+
+/// What a SYN/ACK shows of who made it.
+#[inline(always)]
+const fn answer_marks(answer: &Segment) -> u32 {
+    if answer.has_id { Facts::ANSWER_ID } else { 0 }
+}
+
+/// What a RST does; nothing of any other segment.
+#[inline(always)]
+const fn rst_marks(it: &Segment) -> u32 {
+    let id = if it.has_id { Facts::RST_ID } else { 0 };
+    let options = if it.has_options { Facts::RST_OPTIONS } else { 0 };
+    if it.flags.any(Flags::RST) { id | options } else { 0 }
 }
 
 /// The fact that a side sent data, if it did.

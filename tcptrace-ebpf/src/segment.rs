@@ -98,6 +98,8 @@ pub struct Located {
     length: u16,
     /// Whether it is a first fragment, where the packet tells.
     pub is_fragment: bool,
+    /// The IPv4 identification; 0 in IPv6.
+    id: u16,
 }
 
 impl Located {
@@ -156,6 +158,7 @@ impl Located {
             options: forget(self.options as u64) as usize,
             length: forget(self.length.into()) as u16,
             is_fragment: forget(self.is_fragment.into()) & 1 != 0,
+            id: forget(self.id.into()) as u16,
             header: self.header,
         }
     }
@@ -222,6 +225,7 @@ pub(crate) struct Network {
     pub(crate) length: u16,
     /// Whether more fragments follow this one.
     pub(crate) is_fragment: bool,
+    id: u16,
 }
 
 /// The ends of what nearly every packet is: a segment without SYN, FIN and RST right behind an IP header without options,
@@ -278,6 +282,7 @@ fn try_locate<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Found, Skip>
                 options: ip.at + 20,
                 length: ip.length,
                 is_fragment: ip.is_fragment,
+                id: ip.id,
             }))
         }
         ICMP if ip.src.is_v4() => icmp_error(packet, &ip).map(Found::Error),
@@ -353,6 +358,7 @@ pub(crate) fn ipv4<P: Packet + ?Sized>(packet: &P, at: usize, quoted: bool) -> R
         at: at + length,
         length: total.saturating_sub(length as u16),
         is_fragment: P::TELLS_FRAGMENTS && u16_at(&header, 6) & 0x2000 != 0,
+        id: u16_at(&header, 4),
     })
 }
 
@@ -375,6 +381,7 @@ pub(crate) fn ipv6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network,
         at,
         length: u16_at(&header, 4).saturating_sub((at - first) as u16),
         is_fragment,
+        id: 0,
     })
 }
 
@@ -459,6 +466,10 @@ pub struct Segment {
     pub ttl: u8,
     /// Octets of payload.
     pub payload: u16,
+    /// Whether its IPv4 header has an identification, which is any but 0.
+    pub has_id: bool,
+    /// Whether its header is longer than the twenty octets of one without options.
+    pub has_options: bool,
     /// Read only where SYN is set.
     pub options: Options,
 }
@@ -509,6 +520,8 @@ impl Segment {
             window: u16_at(&it.header, 14),
             ttl: it.ttl,
             payload: it.length.saturating_sub((it.header[12] >> 4) as u16 * 4),
+            has_id: it.id != 0,
+            has_options: it.header() > 20,
             options,
         }
     }

@@ -216,6 +216,42 @@ fn a_reset_is_told_by_its_ttl() {
     assert_said(&verdict(early, &baseline()), Cause::FirewallReject, Confidence::Likely, Extent::Port);
 }
 
+/// A sign that an odd stack may give is not enough, two are; none speaks where the host is not known.
+#[test]
+fn a_reset_is_told_by_its_octets() {
+    use Cause::{FirewallReject, PortClosed};
+    use Confidence::{Likely, Possible};
+    let fitting = |facts| Handshake { facts: Facts(facts), ..refused(60, 0, Flags::RST | Flags::ACK) };
+    let host = |facts| Around {
+        worked: vec![Handshake { facts: Facts(facts), ..established(CLIENT, PORT_80) }],
+        ..Around::default()
+    };
+    for (facts, of_the_host, cause, confidence) in [
+        // Before Linux 5.1 a RST had an ID, and the SYN/ACK has none.
+        (Facts::RST_ID, 0, PortClosed, Likely),
+        (Facts::RST_ID, Facts::ANSWER_ID, PortClosed, Likely),
+        (0, Facts::ANSWER_ID, PortClosed, Possible),
+        (Facts::RST_OPTIONS, 0, PortClosed, Possible),
+        (Facts::RST_SEQ, 0, PortClosed, Possible),
+        (Facts::RST_SEQ | Facts::RST_OPTIONS, 0, FirewallReject, Likely),
+        (Facts::RST_SEQ, Facts::ANSWER_ID, FirewallReject, Likely),
+    ] {
+        assert_said(&verdict(fitting(facts), &host(of_the_host)), cause, confidence, Extent::Port);
+    }
+    assert_said(&verdict(fitting(0), &Around::default()), PortClosed, Possible, Extent::Port);
+    assert_said(&verdict(fitting(Facts::RST_SEQ), &Around::default()), FirewallReject, Possible, Extent::Port);
+
+    let on_answer = |facts| {
+        let it = answered(SECOND / 50);
+        let (ended, facts) = (Nanos(it.last_answer.0 + 1), Facts(facts));
+        let end = End { ttl: 60, window: 0, flags: Flags::RST };
+        Handshake { ended, end, facts, state: State::ResetOnAnswer as u8, ..it }
+    };
+    let said = |facts| verdict(on_answer(facts), &Around::default()).evidence.join("; ");
+    assert!(said(Facts::ANSWER_ID).contains("IP ID"), "{}", said(Facts::ANSWER_ID));
+    assert!(!said(Facts::ANSWER_ID | Facts::RST_ID).contains("IP ID") && !said(Facts::RST_ID).contains("IP ID"));
+}
+
 #[test]
 fn a_refusal_here_is_told_by_who_listens() {
     let rst = refused(64, 0, Flags::RST | Flags::ACK);

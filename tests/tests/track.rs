@@ -37,6 +37,8 @@ fn attempt(port: u16, state: State, syns: &[f64], answers: &[f64]) -> Handshake 
         window: 64_240,
         ttl: 64,
         payload: 0,
+        has_id: false,
+        has_options: true,
         options: Options::default(),
     };
     let mut it = Handshake::open(&syn, at(syns[0]), Point::egress(2));

@@ -9,7 +9,7 @@ use std::{
 
 use tcptrace_core::{
     flow::Addr,
-    handshake::{Handshake, Nanos},
+    handshake::{Facts, Handshake, Nanos},
     outcome::Outcome,
 };
 
@@ -65,6 +65,8 @@ pub struct Host {
     /// The shortest time from a SYN to its answer.
     pub fastest: Option<u64>,
     pub answers: u32,
+    /// Those with an IPv4 identification that is not 0.
+    answers_with_id: u32,
     last: Nanos,
 }
 
@@ -280,6 +282,7 @@ impl Host {
             let ttl = self.answer_ttl.get_or_insert(Ttl { least: it.answer.ttl, most: it.answer.ttl });
             *ttl = Ttl { least: ttl.least.min(it.answer.ttl), most: ttl.most.max(it.answer.ttl) };
             self.answers = self.answers.saturating_add(1);
+            self.answers_with_id = self.answers_with_id.saturating_add(it.facts.any(Facts::ANSWER_ID).into());
             // Of a SYN that was sent again the answer may be the first one's.
             if let Some(nanos) = it.syn_to_answer().filter(|_| it.syn.tries == 1) {
                 self.fastest = Some(self.fastest.map_or(nanos, |fastest| fastest.min(nanos)));
@@ -299,6 +302,12 @@ impl Host {
         let port = self.ports.entry(it.server_port).or_default();
         port.minutes.note(at, counts);
         port.note_client(it.client_addr, counts, at);
+    }
+
+    /// Whether each of its SYN/ACKs had an IPv4 identification.
+    #[must_use]
+    pub const fn numbers_its_answers(&self) -> bool {
+        self.answers > 0 && self.answers_with_id == self.answers
     }
 
     /// What all its ports did around a moment.

@@ -334,7 +334,7 @@ impl Serialize for FactNames {
 }
 
 /// The names of the facts, in the order of their bits.
-const FACTS: [(u32, &str); 21] = [
+const FACTS: [(u32, &str); 25] = [
     (Facts::ANSWER_UNSEEN, "answer_unseen"),
     (Facts::CHALLENGED, "challenged"),
     (Facts::WRONG_ANSWER, "wrong_answer"),
@@ -356,4 +356,8 @@ const FACTS: [(u32, &str); 21] = [
     (Facts::CLIENT_DATA, "client_data"),
     (Facts::SERVER_DATA, "server_data"),
     (Facts::ANSWER_REJECTED, "answer_rejected"),
+    (Facts::ANSWER_ID, "answer_id"),
+    (Facts::RST_ID, "rst_id"),
+    (Facts::RST_OPTIONS, "rst_options"),
+    (Facts::RST_SEQ, "rst_seq"),
 ];

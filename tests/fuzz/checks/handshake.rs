@@ -25,6 +25,8 @@ fn segment(of: &[u8], before: &Handshake, side: Side) -> Segment {
         window: of[4].into(),
         ttl: of[5],
         payload: of[6].into(),
+        has_id: of[4] & 1 != 0,
+        has_options: of[4] & 2 != 0,
         options: Options { present: of[7], ..Options::default() },
     }
 }

@@ -74,7 +74,7 @@ impl Step {
         };
         let length = transport.len();
         frame.extend(match setting.family {
-            Family::V4 => ipv4((from, to), setting, protocol, ttl, around.ip4_options, length),
+            Family::V4 => ipv4((from, to), setting, protocol, ttl, around, length),
             Family::V6 => ipv6((from, to), setting, protocol, ttl, &around.ip6_extensions, length),
         });
         frame.extend(transport);
@@ -108,15 +108,16 @@ fn ipv4(
     setting: &Setting,
     protocol: IpNumber,
     ttl: u8,
-    options: bool,
+    around: &Around,
     length: usize,
 ) -> Vec<u8> {
     let length = u16::try_from(length).expect("the payload fits an IPv4 packet");
     let ends = (v4(from, setting), v4(to, setting));
     let mut header = Ipv4Header::new(length, ttl, protocol, ends.0, ends.1).expect("the payload fits an IPv4 packet");
     header.dont_fragment = true;
+    header.identification = around.ip4_id;
     header.fragment_offset = IpFragOffset::ZERO;
-    if options {
+    if around.ip4_options {
         header.options = [148, 4, 0, 0].into();
         header.set_payload_len(length.into()).expect("the payload fits an IPv4 packet");
     }
@@ -190,7 +191,7 @@ fn icmp_error(packet: &Packet, from: Party, to: Party, setting: &Setting) -> Vec
     let segment = transport_of(quoted, setting);
     let length = segment.len();
     let quoted_header = match setting.family {
-        Family::V4 => ipv4((quoted.from, quoted.to), setting, IpNumber::TCP, quoted.ttl, false, length),
+        Family::V4 => ipv4((quoted.from, quoted.to), setting, IpNumber::TCP, quoted.ttl, &Around::default(), length),
         Family::V6 => ipv6((quoted.from, quoted.to), setting, IpNumber::TCP, quoted.ttl, &[], length),
     };
     let quotation = if *cut { &segment[..8] } else { &segment[..] };

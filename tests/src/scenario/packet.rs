@@ -74,6 +74,8 @@ pub enum Extension {
 /// What lies around and before the transport header.
 #[derive(Clone, Debug, Default)]
 pub struct Around {
+    /// The IPv4 identification.
+    pub ip4_id: u16,
     /// VLAN identifiers, outermost first.
     pub vlans: Vec<u16>,
     /// An IPv4 router alert (RFC 2113).

@@ -177,6 +177,7 @@ fn segment(from: Party, to: Party, body: &str) -> Result<(Tcp, Around, bool)> {
             "len" => tcp.payload = number(Some(value), key)?,
             "vlan" => around.vlans = value.split(',').map(|id| number(Some(id), key)).collect::<Result<_>>()?,
             "ip4" if value == "options" => around.ip4_options = true,
+            "id" => around.ip4_id = number(Some(value), key)?,
             "ip6" => around.ip6_extensions = value.split(',').map(extension).collect::<Result<_>>()?,
             "cut" => cut = true,
             _ => return Err(format!("'{word}' is no attribute")),

@@ -8,7 +8,7 @@ use tcptrace_core::{
 use super::Effect;
 
 /// Every fact and its word.
-pub static FACTS: [(&str, u32); 21] = [
+pub static FACTS: [(&str, u32); 25] = [
     ("answer_unseen", Facts::ANSWER_UNSEEN),
     ("challenged", Facts::CHALLENGED),
     ("wrong_answer", Facts::WRONG_ANSWER),
@@ -30,6 +30,10 @@ pub static FACTS: [(&str, u32); 21] = [
     ("client_data", Facts::CLIENT_DATA),
     ("server_data", Facts::SERVER_DATA),
     ("answer_rejected", Facts::ANSWER_REJECTED),
+    ("answer_id", Facts::ANSWER_ID),
+    ("rst_id", Facts::RST_ID),
+    ("rst_options", Facts::RST_OPTIONS),
+    ("rst_seq", Facts::RST_SEQ),
 ];
 
 /// The facts of a set, by their words.

@@ -61,6 +61,8 @@ table! {
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)]),
     port_closed_on_one_of_two_addresses: of(PortClosed, Router, way::one_host_with_two_addresses)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(PortClosed)]),
+    port_closed_of_a_host_that_numbers: of(PortClosed, Client, closed::port_of_a_host_that_numbers)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(PortClosed)]),
     port_that_is_not_translated: of(PortClosed, Client, closed::port_that_is_not_translated)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(PortClosed), maybe(FirewallReject)]).scope(&["port"]),
 
@@ -76,6 +78,9 @@ table! {
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(FirewallReject), maybe(PortClosed)]).scope(&["port"]),
     reject_by_reset_as_its_host_sees_it: of(FirewallReject, Server, firewall::reset_at_the_server)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(FirewallReject), well(DroppedByLocalFirewall)]),
+    reject_by_reset_with_the_ttl_of_the_host: of(FirewallReject, Client, closed::reset_with_the_ttl_of_the_host)
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(FirewallReject)])
+        .evidence(&["options", "sequence number"]),
     reject_by_admin_prohibited: of(FirewallReject, Client, firewall::prohibited_at_the_router)
         .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[surely(FirewallReject)]).evidence(&["198.51.100.1"]),
     reject_by_admin_prohibited_v6: of(FirewallReject, Client, firewall::prohibited_at_the_router).v6()

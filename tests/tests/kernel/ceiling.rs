@@ -43,17 +43,17 @@ struct Ceiling {
 
 #[rustfmt::skip]
 const CEILINGS: &[Ceiling] = &[
-    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 6883, verified: 168290, jited: 33100 },
-    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 6883, verified: 168290, jited: 33100 },
-    Ceiling { program: Program::TcIngress, data: [140, 132], translated: 7114, verified: 208263, jited: 34506 },
-    Ceiling { program: Program::TcEgress, data: [140, 132], translated: 7115, verified: 208269, jited: 34514 },
-    Ceiling { program: Program::TcIngressIp, data: [138, 133], translated: 7074, verified: 160842, jited: 34280 },
-    Ceiling { program: Program::TcEgressIp, data: [138, 133], translated: 7077, verified: 160974, jited: 34313 },
-    Ceiling { program: Program::XdpIngressDecap, data: [313, 298], translated: 7975, verified: 179063, jited: 38539 },
-    Ceiling { program: Program::TcIngressDecap, data: [315, 301], translated: 7784, verified: 178806, jited: 37191 },
-    Ceiling { program: Program::TcEgressDecap, data: [316, 302], translated: 7785, verified: 178914, jited: 37195 },
-    Ceiling { program: Program::TcIngressIpDecap, data: [301, 287], translated: 7636, verified: 162810, jited: 36459 },
-    Ceiling { program: Program::TcEgressIpDecap, data: [302, 288], translated: 7637, verified: 162864, jited: 36463 },
+    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 7088, verified: 168290, jited: 34113 },
+    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 7088, verified: 168290, jited: 34113 },
+    Ceiling { program: Program::TcIngress, data: [140, 132], translated: 7281, verified: 208263, jited: 35177 },
+    Ceiling { program: Program::TcEgress, data: [140, 132], translated: 7282, verified: 208269, jited: 35181 },
+    Ceiling { program: Program::TcIngressIp, data: [138, 133], translated: 7223, verified: 164505, jited: 34782 },
+    Ceiling { program: Program::TcEgressIp, data: [138, 133], translated: 7226, verified: 164681, jited: 34800 },
+    Ceiling { program: Program::XdpIngressDecap, data: [325, 308], translated: 8178, verified: 180732, jited: 39532 },
+    Ceiling { program: Program::TcIngressDecap, data: [324, 307], translated: 8061, verified: 180276, jited: 38343 },
+    Ceiling { program: Program::TcEgressDecap, data: [325, 308], translated: 8062, verified: 180384, jited: 38347 },
+    Ceiling { program: Program::TcIngressIpDecap, data: [308, 293], translated: 7918, verified: 164398, jited: 37707 },
+    Ceiling { program: Program::TcEgressIpDecap, data: [309, 294], translated: 7919, verified: 164454, jited: 37711 },
 ];
 
 #[test]

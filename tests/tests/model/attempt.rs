@@ -80,7 +80,7 @@ pub(crate) fn segment(side: Side, flags: u8, seq: u32, ack: u32) -> Segment {
     let own = own.add(u32::from(!matches!(flags.kind(), Kind::Syn | Kind::SynAck)));
     let options = Options { present: Options::MSS, mss: 1460, window_scale: 0 };
     let (seq, ack) = (own.add(seq), peer.add(1).add(ack));
-    Segment { src, dst, flags, seq, ack, window: 502, ttl: 57, payload: 0, options }
+    Segment { src, dst, flags, seq, ack, window: 502, ttl: 57, payload: 0, has_id: false, has_options: false, options }
 }
 
 /// What a segment does: the attempt after it, and the transition.

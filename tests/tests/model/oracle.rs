@@ -97,6 +97,7 @@ impl Valid {
         let address = |octets: &[u8; 16]| *octets.first_chunk::<4>().expect("sixteen octets");
         let (src, dst) = (address(&self.hosts.0), address(&self.hosts.1));
         let mut header = Ipv4Header::new(0, self.ttl, IpNumber::TCP, src, dst).expect("an empty packet fits");
+        header.identification = self.window & 1;
         header.options = vec![1; self.ip4_options * 4].as_slice().try_into().expect("at most forty octets");
         header.set_payload_len(length).expect("a small packet");
         // A first fragment has the whole header.
@@ -161,6 +162,8 @@ impl Valid {
             window: self.window,
             ttl: self.ttl,
             payload: self.payload as u16,
+            has_id: !self.v6 && self.window & 1 != 0,
+            has_options: !self.options.is_empty(),
             options,
         }
     }
@@ -218,14 +221,19 @@ fn read_by_etherparse(frame: &[u8]) -> Option<Segment> {
         return None;
     }
     let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return None };
-    let (src, dst, ttl) = match packet.net.as_ref()? {
+    let (src, dst, ttl, id) = match packet.net.as_ref()? {
         NetSlice::Ipv4(ip) => {
             // etherparse looks behind IPv4's authentication header, as nothing on the way of a handshake does.
             if ip.extensions().auth.is_some() {
                 return None;
             }
             let header = ip.header();
-            (address(false, &header.source()), address(false, &header.destination()), header.ttl())
+            (
+                address(false, &header.source()),
+                address(false, &header.destination()),
+                header.ttl(),
+                header.identification(),
+            )
         }
         NetSlice::Ipv6(ip) => {
             let header = ip.header();
@@ -233,7 +241,7 @@ fn read_by_etherparse(frame: &[u8]) -> Option<Segment> {
             if header.payload_length() == 0 || ip.extensions().clone().into_iter().count() > 6 {
                 return None;
             }
-            (address(true, &header.source()), address(true, &header.destination()), header.hop_limit())
+            (address(true, &header.source()), address(true, &header.destination()), header.hop_limit(), 0)
         }
         NetSlice::Arp(_) => return None,
     };
@@ -265,6 +273,8 @@ fn read_by_etherparse(frame: &[u8]) -> Option<Segment> {
         window: tcp.window_size(),
         ttl,
         payload: tcp.payload().len() as u16,
+        has_id: id != 0,
+        has_options: tcp.data_offset() > 5,
         options,
     })
 }

@@ -70,6 +70,8 @@ impl Shot {
             window: 1000,
             ttl: 64,
             payload: self.payload,
+            has_id: self.payload & 1 != 0,
+            has_options: self.options & 1 != 0,
             options: Options { present: self.options, mss: 1460, window_scale: 7 },
         }
     }

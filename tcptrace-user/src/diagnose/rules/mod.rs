@@ -7,6 +7,7 @@ mod here;
 mod path;
 mod peer;
 mod reject;
+mod sender;
 mod silence;
 
 use super::{

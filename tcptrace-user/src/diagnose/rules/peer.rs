@@ -5,7 +5,7 @@ use tcptrace_core::{
     outcome::Outcome,
 };
 
-use super::{Found, likely, possible};
+use super::{Found, likely, possible, sender::Sender};
 use crate::{
     diagnose::case::{Case, hops},
     noise::{self, REPEATED},
@@ -54,7 +54,7 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Found> {
         Outcome::HalfOpen if case.it.trust.still_open && case.it.stalled.is_none() => None,
         Outcome::HalfOpen => possible([answers]),
         Outcome::ResetOnAnswer if hs.answer.tries > 2 => likely([answers, "then the server gave up".to_owned()]),
-        Outcome::ResetOnAnswer if hops(hs.end.ttl) == hops(hs.answer.ttl) => {
+        Outcome::ResetOnAnswer if !Sender::of_reset(case).may_be_another() => {
             possible([answers, "then the server itself gave up".to_owned()])
         }
         Outcome::Aborted if is_answered_by_another(case) => likely([format!(

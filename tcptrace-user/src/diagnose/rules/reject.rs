@@ -1,8 +1,6 @@
 //! Somebody said no: whose RST, whose ICMP error it is.
-//!
-//! A closed port's RST on Linux has window 0, no options and an IP ID of 0 (`tcp_v4_send_reset`, net/ipv4/tcp_ipv4.c):
-//! none of that is a sign of a middlebox. What is: another TTL than the peer's own packets, or to come before the peer
-//! can have been asked.
+
+use std::iter;
 
 use tcptrace_core::{
     handshake::{Facts, Side},
@@ -10,26 +8,14 @@ use tcptrace_core::{
     segment::{Flags, Icmp},
 };
 
-use super::{Found, certain, likely, possible};
+use super::{
+    Found, certain, likely, possible,
+    sender::{Sender, is_odd},
+};
 use crate::{
-    diagnose::{
-        case::{Case, hops},
-        history::Ttl,
-    },
+    diagnose::case::Case,
     report::{flag_names, icmp_reason, ip},
 };
-
-/// What the RST's TTL says beside the host's own SYN/ACKs.
-enum Sender {
-    /// As far away as the host.
-    TheHost(String),
-    /// At another distance.
-    Another(String),
-    /// Just before the host: a firewall, or the host itself where the ports that answer are translated.
-    OneNearer(String),
-    /// There is nothing to compare with, or the initial TTL may be another for RSTs.
-    Unknown(String),
-}
 
 pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
     if case.it.outcome != Outcome::Refused {
@@ -51,11 +37,12 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
             Err(_) => {}
         }
     }
-    match sender(case) {
-        _ if is_odd(case) || is_too_fast(case).is_some() => None,
-        Sender::TheHost(evidence) => likely([rst(case), evidence]),
-        Sender::Another(_) | Sender::OneNearer(_) => None,
-        Sender::Unknown(why) => possible([rst(case), why]),
+    let sender = Sender::of_refusal(case);
+    match (sender.fits(), sender.may_be_another(), sender.is_likely_another()) {
+        (_, _, true) | (false, true, _) => None,
+        (true, true, _) if is_odd(case) => None,
+        (true, false, _) => likely(with_rst(case, sender.evidence())),
+        (true, true, false) | (false, false, _) => possible(with_rst(case, sender.evidence())),
     }
 }
 
@@ -101,79 +88,34 @@ fn rejected_by_rst(case: &Case<'_>) -> Option<Found> {
     if case.is_here(Side::Server) {
         return None;
     }
-    if let Some(evidence) = is_too_fast(case) {
-        return likely([rst(case), evidence]);
-    }
-    match sender(case) {
-        Sender::Another(evidence) => return likely([rst(case), evidence]),
-        Sender::OneNearer(evidence) => return possible([rst(case), evidence]),
-        Sender::TheHost(_) | Sender::Unknown(_) => {}
-    }
-    if is_odd(case) { possible([rst(case), "a closed port's RST has an ACK and window 0".to_owned()]) } else { None }
+    another(case, Sender::of_refusal(case))
 }
 
-/// A RST that comes from another distance than the packets of the side that it names, or before that side's own answer.
+/// A RST that does not fit the packets of the side that it names, or that came before that side's own answer.
 pub(super) fn middlebox_reset(case: &Case<'_>) -> Option<Found> {
     let hs = case.hs();
     if case.it.outcome == Outcome::Aborted && case.has(Facts::RECOVERING) && hs.answer.tries > 0 {
         return likely([format!("a RST came first, and then the server's own SYN/ACK (TTL {})", hs.answer.ttl)]);
     }
-    let (own, what) = match case.it.outcome {
-        Outcome::ResetOnAnswer => (hs.answer.ttl, "server's SYN/ACK"),
-        Outcome::ResetByServer if hs.end.flags & Flags::RST != 0 => (hs.answer.ttl, "server's SYN/ACK"),
-        Outcome::ResetByClient if hs.end.flags & Flags::RST != 0 => (hs.syn.ttl, "client's SYN"),
-        _ => return None,
-    };
-    if hops(own) == hops(hs.end.ttl) {
-        return None;
+    match case.it.outcome {
+        Outcome::ResetOnAnswer | Outcome::ResetByServer | Outcome::ResetByClient if hs.end.flags & Flags::RST != 0 => {
+            another(case, Sender::of_reset(case))
+        }
+        _ => None,
     }
-    likely([
-        rst(case),
-        format!("the {what} came with TTL {own}, from {} hops away; the RST from {}", hops(own), hops(hs.end.ttl)),
-    ])
 }
 
-fn sender(case: &Case<'_>) -> Sender {
-    let ttl = case.hs().end.ttl;
-    let Some(Ttl { least, most }) = case.host().and_then(|it| it.answer_ttl) else {
-        return Sender::Unknown("no SYN/ACK of this host was seen of late to compare the RST with".to_owned());
-    };
-    if case.two_hosts().is_some() {
-        return Sender::Unknown("two hosts have this address: which of them sent it is not known".to_owned());
+/// That somebody else sent the RST, as sure as the signs are.
+fn another(case: &Case<'_>, sender: Sender) -> Option<Found> {
+    match (sender.may_be_another(), sender.is_likely_another()) {
+        (false, _) => None,
+        (true, false) => possible(with_rst(case, sender.signs())),
+        (true, true) => likely(with_rst(case, sender.signs())),
     }
-    let range = if least == most { format!("{least}") } else { format!("{least} to {most}") };
-    if (least..=most).contains(&ttl) {
-        return Sender::TheHost(format!("its TTL {ttl} is that of the host's SYN/ACKs"));
-    }
-    let (near, far) = (hops(least).min(hops(most)), hops(least).max(hops(most)));
-    if (near..=far).contains(&hops(ttl)) {
-        return Sender::Unknown(format!("its TTL {ttl} and the host's SYN/ACKs' ({range}) are of the same distance"));
-    }
-    let evidence = format!("its TTL is {ttl}, that of the host's SYN/ACKs {range}");
-    if hops(ttl) + 1 == near {
-        return Sender::OneNearer(format!(
-            "{evidence}: sent one hop nearer, or those ports are forwarded to one behind it"
-        ));
-    }
-    Sender::Another(format!("{evidence}: it was sent by something else"))
 }
 
-/// A RST in less than half of the host's shortest time to answer was sent by something nearer.
-fn is_too_fast(case: &Case<'_>) -> Option<String> {
-    /// What a shorter time is made of is processing, not distance.
-    const DISTANT: u64 = 2_000_000;
-    let hs = case.hs();
-    let fastest = case.host()?.fastest.filter(|it| *it >= DISTANT)?;
-    let took = hs.ended.since(hs.last_syn);
-    let millis = |nanos: u64| nanos as f64 / 1e6;
-    (took < fastest / 2).then(|| {
-        format!("it came after {:.1} ms; the host's SYN/ACKs take {:.1} ms at least", millis(took), millis(fastest))
-    })
-}
-
-fn is_odd(case: &Case<'_>) -> bool {
-    let end = case.hs().end;
-    end.flags & Flags::ACK == 0 || end.window != 0
+fn with_rst(case: &Case<'_>, evidence: impl Iterator<Item = String>) -> Vec<String> {
+    iter::once(rst(case)).chain(evidence).collect()
 }
 
 fn answers_elsewhere(case: &Case<'_>) -> bool {

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use etherparse::TcpOptionElement;
 use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, Responder, TcpFrame, Towards, flags};
 
 use crate::scenario::Socket;
@@ -11,6 +12,18 @@ use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING};
 /// Of a host that answers on another port: the same TTL. Linux sends no options, IP ID 0 and window 0.
 pub(crate) fn port(scene: &Scene) -> Socket {
     scene.answers(scene.server(), WORKING);
+    port_and_nothing_else(scene)
+}
+
+/// Of a host whose SYN/ACKs have an IP ID, as other systems send them: its RSTs have none.
+pub(crate) fn port_of_a_host_that_numbers(scene: &Scene) -> Socket {
+    let rule =
+        "chain out { type filter hook output priority 0; tcp flags & (syn | ack) == syn | ack counter ip id set 77; }";
+    scene.keep(scene.lab.server.nft(rule));
+    let wire = scene.lab.client.raw_link("eth0");
+    scene.answers(scene.server(), WORKING);
+    let answer = wire.recv_tcp(PATIENCE, |it| it.has(flags::SYN | flags::ACK)).expect("there was one");
+    assert_eq!(answer.ip_id, 77, "it is numbered");
     port_and_nothing_else(scene)
 }
 
@@ -49,6 +62,22 @@ pub(crate) fn reset_before_the_answer(scene: &Scene) -> Socket {
     let injector = injector(scene, |syn| syn.is_syn().then(|| syn.answer(flags::RST | flags::ACK, 0)));
     let socket = scene.connect(scene.to(WORKING));
     scene.keep(injector);
+    socket
+}
+
+/// A RST from the router with the TTL of the host, whose own answer is dropped there: told by its options and its number.
+pub(crate) fn reset_with_the_ttl_of_the_host(scene: &Scene) -> Socket {
+    scene.answers(scene.server(), WORKING);
+    let rule = scene.lab.router.nft("chain in { type filter hook forward priority 0; tcp sport 80 counter drop; }");
+    let timestamps = [TcpOptionElement::Timestamp(1, 0)];
+    let injector = scene.lab.router.respond_at("client0", scene.to(WORKING), move |it| {
+        let ours = it.is_syn() && it.source.port() == PORT;
+        let reset = || TcpFrame { ttl: 63, window: 0, ..it.answer(flags::RST | flags::ACK, 0x5eed) };
+        ours.then(|| reset().with_options(&timestamps)).into_iter().collect()
+    });
+    let socket = scene.connect(scene.to(WORKING));
+    scene.keep(injector);
+    scene.keep(rule);
     socket
 }
 
