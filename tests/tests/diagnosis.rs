@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use tcptrace::{
     attempt::{Attempt, Foreign, Trust},
     diagnose::{
-        Case, Cause, Confidence, Counters, Dropped, Extent, Listener, Local, Missing, Neighbour, Socket, Verdict,
-        diagnose, history::History,
+        Aborts, Case, Cause, Confidence, Counters, Dropped, Extent, Listener, Local, Missing, Neighbour, Socket,
+        Verdict, diagnose, history::History,
     },
 };
 use tcptrace_core::{
@@ -323,12 +323,51 @@ fn a_silent_server_here_is_told_by_its_queue_and_rules() {
     });
     assert_eq!((rule.cause, rule.confidence), (Cause::DroppedByLocalFirewall, Confidence::Certain));
 
-    let memory = with(|it| it.drops = Ok(dropped(Side::Client, "PROTO_MEM")));
+    let memory = with(|it| it.drops = Ok(dropped(Side::Client, "NOMEM")));
     assert_eq!((memory.cause, memory.confidence), (Cause::OutOfMemory, Confidence::Certain));
     let limit = with(|it| {
-        it.counters = Ok(Counters { memory_pages: 100, memory_limit: 100, ..Counters::default() });
+        let counters = Counters { memory_pages: 100, memory_limit: 100, abort_on_memory: 9, ..Counters::default() };
+        (it.counters, it.aborts) = (Ok(counters), Ok(Aborts { for_memory: 9, otherwise: 0 }));
     });
-    assert_eq!((limit.cause, limit.confidence), (Cause::OutOfMemory, Confidence::Likely));
+    assert_eq!(limit.cause, Cause::Unknown, "a SYN takes none of that memory: {limit:#?}");
+}
+
+#[test]
+fn want_of_memory_is_told_where_it_was_wanting() {
+    let with = |it: Handshake, local: Local| {
+        let said = verdict(it, &Around { local: Some(local), ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    // Two SYNs, of which one was dropped.
+    let again = silent(CLIENT, SERVER);
+    let again = Handshake { syn: Offer { tries: 2, ..again.syn }, last_syn: Nanos(NOW.0 + SECOND), ..again };
+    let local = |local: Local| Local { drops: Ok(dropped(Side::Client, "NOMEM")), ..local };
+    assert_eq!(with(again, local(here(true))), (Cause::OutOfMemory, Confidence::Possible));
+    assert_eq!(with(refused(64, 0, Flags::RST | Flags::ACK), local(here(false))).0, Cause::PortClosed);
+
+    let reset = |facts, flags| {
+        let it = established(CLIENT, SERVER);
+        Handshake { facts: Facts(facts), end: End { ttl: 60, flags, ..End::default() }, ..it }
+    };
+    let aborts = |for_memory, otherwise, local: Local| Local { aborts: Ok(Aborts { for_memory, otherwise }), ..local };
+    let by_server = reset(Facts::SERVER_RST, Flags::RST | Flags::ACK);
+    assert_eq!(with(by_server, aborts(1, 0, here(true))), (Cause::OutOfMemory, Confidence::Likely));
+    assert_eq!(with(by_server, aborts(1, 1, here(true))), (Cause::OutOfMemory, Confidence::Possible));
+    for (it, local, why) in [
+        (by_server, aborts(0, 1, here(true)), "the program's doing"),
+        (by_server, aborts(1, 0, here(false)), "what is counted here is not the server's"),
+        (by_server, here(true), "nothing was counted"),
+        (reset(Facts::SERVER_RST, Flags::RST), aborts(1, 0, here(true)), "an answer to a stranger's segment"),
+        (silent(CLIENT, SERVER), aborts(1, 0, here(true)), "silence is no reset"),
+        (refused(60, 0, Flags::RST | Flags::ACK), aborts(1, 0, here(true)), "nor is a refusal"),
+    ] {
+        assert_ne!(with(it, local).0, Cause::OutOfMemory, "{why}");
+    }
+    // The client's own RST, with the client's TTL.
+    let it = reset(Facts::CLIENT_RST, Flags::RST | Flags::ACK);
+    let it = Handshake { end: End { ttl: it.syn.ttl, ..it.end }, ..it };
+    assert_eq!(with(it, aborts(2, 0, here(false))), (Cause::OutOfMemory, Confidence::Likely));
+    assert_ne!(with(it, aborts(2, 0, here(true))).0, Cause::OutOfMemory, "the client is elsewhere");
 }
 
 #[test]

@@ -86,12 +86,15 @@ impl<'a> Case<'a> {
         self.dropped(side, &RULES)
     }
 
-    /// The same, for want of memory.
-    pub(super) fn dropped_for_memory(&self) -> Option<&'a str> {
-        self.dropped(Side::Client, &MEMORY).or_else(|| self.dropped(Side::Server, &MEMORY))
+    /// How many packets of `side` this host dropped for want of memory, and the reasons that it gave.
+    pub(super) fn dropped_for_memory(&self, side: Side) -> Option<(u64, Vec<&'a str>)> {
+        let drops = self.local.drops.as_ref().ok()?.iter();
+        let these = drops.filter(|it| it.from == side && MEMORY.contains(&it.reason.as_str()));
+        let (counts, reasons): (Vec<_>, Vec<_>) = these.map(|it| (it.count, it.reason.as_str())).unzip();
+        (!counts.is_empty()).then(|| (counts.iter().sum(), reasons))
     }
 
-    /// The same, because its listener's queue was full (Linux 6.14).
+    /// Why a packet of the client's was dropped, because its listener's queue was full (Linux 6.14).
     pub(super) fn dropped_for_queue(&self) -> Option<&'a str> {
         self.dropped(Side::Client, &["TCP_LISTEN_OVERFLOW"])
     }

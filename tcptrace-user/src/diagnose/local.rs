@@ -60,6 +60,8 @@ pub struct Local {
     pub drops: Known<Vec<Dropped>>,
     /// How the kernel's counters grew since the attempt began, in the namespace of the end that is here.
     pub counters: Known<Counters>,
+    /// What TCP reset by itself around the RST of a connection, where that was sent from.
+    pub aborts: Known<Aborts>,
     /// The link-layer neighbour by which the other end is reached.
     pub neighbour: Known<Option<Neighbour>>,
 }
@@ -77,6 +79,7 @@ impl Local {
             listener: Err(why),
             drops: Err(why),
             counters: Err(why),
+            aborts: Err(why),
             neighbour: Err(why),
         }
     }
@@ -149,6 +152,15 @@ pub struct Counters {
     /// Pages that TCP's sockets take (`mem` of /proc/net/sockstat), and the limit (tcp_mem's third number).
     pub memory_pages: u64,
     pub memory_limit: u64,
+}
+
+/// Connections that TCP reset by itself from the last look at its counters on: a second at most before the RST.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aborts {
+    /// `TCPAbortOnMemory`.
+    pub for_memory: u64,
+    /// For the program's sake or the peer's: `TCPAbortOnClose`, `TCPAbortOnData`, `TCPAbortOnLinger`, `TCPAbortOnTimeout`.
+    pub otherwise: u64,
 }
 
 impl Neighbour {

@@ -19,7 +19,7 @@ use tcptrace_core::{
 
 pub use case::{Case, hops, keeps_from_the_wire};
 pub use cause::{Cause, Confidence};
-pub use local::{Counters, Dropped, Known, Listener, Local, Missing, Neighbour, Process, Socket};
+pub use local::{Aborts, Counters, Dropped, Known, Listener, Local, Missing, Neighbour, Process, Socket};
 pub use next::next;
 pub use scope::{Extent, Scope};
 

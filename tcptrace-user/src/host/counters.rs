@@ -15,11 +15,11 @@ use tcptrace_core::handshake::Nanos;
 
 use crate::{
     clock,
-    diagnose::{Counters, Known, Missing},
+    diagnose::{Aborts, Counters, Known, Missing},
 };
 
 /// Counters of the group `TcpExt`, in the order of [`Snapshot::values`].
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 11] = [
     "ListenOverflows",
     "ListenDrops",
     "SyncookiesSent",
@@ -27,6 +27,10 @@ const NAMES: [&str; 7] = [
     "TCPAbortOnMemory",
     "TCPMemoryPressures",
     "TCPChallengeACK",
+    "TCPAbortOnClose",
+    "TCPAbortOnData",
+    "TCPAbortOnLinger",
+    "TCPAbortOnTimeout",
 ];
 /// Nanoseconds between two that are kept.
 const APART: u64 = 250_000_000;
@@ -57,6 +61,11 @@ impl Snapshot {
             }
         }
         Self { at, values }
+    }
+
+    /// How much each has grown since another.
+    fn minus(&self, before: &Self) -> [u64; NAMES.len()] {
+        std::array::from_fn(|index| self.values[index].saturating_sub(before.values[index]))
     }
 
     /// In the network namespace of the calling thread.
@@ -142,19 +151,28 @@ impl Reader {
         // Began before anybody looked.
         let before = history.before(since).ok_or(Missing::NotAsked)?;
         let (after, memory_pages) = self.now(now).map_err(|_| Missing::Failed)?;
-        let [listen_overflows, listen_drops, syncookies_sent, syn_queue_drops, abort_on_memory, pressures, challenges] =
-            std::array::from_fn(|index| after.values[index].saturating_sub(before.values[index]));
+        let [overflows, listen_drops, cookies, queue_drops, on_memory, pressures, challenges, ..] = after.minus(before);
         Ok(Counters {
-            listen_overflows,
+            listen_overflows: overflows,
             listen_drops,
-            syncookies_sent,
-            syn_queue_drops,
-            abort_on_memory,
+            syncookies_sent: cookies,
+            syn_queue_drops: queue_drops,
+            abort_on_memory: on_memory,
             memory_pressures: pressures,
             challenge_acks: challenges,
             memory_pages,
             memory_limit: 0,
         })
+    }
+
+    /// The same of what TCP resets by itself, around a RST: it is counted after that was sent, so that what was read a
+    /// moment before does not do.
+    pub(super) fn aborts(&mut self, history: &History, reset: Nanos, now: Nanos) -> Known<Aborts> {
+        let before = history.before(reset).ok_or(Missing::NotAsked)?;
+        self.last = self.last.filter(|(it, _)| it.at > reset);
+        let (after, _) = self.now(now).map_err(|_| Missing::Failed)?;
+        let [_, _, _, _, for_memory, _, _, others @ ..] = after.minus(before);
+        Ok(Aborts { for_memory, otherwise: others.iter().sum() })
     }
 }
 
@@ -191,9 +209,9 @@ mod tests {
     #[test]
     fn counters_are_found_by_name() {
         let text = "TcpExt: SyncookiesSent Other ListenDrops TCPChallengeACK\nTcpExt: 3 9 4 5\nIpExt: A\nIpExt: 1\n";
-        assert_eq!(Snapshot::of(Nanos(1), text).values, [0, 4, 3, 0, 0, 0, 5]);
+        assert_eq!(Snapshot::of(Nanos(1), text).values, [0, 4, 3, 0, 0, 0, 5, 0, 0, 0, 0]);
         for broken in ["", "TcpExt: ListenDrops", "TcpExt: ListenDrops\nTcpExt: x\n", "TcpExt: \nTcpExt: 1 2\n"] {
-            assert_eq!(Snapshot::of(Nanos(1), broken).values, [0; 7], "{broken:?}");
+            assert_eq!(Snapshot::of(Nanos(1), broken).values, [0; NAMES.len()], "{broken:?}");
         }
         assert_eq!(pages("sockets: used 22\nTCP: inuse 1 orphan 0 tw 0 alloc 1 mem 204\nUDP: inuse 0 mem 7\n"), 204);
         assert_eq!((pages("TCP: inuse 1 mem"), pages("")), (0, 0));
@@ -204,8 +222,8 @@ mod tests {
         let mut history = History::default();
         let at = |number: u64| Nanos(number * APART);
         for number in 0..2 * MOST as u64 {
-            history.add(Snapshot { at: at(number), values: [number; 7] });
-            history.add(Snapshot { at: Nanos(at(number).0 + APART / 2), values: [u64::MAX; 7] });
+            history.add(Snapshot { at: at(number), values: [number; NAMES.len()] });
+            history.add(Snapshot { at: Nanos(at(number).0 + APART / 2), values: [u64::MAX; NAMES.len()] });
         }
         assert_eq!(history.0.len(), MOST);
         let first = MOST as u64;
@@ -214,7 +232,7 @@ mod tests {
         assert_eq!(history.before(Nanos(at(first + 1).0 - 1)).unwrap().values[0], first);
         assert_eq!(history.before(Nanos(u64::MAX)).unwrap().values[0], 2 * first - 1);
         let late = Nanos(at(2 * first).0 + KEPT);
-        history.add(Snapshot { at: late, values: [0; 7] });
+        history.add(Snapshot { at: late, values: [0; NAMES.len()] });
         assert_eq!(history.0.len(), 2, "one from before, for what began in between");
     }
 }

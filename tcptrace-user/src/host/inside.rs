@@ -18,7 +18,7 @@ use super::{
     routes::{self, Entry, Route},
     sockets,
 };
-use crate::diagnose::{Counters, Known, Missing, Socket};
+use crate::diagnose::{Aborts, Counters, Known, Missing, Socket};
 
 /// For how long a way is what it was.
 const KEPT: u64 = 200_000_000;
@@ -84,6 +84,10 @@ impl Inside {
 
     pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Known<Counters> {
         self.counters.as_mut().map_err(|why| *why)?.growth(history, since, now)
+    }
+
+    pub(super) fn aborts(&mut self, history: &History, reset: Nanos, now: Nanos) -> Known<Aborts> {
+        self.counters.as_mut().map_err(|why| *why)?.aborts(history, reset, now)
     }
 
     pub(super) fn route(&mut self, to: IpAddr, source: Option<IpAddr>) -> Known<Route> {

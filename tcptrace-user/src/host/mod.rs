@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     clock,
-    diagnose::{Counters, Known, Listener, Local, Missing, Neighbour, Process, Socket},
+    diagnose::{Aborts, Counters, Known, Listener, Local, Missing, Neighbour, Process, Socket},
 };
 
 /// This host, with all that was asked of it lately.
@@ -118,6 +118,13 @@ impl Host {
             },
             ..Local::unknown(Missing::NotAsked)
         }
+    }
+
+    /// What TCP reset by itself around a RST, where it was sent from.
+    pub fn aborts(&mut self, from: Addr, reset: Nanos, now: Nanos) -> Known<Aborts> {
+        let at = self.namespaces.which(address(from))?.ok_or(Missing::Elsewhere)?;
+        let (inside, history) = self.namespaces.inside(at, now)?;
+        inside.aborts(history, reset, now)
     }
 
     /// A process, by its number.

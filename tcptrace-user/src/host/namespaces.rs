@@ -160,6 +160,7 @@ impl Namespaces {
 
     /// Reads counters; takes what a search has found, or starts one.
     pub(super) fn tick(&mut self, now: Nanos) {
+        self.memory_limit = or(counters::memory_limit(), self.memory_limit);
         self.own_inside.record(self.histories.entry(self.own).or_default(), now);
         let Some(others) = &mut self.others else { return };
         for (id, (_, inside)) in &mut others.open {
@@ -184,7 +185,7 @@ impl Namespaces {
 
     fn install(&mut self, scan: Scan, now: Nanos) {
         let Some(others) = &mut self.others else { return };
-        self.memory_limit = self.memory_limit.max(scan.memory_limit);
+        self.memory_limit = or(scan.memory_limit, self.memory_limit);
         if scan.denied && scan.found.is_empty() {
             // Privileges were given up: what was found before goes on being true, of what is open.
             (others.scanned, others.denied) = (now, true);
@@ -203,6 +204,11 @@ impl Namespaces {
         others.open.retain(|id, _| others.found.contains_key(id));
         self.histories.retain(|id, _| *id == self.own || others.found.contains_key(id));
     }
+}
+
+/// The newer of two limits, be it lower: they are set when memory is short. Zero: a namespace that does not show it.
+const fn or(newer: u64, older: u64) -> u64 {
+    if newer > 0 { newer } else { older }
 }
 
 /// What a search has found.

@@ -183,6 +183,11 @@ impl Diagnosis {
         let Some(here) = &mut self.here else { return Local::unknown(Missing::NotAsked) };
         let hs = &it.handshake;
         let mut local = here.host.fill(hs, now);
+        local.aborts = match it.outcome {
+            Outcome::ResetByServer => here.host.aborts(hs.server_addr, it.seen.1, now),
+            Outcome::ResetByClient => here.host.aborts(hs.client_addr, it.seen.1, now),
+            _ => Err(Missing::NotAsked),
+        };
         local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs, here.within));
         // That nothing is noted is no fact then.
         if local.drops.as_ref().is_ok_and(Vec::is_empty) && here.unnoted.1 >= hs.first_syn {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::text::DIM;
 use crate::{
     attempt::Attempt,
-    diagnose::{Cause, Extent, Known, Local, Missing, Process, Verdict, Why},
+    diagnose::{Aborts, Cause, Extent, Known, Local, Missing, Process, Verdict, Why},
 };
 
 /// The column at which a cause stands: below the outcome.
@@ -101,6 +101,7 @@ pub(super) struct LocalLine<'a> {
     listener: Option<ListenerLine<'a>>,
     drops: Option<Vec<DropLine<'a>>>,
     counters: Option<CounterLine>,
+    aborts: Option<AbortLine>,
     neighbour: Option<NeighbourLine>,
 }
 
@@ -138,6 +139,12 @@ struct CounterLine {
     challenge_acks: u64,
     memory_pages: u64,
     memory_limit: u64,
+}
+
+#[derive(Serialize)]
+struct AbortLine {
+    for_memory: u64,
+    otherwise: u64,
 }
 
 #[derive(Serialize)]
@@ -209,6 +216,7 @@ impl<'a> LocalLine<'a> {
                 memory_pages: it.memory_pages,
                 memory_limit: it.memory_limit,
             }),
+            aborts: it.aborts.ok().map(|Aborts { for_memory, otherwise }| AbortLine { for_memory, otherwise }),
             neighbour: it.neighbour.as_ref().ok().and_then(Option::as_ref).map(|it| NeighbourLine {
                 ip: it.address.to_string(),
                 is_peer: it.is_peer,

@@ -3,10 +3,11 @@
 use tcptrace_core::{
     handshake::{Facts, Side},
     outcome::Outcome,
+    segment::Flags,
 };
 
 use super::{Found, certain, likely, possible};
-use crate::diagnose::case::Case;
+use crate::diagnose::{case::Case, local::Aborts};
 
 /// The SYN was dropped on its way out.
 pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Found> {
@@ -86,21 +87,41 @@ pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Found> {
     }
 }
 
-/// TCP's memory is at its limit (tcp_mem), or ran out while the attempt was open.
+/// A handshake needs none of the memory that tcp_mem limits: where that is at its limit, SYNs are answered, and closed
+/// ports refuse. What fails is a packet for which there was no memory at all, and a connection that is closed with data to
+/// send: it is reset.
 pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Found> {
-    if !(case.is_here(Side::Client) || case.is_here(Side::Server)) {
+    let (syns, answers) = (case.hs().syn.tries, case.hs().answer.tries);
+    match case.it.outcome {
+        Outcome::NoReply => {
+            dropped_for_memory(case, Side::Client, syns).or_else(|| dropped_for_memory(case, Side::Server, syns))
+        }
+        Outcome::HalfOpen => dropped_for_memory(case, Side::Server, answers),
+        Outcome::ResetByServer => reset_for_memory(case, Side::Server),
+        Outcome::ResetByClient => reset_for_memory(case, Side::Client),
+        _ => None,
+    }
+}
+
+fn dropped_for_memory(case: &Case<'_>, side: Side, tries: u8) -> Option<Found> {
+    let (count, reasons) = case.dropped_for_memory(side)?;
+    let reasons = reasons.join(", ");
+    let evidence = format!("of {tries} tries this host dropped {count} for want of memory ({reasons})");
+    // The others were lost in another way.
+    if count >= u64::from(tries) { certain([evidence]) } else { possible([evidence]) }
+}
+
+/// close(2) with much to send above tcp_mem, or among more than tcp_max_orphans, resets (`tcp_check_oom`, net/ipv4/tcp.c);
+/// so does the timer of what was closed before (`tcp_out_of_resources`, net/ipv4/tcp_timer.c). Either sends a RST with an
+/// ACK and counts it, and so does whatever else makes TCP reset by itself: what is counted is no connection's in particular.
+fn reset_for_memory(case: &Case<'_>, side: Side) -> Option<Found> {
+    let (Aborts { for_memory, otherwise }, flags) = (case.local.aborts.ok()?, case.hs().end.flags);
+    if !case.is_here(side) || flags & Flags::RST == 0 || flags & Flags::ACK == 0 || for_memory == 0 {
         return None;
     }
-    let counters = case.counters();
-    if let Some(reason) = case.dropped_for_memory() {
-        return certain([format!("this host dropped a packet of it for want of memory ({reason})")]);
+    let grew = format!("TCPAbortOnMemory grew by {for_memory} as it was reset");
+    match otherwise {
+        0 => likely([grew, "no other reason of TCP's to reset was counted then".to_owned()]),
+        _ => possible([grew, format!("{otherwise} were reset for other reasons then")]),
     }
-    if counters.abort_on_memory > 0 {
-        return likely([format!("TCPAbortOnMemory grew by {} meanwhile", counters.abort_on_memory)]);
-    }
-    if counters.memory_limit > 0 && counters.memory_pages >= counters.memory_limit {
-        let (pages, limit) = (counters.memory_pages, counters.memory_limit);
-        return likely([format!("TCP takes {pages} pages of memory, and {limit} is the limit (tcp_mem)")]);
-    }
-    None
 }
