@@ -57,10 +57,80 @@ traffic() {
     ip netns exec far nc -w 5 10.0.0.1 83
 } </dev/null >/dev/null 2>&1
 
+# PORT SETTING VALUE: what becomes of connections beyond a limit of TCP's, which is the whole machine's. A server that ends
+# while its client has most of the answer to read yet resets it then. Whoever asks a closed port is refused as ever, and
+# who asks for a word is served.
+short() {
+    before=$(aborts Memory)
+    serve "$1" '</dev/zero'
+    ask "$1" :
+    until_is pages 512
+    fine=$(cat /proc/sys/net/ipv4/"$2")
+    echo "$3" >/proc/sys/net/ipv4/"$2"
+    nc -w 5 10.0.0.2 "9$1" </dev/null
+    wget -q -O /dev/null http://10.0.0.2/tmp/word
+    kill $server
+    until_is 'aborts Memory' "$before"
+    echo "$fine" >/proc/sys/net/ipv4/"$2"
+    read_on
+    echo "@ fact TCPAbortOnMemory grew by $(($(aborts Memory) - before))"
+}
+
+# PORT: a server that ends before it has read what its client wrote resets it, too, whatever memory there is.
+rude() {
+    before=$(aborts Close)
+    serve "$1" '-e sleep 60'
+    ask "$1" echo
+    kill $server
+    until_is 'aborts Close' "$before"
+    read_on
+    echo "@ fact TCPAbortOnClose grew by $(($(aborts Close) - before))"
+}
+
+# PORT REST: has nc listen far away. What is started becomes nc itself, to be killed by its number.
+serve() {
+    /lab/ip netns exec far sh -c "exec nc -l -p $1 $2" >/dev/null 2>&1 &
+    server=$!
+    until ip netns exec far netstat -ltn | grep -q ":$1 "; do sleep 0.2; done
+}
+
+# PORT COMMAND: connects, does that, and reads nothing for now.
+ask() {
+    rm -f /tmp/asked /tmp/over
+    nc 10.0.0.2 "$1" -e sh -c "$2; >/tmp/asked; until [ -e /tmp/over ]; do sleep 0.2; done; cat >/dev/null" 2>/tmp/client &
+    client=$!
+    until [ -e /tmp/asked ]; do sleep 0.2; done
+}
+
+# Has it read to the end, and tells what that was.
+read_on() {
+    >/tmp/over
+    wait $client
+    sed 's/^/@ fact client: /' /tmp/client
+}
+
+# The pages that all sockets of TCP take.
+pages() { sed -n 's/^TCP:.* mem //p' /proc/net/sockstat; }
+
+# NAME: how often TCP far away has reset a connection for this reason.
+aborts() {
+    ip netns exec far awk -v name="TCPAbortOn$1" '
+        $1 == "TcpExt:" && at { print $at }
+        $1 == "TcpExt:" { for (i = 2; i <= NF; i++) if ($i == name) at = i }' /proc/net/netstat
+}
+
+# FIGURE NUMBER: waits until it is greater, but not for ever.
+until_is() {
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        [ "$($1)" -gt "$2" ] && return
+        sleep 0.5
+    done
+}
+
 # Without a death to wait for there is only the clock.
 until_told() {
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        [ "$(grep -c . /tmp/lines)" -lt 5 ] || return
+        [ "$(grep -c . /tmp/lines)" -lt "${1:-5}" ] || return
         sleep 0.5
     done
 }
@@ -85,6 +155,8 @@ ip link set veth0 up
 ip -n far address add 10.0.0.2/24 dev veth1
 ip -n far address add fd00::2/64 dev veth1 nodad
 ip -n far link set veth1 up
+# As much as TCP has to hold before it is counted: each CPU keeps 1 MiB to itself (SK_MEMORY_PCPU_RESERVE).
+ip netns exec far sysctl -q -w net.ipv4.tcp_wmem='4096 4194304 4194304'
 ip netns exec far httpd -p 80 -h /
 ip tuntap add tun0 mode tun
 ip address add 10.0.1.1/24 dev tun0
@@ -116,7 +188,17 @@ done
 
 # Nobody reads from this interface: the SYN leaves and stays without an answer.
 start tun tun0 -vv
-nc -w 2 10.0.1.2 80 </dev/null >/dev/null 2>&1
+nc -w 1 10.0.1.2 80 </dev/null >/dev/null 2>&1
+stop INT
+
+echo word >/tmp/word
+start memory veth0
+short 84 tcp_mem '1 1 1'
+short 85 tcp_max_orphans 0
+# So much later that what was counted there is not taken for this one's.
+sleep 2
+rude 86
+until_told 12
 stop INT
 
 echo "@ end"

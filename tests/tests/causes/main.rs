@@ -6,8 +6,8 @@
 //! docs/confusion-matrix.md when `TCPTRACE_BLESS_MATRIX` is set. With `TCPTRACE_SHOW_LINES` each row shows its lines,
 //! and how long it took.
 //!
-//! `out_of_memory` is not made: tcp_mem and tcp_max_orphans belong to the whole machine, not to a namespace, and
-//! whoever lowers them takes the connections of everybody on it.
+//! `out_of_memory` is not made here: tcp_mem and tcp_max_orphans belong to the whole machine, not to a namespace, and
+//! whoever lowers them takes the connections of everybody on it. `cargo xtask kernels` makes it in a machine of its own.
 
 mod judge;
 mod make;
