@@ -85,6 +85,7 @@ struct Around {
     local: Option<Local>,
     checks: u32,
     answered_from: Option<Addr>,
+    icmp_from: Option<Addr>,
     still_open: bool,
     lost: u64,
 }
@@ -101,7 +102,7 @@ fn verdict(handshake: Handshake, around: &Around) -> Verdict {
         outcome,
         stalled: None,
         recovered: false,
-        icmp_from: None,
+        icmp_from: around.icmp_from,
         answered_from: around.answered_from,
         outer: None,
         seen: (handshake.first_syn, handshake.last_seen()),
@@ -178,6 +179,64 @@ fn silence_is_told_by_what_else_works() {
 
     let everything = Around { worked: vec![silent(CLIENT, PORT_80), silent(CLIENT, FAR)], ..Around::default() };
     assert_said(&verdict(silent(CLIENT, SERVER), &everything), Cause::HostDown, Confidence::Likely, Extent::Everything);
+}
+
+/// The same so many seconds earlier.
+fn earlier(it: Handshake, seconds: u64) -> Handshake {
+    let before = |at: Nanos| Nanos(at.0.saturating_sub(seconds * SECOND));
+    let (first_syn, last_syn, ended) = (before(it.first_syn), before(it.last_syn), before(it.ended));
+    let (first_answer, last_answer) = (before(it.first_answer), before(it.last_answer));
+    Handshake { first_syn, last_syn, first_answer, last_answer, ended, ..it }
+}
+
+/// What worked before the host went is no witness that it is there.
+#[test]
+fn a_host_that_went_is_told_by_what_stopped() {
+    let three = Handshake { syn: Offer { tries: 3, ..silent(CLIENT, SERVER).syn }, ..silent(CLIENT, SERVER) };
+    let with = |worked: Vec<Handshake>| verdict(three, &Around { worked, ..Around::default() });
+    let worked = |server, seconds| earlier(established(CLIENT, server), seconds);
+
+    // Half a minute ago, and not asked since: it may be relied on; five minutes ago not.
+    assert_said(&with(vec![worked(PORT_80, 30)]), Cause::FirewallDrop, Confidence::Likely, Extent::Port);
+    let old = with(vec![worked(PORT_80, 300)]);
+    assert_said(&old, Cause::HostDown, Confidence::Possible, Extent::Unknown);
+    assert!(old.evidence[0].contains("300 s before"), "{old:#?}");
+
+    // Asked in vain since.
+    let stopped = vec![worked(PORT_80, 30), earlier(silent(CLIENT, PORT_80), 10)];
+    assert_said(&with(stopped), Cause::HostDown, Confidence::Likely, Extent::Unknown);
+    // Its only port, which answered this client, and others, before.
+    assert_said(&with(vec![worked(SERVER, 30)]), Cause::HostDown, Confidence::Possible, Extent::Unknown);
+    let others = vec![earlier(established(OTHER_CLIENT, SERVER), 30)];
+    assert_said(&with(others), Cause::FirewallDrop, Confidence::Possible, Extent::Unknown);
+
+    // Everything stopped, whatever had answered before.
+    let network = |last| {
+        let mut worked = vec![worked(SERVER, 90), worked(NEIGHBOUR, 30), worked(FAR, 30)];
+        worked.extend([earlier(silent(CLIENT, NEIGHBOUR), 5), earlier(silent(CLIENT, FAR), 5)]);
+        worked.extend(last);
+        with(worked).scope.extent
+    };
+    assert_eq!(network(None), Extent::Everything);
+    assert_eq!(network(Some(established(CLIENT, FAR))), Extent::Network);
+    assert_eq!(network(Some(established(CLIENT, NEIGHBOUR))), Extent::Host);
+}
+
+/// A router that takes its time to say that a host is away has looked for it; the host itself says it of another.
+#[test]
+fn an_error_says_what_it_says_unless_it_is_contradicted() {
+    let after = |nanos| Handshake { ended: Nanos(NOW.0 + nanos), ..unreachable(3, 1) };
+    let said = |it, seconds| {
+        let worked = vec![earlier(established(CLIENT, PORT_80), seconds)];
+        verdict(it, &Around { worked, ..Around::default() }).cause
+    };
+    assert_eq!(said(after(SECOND / 1000), 30), Cause::FirewallReject);
+    assert_eq!(said(after(3 * SECOND), 30), Cause::HostDown);
+    assert_eq!(said(after(SECOND / 1000), 300), Cause::HostDown);
+    assert_eq!(said(after(3 * SECOND), 0), Cause::FirewallReject, "it answered meanwhile");
+    let from_itself =
+        Around { worked: vec![established(CLIENT, PORT_80)], icmp_from: Some(SERVER.addr), ..Around::default() };
+    assert_said(&verdict(after(3 * SECOND), &from_itself), Cause::HostDown, Confidence::Likely, Extent::Port);
 }
 
 /// What was ten minutes ago, and what comes ten minutes later, is no neighbour.

@@ -7,7 +7,7 @@ use tcptrace_core::{
 };
 
 use super::{
-    history::{History, Host},
+    history::{Around, History, Host, Life},
     local::{Counters, Listener, Local, Neighbour},
 };
 use crate::attempt::Attempt;
@@ -60,6 +60,16 @@ impl<'a> Case<'a> {
 
     pub(super) fn host(&self) -> Option<&'a Host> {
         self.history.host(self.server().addr)
+    }
+
+    /// When it began and was last seen: what others are compared with.
+    pub(super) fn around(&self) -> Around {
+        Around::of(self.hs())
+    }
+
+    /// Whether the server's host was heard of late.
+    pub(super) fn life(&self) -> Life {
+        self.host().map_or(Life::Never, |it| it.life(self.around()))
     }
 
     /// Whether a fact is known of it.

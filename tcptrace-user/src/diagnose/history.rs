@@ -24,6 +24,8 @@ const HEARD: usize = 8;
 /// What is recent: so long before a moment, and as long after it.
 pub const RECENT: u64 = 600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
+/// Who was heard so long before an attempt began, and was not asked in vain since, is taken to be there still.
+const LATELY: u64 = MINUTE;
 
 /// What became of attempts to something within a minute, or several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,15 +41,60 @@ pub struct Counts {
     pub half_open: u32,
 }
 
-/// [`Counts`] by minute.
+/// Whether something was heard, as an attempt that failed may take it: what worked before may be dead by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Life {
+    /// Not within ten minutes.
+    Never,
+    /// Before it began, this moment the last, and long ago or asked in vain since.
+    Before(Nanos),
+    /// Shortly before it began, and not asked in vain since.
+    Lately,
+    /// Since it began.
+    Since,
+}
+
+impl Life {
+    /// Whether it may be relied on.
+    #[must_use]
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Lately | Self::Since)
+    }
+}
+
+/// When a failed attempt began, and its last packet: the moment that others are looked at around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around {
+    pub began: Nanos,
+    pub at: Nanos,
+}
+
+impl Around {
+    /// An attempt's.
+    #[must_use]
+    pub fn of(it: &Handshake) -> Self {
+        Self { began: it.first_syn, at: it.last_seen() }
+    }
+}
+
+/// What became of attempts, by minute.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Minutes(Vec<(u64, Counts)>);
+struct Minutes(Vec<Minute>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Minute {
+    number: u64,
+    counts: Counts,
+    /// When it was first and last heard.
+    heard: Option<(Nanos, Nanos)>,
+    /// When it was last asked in vain.
+    silent: Option<Nanos>,
+}
 
 /// The recent past.
 #[derive(Debug, Default)]
 pub struct History {
     hosts: BTreeMap<Addr, Host>,
-    all: Minutes,
     /// Of the networks that were heard last, oldest first: their first address, and the host.
     heard: Vec<(Addr, Addr)>,
     /// Hosts that made room for others.
@@ -75,6 +122,16 @@ pub struct Host {
 pub struct Ttl {
     pub least: u8,
     pub most: u8,
+}
+
+/// Whom a port answered besides an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The same client, since it began.
+    pub own: bool,
+    /// Other clients since it began, and shortly before.
+    pub others: usize,
+    pub others_lately: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -127,23 +184,50 @@ impl Counts {
 
 impl Minutes {
     fn note(&mut self, at: Nanos, counts: &Counts) {
-        let minute = at.0 / MINUTE;
-        let place = self.0.partition_point(|(it, _)| *it < minute);
-        match self.0.get_mut(place) {
-            Some((it, sum)) if *it == minute => sum.add(counts),
-            _ => {
-                self.0.insert(place, (minute, *counts));
-                if self.0.len() > MINUTES {
-                    self.0.remove(0);
+        let number = at.0 / MINUTE;
+        let place = self.0.partition_point(|it| it.number < number);
+        if self.0.get(place).is_none_or(|it| it.number != number) {
+            if self.0.len() == MINUTES {
+                if place == 0 {
+                    return;
                 }
+                self.0.remove(0);
+                return self.note(at, counts);
             }
+            self.0.insert(place, Minute { number, counts: Counts::default(), heard: None, silent: None });
+        }
+        let it = &mut self.0[place];
+        it.counts.add(counts);
+        if counts.is_alive() {
+            let (first, last) = it.heard.unwrap_or((at, at));
+            it.heard = Some((first.min(at), last.max(at)));
+        }
+        if counts.silent + counts.unreachable > 0 {
+            it.silent = it.silent.max(Some(at));
+        }
+    }
+
+    fn life(&self, around: Around) -> Life {
+        let Around { began, at } = around;
+        let mut before = None;
+        for (first, last) in self.0.iter().filter_map(|it| it.heard) {
+            if [first, last].into_iter().any(|it| it >= began && it.since(at) <= RECENT) {
+                return Life::Since;
+            }
+            before = before.max([first, last].into_iter().filter(|it| *it < began).max());
+        }
+        let silent = self.0.iter().filter_map(|it| it.silent).max();
+        match before.filter(|it| began.since(*it) <= RECENT) {
+            None => Life::Never,
+            Some(it) if began.since(it) <= LATELY && silent <= Some(it) => Life::Lately,
+            Some(it) => Life::Before(it),
         }
     }
 
     fn around(&self, at: Nanos) -> Counts {
         let (first, last) = (at.0.saturating_sub(RECENT) / MINUTE, at.0.saturating_add(RECENT) / MINUTE);
         let mut sum = Counts::default();
-        self.0.iter().filter(|(minute, _)| (first..=last).contains(minute)).for_each(|(_, it)| sum.add(it));
+        self.0.iter().filter(|it| (first..=last).contains(&it.number)).for_each(|it| sum.add(&it.counts));
         sum
     }
 }
@@ -156,7 +240,6 @@ impl History {
             return;
         }
         let at = it.last_seen();
-        self.all.note(at, &counts);
         if counts.is_alive() {
             self.hear(it.server_addr);
         }
@@ -188,52 +271,32 @@ impl History {
         self.hosts.get(&addr)
     }
 
-    /// What all hosts together did around a moment.
-    #[must_use]
-    pub fn all(&self, at: Nanos) -> Counts {
-        self.all.around(at)
-    }
-
-    /// The other hosts of a host's network (/24, of IPv6 /64), with what each did around a moment; at most a thousand.
-    pub fn network(&self, of: Addr, at: Nanos) -> impl Iterator<Item = (Addr, Counts)> {
+    /// The other hosts of a host's network (/24, of IPv6 /64); at most a thousand.
+    pub fn network(&self, of: Addr) -> impl Iterator<Item = &Host> {
         let (first, last) = network(of);
-        self.hosts
-            .range(first..=last)
-            .filter(move |(addr, _)| **addr != of)
-            .take(1000)
-            .map(move |(addr, host)| (*addr, host.counts(at)))
+        self.hosts.range(first..=last).filter(move |(addr, _)| **addr != of).take(1000).map(|(_, host)| host)
     }
 
-    /// Hosts elsewhere that answered, and that did not, around a moment; up to a few of each.
+    /// Hosts elsewhere that are alive, and that were asked in vain; up to a few of each.
     ///
     /// Where nothing answers any more, whoever looks for an answer has to look at all hosts, and for each of the attempts
-    /// that fail then. So those that were heard last are asked first, and the sum of all, whether there is one to find.
+    /// that fail then. So only those that were heard last are asked whether one is there.
     #[must_use]
-    pub fn elsewhere(&self, of: Addr, at: Nanos) -> (usize, usize) {
+    pub fn elsewhere(&self, of: Addr, around: Around) -> (usize, usize) {
         const FEW: usize = 64;
         let (first, last) = network(of);
-        let is_alive = |addr| self.host(addr).is_some_and(|it| it.counts(at).is_alive());
+        let is_alive = |addr| self.host(addr).is_some_and(|it| it.life(around).is_alive());
         let known = self.heard.iter().any(|(network, host)| *network != first && is_alive(*host));
-        let settled = known || self.only_within(of, at);
         let (mut answered, mut silent) = (0, 0);
         for (_, host) in self.hosts.range(..first).chain(self.hosts.range((Excluded(last), Unbounded))) {
-            let counts = host.counts(at);
-            answered += usize::from(counts.is_alive());
-            silent += usize::from(!counts.is_alive() && counts.silent + counts.unreachable > 0);
-            if answered >= FEW || silent >= FEW && (settled || answered > 0) {
+            let is_alive = host.life(around).is_alive();
+            answered += usize::from(is_alive);
+            silent += usize::from(!is_alive && host.is_failing(around));
+            if answered >= FEW || silent >= FEW {
                 break;
             }
         }
         (answered.max(known.into()), silent)
-    }
-
-    /// Whether nobody was heard around a moment, but for a host's own network. A no may be wrong: what was forgotten is
-    /// in the sum.
-    fn only_within(&self, of: Addr, at: Nanos) -> bool {
-        let heard = |it: &Counts| it.answered + it.refused + it.half_open;
-        let all = heard(&self.all.around(at));
-        let own = || self.host(of).map_or(0, |it| heard(&it.counts(at)));
-        all == 0 || all == own() + self.network(of, at).map(|(_, it)| heard(&it)).sum::<u32>()
     }
 
     fn hear(&mut self, host: Addr) {
@@ -310,12 +373,17 @@ impl Host {
         self.answers > 0 && self.answers_with_id == self.answers
     }
 
-    /// What all its ports did around a moment.
+    /// Whether it was heard, on any port.
     #[must_use]
-    pub fn counts(&self, at: Nanos) -> Counts {
-        let mut sum = Counts::default();
-        self.ports.values().for_each(|it| sum.add(&it.minutes.around(at)));
-        sum
+    pub fn life(&self, around: Around) -> Life {
+        self.ports.values().map(|it| it.minutes.life(around)).max().unwrap_or(Life::Never)
+    }
+
+    /// Whether it was asked in vain, on any port.
+    #[must_use]
+    pub fn is_failing(&self, around: Around) -> bool {
+        let failed = |it: Counts| it.silent + it.unreachable > 0;
+        self.ports.values().any(|it| failed(it.minutes.around(around.at)))
     }
 
     /// What a port did around a moment.
@@ -324,23 +392,27 @@ impl Host {
         self.ports.get(&port).map(|it| it.minutes.around(at)).unwrap_or_default()
     }
 
-    /// Its other ports of which `wanted` holds around a moment.
-    pub fn ports(&self, except: u16, at: Nanos, wanted: fn(&Counts) -> bool) -> Vec<u16> {
-        let ports = self.ports.iter().filter(|(port, it)| **port != except && wanted(&it.minutes.around(at)));
-        ports.map(|(port, _)| *port).collect()
+    /// Its other ports, whether each was heard, and what it did.
+    pub fn ports(&self, except: u16, around: Around) -> impl Iterator<Item = (u16, Life, Counts)> {
+        let others = self.ports.iter().filter(move |(port, _)| **port != except);
+        others.map(move |(port, it)| (*port, it.minutes.life(around), it.minutes.around(around.at)))
     }
 
-    /// Whether a port answered an attempt's client in another attempt since this one began, and how many others did around its
-    /// last packet. What was before may have been before whatever happened.
+    /// Whether a port answered an attempt's client in another attempt since this one began, and how many others since then and
+    /// shortly before. What was before may have been before whatever happened.
     #[must_use]
-    pub fn answered(&self, it: &Handshake, outcome: Outcome) -> (bool, usize) {
-        let (port, client, at) = (it.server_port, it.client_addr, it.last_seen());
-        let (itself, it_began) = (Counts::of(it, outcome).answered, it.first_syn);
-        let clients = self.ports.get(&port).map_or(&[][..], |it| &it.clients);
-        let recent = |it: &&Client| it.answered.is_some_and(|it| is_recent(it, at));
-        let since = |it: &Client| it.answered.is_some_and(|it_was| it_was >= it_began);
-        let own = clients.iter().filter(recent).any(|it| it.addr == client && it.answers > itself && since(it));
-        (own, clients.iter().filter(recent).filter(|it| it.addr != client).count())
+    pub fn answered(&self, it: &Handshake, outcome: Outcome) -> Answered {
+        let Around { began, at } = Around::of(it);
+        let itself = Counts::of(it, outcome).answered;
+        let mut answered = Answered::default();
+        for client in self.ports.get(&it.server_port).map_or(&[][..], |it| &it.clients) {
+            let Some(last) = client.answered.filter(|it| it.since(at) <= RECENT) else { continue };
+            let is_own = client.addr == it.client_addr;
+            answered.own |= is_own && last >= began && client.answers > itself;
+            answered.others += usize::from(!is_own && last >= began);
+            answered.others_lately += usize::from(!is_own && last < began && began.since(last) <= LATELY);
+        }
+        answered
     }
 
     /// How many clients left a port without the final ACK around a moment.

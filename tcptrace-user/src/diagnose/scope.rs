@@ -1,10 +1,10 @@
 //! How far a failure reaches: told by what else worked around the same time.
 
-use tcptrace_core::{flow::Addr, outcome::Outcome};
+use tcptrace_core::outcome::Outcome;
 
 use super::{
     case::Case,
-    history::{Counts, network_name},
+    history::{Counts, Host, network_name},
 };
 use crate::report::{count, ip};
 
@@ -68,19 +68,24 @@ pub(super) fn scope(case: &Case<'_>) -> Scope {
 fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
     let (server, name) = (case.server(), ip(case.server().addr));
     let host = case.host()?;
-    let (own, others) = host.answered(case.hs(), case.it.outcome);
-    if own {
+    let answered = host.answered(case.hs(), case.it.outcome);
+    if answered.own {
         return Some((Extent::Attempt, format!("port {} of {name} answered this client meanwhile", server.port)));
     }
-    if others > 0 {
-        let others = count(others as u64, "other client");
+    if answered.others > 0 {
+        let others = count(answered.others as u64, "other client");
         return Some((Extent::Client, format!("port {} of {name} answered {others}", server.port)));
     }
-    let answering = host.ports(server.port, case.at(), |it| it.answered + it.half_open > 0);
+    let ports = |wanted: fn(&Counts) -> bool| {
+        let alive =
+            host.ports(server.port, case.around()).filter(|(_, life, counts)| life.is_alive() && wanted(counts));
+        alive.map(|(port, ..)| port).collect::<Vec<_>>()
+    };
+    let answering = ports(|it| it.answered + it.half_open > 0);
     if !answering.is_empty() {
         return Some((Extent::Port, format!("{name} answers on {}", list(&answering))));
     }
-    let refusing = host.ports(server.port, case.at(), |it| it.refused > 0);
+    let refusing = ports(|it| it.refused > 0);
     match (refusing.is_empty(), case.it.outcome == Outcome::Refused) {
         (true, _) => None,
         (false, true) => Some((Extent::Host, format!("{name} refuses {} as well", list(&refusing)))),
@@ -94,11 +99,12 @@ fn beyond_host(case: &Case<'_>) -> (Extent, String) {
     if case.is_alive() && case.it.outcome != Outcome::HalfOpen {
         return (Extent::Port, format!("{name} is there, and no other port of it was tried"));
     }
-    let near: Vec<(Addr, Counts)> = case.history.network(addr, case.at()).collect();
-    let answered = near.iter().filter(|(_, it)| it.is_alive()).count();
-    let failing = near.iter().filter(|(_, it)| !it.is_alive() && it.silent + it.unreachable > 0).count();
+    let around = case.around();
+    let (alive, others): (Vec<&Host>, Vec<&Host>) =
+        case.history.network(addr).partition(|it| it.life(around).is_alive());
+    let (answered, failing) = (alive.len(), others.iter().filter(|it| it.is_failing(around)).count());
     let network = network_name(addr);
-    let (beyond, silent_beyond) = case.history.elsewhere(addr, case.at());
+    let (beyond, silent_beyond) = case.history.elsewhere(addr, around);
     let hosts = |it: usize, what: &str| count(it as u64, &format!("{what}host"));
     match (answered, failing, beyond, silent_beyond) {
         (1.., ..) => {

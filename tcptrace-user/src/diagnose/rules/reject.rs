@@ -13,7 +13,7 @@ use super::{
     sender::{Sender, is_odd},
 };
 use crate::{
-    diagnose::case::Case,
+    diagnose::{case::Case, history::Life},
     report::{flag_names, icmp_reason, ip},
 };
 
@@ -74,10 +74,24 @@ fn rejected_by_icmp(case: &Case<'_>) -> Option<Found> {
         (false, 3, 3 | 9 | 10 | 13) | (true, 1, 1 | 4 | 5 | 6) => certain([evidence]),
         (false, 3, 2) => likely([evidence]),
         // An error that says the host is away, while it is there.
-        (false, 3, 1 | 7 | 12) | (true, 1, 3) if answers_elsewhere(case) => {
-            likely([evidence, format!("{} answered on another port at the same time", ip(case.server().addr))])
+        (false, 3, 1 | 7 | 12) | (true, 1, 3) if is_contradicted(case) => {
+            likely([evidence, format!("{} answered at the same time", ip(case.server().addr))])
         }
         _ => None,
+    }
+}
+
+/// Whether an error that says the host is away is not true: the host answered since, or just before, and who says so did
+/// not take the time to look for it. The host itself says it of one behind it, to which it forwards the port.
+pub(super) fn is_contradicted(case: &Case<'_>) -> bool {
+    /// Linux asks three times for a link address, a second apart.
+    const LOOKED_FOR: u64 = 1_000_000_000;
+    let hs = case.hs();
+    match case.life() {
+        _ if case.it.icmp_from == Some(case.server().addr) => false,
+        Life::Since => true,
+        Life::Lately => hs.ended.since(hs.first_syn) < LOOKED_FOR,
+        Life::Before(_) | Life::Never => false,
     }
 }
 
@@ -116,10 +130,6 @@ fn another(case: &Case<'_>, sender: Sender) -> Option<Found> {
 
 fn with_rst(case: &Case<'_>, evidence: impl Iterator<Item = String>) -> Vec<String> {
     iter::once(rst(case)).chain(evidence).collect()
-}
-
-fn answers_elsewhere(case: &Case<'_>) -> bool {
-    case.host().is_some_and(|it| it.counts(case.at()).is_alive())
 }
 
 fn rst(case: &Case<'_>) -> String {

@@ -1,10 +1,16 @@
 //! Nobody answered: whether the port, the host or the way to it is dead.
 
-use tcptrace_core::{handshake::Side, outcome::Outcome};
+use tcptrace_core::{
+    handshake::{Nanos, Side},
+    outcome::Outcome,
+};
 
-use super::{Found, certain, likely, possible, reject::error};
+use super::{
+    Found, certain, likely, possible,
+    reject::{error, is_contradicted},
+};
 use crate::{
-    diagnose::{case::Case, history::Counts},
+    diagnose::{case::Case, history::Life},
     report::{count, ip},
 };
 
@@ -25,25 +31,22 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
         return None;
     }
     let host = case.host()?;
-    let (own, others) = host.answered(case.hs(), case.it.outcome);
+    let answered = host.answered(case.hs(), case.it.outcome);
     let counts = host.port(server.port, case.at());
-    if own || counts.refused > 0 {
+    let others = host.ports(server.port, case.around());
+    let alive = others.filter(|(_, life, _)| life.is_alive()).max_by_key(|(_, life, _)| *life);
+    if answered.own || counts.refused > 0 && alive.is_some() {
         // It answers, and to this client: what got lost is a packet.
         return None;
     }
-    if others > 0 {
-        if hs.syn.tries < 2 {
-            // One packet may be lost.
-            return None;
-        }
+    if answered.others + answered.others_lately > 0 && hs.syn.tries > 1 {
         let evidence = [format!(
             "port {} of {name} answered others, and none of {} SYNs of this client",
             server.port, hs.syn.tries
         )];
-        return if hs.syn.tries > 2 { likely(evidence) } else { possible(evidence) };
+        return if answered.others > 0 && hs.syn.tries > 2 { likely(evidence) } else { possible(evidence) };
     }
-    let alive = host.ports(server.port, case.at(), Counts::is_alive);
-    let port = alive.first()?;
+    let (port, ..) = alive?;
     if counts.answered > 0 {
         // It did answer, and its queue may be full, or its service gone.
         return possible([format!("{name} answered on port {port}, and on port {} before", server.port)]);
@@ -58,16 +61,20 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
 
 /// Silent on every port that was tried, or its neighbours cannot find it.
 pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
-    let server = case.server();
+    let (hs, server) = (case.hs(), case.server());
     let name = ip(server.addr);
-    let counts = case.host().map(|it| it.counts(case.at())).unwrap_or_default();
     if case.it.outcome == Outcome::Unreachable {
-        let icmp = case.hs().unreachable()?;
+        let icmp = hs.unreachable()?;
         let away = matches!((icmp.v6, icmp.kind, icmp.code), (false, 3, 1 | 7) | (true, 1, 3));
-        let who = "the router next to it cannot find it".to_owned();
-        return if away && !counts.is_alive() { likely([error(case, icmp), who]) } else { None };
+        let who = if case.it.icmp_from == Some(server.addr) {
+            "of one behind it, to which it forwards the port"
+        } else {
+            "the router next to it cannot find it"
+        };
+        return if away && !is_contradicted(case) { likely([error(case, icmp), who.to_owned()]) } else { None };
     }
-    if case.it.outcome != Outcome::NoReply || case.is_here(Side::Server) || counts.is_alive() {
+    let life = case.life();
+    if case.it.outcome != Outcome::NoReply || case.is_here(Side::Server) || life == Life::Since {
         return None;
     }
     if let Ok(Some(neighbour)) = &case.local.neighbour
@@ -77,9 +84,24 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
         let whom = if neighbour.is_peer { "it" } else { "the gateway to it" };
         return certain([format!("{whom} ({}) does not answer {what}", neighbour.address)]);
     }
-    let silent = case.host()?.ports(server.port, case.at(), |it| it.silent > 0);
-    let port = silent.first()?;
-    likely([format!("{name} answered nothing: neither on port {} nor on port {port}", server.port)])
+    let host = case.host()?;
+    let silent = host.ports(server.port, case.around()).find(|(_, life, counts)| !life.is_alive() && counts.silent > 0);
+    match (silent, life) {
+        (Some((port, ..)), Life::Never) => {
+            likely([format!("{name} answered nothing: neither on port {} nor on port {port}", server.port)])
+        }
+        (Some((port, ..)), Life::Before(last)) => {
+            likely([since(case, last), format!("neither port {} nor port {port} answers now", server.port)])
+        }
+        (None, Life::Before(last)) if hs.syn.tries > 2 => possible([since(case, last)]),
+        _ => None,
+    }
+}
+
+/// When a host was heard last.
+fn since(case: &Case<'_>, last: Nanos) -> String {
+    let seconds = case.hs().first_syn.since(last) as f64 / 1e9;
+    format!("{} answered {seconds:.0} s before the first SYN, and not since", ip(case.server().addr))
 }
 
 /// A router knows no way, or the packet's time ran out on it (RFC 792; RFC 4443, sections 3.1 and 3.3).
