@@ -9,7 +9,8 @@
 //! | `DROPS` | what was dropped of a flow, by its hash | the newer flow takes the place, unless it is a stranger and the other is not |
 //! | `BUDGET` | what a CPU has looked at in this tick | |
 //!
-//! An array in which a flow has one place, as with the connects (`sockets`).
+//! An array in which a flow has one place, as with the connects (`sockets`). A SYN that nobody follows has a second one, by its
+//! number: address translation leaves that.
 #![expect(unsafe_code, reason = "the kernel's memory is read by address, and map values are raw memory")]
 
 use aya_ebpf::{
@@ -20,9 +21,10 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use tcptrace_core::{
-    drops::{self, Budget, FlowDrops, Origin},
+    drops::{self, Budget, FlowDrops, Glimpse, Origin},
     event::Counter,
     flow,
+    handshake::Nanos,
     packet::Packet,
     table,
 };
@@ -121,6 +123,19 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
     if wanted != 0 && netns != wanted {
         return None;
     }
+    let now = maps::now();
+    note(hash, &it, origin, reason, netns, now)?;
+    // Of nobody that is followed: of somebody who is, perhaps, before it was translated.
+    if it.is_syn() && !is_followed {
+        let (none, isn) = drops::ends_of_isn(it.seq);
+        note(flow::hash(maps::hash_key(), none, isn), &it, origin, reason, netns, now)?;
+    }
+    Some(())
+}
+
+/// Notes a packet in the place that a hash gives it.
+#[inline(always)]
+fn note(hash: u64, it: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> Option<()> {
     let record = DROPS.get_ptr_mut((hash & DROP_MASK.load()) as u32)?;
     // SAFETY: a map value, which is never freed.
     let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
@@ -129,7 +144,7 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
     };
     // SAFETY: nobody else writes while the version is odd; who reads compares it.
     let record = unsafe { &mut *record };
-    if !record.note(&it, origin, reason, netns, maps::now()) {
+    if !record.note(it, origin, reason, netns, now) {
         maps::count(Counter::DropUnnoted);
     }
     // SAFETY: begun above.

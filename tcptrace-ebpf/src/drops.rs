@@ -8,6 +8,7 @@ use crate::{
     handshake::{LONGEST_SILENCE, Nanos},
     packet::Packet,
     segment::{Flags, TCP, u16_at, u32_at, u64_at},
+    seq::Seq,
 };
 
 /// Reasons kept for each direction of a flow.
@@ -39,11 +40,15 @@ pub struct FlowDrops {
     pub high_port: u16,
     /// Not zero: the flow is a [`Origin::Ours`].
     pub is_ours: u32,
+    /// The sequence number of the last packet noted, either way.
+    pub seq: Seq,
+    /// Zero: makes the size a multiple of eight.
+    pub pad: u32,
     /// By sender, the lesser end first; of each the newest reason first.
     pub drops: [[Drops; KEPT]; 2],
 }
 
-const _: () = assert!(size_of::<FlowDrops>() == 144 && align_of::<FlowDrops>() == 8);
+const _: () = assert!(size_of::<FlowDrops>() == 152 && align_of::<FlowDrops>() == 8);
 
 /// What a dropped packet is to this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +77,7 @@ impl FlowDrops {
     /// still be asked for.
     #[inline(always)]
     pub fn note(&mut self, it: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> bool {
-        let &Glimpse { src, dst, .. } = it;
+        let &Glimpse { src, dst, seq, .. } = it;
         let from = usize::from(is_above(src, dst));
         let (low, high) = if from == 0 { (src, dst) } else { (dst, src) };
         let is_same = self.low_addr == low.addr
@@ -91,6 +96,7 @@ impl FlowDrops {
         if origin == Origin::Ours {
             self.is_ours = 1;
         }
+        self.seq = seq;
         let [first, second] = &mut self.drops[from];
         let is_it = |it: &Drops| it.reason == reason && it.netns == netns;
         if first.count == 0 || !is_it(first) {
@@ -121,6 +127,7 @@ fn is_above(a: Endpoint, b: Endpoint) -> bool {
 pub struct Glimpse {
     pub src: Endpoint,
     pub dst: Endpoint,
+    pub seq: Seq,
     pub flags: Flags,
     /// Whether it carries no data.
     pub is_bare: bool,
@@ -154,12 +161,28 @@ pub fn glimpse<P: Packet + ?Sized>(packet: &P) -> Option<Glimpse> {
     Some(Glimpse {
         src: Endpoint { addr: src, port: u16_at(&tcp, 0) },
         dst: Endpoint { addr: dst, port: u16_at(&tcp, 2) },
+        seq: Seq(u32_at(&tcp, 4)),
         flags: Flags(tcp[13]),
         is_bare: length <= u16::from(tcp[12] >> 4) * 4,
     })
 }
 
+/// Two ends that stand for all flows whose SYN has this number: by their hash a SYN is found that was translated.
+#[inline(always)]
+#[must_use]
+pub fn ends_of_isn(isn: Seq) -> (Endpoint, Endpoint) {
+    let none = Endpoint { addr: Addr { hi: 0, lo: 0 }, port: 0 };
+    (none, Endpoint { addr: Addr { hi: 0, lo: isn.0 as u64 }, ..none })
+}
+
 impl Glimpse {
+    /// Whether it opens a connection.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_syn(&self) -> bool {
+        self.flags.0 & (Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN
+    }
+
     /// Whether it may matter to a handshake: it opens or resets; it belongs to one that is pending; or it carries no data
     /// and its attempt is in the table still, since the final ACK that nobody took looked at the driver as if it had
     /// completed the handshake. Data of established connections does not: what is dropped of it says how the network
@@ -227,7 +250,7 @@ mod tests {
     const C: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7103), port: 443 };
 
     fn between(src: Endpoint, dst: Endpoint) -> Glimpse {
-        Glimpse { src, dst, flags: Flags(Flags::SYN), is_bare: true }
+        Glimpse { src, dst, seq: Seq(7), flags: Flags(Flags::SYN), is_bare: true }
     }
 
     fn drops(reason: u32, count: u32, at: u64) -> Drops {
@@ -278,7 +301,7 @@ mod tests {
         octets[2..4].copy_from_slice(&(header as u16 + 20 + payload).to_be_bytes());
         octets[9] = TCP;
         octets[12..20].copy_from_slice(&[198, 51, 100, 2, 203, 0, 113, 2]);
-        octets[header..header + 4].copy_from_slice(&[0x9c, 0x40, 0x01, 0xbb]);
+        octets[header..header + 8].copy_from_slice(&[0x9c, 0x40, 0x01, 0xbb, 1, 2, 3, 4]);
         octets[header + 12..header + 14].copy_from_slice(&[0x50, flags]);
         octets
     }
@@ -288,7 +311,10 @@ mod tests {
         for options in [0, 4, 40] {
             for (payload, is_bare) in [(0, true), (1, false)] {
                 let found = glimpse(ipv4(options, Flags::SYN, payload).as_slice());
-                assert_eq!(found, Some(Glimpse { src: A, dst: B, flags: Flags(Flags::SYN), is_bare }));
+                assert_eq!(
+                    found,
+                    Some(Glimpse { src: A, dst: B, seq: Seq(0x0102_0304), flags: Flags(Flags::SYN), is_bare })
+                );
             }
         }
         let mut octets = vec![0; 60];
@@ -300,7 +326,8 @@ mod tests {
         octets[40..44].copy_from_slice(&[0x9c, 0x40, 0x01, 0xbb]);
         octets[52..54].copy_from_slice(&[0x50, Flags::ACK]);
         let end = |lo, port| Endpoint { addr: Addr { hi: 0, lo }, port };
-        let expected = Glimpse { src: end(1, 40_000), dst: end(2, 443), flags: Flags(Flags::ACK), is_bare: true };
+        let expected =
+            Glimpse { src: end(1, 40_000), dst: end(2, 443), seq: Seq(0), flags: Flags(Flags::ACK), is_bare: true };
         assert_eq!(glimpse(octets.as_slice()), Some(expected));
     }
 
@@ -321,7 +348,7 @@ mod tests {
 
     #[test]
     fn data_of_the_established_does_not_matter() {
-        let it = |flags, is_bare| Glimpse { src: A, dst: B, flags: Flags(flags), is_bare };
+        let it = |flags, is_bare| Glimpse { src: A, dst: B, seq: Seq(7), flags: Flags(flags), is_bare };
         assert!(it(Flags::SYN, true).matters(false, false) && it(Flags::RST | Flags::ACK, true).matters(false, false));
         assert!(!it(Flags::ACK, true).matters(false, false));
         assert!(it(Flags::ACK, true).matters(false, true), "the final ACK of a queue that was full");

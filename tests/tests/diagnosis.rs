@@ -135,7 +135,7 @@ fn listener(queue: u32) -> Option<Listener> {
 }
 
 fn dropped(from: Side, reason: &str) -> Vec<Dropped> {
-    vec![Dropped { at: NOW, from, reason: reason.to_owned(), count: 1 }]
+    vec![Dropped { at: NOW, from, reason: reason.to_owned(), count: 1, translated: None }]
 }
 
 #[test]

@@ -8,9 +8,9 @@ use tcptrace_core::{
 
 use super::{
     history::{Around, History, Host, Life},
-    local::{Counters, Listener, Local, Neighbour},
+    local::{Counters, Dropped, Listener, Local, Neighbour},
 };
-use crate::attempt::Attempt;
+use crate::{attempt::Attempt, report::endpoint};
 
 /// One attempt in its surroundings.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +38,14 @@ const RULES: [&str; 8] = [
 /// And for want of memory.
 const MEMORY: [&str; 3] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC"];
 
+fn is_rule(reason: &str) -> bool {
+    RULES.contains(&reason)
+}
+
 /// Whether a packet on its way out was kept for this reason: by a rule, or below IP. TCP's own reasons are a receiver's.
 #[must_use]
 pub fn keeps_from_the_wire(reason: &str) -> bool {
-    RULES.contains(&reason) || reason.starts_with("NEIGH_") || reason.starts_with("QDISC_")
+    is_rule(reason) || reason.starts_with("NEIGH_") || reason.starts_with("QDISC_")
 }
 
 impl<'a> Case<'a> {
@@ -93,25 +97,37 @@ impl<'a> Case<'a> {
 
     /// The reason for which a rule of this host dropped a packet of `side`.
     pub(super) fn dropped_by_rule(&self, side: Side) -> Option<&'a str> {
-        self.dropped(side, &RULES)
+        self.any_drop(side, is_rule)
+    }
+
+    /// The same of a SYN that this host had translated, and what it was by then.
+    pub(super) fn dropped_by_rule_after_translation(&self) -> Option<String> {
+        self.dropped_after_translation(is_rule)
+    }
+
+    /// Why the link address of the one to whom this host forwards the SYN is not known.
+    pub(super) fn lost_after_translation(&self) -> Option<String> {
+        self.dropped_after_translation(|it| it.starts_with("NEIGH_"))
+    }
+
+    fn dropped_after_translation(&self, wanted: fn(&str) -> bool) -> Option<String> {
+        let mut drops = self.local.drops.as_ref().ok()?.iter().filter(|it| wanted(&it.reason));
+        drops.find_map(|it| {
+            let (from, to) = it.translated?;
+            Some(format!("{}, translated to {} → {}", it.reason, endpoint(from), endpoint(to)))
+        })
     }
 
     /// How many packets of `side` this host dropped for want of memory, and the reasons that it gave.
     pub(super) fn dropped_for_memory(&self, side: Side) -> Option<(u64, Vec<&'a str>)> {
-        let drops = self.local.drops.as_ref().ok()?.iter();
-        let these = drops.filter(|it| it.from == side && MEMORY.contains(&it.reason.as_str()));
+        let these = self.drops(side).filter(|it| MEMORY.contains(&it.reason.as_str()));
         let (counts, reasons): (Vec<_>, Vec<_>) = these.map(|it| (it.count, it.reason.as_str())).unzip();
         (!counts.is_empty()).then(|| (counts.iter().sum(), reasons))
     }
 
     /// Why a packet of the client's was dropped, because its listener's queue was full (Linux 6.14).
     pub(super) fn dropped_for_queue(&self) -> Option<&'a str> {
-        self.dropped(Side::Client, &["TCP_LISTEN_OVERFLOW"])
-    }
-
-    fn dropped(&self, side: Side, reasons: &[&str]) -> Option<&'a str> {
-        let drops = self.local.drops.as_ref().ok()?;
-        drops.iter().find(|it| it.from == side && reasons.contains(&it.reason.as_str())).map(|it| it.reason.as_str())
+        self.any_drop(Side::Client, |it| it == "TCP_LISTEN_OVERFLOW")
     }
 
     /// Why this host dropped a packet on its way out.
@@ -126,8 +142,13 @@ impl<'a> Case<'a> {
 
     /// Why this host dropped a packet of `side`, where `wanted` holds of the reason.
     pub(super) fn any_drop(&self, side: Side, wanted: fn(&str) -> bool) -> Option<&'a str> {
-        let mut drops = self.local.drops.as_ref().ok()?.iter();
-        drops.find(|it| it.from == side && wanted(&it.reason)).map(|it| it.reason.as_str())
+        self.drops(side).map(|it| it.reason.as_str()).find(|it| wanted(it))
+    }
+
+    /// The packets of `side` that this host dropped, as they came by.
+    fn drops(&self, side: Side) -> impl Iterator<Item = &'a Dropped> {
+        let drops = self.local.drops.as_ref().map_or(&[][..], Vec::as_slice);
+        drops.iter().filter(move |it| it.from == side && it.translated.is_none())
     }
 
     /// The other end, where it is a neighbour that two link-layer addresses claim.

@@ -3,7 +3,7 @@
 //! Each fact may be missing, and then says why: a verdict never takes what is not known for something that is not so.
 
 use tcptrace_core::{
-    flow::Addr,
+    flow::{Addr, Endpoint},
     handshake::{Nanos, Side},
 };
 
@@ -136,6 +136,8 @@ pub struct Dropped {
     pub reason: String,
     /// How often, for this packet's flow and reason.
     pub count: u64,
+    /// From where to where it went by then, if that is not what came by: this host had translated it.
+    pub translated: Option<(Endpoint, Endpoint)>,
 }
 
 /// Growth of the kernel's counters (proc_net_snmp, RFC 4022 and Linux's own) since an attempt began, and memory now.

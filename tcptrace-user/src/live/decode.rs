@@ -138,6 +138,8 @@ pub fn flow_drops(octets: &[u8; size_of::<FlowDrops>()]) -> FlowDrops {
         low_port: buf.get_u16_ne(),
         high_port: buf.get_u16_ne(),
         is_ours: buf.get_u32_ne(),
+        seq: Seq(buf.get_u32_ne()),
+        pad: buf.get_u32_ne(),
         drops: [[(); KEPT]; 2].map(|side| {
             side.map(|()| Drops {
                 at: Nanos(buf.get_u64_ne()),

@@ -1,8 +1,8 @@
 //! What this host's kernel dropped of an attempt, and the reason that it gave.
 //!
-//! A packet that a firewall translates is known by the addresses that it has when it is dropped: of an attempt that was
-//! traced before that nothing is found here. Nor is a packet that was dropped before it had an IP header, for want of a
-//! route for one: the connect that sent it is known then (`connects`).
+//! A packet that a firewall translates has other addresses when it is dropped than when it was traced: a SYN is found by its
+//! number then, a later packet is not. Nor is a packet that was dropped before it had an IP header, for want of a route for
+//! one: the connect that sent it is known then (`connects`).
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use aya::{
     programs::{RawTracePoint, raw_trace_point::RawTracePointLink},
 };
 use tcptrace_core::{
-    drops::FlowDrops,
+    drops::{self, FlowDrops},
     flow::{self, Endpoint, HashKey},
     handshake::{Handshake, Nanos, Side},
 };
@@ -121,7 +121,51 @@ impl Drops {
     /// [`Missing::Gone`] where another flow has taken the place that this one would have had since then,
     /// [`Missing::Failed`] where the record could not be read whole.
     pub fn of(&self, it: &Handshake, within: Option<u64>) -> Known<Vec<Dropped>> {
-        self.of_flow(it.client(), it.server(), it.first_syn, within)
+        let found = self.of_flow(it.client(), it.server(), it.first_syn, within)?;
+        if found.is_empty() { Ok(self.of_translated(it, within)) } else { Ok(found) }
+    }
+
+    /// What was dropped of an attempt's SYNs after one of its ends was translated: found by their number, and the other end.
+    fn of_translated(&self, it: &Handshake, within: Option<u64>) -> Vec<Dropped> {
+        let (none, isn) = drops::ends_of_isn(it.isn);
+        let Some(record) = self.record(none, isn).filter(|record| record.seq == it.isn) else { return Vec::new() };
+        let ends = record.ends();
+        let (client, server) = (it.client(), it.server());
+        let sender = match ends {
+            [a, b] if a == client && b != server || b == server && a != client => 0,
+            [a, b] if b == client && a != server || a == server && b != client => 1,
+            _ => return Vec::new(),
+        };
+        let translated = Some((ends[sender], ends[1 - sender]));
+        let found = self.kept(&record, sender, Side::Client, it.first_syn, within);
+        found.map(|it| Dropped { translated, ..it }).collect()
+    }
+
+    /// The record that a flow has its place with, whosever it is.
+    fn record(&self, a: Endpoint, b: Endpoint) -> Option<FlowDrops> {
+        let places = self.records.words().len() * 8 / size_of::<FlowDrops>();
+        let place = flow::hash(self.key, a, b) as usize & (places - 1);
+        Some(decode::flow_drops(&self.records.record(place)?))
+    }
+
+    /// What a record keeps of the packets that one of its ends sent.
+    fn kept(
+        &self,
+        record: &FlowDrops,
+        sender: usize,
+        from: Side,
+        since: Nanos,
+        within: Option<u64>,
+    ) -> impl Iterator<Item = Dropped> {
+        let is_within = move |netns| within.is_none_or(|it| it == netns);
+        let wanted = move |it: &drops::Drops| it.count > 0 && it.at >= since && is_within(it.netns);
+        record.drops[sender].into_iter().filter(wanted).map(move |it| Dropped {
+            at: it.at,
+            from,
+            reason: self.reason(it.reason),
+            count: it.count.into(),
+            translated: None,
+        })
     }
 
     /// The same of a flow, for attempts of which no packet came by: those since its connect(2).
@@ -135,24 +179,15 @@ impl Drops {
         since: Nanos,
         within: Option<u64>,
     ) -> Known<Vec<Dropped>> {
-        let places = self.records.words().len() * 8 / size_of::<FlowDrops>();
-        let place = flow::hash(self.key, client, server) as usize & (places - 1);
-        let record = decode::flow_drops(&self.records.record(place).ok_or(Missing::Failed)?);
+        let record = self.record(client, server).ok_or(Missing::Failed)?;
         let ends = record.ends();
         if ends != [client.min(server), client.max(server)] {
             return if record.version > 0 && record.newest() >= since { Err(Missing::Gone) } else { Ok(Vec::new()) };
         }
         let mut drops = Vec::new();
-        for (end, kept) in ends.into_iter().zip(record.drops) {
+        for (sender, end) in ends.into_iter().enumerate() {
             let from = if end == client { Side::Client } else { Side::Server };
-            let is_within = |netns| within.is_none_or(|it| it == netns);
-            let wanted = kept.into_iter().filter(|it| it.count > 0 && it.at >= since && is_within(it.netns));
-            drops.extend(wanted.map(|it| Dropped {
-                at: it.at,
-                from,
-                reason: self.reason(it.reason),
-                count: it.count.into(),
-            }));
+            drops.extend(self.kept(&record, sender, from, since, within));
         }
         drops.sort_by_key(|it| std::cmp::Reverse(it.at));
         Ok(drops)

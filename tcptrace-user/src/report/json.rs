@@ -84,9 +84,15 @@ struct Stalled {
 }
 
 #[derive(Serialize)]
-struct Endpoint {
+pub(super) struct Endpoint {
     ip: Short,
     port: u16,
+}
+
+impl Endpoint {
+    pub(super) fn of(it: tcptrace_core::flow::Endpoint) -> Self {
+        Self { ip: short::ip(it.addr), port: it.port }
+    }
 }
 
 #[derive(Serialize)]
@@ -188,8 +194,8 @@ impl<'a> Line<'a> {
             stage: stage(it),
             stalled: it.stalled.map(|stalled| Stalled { at: time(stalled.at), by: stalled.by.name() }),
             recovered: it.recovered,
-            client: Endpoint { ip: short::ip(hs.client_addr), port: hs.client_port },
-            server: Endpoint { ip: short::ip(hs.server_addr), port: hs.server_port },
+            client: Endpoint::of(hs.client()),
+            server: Endpoint::of(hs.server()),
             first_seen: time(it.seen.0),
             last_seen: time(it.seen.1),
             syn: (hs.syn.tries > 0).then(|| Offered::of(&hs.syn, hs.isn.0)),

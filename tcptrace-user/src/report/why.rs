@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::text::DIM;
+use super::{json::Endpoint, text::DIM};
 use crate::{
     attempt::Attempt,
     diagnose::{Aborts, Cause, Extent, Known, Local, Missing, Process, Verdict, Why},
@@ -126,6 +126,15 @@ struct DropLine<'a> {
     from: &'static str,
     reason: &'a str,
     count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    translated: Option<TranslatedLine>,
+}
+
+/// The ends of a packet as this host had made them.
+#[derive(Serialize)]
+struct TranslatedLine {
+    client: Endpoint,
+    server: Endpoint,
 }
 
 #[derive(Serialize)]
@@ -202,6 +211,10 @@ impl<'a> LocalLine<'a> {
                     },
                     reason: &it.reason,
                     count: it.count,
+                    translated: it.translated.map(|(client, server)| TranslatedLine {
+                        client: Endpoint::of(client),
+                        server: Endpoint::of(server),
+                    }),
                 };
                 drops.iter().map(line).collect()
             }),

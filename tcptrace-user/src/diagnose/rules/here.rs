@@ -67,8 +67,12 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Found> {
         Outcome::HalfOpen if !case.is_here(Side::Client) => (Side::Server, "SYN/ACK"),
         _ => return None,
     };
-    let reason = case.dropped_by_rule(side)?;
-    certain([format!("this host dropped the {what} after it came by the interface ({reason})")])
+    let dropped = |reason: &str| [format!("this host dropped the {what} after it came by the interface ({reason})")];
+    match case.dropped_by_rule(side) {
+        Some(reason) => certain(dropped(reason)),
+        // By its number and one of its ends.
+        None => likely(dropped(&case.dropped_by_rule_after_translation()?)),
+    }
 }
 
 /// The SYN/ACK came in at the interface, and the socket waits for it still.

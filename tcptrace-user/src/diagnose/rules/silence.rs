@@ -63,6 +63,11 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
 pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
     let (hs, server) = (case.hs(), case.server());
     let name = ip(server.addr);
+    if matches!(case.it.outcome, Outcome::NoReply | Outcome::Unreachable)
+        && let Some(reason) = case.lost_after_translation()
+    {
+        return likely([format!("this host forwards the SYN, and found no link address for it ({reason})")]);
+    }
     if case.it.outcome == Outcome::Unreachable {
         let icmp = hs.unreachable()?;
         let away = matches!((icmp.v6, icmp.kind, icmp.code), (false, 3, 1 | 7) | (true, 1, 3));
