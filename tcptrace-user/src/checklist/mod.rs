@@ -16,6 +16,7 @@ mod judgement;
 mod names;
 mod path_mtu;
 mod ping;
+mod progress;
 pub mod report;
 mod route;
 mod socket;
@@ -43,6 +44,7 @@ use tokio::{
 };
 
 use crate::cli::{DiagnoseArgs, exit};
+use progress::{Progress, Running, Steps};
 use report::Report;
 use target::Target;
 use verdict::Outcome;
@@ -50,16 +52,22 @@ use verdict::Outcome;
 /// When it ends, whatever is missing.
 const LIMIT: Duration = Duration::from_millis(9_800);
 
-/// The report that all steps write into, and the sockets that they used.
+/// The report that all steps write into, the sockets that they used, and which of them are under way.
 #[derive(Clone)]
 pub(super) struct Shared {
     report: Arc<Mutex<Report>>,
     sockets: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    steps: Steps,
 }
 
 impl Shared {
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
         change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says that a step, by its name in the text, is under way until what this returns is dropped.
+    fn begin(&self, step: &str) -> Running {
+        self.steps.begin(step)
     }
 
     /// Remembers a socket of its own, for the evidence.
@@ -89,11 +97,15 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
         addresses: Vec::new(),
         left_out: Vec::new(),
     };
-    let shared = Shared { report: Arc::new(Mutex::new(report)), sockets: Arc::default() };
+    let shared = Shared { report: Arc::new(Mutex::new(report)), sockets: Arc::default(), steps: Steps::default() };
     let resolv_conf = args.resolv_conf.clone().unwrap_or_else(|| PathBuf::from("/etc/resolv.conf"));
     let files = names::Files { hosts: PathBuf::from("/etc/hosts"), resolv_conf };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let progress = Progress::show(&shared.steps, &args.target[0]);
     let tap = runtime.block_on(probe(&shared, files));
+    if let Some(it) = progress {
+        it.clear();
+    }
     // A getaddrinfo(3) that still waits is not waited for.
     runtime.shutdown_background();
     let tap = tap?;

@@ -39,6 +39,7 @@ pub(super) async fn resolve(shared: &Shared, host: &str, files: &Files, found: &
         let _ = found.send(Some(addresses));
         return;
     }
+    let _running = shared.begin("name");
     shared.change(|report| report.names = Some(Names::default()));
     let from_file = fs::read_to_string(&files.hosts).map(|text| hosts::of_file(&text, host)).unwrap_or_default();
     change(shared, |names| names.hosts = from_file);

@@ -116,6 +116,7 @@ impl One {
         let (settled, is_settled) = watch::channel(false);
         let pings = async {
             if has_way {
+                let _running = self.shared.begin("ping");
                 let step = ping::ping(self.address).await;
                 self.change(|it| it.ping = Some(step));
             }
@@ -123,6 +124,7 @@ impl One {
         let mtus = async {
             if has_way && !is_local {
                 sleep(LATER * 3).await;
+                let _running = self.shared.begin("path MTU");
                 let step = path_mtu::measure(self.address).await;
                 self.change(|it| it.mtu = Some(step));
             }
@@ -170,6 +172,7 @@ impl One {
                     sleep(LATER).await;
                 }
                 let _permit = this.connects.acquire().await;
+                let _running = this.shared.begin(&if is_asked { format!("tcp {port}") } else { "others".to_owned() });
                 let to = SocketAddr::new(this.address, port);
                 let mut connect = connect::connect(to, is_asked, |from| this.shared.is_mine(from)).await;
                 connect.wire = this.tap.as_ref().zip(connect.from).and_then(|(tap, from)| tap.of(from, to));
@@ -225,6 +228,7 @@ impl One {
     }
 
     async fn walk(&self, by: By) {
+        let _running = self.shared.begin("hops");
         let walk = walk::walk(self.address, by, &self.shared).await;
         self.change(|it| it.walks.push(walk));
     }

@@ -1,7 +1,12 @@
 //! How it is said: as text, without privilege, interrupted, with evidence.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::process::{Command, Output, Stdio};
+use std::thread;
 use std::time::Duration;
 
+use nix::pty::openpty;
 use nix::sys::signal::Signal;
 use tcptrace_tests::lab::{Lab, SERVER_V4, Tracer};
 
@@ -78,6 +83,44 @@ fn an_interrupt_prints_what_is_known() {
     tcptrace_tests::contract::hold(object);
     assert_eq!((&object["interrupted"], &object["result"]), (&true.into(), &"unfinished".into()), "{object:#}");
     assert_eq!(object["addresses"][0]["route"]["interface"], "eth0");
+}
+
+/// One diagnosis whose standard error is a terminal, and what that was sent.
+fn on_a_terminal(lab: &Lab, term: &str) -> (Output, String) {
+    let pty = openpty(None, None).unwrap();
+    let mut terminal = File::from(pty.master);
+    let reader = thread::spawn(move || {
+        let (mut sent, mut some) = (Vec::new(), [0; 1024]);
+        // A terminal that nobody has open any more is an error to read (EIO).
+        while let Ok(count @ 1..) = terminal.read(&mut some) {
+            sent.extend(&some[..count]);
+        }
+        String::from_utf8(sent).unwrap()
+    });
+    let output = lab.client.enter(|| {
+        let mut command = Command::new(Tracer::binary());
+        command.args(["diagnose", "--json", "203.0.113.2:6036"]).env("TERM", term);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(pty.slave).output().unwrap()
+    });
+    (output, reader.join().unwrap())
+}
+
+#[test]
+fn on_a_terminal_it_says_what_it_is_about_and_takes_that_away() {
+    let lab = Lab::new();
+    let _rule = lab.router.filter("forward", "ip daddr 203.0.113.2 drop");
+    let (output, sent) = on_a_terminal(&lab, "xterm");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1);
+    let (last, lines) =
+        sent.split("\r\x1b[K").collect::<Vec<_>>().split_last().map(|it| (*it.0, it.1.to_vec())).unwrap();
+    assert_eq!(last, "", "{sent:?}");
+    for step in ["ping", "tcp 6036", "others", "hops"] {
+        let is_told = |it: &&str| it.starts_with("203.0.113.2:6036, ") && it.contains(step);
+        assert!(lines.iter().any(is_told), "{step}: {sent:?}");
+    }
+    assert!(lines.iter().all(|it| it.len() < 80), "{sent:?}");
+    let (output, sent) = on_a_terminal(&lab, "dumb");
+    assert_eq!((output.status.code(), sent.as_str()), (Some(3), ""));
 }
 
 #[test]
