@@ -163,7 +163,7 @@ pub enum Command {
 /// What `diagnose` takes.
 #[derive(clap::Args, Debug)]
 pub struct DiagnoseArgs {
-    /// HOST or HOST:PORT,PORT, an IPv6 address with ports in brackets, and further ports [default: 443 and 80, of which one is enough]
+    /// HOST or HOST:PORT,PORT, an IPv6 address with ports in brackets, a link-local one with %INTERFACE, and further ports [default: 443 and 80, of which one is enough]
     #[arg(required = true, value_name = "HOST[:PORT]")]
     pub target: Vec<String>,
     /// One JSON object instead of text

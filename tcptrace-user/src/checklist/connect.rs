@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     report::{Agreed, Connect, IcmpError, Tried},
     socket,
+    zone::on_the_wire,
 };
 
 /// How long an answer is waited for: three or four SYNs, at 0, 1, (2,) 3 seconds.
@@ -90,7 +91,7 @@ impl Attempt {
 
     /// Where it comes from.
     pub(super) fn local(&self) -> Option<SocketAddr> {
-        self.socket.get_ref().local_addr().ok()?.as_socket()
+        self.socket.get_ref().local_addr().ok()?.as_socket().map(on_the_wire)
     }
 
     /// Waits for what comes of it.

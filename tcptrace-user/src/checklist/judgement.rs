@@ -73,7 +73,7 @@ pub(super) fn of(report: &Report, at: &Probed, port: u16) -> Option<Judgement> {
         .or_else(|| local(report, at, connect))
         .unwrap_or_else(|| silence(at, connect));
     let Why { cause, confidence, scope, by, evidence } = why;
-    let headline = headline(cause, at.address, port);
+    let headline = headline(cause, &at.name(), port);
     let next = next(cause, at, port, by);
     let has_way = matches!(way(at), Some(Way::Route(_)));
     let address = at.address;
@@ -419,7 +419,7 @@ fn ms(it: Duration) -> String {
     format!("{:.1} ms", it.as_secs_f64() * 1e3)
 }
 
-fn headline(cause: Cause, address: IpAddr, port: u16) -> String {
+fn headline(cause: Cause, address: &str, port: u16) -> String {
     match cause {
         Cause::PortClosed => format!("nothing listens on port {port} of {address}"),
         Cause::FirewallReject => format!("a firewall rejects connections to port {port} of {address}"),
@@ -432,7 +432,7 @@ fn headline(cause: Cause, address: IpAddr, port: u16) -> String {
 }
 
 fn next(cause: Cause, at: &Probed, port: u16, by: Option<IpAddr>) -> String {
-    let address = at.address;
+    let address = at.name();
     let is_local = route(at).is_some_and(|it| it.is_local);
     match (cause, by) {
         (Cause::PortClosed, _) if is_local => {
@@ -461,7 +461,10 @@ fn next(cause: Cause, at: &Probed, port: u16, by: Option<IpAddr>) -> String {
             format!("is the gateway {by} switched on, and is it the right one? `ip neigh`, `ip route`")
         }
         (Cause::NoRouteOrLocalBlock, _) => match route(at) {
-            None => format!("`ip route get {address}`, `ip rule` and `ip route show table all` show what decides"),
+            None => format!(
+                "`ip route get {}`, `ip rule` and `ip route show table all` show what decides",
+                address.replace('%', " dev ")
+            ),
             Some(route) if !route.carrier => format!("`ip link show {}`: cable, switch port, driver", route.interface),
             Some(_) => "`nft list ruleset` or `iptables-save` on this host show the output rules".to_owned(),
         },

@@ -26,6 +26,7 @@ mod text;
 pub mod verdict;
 mod walk;
 mod wire;
+mod zone;
 
 use std::{
     collections::BTreeSet,
@@ -45,7 +46,7 @@ use tokio::{
 
 use crate::cli::{DiagnoseArgs, exit};
 use progress::{Progress, Running, Steps};
-use report::Report;
+use report::{Report, Zone};
 use target::Target;
 use verdict::Outcome;
 
@@ -86,6 +87,7 @@ impl Shared {
 /// When the words are no target, or the evidence cannot be written.
 pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
     let Target { host, ports, ports_assumed } = Target::parse(&args.target)?;
+    let zone = zone::of(&host)?;
     let report = Report {
         host,
         ports,
@@ -102,7 +104,7 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
     let files = names::Files { hosts: PathBuf::from("/etc/hosts"), resolv_conf };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let progress = Progress::show(&shared.steps, &args.target[0]);
-    let tap = runtime.block_on(probe(&shared, files));
+    let tap = runtime.block_on(probe(&shared, files, zone));
     if let Some(it) = progress {
         it.clear();
     }
@@ -132,12 +134,12 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// All steps, until they are done, time is up, or somebody has enough.
-async fn probe(shared: &Shared, files: names::Files) -> io::Result<Option<Arc<wire::Tap>>> {
+async fn probe(shared: &Shared, files: names::Files, zone: Option<Zone>) -> io::Result<Option<Arc<wire::Tap>>> {
     let began = Instant::now();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let tap = Arc::new(Mutex::new(None));
     let is_done = tokio::select! {
-        () = steps::all(shared, files, &tap) => true,
+        () = steps::all(shared, files, zone, &tap) => true,
         _ = interrupt.recv() => false,
         _ = terminate.recv() => false,
         () = sleep(LIMIT) => {

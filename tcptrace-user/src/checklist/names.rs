@@ -20,6 +20,7 @@ use super::{
     Shared, dns,
     hosts::{self, Resolution},
     report::{Answer, Names, Resolver, Step},
+    target::literal,
 };
 
 /// How long getaddrinfo(3) is waited for; with a silent resolver before one that answers it takes five seconds.
@@ -32,7 +33,7 @@ const EACH: usize = 4;
 /// Finds out everything about the name, and says through `found` which addresses to try as soon as that is known; an
 /// empty list means that there are none.
 pub(super) async fn resolve(shared: &Shared, host: &str, files: &Files, found: &watch::Sender<Option<Vec<IpAddr>>>) {
-    if let Ok(address) = host.parse::<IpAddr>() {
+    if let Some((address, _)) = literal(host) {
         let addresses = vec![address.to_canonical()];
         let names = Names { is_address: true, addresses: addresses.clone(), ..Names::default() };
         shared.change(|report| report.names = Some(names));

@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,7 @@ use super::{
     ping::{Echo, Kind, echo},
     report::{MtuFound, PathMtu, Step},
     socket,
+    zone::Peer,
 };
 
 const WAIT: Duration = Duration::from_millis(900);
@@ -23,7 +24,7 @@ const USUAL: [u32; 7] = [1500, 1492, 1476, 1450, 1420, 1280, 576];
 const MOST: u32 = 16_384;
 
 /// Finds out what passes.
-pub(super) async fn measure(to: IpAddr) -> Step<PathMtu> {
+pub(super) async fn measure(to: Peer) -> Step<PathMtu> {
     let began = Instant::now();
     let found = match assumed(to) {
         Ok(assumed) if assumed > MOST => Ok(PathMtu { assumed, found: MtuFound::Untold }),
@@ -34,18 +35,18 @@ pub(super) async fn measure(to: IpAddr) -> Step<PathMtu> {
 }
 
 /// The route's MTU, or what the kernel has learnt of the path since. Nothing is sent.
-fn assumed(to: IpAddr) -> io::Result<u32> {
-    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+fn assumed(to: Peer) -> io::Result<u32> {
+    let any = if to.ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any)?;
-    socket.connect(SocketAddr::new(to, 9))?;
-    let mtu = match to {
+    socket.connect(to.at(9))?;
+    let mtu = match to.ip {
         IpAddr::V4(_) => socket::get(&socket, libc::SOL_IP, libc::IP_MTU)?,
         IpAddr::V6(_) => socket::get(&socket, libc::SOL_IPV6, libc::IPV6_MTU)?,
     };
     Ok(mtu.cast_unsigned())
 }
 
-async fn probe(to: IpAddr, mut size: u32) -> Result<MtuFound, String> {
+async fn probe(to: Peer, mut size: u32) -> Result<MtuFound, String> {
     let (mut said, mut small) = (None, None);
     // Each round a router further on may name a smaller one.
     for _ in 0..4 {
@@ -75,7 +76,7 @@ async fn probe(to: IpAddr, mut size: u32) -> Result<MtuFound, String> {
         // A router named it, and the host answers no echo at all.
         return Ok(said.map_or(MtuFound::Untold, |by| MtuFound::Smaller { mtu: size, by }));
     }
-    let least = if to.is_ipv4() { 68 } else { 1280 };
+    let least = if to.ip.is_ipv4() { 68 } else { 1280 };
     let mut tried = tokio::task::JoinSet::new();
     // The same size once more: a single loss is no hole.
     for smaller in USUAL.into_iter().filter(|it| *it < size && *it >= least).chain([size]) {

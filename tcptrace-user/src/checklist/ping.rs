@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::atomic::{AtomicU16, Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     report::{IcmpError, Ping, Step},
     socket,
+    zone::Peer,
 };
 
 const REQUESTS: u8 = 3;
@@ -57,7 +58,7 @@ pub(super) enum Echo {
 }
 
 /// Three of them.
-pub(super) async fn ping(to: IpAddr) -> Step<Ping> {
+pub(super) async fn ping(to: Peer) -> Step<Ping> {
     let began = Instant::now();
     let one = |number: u8| async move {
         sleep(BETWEEN * u32::from(number)).await;
@@ -85,17 +86,17 @@ pub(super) async fn ping(to: IpAddr) -> Step<Ping> {
 ///
 /// # Errors
 /// When no socket for it can be had.
-pub(super) async fn echo(to: IpAddr, kind: Kind, wait: Duration) -> Result<Echo, String> {
+pub(super) async fn echo(to: Peer, kind: Kind, wait: Duration) -> Result<Echo, String> {
     static SEQUENCE: AtomicU16 = AtomicU16::new(1);
     let sequence = SEQUENCE.fetch_add(1, Relaxed);
     let deadline = Deadline::now() + wait;
-    let (socket, is_raw) = open(to).map_err(|error| {
+    let (socket, is_raw) = open(to.ip).map_err(|error| {
         format!("{error}: neither net.ipv4.ping_group_range nor CAP_NET_RAW lets this user send echo requests")
     })?;
     let failed = |error: io::Error| error.to_string();
     prepare(&socket, to, kind).map_err(failed)?;
     let identifier = std::process::id() as u16;
-    let request = request(to, identifier, sequence, kind.size);
+    let request = request(to.ip, identifier, sequence, kind.size);
     let socket = socket::watch(socket, Interest::READABLE | Interest::ERROR).map_err(failed)?;
     let began = Instant::now();
     if let Err(error) = socket.get_ref().send(&request) {
@@ -115,7 +116,7 @@ pub(super) async fn echo(to: IpAddr, kind: Kind, wait: Duration) -> Result<Echo,
             Ok(received) => {
                 let octets = &buffer[..received.length.min(buffer.len())];
                 let wanted = is_raw.then_some(identifier);
-                if let Some(ttl) = reply(octets, to, is_raw, wanted, sequence) {
+                if let Some(ttl) = reply(octets, to.ip, is_raw, wanted, sequence) {
                     return Ok(Echo::Reply { took: began.elapsed(), ttl: received.ttl.or(ttl) });
                 }
             }
@@ -138,19 +139,19 @@ fn open(to: IpAddr) -> io::Result<(Socket, bool)> {
     }
 }
 
-fn prepare(socket: &Socket, to: IpAddr, kind: Kind) -> io::Result<()> {
+fn prepare(socket: &Socket, to: Peer, kind: Kind) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    socket::queue_errors(socket, to)?;
-    match to {
+    socket::queue_errors(socket, to.ip)?;
+    match to.ip {
         IpAddr::V4(_) => socket::set(socket, libc::SOL_IP, libc::IP_RECVTTL, 1)?,
         IpAddr::V6(_) => socket::set(socket, libc::SOL_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?,
     }
     if let Some(hops) = kind.hops {
-        socket::set_hops(socket, to, hops)?;
+        socket::set_hops(socket, to.ip, hops)?;
     }
     if kind.size.is_some() {
         // PROBE: without what the kernel has learnt of the path's MTU, which may be out of date.
-        match to {
+        match to.ip {
             IpAddr::V4(_) => {
                 socket::set(socket, libc::SOL_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
             }
@@ -160,7 +161,7 @@ fn prepare(socket: &Socket, to: IpAddr, kind: Kind) -> io::Result<()> {
             }
         }
     }
-    socket.connect(&SocketAddr::new(to, 0).into())
+    socket.connect(&to.at(0).into())
 }
 
 /// An echo request (RFC 792, RFC 4443). Of IPv6 the kernel fills in the checksum, which covers addresses.

@@ -99,10 +99,18 @@ impl DnsFailure {
     }
 }
 
+/// The interface that is part of a link-local address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    pub index: u32,
+    pub name: String,
+}
+
 /// What was found out about one address of the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probed {
     pub address: IpAddr,
+    pub zone: Option<Zone>,
     pub route: Option<Step<Way>>,
     pub neighbour: Option<Neighbour>,
     pub ping: Option<Step<Ping>>,
@@ -114,7 +122,22 @@ pub struct Probed {
 impl Probed {
     #[must_use]
     pub const fn new(address: IpAddr) -> Self {
-        Self { address, route: None, neighbour: None, ping: None, mtu: None, connects: Vec::new(), walks: Vec::new() }
+        Self {
+            address,
+            zone: None,
+            route: None,
+            neighbour: None,
+            ping: None,
+            mtu: None,
+            connects: Vec::new(),
+            walks: Vec::new(),
+        }
+    }
+
+    /// The address as people write it, with its zone.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.zone.as_ref().map_or_else(|| self.address.to_string(), |it| format!("{}%{}", self.address, it.name))
     }
 }
 

@@ -14,7 +14,10 @@ use netlink_packet_route::{
     route::{RouteAddress, RouteAttribute, RouteMessage},
 };
 
-use super::report::{Neighbour, NeighbourState, Route, Source, Step, Way};
+use super::{
+    report::{Neighbour, NeighbourState, Route, Source, Step, Way},
+    zone::Peer,
+};
 use crate::live::{
     interfaces,
     netlink::{attributes, dump, request, text},
@@ -40,7 +43,7 @@ const FLAGS: [(u32, &str); 6] = [
 ];
 
 /// What routing says.
-pub(super) fn look_up(to: IpAddr) -> Step<Way> {
+pub(super) fn look_up(to: Peer) -> Step<Way> {
     let began = Instant::now();
     let found = way(to).map_err(|error| error.to_string());
     Step { took: began.elapsed(), found }
@@ -50,11 +53,14 @@ fn family(of: IpAddr) -> AddressFamily {
     if of.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
-fn way(to: IpAddr) -> io::Result<Way> {
+fn way(to: Peer) -> io::Result<Way> {
     let mut message = RouteMessage::default();
-    message.header.address_family = family(to);
-    message.header.destination_prefix_length = if to.is_ipv4() { 32 } else { 128 };
-    message.attributes.push(RouteAttribute::Destination(RouteAddress::from(to)));
+    message.header.address_family = family(to.ip);
+    message.header.destination_prefix_length = if to.ip.is_ipv4() { 32 } else { 128 };
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::from(to.ip)));
+    if to.scope != 0 {
+        message.attributes.push(RouteAttribute::Oif(to.scope));
+    }
     let answer = match request(RouteNetlinkMessage::GetRoute(message), |payload| Some(payload.to_vec())) {
         Ok(answer) => answer,
         // The kernel's decision is an error, the one that a connect gets.

@@ -4,7 +4,7 @@
 //! for a second is walked to while it is still being waited for.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,9 +19,10 @@ use super::{
     Shared, connect,
     names::{self, Files},
     path_mtu, ping,
-    report::{By, Connect, Probed, Tried, Way},
+    report::{By, Connect, Probed, Tried, Way, Zone},
     route, walk,
     wire::Tap,
+    zone::{Peer, is_zoned, on_the_wire},
 };
 
 /// Ports that are tried to compare with. The last is nobody's: above what Linux takes for clients, and not assigned.
@@ -38,7 +39,7 @@ const CONNECTS: usize = 128;
 pub(super) type TapSlot = Arc<Mutex<Option<Arc<Tap>>>>;
 
 /// Everything. What it finds is in the report, as soon as it is found.
-pub(super) async fn all(shared: &Shared, files: Files, tap: &TapSlot) {
+pub(super) async fn all(shared: &Shared, files: Files, zone: Option<Zone>, tap: &TapSlot) {
     let host = shared.change(|it| it.host.clone());
     let (found, mut addresses) = watch::channel(None);
     let names = names::resolve(shared, &host, &files, &found);
@@ -46,16 +47,18 @@ pub(super) async fn all(shared: &Shared, files: Files, tap: &TapSlot) {
         let Ok(addresses) = addresses.wait_for(Option::is_some).await.map(|it| it.clone().unwrap_or_default()) else {
             return;
         };
-        probe(shared, addresses, tap).await;
+        probe(shared, addresses, zone, tap).await;
     };
     tokio::join!(names, rest);
 }
 
-async fn probe(shared: &Shared, addresses: Vec<IpAddr>, slot: &TapSlot) {
-    let mut probed: Vec<_> = addresses.iter().map(|address| Probed::new(*address)).collect();
+async fn probe(shared: &Shared, addresses: Vec<IpAddr>, zone: Option<Zone>, slot: &TapSlot) {
+    let zone_of = |it: IpAddr| zone.as_ref().filter(|_| is_zoned(it));
+    let probed = |it: &IpAddr| Probed { zone: zone_of(*it).cloned(), ..Probed::new(*it) };
+    let mut probed: Vec<_> = addresses.iter().map(probed).collect();
     let mut interfaces = Vec::new();
     for at in &mut probed {
-        let step = route::look_up(at.address);
+        let step = route::look_up(Peer::new(at.address, at.zone.as_ref()));
         if let Ok(Way::Route(route)) = &step.found {
             interfaces.push(route.index);
         }
@@ -81,7 +84,7 @@ async fn probe(shared: &Shared, addresses: Vec<IpAddr>, slot: &TapSlot) {
             shared: shared.clone(),
             tap: tap.clone(),
             place,
-            address,
+            peer: Peer::new(address, zone_of(address)),
             connects: Arc::clone(&connects),
             is_walked: Arc::clone(&walks[usize::from(address.is_ipv6())]),
         };
@@ -96,7 +99,7 @@ struct One {
     shared: Shared,
     tap: Option<Arc<Tap>>,
     place: usize,
-    address: IpAddr,
+    peer: Peer,
     connects: Arc<Semaphore>,
     /// Another address of the family has been walked to, or is.
     is_walked: Arc<Mutex<bool>>,
@@ -117,7 +120,7 @@ impl One {
         let pings = async {
             if has_way {
                 let _running = self.shared.begin("ping");
-                let step = ping::ping(self.address).await;
+                let step = ping::ping(self.peer).await;
                 self.change(|it| it.ping = Some(step));
             }
         };
@@ -125,7 +128,7 @@ impl One {
             if has_way && !is_local {
                 sleep(LATER * 3).await;
                 let _running = self.shared.begin("path MTU");
-                let step = path_mtu::measure(self.address).await;
+                let step = path_mtu::measure(self.peer).await;
                 self.change(|it| it.mtu = Some(step));
             }
         };
@@ -149,7 +152,7 @@ impl One {
             Way::None { .. } => None,
         });
         let Some(route) = route else { return };
-        let (neighbour, now) = (route::neighbour(self.address, &route), route::link_now(&route));
+        let (neighbour, now) = (route::neighbour(self.peer.ip, &route), route::link_now(&route));
         self.change(|it| {
             it.neighbour = neighbour;
             if let (Some(Ok(Way::Route(route))), Some(now)) = (it.route.as_mut().map(|it| &mut it.found), now) {
@@ -173,9 +176,10 @@ impl One {
                 }
                 let _permit = this.connects.acquire().await;
                 let _running = this.shared.begin(&if is_asked { format!("tcp {port}") } else { "others".to_owned() });
-                let to = SocketAddr::new(this.address, port);
+                let to = this.peer.at(port);
                 let mut connect = connect::connect(to, is_asked, |from| this.shared.is_mine(from)).await;
-                connect.wire = this.tap.as_ref().zip(connect.from).and_then(|(tap, from)| tap.of(from, to));
+                connect.wire =
+                    this.tap.as_ref().zip(connect.from).and_then(|(tap, from)| tap.of(from, on_the_wire(to)));
                 connect
             });
         }
@@ -229,7 +233,7 @@ impl One {
 
     async fn walk(&self, by: By) {
         let _running = self.shared.begin("hops");
-        let walk = walk::walk(self.address, by, &self.shared).await;
+        let walk = walk::walk(self.peer, by, &self.shared).await;
         self.change(|it| it.walks.push(walk));
     }
 

@@ -18,10 +18,20 @@ pub struct Target {
 
 /// Words that are no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot diagnose '{}': {why}; HOST, HOST:PORT,PORT or [IPV6]:PORT is wanted, and further ports", .word.escape_debug())]
+#[error("cannot diagnose '{}': {why}", .word.escape_debug())]
 pub struct Mistake {
     word: String,
-    why: &'static str,
+    why: String,
+}
+
+impl Mistake {
+    pub(super) fn new(word: &str, why: String) -> Self {
+        Self { word: word.to_owned(), why }
+    }
+
+    fn form(word: &str, why: &str) -> Self {
+        Self::new(word, format!("{why}; HOST, HOST:PORT,PORT or [IPV6]:PORT is wanted, and further ports"))
+    }
 }
 
 impl Target {
@@ -31,7 +41,7 @@ impl Target {
     /// Which word is wrong, and why.
     pub fn parse(words: &[String]) -> Result<Self, Mistake> {
         let (first, more) = words.split_first().map_or(("", words), |(first, more)| (first.as_str(), more));
-        let mistake = |why| Mistake { word: first.to_owned(), why };
+        let mistake = |why| Mistake::form(first, why);
         let (host, ports) = split(first).map_err(mistake)?;
         if host.is_empty() {
             return Err(mistake("there is no host in it"));
@@ -46,7 +56,7 @@ impl Target {
                 match port.parse() {
                     Ok(port @ 1..) if all.contains(&port) => {}
                     Ok(port @ 1..) => all.push(port),
-                    _ => return Err(Mistake { word: word.to_owned(), why: "ports are numbers from 1 to 65535" }),
+                    _ => return Err(Mistake::form(word, "ports are numbers from 1 to 65535")),
                 }
             }
         }
@@ -59,17 +69,23 @@ impl Target {
     }
 }
 
+/// An address, and what is behind its `%` (RFC 4007, section 11); `None`: it is a name.
+pub(super) fn literal(host: &str) -> Option<(IpAddr, Option<&str>)> {
+    let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
+    Some((address.parse::<IpAddr>().ok()?.to_canonical(), zone))
+}
+
 /// The host, and the list of ports behind its colon.
 fn split(word: &str) -> Result<(&str, Option<&str>), &'static str> {
     if let Some(rest) = word.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("the bracket is not closed")?;
-        host.parse::<IpAddr>().map_err(|_| "no address is in the brackets")?;
+        literal(host).ok_or("no address is in the brackets")?;
         return match rest {
             "" => Ok((host, None)),
             _ => rest.strip_prefix(':').map(|ports| (host, Some(ports))).ok_or("only a port follows the bracket"),
         };
     }
-    if word.parse::<IpAddr>().is_ok() {
+    if literal(word).is_some() {
         return Ok((word, None));
     }
     if word.contains("://") {
@@ -104,6 +120,9 @@ mod tests {
             ("[2001:db8::1]", "2001:db8::1", &[443, 80], true),
             ("[2001:db8::1]:22,23", "2001:db8::1", &[22, 23], false),
             ("[192.0.2.1]:22", "192.0.2.1", &[22], false),
+            ("fe80::1%eth0", "fe80::1%eth0", &[443, 80], true),
+            ("fe80::1%eth0 22", "fe80::1%eth0", &[22], false),
+            ("[fe80::1%eth0.7]:443", "fe80::1%eth0.7", &[443], false),
         ] {
             assert_eq!(parse(line).expect(line), (host.to_owned(), ports.to_vec(), assumed), "{line}");
         }

@@ -54,7 +54,7 @@ pub(super) fn render(report: &Report, verdict: &Verdict) -> String {
     }
     let many = report.addresses.len() > 1;
     for at in &report.addresses {
-        let of = if many { format!("{}: ", at.address) } else { String::new() };
+        let of = if many { format!("{}: ", at.name()) } else { String::new() };
         let mut line = |mark: Mark, step: &str, took: Option<Duration>, text: &str| {
             line(mark, step, took, &format!("{of}{text}"));
         };

@@ -225,7 +225,7 @@ fn resolved(report: &Report) -> Verdict {
         let working: Vec<_> =
             report.addresses.iter().filter(|at| wanted.iter().all(|port| is_open(at, *port))).collect();
         if let Some(at) = working.first() {
-            verdict.notes.push(format!("{} works: clients that try every address (RFC 8305) get through", at.address));
+            verdict.notes.push(format!("{} works: clients that try every address (RFC 8305) get through", at.name()));
         }
     }
     if verdict.outcome == Outcome::Unreachable && !open.is_empty() {
@@ -242,7 +242,7 @@ fn reachable(report: &Report, open: &[u16]) -> String {
     let ports: Vec<_> = open.iter().map(ToString::to_string).collect();
     let (port, is) = if open.len() == 1 { ("port", "is") } else { ("ports", "are") };
     let of = match report.addresses.as_slice() {
-        [only] => only.address.to_string(),
+        [only] => only.name(),
         all => format!("all {} addresses of {}", all.iter().filter(|it| has_way(it)).count(), report.host),
     };
     let slow = if slowest >= Duration::from_millis(900) { ": slow, a SYN was lost" } else { "" };
@@ -256,7 +256,8 @@ fn mtu_note(at: &Probed) -> Option<String> {
     Some(format!(
         "packets of {} octets to {} vanish without a word, {passes} pass: connections may open and then hang; lower \
          the MTU or clamp the MSS",
-        mtu.assumed, at.address
+        mtu.assumed,
+        at.name()
     ))
 }
 

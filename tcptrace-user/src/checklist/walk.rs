@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use super::{
     connect::Attempt,
     ping::{Echo, Kind, echo},
     report::{By, End, Hop, IcmpError, Tried, Walk},
+    zone::Peer,
 };
 
 const FARTHEST: u8 = 30;
@@ -37,7 +38,7 @@ enum Told {
 }
 
 /// Walks towards an address. None of it takes longer than some three seconds.
-pub(super) async fn walk(to: IpAddr, by: By, shared: &Shared) -> Walk {
+pub(super) async fn walk(to: Peer, by: By, shared: &Shared) -> Walk {
     let began = Instant::now();
     let mut out = JoinSet::new();
     let mut told: BTreeMap<u8, Told> = BTreeMap::new();
@@ -94,10 +95,10 @@ fn account(told: BTreeMap<u8, Told>) -> (Vec<Hop>, End) {
     (hops, end)
 }
 
-async fn probe(to: IpAddr, by: By, ttl: u8, shared: &Shared) -> Told {
+async fn probe(to: Peer, by: By, ttl: u8, shared: &Shared) -> Told {
     match by {
         By::Syn(port) => {
-            let attempt = match Attempt::begin(SocketAddr::new(to, port), Some(ttl), WAIT * 4) {
+            let attempt = match Attempt::begin(to.at(port), Some(ttl), WAIT * 4) {
                 Ok(attempt) => attempt,
                 Err(error) => return Told::Unsent(error.to_string()),
             };

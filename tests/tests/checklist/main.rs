@@ -5,6 +5,7 @@
 
 mod causes;
 mod families;
+mod link_local;
 mod names;
 mod output;
 mod table;

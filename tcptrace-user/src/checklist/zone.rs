@@ -1,0 +1,85 @@
+//! Link-local addresses: every link has all of them, so the interface is part of one, its zone (RFC 4007, section 11).
+//!
+//! Only IPv6 has them so: which link 169.254.0.0/16 is on, routing decides.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use super::{
+    report::{Way, Zone},
+    route,
+    target::{Mistake, literal},
+};
+use crate::live::interfaces;
+
+/// An address as sockets and routing take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) ip: IpAddr,
+    /// The interface's index; zero: routing decides.
+    pub(super) scope: u32,
+}
+
+impl Peer {
+    pub(super) fn new(ip: IpAddr, zone: Option<&Zone>) -> Self {
+        Self { ip, scope: zone.map_or(0, |it| it.index) }
+    }
+
+    /// One of its ports.
+    pub(super) fn at(self, port: u16) -> SocketAddr {
+        match self.ip {
+            IpAddr::V4(_) => SocketAddr::new(self.ip, port),
+            IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, self.scope).into(),
+        }
+    }
+}
+
+/// As packets have it: without scope.
+pub(super) const fn on_the_wire(it: SocketAddr) -> SocketAddr {
+    SocketAddr::new(it.ip(), it.port())
+}
+
+/// Whether a zone is part of it.
+pub(super) const fn is_zoned(it: IpAddr) -> bool {
+    matches!(it, IpAddr::V6(it) if it.is_unicast_link_local())
+}
+
+/// The zone that a host is written with; `None` where it needs none.
+///
+/// # Errors
+/// Where it lacks one, has one that is no interface, or one too many.
+pub(super) fn of(host: &str) -> Result<Option<Zone>, Mistake> {
+    let Some((ip, zone)) = literal(host) else { return Ok(None) };
+    let mistake = |why: String| Err(Mistake::new(host, why));
+    match (is_zoned(ip), zone) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => mistake("only a link-local address, of fe80::/10, has a zone behind %".to_owned()),
+        (true, None) => mistake(format!("every link has this address, so name the interface: {}", candidates(ip))),
+        (true, Some(zone)) => match find(zone) {
+            None => mistake(format!("there is no interface '{}': {}", zone.escape_debug(), candidates(ip))),
+            found => Ok(found),
+        },
+    }
+}
+
+/// The interface of that name, or of that index.
+fn find(zone: &str) -> Option<Zone> {
+    let zoned = |it: interfaces::Interface| Zone { index: it.index, name: it.name };
+    if let Ok(it) = interfaces::find(zone) {
+        return Some(zoned(it));
+    }
+    let index: u32 = zone.parse().ok()?;
+    interfaces::list().ok()?.into_iter().find(|it| it.index == index).map(zoned)
+}
+
+/// The address with each interface that has a way to it, as they could be written.
+fn candidates(ip: IpAddr) -> String {
+    let leads =
+        |index| matches!(route::look_up(Peer { ip, scope: index }).found, Ok(Way::Route(it)) if it.index == index);
+    let all = interfaces::list().unwrap_or_default();
+    let all: Vec<_> =
+        all.into_iter().filter(|it| it.up && leads(it.index)).map(|it| format!("{ip}%{}", it.name)).collect();
+    match all.as_slice() {
+        [] => "none is up that has link-local addresses".to_owned(),
+        some => format!("it could be {}", some.join(", ")),
+    }
+}
