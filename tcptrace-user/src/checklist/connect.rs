@@ -5,8 +5,10 @@
 //! <https://man7.org/linux/man-pages/man7/tcp.7.html>
 
 use std::{
+    fs,
+    hash::{BuildHasher as _, RandomState},
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -21,6 +23,7 @@ use super::{
     socket,
     zone::on_the_wire,
 };
+use crate::noise::probe_ports;
 
 /// How long an answer is waited for: three or four SYNs, at 0, 1, (2,) 3 seconds.
 pub(super) const WAIT: Duration = Duration::from_millis(3600);
@@ -78,6 +81,7 @@ impl Attempt {
         socket::set(&socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, limit)?;
         if let Some(hops) = hops {
             socket::set_hops(&socket, to.ip(), hops)?;
+            take_probe_port(&socket, to, hops);
         }
         let began = Instant::now();
         match socket.connect(&to.into()) {
@@ -136,6 +140,18 @@ impl Ended {
         let errno = error.raw_os_error().unwrap_or_default();
         Self { took: began.elapsed(), result: Tried::Failed(errno), icmp: None, retries: 0 }
     }
+}
+
+/// Takes a port by which a tracer on this host knows a probe; any where none of a few is free.
+fn take_probe_port(socket: &Socket, to: SocketAddr, hops: u8) {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut bounds = range.split_whitespace().filter_map(|it| it.parse().ok());
+    let (low, high): (u16, u16) = (bounds.next().unwrap_or(32_768), bounds.next().unwrap_or(60_999));
+    let start =
+        low.saturating_add((RandomState::new().hash_one(to) % (u64::from(high.saturating_sub(low)) + 1)) as u16);
+    let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    let mut ports = probe_ports((start..=high).chain(low..start), to, hops).take(8);
+    ports.find(|port| socket.bind(&SocketAddr::new(any, *port).into()).is_ok());
 }
 
 fn agreed(info: &libc::tcp_info) -> Agreed {

@@ -19,8 +19,9 @@ use super::{
     report::{By, End, Hop, IcmpError, Tried, Walk},
     zone::Peer,
 };
+use crate::noise::PROBE_HOPS;
 
-const FARTHEST: u8 = 30;
+const FARTHEST: u8 = PROBE_HOPS;
 /// Hops that are tried at once.
 const AHEAD: usize = 5;
 /// Routers that stay silent one after the other: behind so many nobody else will speak.

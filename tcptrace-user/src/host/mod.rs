@@ -127,6 +127,11 @@ impl Host {
         inside.aborts(history, reset, now)
     }
 
+    /// Whether an address is known to be one of this host.
+    pub fn has(&mut self, it: Addr) -> bool {
+        matches!(self.namespaces.which(address(it)), Ok(Some(_)))
+    }
+
     /// A process, by its number.
     pub fn process(&mut self, pid: u32, now: Nanos) -> Known<Process> {
         self.processes.get(pid, now)

@@ -405,9 +405,16 @@ impl Session {
     }
 
     fn tell(&mut self, reports: impl IntoIterator<Item = Report>) {
-        let reports: Vec<_> = reports.into_iter().collect();
-        reports.iter().for_each(|it| self.diagnosis.note(it));
-        for report in reports {
+        let reports: Vec<_> = reports.into_iter().map(|it| (self.diagnosis.is_probe(it.attempt()), it)).collect();
+        // What was not meant to arrive says nothing of its host.
+        reports.iter().filter(|(is_probe, _)| !is_probe).for_each(|(_, it)| self.diagnosis.note(it));
+        for (is_probe, report) in reports {
+            if is_probe && !self.args.all && self.diagnosis.probes.takes(&report, monotonic()) {
+                if let Report::Attempt(it) = &report {
+                    self.tracker.forgive(it.handshake.server(), it.outcome, 1);
+                }
+                continue;
+            }
             let checks = if self.args.all { None } else { self.diagnosis.checks.takes(&report, monotonic()) };
             match checks {
                 Some(checks) => {
@@ -605,6 +612,7 @@ impl Session {
             stalls: self.tracker.stalls,
             health_checks: self.diagnosis.checks.counted,
             overtaken: self.diagnosis.overtaken(),
+            probes: self.diagnosis.probes.counted,
             causes: self.diagnosis.causes.clone(),
             recovered: self.tracker.recovered,
             in_flight,

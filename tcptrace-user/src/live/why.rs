@@ -18,7 +18,7 @@ use crate::{
     cli::LocalFacts,
     diagnose::{Case, Causes, Local, Missing, Process, Unsent, Why, diagnose, history::History},
     host::Host,
-    noise::Checks,
+    noise::{Checks, Probes, is_probe},
     track::Report,
 };
 
@@ -33,6 +33,7 @@ pub struct Diagnosis {
     history: History,
     here: Option<Here>,
     pub checks: Checks,
+    pub probes: Probes,
     /// Lines told, by cause.
     pub causes: Causes,
     /// By set: its version when it was last read.
@@ -84,6 +85,7 @@ impl Diagnosis {
             history: History::default(),
             here,
             checks: Checks::default(),
+            probes: Probes::default(),
             causes: Causes::default(),
             versions: Vec::new(),
             looked: Nanos(0),
@@ -137,6 +139,12 @@ impl Diagnosis {
         let is_overtaken = recent.is_overtaken(&call, |it| table.has_established(it.client, it.server));
         calls.overtaken += u64::from(is_overtaken);
         is_overtaken
+    }
+
+    /// Whether an attempt is a probe of a hop walk that this host makes; not where this host is not asked.
+    pub fn is_probe(&mut self, it: &Attempt) -> bool {
+        let Some(here) = &mut self.here else { return false };
+        is_probe(&it.handshake, it.outcome) && here.host.has(it.handshake.client_addr)
     }
 
     /// How many were, and how many calls of connect(2) that put no SYN on the wire.

@@ -25,6 +25,7 @@ impl Run<'_> {
             health_checks: self.flows.checks.counted,
             causes: self.causes.clone(),
             overtaken: 0,
+            probes: 0,
             in_flight: 0,
             servers: self.flows.servers.iter().map(|(&server, told)| (server, (*told, opened(told)))).collect(),
             user_losses: vec![

@@ -56,6 +56,8 @@ pub struct Summary {
     pub health_checks: u64,
     /// Attempts that another address of the same port overtook (RFC 8305): counted, not told.
     pub overtaken: u64,
+    /// Attempts of a hop walk on this host (`tcptrace diagnose`): counted, not told.
+    pub probes: u64,
     /// Verdicts told, by cause.
     pub causes: Causes,
     /// Attempts still pending, whose end was not told.
@@ -140,7 +142,11 @@ impl Summary {
         }
         let _ = writeln!(out, "; {} stalled, {} recovered, {} in flight", self.stalls, self.recovered, self.in_flight);
         let mut causes: Vec<_> = self.causes.counts().iter().map(|(cause, count)| format!("{count} {cause}")).collect();
-        for (number, what) in [(self.health_checks, "health check"), (self.overtaken, "overtaken attempt")] {
+        for (number, what) in [
+            (self.health_checks, "health check"),
+            (self.overtaken, "overtaken attempt"),
+            (self.probes, "hop-walk probe"),
+        ] {
             if number > 0 {
                 causes.push(format!("{} not listed (--all does)", count(number, what)));
             }
@@ -242,6 +248,7 @@ impl Summary {
                 "in_flight": self.in_flight,
                 "health_checks": self.health_checks,
                 "overtaken": self.overtaken,
+                "probes": self.probes,
             },
             "causes": object(self.causes.counts().into_iter().map(|(cause, count)| (cause.to_owned(), count)).collect()),
             "packets": counters(is_packets),
