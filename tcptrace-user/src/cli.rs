@@ -144,7 +144,7 @@ pub enum Command {
     Diagnose(DiagnoseArgs),
     /// Print the JSON Schema of the lines that --json prints
     Schema,
-    /// Say what an outcome or a cause means, how to confirm it, and what to do
+    /// Say what a word of a line means (outcome, cause, confidence, scope, drop reason), how to confirm it, and what to do
     Explain {
         /// The word, as a line has it [default: list all]
         #[arg(value_parser = Topic::find)]

@@ -25,7 +25,7 @@ pub struct Case<'a> {
 /// Reasons for which rules of this host drop a packet (enum skb_drop_reason, include/net/dropreason-core.h): netfilter,
 /// TC and XDP programs, cgroup programs, IPsec policy, reverse path filter, security modules. Not SOCKET_FILTER: that drops a
 /// raw socket's own copy.
-const RULES: [&str; 8] = [
+pub(crate) const RULES: [&str; 8] = [
     "NETFILTER_DROP",
     "TC_INGRESS",
     "TC_EGRESS",
@@ -36,7 +36,7 @@ const RULES: [&str; 8] = [
     "SECURITY_HOOK",
 ];
 /// And for want of memory.
-const MEMORY: [&str; 3] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC"];
+pub(crate) const MEMORY: [&str; 3] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC"];
 
 fn is_rule(reason: &str) -> bool {
     RULES.contains(&reason)

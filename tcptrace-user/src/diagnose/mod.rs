@@ -18,6 +18,8 @@ use tcptrace_core::{
 };
 
 pub use case::{Case, hops, keeps_from_the_wire};
+#[cfg(test)]
+pub(crate) use case::{MEMORY, RULES};
 pub use cause::{Cause, Confidence};
 pub use local::{Aborts, Counters, Dropped, Known, Listener, Local, Missing, Neighbour, Process, Socket};
 pub use next::next;

@@ -30,6 +30,9 @@ fn list(width: usize) -> String {
     for (heading, is_of) in [
         ("## Outcomes: what became of an attempt", (|it| matches!(it, Topic::Outcome(_))) as fn(&Topic) -> bool),
         ("## Causes: why", |it| matches!(it, Topic::Cause(_))),
+        ("## Confidences: how sure a cause is", |it| matches!(it, Topic::Confidence(_))),
+        ("## Scopes: what fails along with an attempt", |it| matches!(it, Topic::Scope(_))),
+        ("## Reasons for which this host's kernel drops packets", |it| matches!(it, Topic::Drop(_))),
         ("## And what lines begin with besides", |it| matches!(it, Topic::Word(_))),
     ] {
         text += layout::page(heading, width).trim_start_matches('\n');

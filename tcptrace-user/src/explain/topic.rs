@@ -1,18 +1,53 @@
-//! What can be explained: every outcome, every cause, and five words that are neither; each with its text.
+//! What can be explained: outcomes, causes, confidences, scopes, the kernel's reasons for drops, and a few words more; each with
+//! its text.
 //!
-//! The texts are matches over the variants and no table: an outcome without one does not compile.
+//! The texts are matches over the variants and no table: an outcome without one does not compile. Only the reasons are a table:
+//! they are the kernel's words, of which these are the ones that say why a handshake failed.
 
 use tcptrace_core::outcome::Outcome;
 
-use crate::diagnose::Cause;
+use crate::diagnose::{Cause, Confidence, Extent};
 
 /// A word that reports use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
     Outcome(Outcome),
     Cause(Cause),
+    Confidence(Confidence),
+    Scope(Extent),
+    Drop(Reason),
     Word(Word),
 }
+
+/// Why the kernel drops a packet (enum skb_drop_reason, include/net/dropreason-core.h), by its place in `REASONS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason(usize);
+
+/// A reason, its kin on the same page, and the page: those that the rules treat (`diagnose::case`), and those of TCP's
+/// authentication, which drops SYNs without a word.
+const REASONS: &[(&str, &[&str], &str)] = &[
+    ("NETFILTER_DROP", &[], include_str!("drops/NETFILTER_DROP.md")),
+    ("TC_INGRESS", &[], include_str!("drops/TC_INGRESS.md")),
+    ("TC_EGRESS", &[], include_str!("drops/TC_EGRESS.md")),
+    ("XDP", &[], include_str!("drops/XDP.md")),
+    ("BPF_CGROUP_EGRESS", &[], include_str!("drops/BPF_CGROUP_EGRESS.md")),
+    ("XFRM_POLICY", &[], include_str!("drops/XFRM_POLICY.md")),
+    ("IP_RPFILTER", &[], include_str!("drops/IP_RPFILTER.md")),
+    ("SECURITY_HOOK", &[], include_str!("drops/SECURITY_HOOK.md")),
+    ("PROTO_MEM", &[], include_str!("drops/PROTO_MEM.md")),
+    ("NOMEM", &[], include_str!("drops/NOMEM.md")),
+    ("PFMEMALLOC", &[], include_str!("drops/PFMEMALLOC.md")),
+    ("TCP_LISTEN_OVERFLOW", &[], include_str!("drops/TCP_LISTEN_OVERFLOW.md")),
+    ("NO_SOCKET", &[], include_str!("drops/NO_SOCKET.md")),
+    ("NEIGH_FAILED", &["NEIGH_QUEUEFULL", "NEIGH_CREATEFAIL", "NEIGH_DEAD"], include_str!("drops/NEIGH_FAILED.md")),
+    ("QDISC_DROP", &["QDISC_OVERLIMIT", "QDISC_CONGESTED"], include_str!("drops/QDISC_DROP.md")),
+    ("TCP_MD5NOTFOUND", &["TCP_MD5UNEXPECTED", "TCP_MD5FAILURE"], include_str!("drops/TCP_MD5NOTFOUND.md")),
+    (
+        "TCP_AONOTFOUND",
+        &["TCP_AOUNEXPECTED", "TCP_AOKEYNOTFOUND", "TCP_AOFAILURE"],
+        include_str!("drops/TCP_AONOTFOUND.md"),
+    ),
+];
 
 /// What lines begin with besides outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +78,16 @@ impl Word {
 }
 
 impl Topic {
-    /// Everything: outcomes, causes, the other words.
+    /// Everything, in the order in which it is listed.
     pub fn all() -> impl Iterator<Item = Self> {
         let outcomes = Outcome::ALL.into_iter().map(Self::Outcome);
-        outcomes.chain(Cause::ALL.iter().copied().map(Self::Cause)).chain(Word::ALL.into_iter().map(Self::Word))
+        let causes = Cause::ALL.iter().copied().map(Self::Cause);
+        let confidences = [Confidence::Certain, Confidence::Likely, Confidence::Possible].map(Self::Confidence);
+        // An unknown scope is on the page of the cause of that name.
+        let scopes = Extent::ALL.into_iter().filter(|it| *it != Extent::Unknown).map(Self::Scope);
+        let drops = (0..REASONS.len()).map(|it| Self::Drop(Reason(it)));
+        let words = Word::ALL.into_iter().map(Self::Word);
+        outcomes.chain(causes).chain(confidences).chain(scopes).chain(drops).chain(words)
     }
 
     /// The vocabulary's word.
@@ -55,7 +96,19 @@ impl Topic {
         match self {
             Self::Outcome(it) => it.name(),
             Self::Cause(it) => it.name(),
+            Self::Confidence(it) => it.name(),
+            Self::Scope(it) => it.name(),
+            Self::Drop(Reason(it)) => REASONS[it].0,
             Self::Word(it) => it.name(),
+        }
+    }
+
+    /// Other words that its page is about.
+    #[must_use]
+    pub const fn kin(self) -> &'static [&'static str] {
+        match self {
+            Self::Drop(Reason(it)) => REASONS[it].1,
+            _ => &[],
         }
     }
 
@@ -72,6 +125,9 @@ impl Topic {
         match self {
             Self::Outcome(it) => outcome(it),
             Self::Cause(it) => cause(it),
+            Self::Confidence(it) => confidence(it),
+            Self::Scope(it) => scope(it),
+            Self::Drop(Reason(it)) => REASONS[it].2,
             Self::Word(it) => word(it),
         }
     }
@@ -82,9 +138,12 @@ impl Topic {
     /// When there is none of that name: what is like it.
     pub fn find(name: &str) -> Result<Self, String> {
         let wanted = name.trim().to_ascii_lowercase().replace(['-', ' '], "_");
-        Self::all().find(|it| it.name() == wanted).ok_or_else(|| match &nearest(&wanted)[..] {
-            [] => "no such word; `tcptrace explain` lists them".to_owned(),
-            some => format!("no such word; the nearest: {}; `tcptrace explain` lists all", some.join(", ")),
+        let is_it = |name: &str| name.eq_ignore_ascii_case(&wanted);
+        Self::all().find(|it| is_it(it.name()) || it.kin().iter().any(|it| is_it(it))).ok_or_else(|| {
+            match &nearest(&wanted)[..] {
+                [] => "no such word; `tcptrace explain` lists them".to_owned(),
+                some => format!("no such word; the nearest: {}; `tcptrace explain` lists all", some.join(", ")),
+            }
         })
     }
 }
@@ -92,8 +151,9 @@ impl Topic {
 /// Up to three names that somebody may have meant: those that hold the word, then those spelt like it.
 fn nearest(wanted: &str) -> Vec<&'static str> {
     let likeness = |name: &str| {
-        let holds = wanted.len() > 2 && (name.contains(wanted) || wanted.contains(name));
-        if holds { 1.0 } else { strsim::normalized_damerau_levenshtein(wanted, name) }
+        let name = name.to_ascii_lowercase();
+        let holds = wanted.len() > 2 && (name.contains(wanted) || wanted.contains(&name));
+        if holds { 1.0 } else { strsim::normalized_damerau_levenshtein(wanted, &name) }
     };
     let mut names: Vec<_> = Topic::all().map(|it| (likeness(it.name()), it.name())).filter(|it| it.0 > 0.5).collect();
     names.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -145,6 +205,26 @@ const fn cause(it: Cause) -> &'static str {
     }
 }
 
+const fn confidence(it: Confidence) -> &'static str {
+    match it {
+        Confidence::Certain => include_str!("confidences/certain.md"),
+        Confidence::Likely => include_str!("confidences/likely.md"),
+        Confidence::Possible => include_str!("confidences/possible.md"),
+    }
+}
+
+const fn scope(it: Extent) -> &'static str {
+    match it {
+        Extent::Attempt => include_str!("scopes/attempt.md"),
+        Extent::Client => include_str!("scopes/client.md"),
+        Extent::Port => include_str!("scopes/port.md"),
+        Extent::Host => include_str!("scopes/host.md"),
+        Extent::Network => include_str!("scopes/network.md"),
+        Extent::Everything => include_str!("scopes/everything.md"),
+        Extent::Unknown => include_str!("causes/unknown.md"),
+    }
+}
+
 const fn word(it: Word) -> &'static str {
     match it {
         Word::Stalled => include_str!("words/stalled.md"),
@@ -158,7 +238,8 @@ const fn word(it: Word) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::Topic;
+    use super::{Confidence, Extent, Topic};
+    use crate::diagnose::{MEMORY, RULES};
 
     const HEADINGS: [&str; 5] = ["What it means", "On the wire", "Confirm", "Fix", "Mistaken for"];
 
@@ -179,7 +260,8 @@ mod tests {
     /// Where a text sends its reader, there is something.
     #[test]
     fn texts_refer_to_words_that_there_are() {
-        let known: Vec<_> = Topic::all().map(Topic::name).collect();
+        let known: Vec<_> =
+            Topic::all().flat_map(|it| [it.name()].into_iter().chain(it.kin().iter().copied())).collect();
         let outside = ["conntrack"];
         for topic in Topic::all() {
             for line in topic.text().lines().filter_map(|it| it.strip_prefix("- ")) {
@@ -191,9 +273,26 @@ mod tests {
         }
     }
 
+    /// What a line may name has a page.
+    #[test]
+    fn every_word_of_a_verdict_is_found() {
+        let confidences = [Confidence::Certain, Confidence::Likely, Confidence::Possible].map(Confidence::name);
+        let others = ["NO_SOCKET", "TCP_LISTEN_OVERFLOW", "NEIGH_FAILED", "QDISC_DROP"];
+        let reasons = RULES.iter().chain(&MEMORY).chain(&others);
+        for word in Extent::ALL.map(Extent::name).iter().chain(&confidences).chain(reasons) {
+            assert_eq!(Topic::find(word).map(Topic::name), Ok(*word));
+        }
+    }
+
     #[test]
     fn names_are_found_and_mistakes_answered() {
-        assert_eq!(Topic::find("Listen-Queue-Full").map(Topic::name), Ok("listen_queue_full"));
+        for (word, page) in [
+            ("Listen-Queue-Full", "listen_queue_full"),
+            ("netfilter_drop", "NETFILTER_DROP"),
+            ("TCP_MD5FAILURE", "TCP_MD5NOTFOUND"),
+        ] {
+            assert_eq!(Topic::find(word).map(Topic::name), Ok(page));
+        }
         for (wrong, right) in [("refusd", "refused"), ("queue", "listen_queue_full"), ("firewall", "firewall_reject")] {
             let error = Topic::find(wrong).expect_err(wrong);
             assert!(error.contains(right), "{error}");

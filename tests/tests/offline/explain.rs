@@ -36,6 +36,22 @@ fn a_name_has_a_page() {
 }
 
 #[test]
+fn confidences_scopes_and_reasons_have_one_as_well() {
+    for (name, begins) in [
+        ("likely", "likely: "),
+        ("network", "network: "),
+        ("NETFILTER_DROP", "NETFILTER_DROP: "),
+        ("tcp_md5failure", "TCP_MD5NOTFOUND: "),
+        ("unknown", "unknown: "),
+    ] {
+        let output = explain(&[name]);
+        let page = text(output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        assert!(page.starts_with(begins) && page.contains("\nFix\n"), "{page}");
+    }
+}
+
+#[test]
 fn a_mistake_is_answered_by_what_is_like_it() {
     let output = explain(&["refusd"]);
     let said = text(output.stderr);
