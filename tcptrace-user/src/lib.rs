@@ -18,6 +18,8 @@ pub mod live;
 pub mod noise;
 pub mod offline;
 pub mod output;
+pub mod overtaken;
+pub mod race;
 pub mod report;
 pub mod scan;
 pub mod track;

@@ -11,6 +11,7 @@ use tcptrace::{
     attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
     clock::Clock,
     flood::{Flood, Floods, Passage, Passed},
+    overtaken::{Network, Networks, Overtaken},
     report::{Setting, finding::Finding},
     scan::{Scan, Scans},
     track::Report,
@@ -333,6 +334,53 @@ fn pairs_are_bounded() {
     assert_eq!(scan(&mut scans, SERVER.addr, 0..40, at(63)), 9);
 }
 
+/// An attempt of which nobody waits for the end, so many minutes after the start.
+fn lost(networks: &mut Networks, minute: u64, server: Addr, answers: bool) {
+    networks.note(&failed(Endpoint { addr: server, port: 443 }, at(60 * minute)), |_| answers);
+}
+
+fn told(networks: &mut Networks, minute: u64) -> Vec<(Network, bool, u64)> {
+    let told = networks.look(at(60 * minute));
+    told.iter().map(|it| (it.network, it.is_over, it.attempts.iter().sum())).collect()
+}
+
+#[test]
+fn a_network_that_is_gone_round_is_told_twice() {
+    let mut networks = Networks::default();
+    let network = Network::of(SERVER.addr);
+    (0..3).for_each(|it| lost(&mut networks, it, SERVER.addr, false));
+    assert_eq!(told(&mut networks, 3), [(network, false, 3)]);
+    (3..50).for_each(|it| lost(&mut networks, it, SERVER.addr, false));
+    assert_eq!((told(&mut networks, 108), told(&mut networks, 109)), (vec![], vec![(network, true, 50)]));
+    // The next is over as soon as something answers.
+    (200..204).for_each(|it| lost(&mut networks, it, SERVER.addr, it == 203));
+    assert_eq!(told(&mut networks, 204), [(network, false, 3), (network, true, 3)]);
+    assert_eq!((networks.all().count(), networks.finish().len()), (2, 0));
+}
+
+#[test]
+fn few_networks_or_seldom_are_none() {
+    let mut networks = Networks::default();
+    (0..100).for_each(|it| lost(&mut networks, 6 * it, SERVER.addr, false));
+    (0..100).for_each(|it| lost(&mut networks, 700 + it, SERVER.addr, true));
+    let mut late = failed(SERVER, at(0));
+    late.handshake.answer.tries = 1;
+    (0..9).for_each(|_| networks.note(&late, |_| false));
+    assert!(networks.finish().is_empty());
+}
+
+/// Memory is bounded, whatever is lost where.
+#[test]
+fn networks_are_bounded() {
+    let mut networks = Networks::default();
+    for number in 0..10_000u32 {
+        let addr = Addr { hi: 0x2001_0db8_0000_0000 | u64::from(number), lo: 1 };
+        (0..3).for_each(|_| networks.note(&failed(Endpoint { addr, port: 443 }, at(1)), |it| it.prefix == 0));
+    }
+    let told = networks.finish();
+    assert!(told.len() <= 2 * (1 << 10), "{}", told.len());
+}
+
 #[test]
 fn lines_are_as_they_were() {
     let busy = |it: u32| if it.is_multiple_of(4) { client(it) } else { client(0) };
@@ -355,6 +403,9 @@ fn lines_are_as_they_were() {
     scanned.attempts[Outcome::Refused as usize] = 65_000;
     scanned.attempts[Outcome::NoReply as usize] = 505;
     let v6 = Addr { hi: 0x2001_0db8_0000_0000, lo: 1 };
+    let mut attempts = [0; Outcome::ALL.len()];
+    (attempts[Outcome::NoReply as usize], attempts[Outcome::Unreachable as usize]) = (3, 1);
+    let round = |network| Overtaken { network, began: at(0), last: at(300), is_over: false, clients: 2, attempts };
     let coarse = |scope, addr| {
         let clients = [client(1), client(2)];
         Passage { scope, owner: Endpoint { addr, port: 0 }, ..passage(IN, clients) }
@@ -372,6 +423,10 @@ fn lines_are_as_they_were() {
         flood(coarse(Scope::Everything, Addr::default()), &[]),
         Finding::Scan(scanned.clone()),
         Finding::Scan(Scan { host: v6, is_over: true, ..scanned }),
+        Finding::Overtaken(round(Network::of(v6))),
+        Finding::Overtaken(Overtaken { is_over: true, clients: 1, ..round(Network::of(SERVER.addr)) }),
+        Finding::Overtaken(round(Network::family(v6))),
+        Finding::Overtaken(round(Network::family(SERVER.addr))),
     ];
     let setting = Setting {
         clock: Clock::EPOCH,

@@ -4,7 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Bound::{Excluded, Unbounded},
+    ops::{
+        Bound::{Excluded, Unbounded},
+        RangeInclusive,
+    },
 };
 
 use tcptrace_core::{
@@ -275,6 +278,13 @@ impl History {
     pub fn network(&self, of: Addr) -> impl Iterator<Item = &Host> {
         let (first, last) = network(of);
         self.hosts.range(first..=last).filter(move |(addr, _)| **addr != of).take(1000).map(|(_, host)| host)
+    }
+
+    /// Whether any of these hosts was heard around a moment, as far as the first thousands of them tell.
+    #[must_use]
+    pub fn is_heard(&self, hosts: RangeInclusive<Addr>, at: Nanos) -> bool {
+        let around = Around { began: at, at };
+        self.hosts.range(hosts).take(1 << 12).any(|(_, it)| it.life(around).is_alive())
     }
 
     /// Hosts elsewhere that are alive, and that were asked in vain; up to a few of each.

@@ -1,23 +1,25 @@
-//! Floods and scans while tracing: what the kernel's accounts say, and which attempts a finding stands for.
+//! Floods, scans and networks that are gone round, while tracing: what the kernel's accounts say, and which attempts a finding stands for.
 
 use std::fs;
 
 use tcptrace_core::handshake::Nanos;
 
 use super::accounts::Accounts;
-use crate::{flood::Floods, report::finding::Finding, scan::Scans, track::Report};
+use crate::{flood::Floods, overtaken::Networks, report::finding::Finding, scan::Scans, track::Report};
 
 /// The findings of a run.
 pub struct Findings {
     accounts: Accounts,
     floods: Floods,
     scans: Scans,
+    /// Those where attempts are overtaken.
+    pub networks: Networks,
 }
 
 impl Findings {
     #[must_use]
     pub fn new(accounts: Accounts) -> Self {
-        Self { accounts, floods: Floods::default(), scans: Scans::default() }
+        Self { accounts, floods: Floods::default(), scans: Scans::default(), networks: Networks::default() }
     }
 
     /// Whether a finding stands for this report, which is then not told.
@@ -34,6 +36,7 @@ impl Findings {
             found.extend(floods.into_iter().map(|it| Finding::Flood(Box::new(it))));
         }
         found.extend(self.scans.look(now).into_iter().map(Finding::Scan));
+        found.extend(self.networks.look(now).into_iter().map(Finding::Overtaken));
         found
     }
 
@@ -46,19 +49,21 @@ impl Findings {
     /// Tracing ends: what has not ended does.
     pub fn finish(&mut self) -> Vec<Finding> {
         let floods = self.floods.finish().into_iter().map(|it| Finding::Flood(Box::new(it)));
-        floods.chain(self.scans.finish().into_iter().map(Finding::Scan)).collect()
+        let networks = self.networks.finish().into_iter().map(Finding::Overtaken);
+        floods.chain(self.scans.finish().into_iter().map(Finding::Scan)).chain(networks).collect()
     }
 
     /// All of the run, as they are now.
     pub fn all(&self) -> impl Iterator<Item = Finding> {
         let floods = self.floods.floods.iter().cloned().map(|it| Finding::Flood(Box::new(it)));
-        floods.chain(self.scans.all().cloned().map(Finding::Scan))
+        let networks = self.networks.all().cloned().map(Finding::Overtaken);
+        floods.chain(self.scans.all().cloned().map(Finding::Scan)).chain(networks)
     }
 
     /// How many are not among them any more.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
-        self.floods.forgotten + self.scans.forgotten
+        self.floods.forgotten + self.scans.forgotten + self.networks.forgotten
     }
 }
 

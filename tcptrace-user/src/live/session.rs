@@ -380,13 +380,13 @@ impl Session {
         let table = &self.kernel.table;
         reports.extend(self.tracker.sweep(now, |it| table.find(it)));
         self.tell(reports);
-        for report in self.diagnosis.checks.due(now, false) {
+        for report in self.diagnosis.due(now, false) {
             self.tell_one(report);
         }
         if let Some(log) = &mut self.log {
             log.flush();
         }
-        if self.tracker.waits() || self.findings.are_on() || self.diagnosis.checks.waits() {
+        if self.tracker.waits() || self.findings.are_on() || self.diagnosis.waits() {
             return SWEEP;
         }
         let longest = self.args.stall_after.clamp(SWEEP, LONGEST_SWEEP);
@@ -421,6 +421,7 @@ impl Session {
                     let it = report.attempt();
                     self.tracker.forgive(it.handshake.server(), it.outcome, checks);
                 }
+                None if !self.args.all && self.diagnosis.holds(&report, monotonic()) => {}
                 None => self.tell_one(report),
             }
         }
@@ -453,6 +454,7 @@ impl Session {
             return;
         }
         if !self.args.all && self.diagnosis.is_overtaken(report.attempt(), &self.kernel.table, monotonic()) {
+            self.diagnosis.note_overtaken(&report, &mut self.findings.networks, &self.kernel.table, monotonic);
             return;
         }
         let it = report.attempt_mut();
@@ -633,7 +635,7 @@ impl Session {
         let findings = self.findings.look(self.ended);
         self.find(findings);
         self.tell(reports);
-        for report in self.diagnosis.checks.due(self.ended, true) {
+        for report in self.diagnosis.due(self.ended, true) {
             self.tell_one(report);
         }
         let findings = self.findings.finish();

@@ -1,5 +1,7 @@
 //! Why, while tracing: what hosts did of late, what this host knows, put to the rules.
 
+use std::collections::VecDeque;
+
 use tcptrace_core::{
     handshake::{Nanos, State},
     outcome::Outcome,
@@ -19,6 +21,7 @@ use crate::{
     diagnose::{Case, Causes, Local, Missing, Process, Unsent, Why, diagnose, history::History},
     host::Host,
     noise::{Checks, Probes, is_probe},
+    overtaken::Networks,
     track::Report,
 };
 
@@ -28,12 +31,19 @@ const PAUSE: u64 = 50;
 /// Between two looks at the calls of connect(2).
 const CALLS: u64 = 1_000_000_000;
 
+/// How long an attempt is held back whose rivals may still succeed: they begin within a second (`calls.rs`), and need a round
+/// trip. And how many.
+const RACE: u64 = 1_500_000_000;
+const HELD: usize = 1 << 12;
+
 /// What verdicts rest on.
 pub struct Diagnosis {
     history: History,
     here: Option<Here>,
     pub checks: Checks,
     pub probes: Probes,
+    /// Attempts that failed while others of their process may still succeed.
+    held: VecDeque<(Nanos, Report)>,
     /// Lines told, by cause.
     pub causes: Causes,
     /// By set: its version when it was last read.
@@ -86,6 +96,7 @@ impl Diagnosis {
             here,
             checks: Checks::default(),
             probes: Probes::default(),
+            held: VecDeque::new(),
             causes: Causes::default(),
             versions: Vec::new(),
             looked: Nanos(0),
@@ -133,12 +144,48 @@ impl Diagnosis {
         if !lost || hs.syn.tries != 1 || !hs.client_point.is_egress() {
             return false;
         }
-        let Some(Here { connects: Ok(connects), calls, recent, .. }) = &mut self.here else { return false };
+        let Some(Here { connects: Ok(connects), recent, .. }) = &mut self.here else { return false };
         let Ok(call) = connects.by_flow(hs.client(), hs.server(), hs.first_syn) else { return false };
         recent.read(connects, now);
-        let is_overtaken = recent.is_overtaken(&call, |it| table.has_established(it.client, it.server));
-        calls.overtaken += u64::from(is_overtaken);
-        is_overtaken
+        recent.is_overtaken(&call, |it| table.has_established(it.client, it.server))
+    }
+
+    /// Holds back what failed at once on its way from here: other addresses are still being asked.
+    pub fn holds(&mut self, report: &Report, now: Nanos) -> bool {
+        let Report::Attempt(it) = report else { return false };
+        let hs = &it.handshake;
+        let is_soon = matches!(it.outcome, Outcome::Aborted | Outcome::Unreachable) && now.since(hs.first_syn) < RACE;
+        if !is_soon || hs.syn.tries != 1 || !hs.client_point.is_egress() || self.held.len() >= HELD {
+            return false;
+        }
+        let Some(Here { connects: Ok(connects), .. }) = &self.here else { return false };
+        let is_held = connects.by_flow(hs.client(), hs.server(), hs.first_syn).is_ok();
+        if is_held {
+            self.held.push_back((now, report.clone()));
+        }
+        is_held
+    }
+
+    /// Reports that were held for long enough; with `all`, whatever is held: of races and of health checks.
+    pub fn due(&mut self, now: Nanos, all: bool) -> Vec<Report> {
+        let due = self.held.iter().take_while(|(at, _)| all || now.since(*at) >= RACE).count();
+        let races: Vec<_> = self.held.drain(..due).map(|(_, report)| report).collect();
+        races.into_iter().chain(self.checks.due(now, all)).collect()
+    }
+
+    /// Whether any is held.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.held.is_empty() || self.checks.waits()
+    }
+
+    /// Counts one that was, at its end, and takes note of its network.
+    pub fn note_overtaken(&mut self, report: &Report, networks: &mut Networks, table: &Table, clock: fn() -> Nanos) {
+        let (Report::Attempt(it), Some(here)) = (report, &mut self.here) else { return };
+        here.calls.overtaken += 1;
+        self.look(table, clock);
+        let (history, at) = (&self.history, it.handshake.last_seen());
+        networks.note(it, |network| history.is_heard(network.addresses(), at));
     }
 
     /// Whether an attempt is a probe of a hop walk that this host makes; not where this host is not asked.

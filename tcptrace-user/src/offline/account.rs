@@ -3,17 +3,18 @@
 use tcptrace_core::outcome::Outcome;
 
 use super::Run;
-use crate::report::summary::Summary;
+use crate::report::{finding::Finding, summary::Summary};
 
 impl Run<'_> {
     pub(super) fn summary(&self, evidence_shed: u64) -> Summary {
         let opened = |told: &[u64; Outcome::ALL.len()]| {
             Outcome::ALL.into_iter().filter(|it| it.is_open()).map(|it| told[it as usize]).sum()
         };
+        let findings = self.networks.all().cloned().map(Finding::Overtaken);
         let unsupported = self.unsupported.values().sum();
         Summary {
             table: None,
-            findings: Vec::new(),
+            findings: findings.map(|it| (it.plain(), it.json(&self.setting))).collect(),
             offline: true,
             traced_for: self.flows.now.since(self.flows.began.unwrap_or(self.flows.now)),
             interfaces: self.files.clone(),
@@ -24,7 +25,7 @@ impl Run<'_> {
             recovered: self.flows.recovered,
             health_checks: self.flows.checks.counted,
             causes: self.causes.clone(),
-            overtaken: 0,
+            overtaken: self.overtaken,
             probes: 0,
             in_flight: 0,
             servers: self.flows.servers.iter().map(|(&server, told)| (server, (*told, opened(told)))).collect(),
@@ -33,6 +34,7 @@ impl Run<'_> {
                 ("unsupported_link_type", unsupported),
                 ("told_early", self.flows.evicted),
                 ("servers_forgotten", self.flows.servers_forgotten),
+                ("findings_forgotten", self.networks.forgotten),
                 ("cut_by_snaplen", self.flows.cut),
                 ("evidence_cut", self.flows.evidence_cut),
                 ("evidence_shed", evidence_shed),

@@ -8,7 +8,7 @@ use tcptrace_core::{
     foreign::{Extent, Glance, Sender, Wireshark, Zeek},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
     outcome::Outcome,
-    segment::{Flags, Kind, Segment},
+    segment::{Flags, Kind, Link, Segment},
     tunnel::Outer,
 };
 
@@ -16,7 +16,10 @@ use super::{
     kept::{Packets, Raw},
     table::{Links, Slot},
 };
-use crate::attempt::{Stalled, StalledBy, is_unacknowledged};
+use crate::{
+    attempt::{Stalled, StalledBy, is_unacknowledged},
+    race::Winner,
+};
 
 /// A segment, when and where it was seen.
 pub(super) struct Seen<'a> {
@@ -25,6 +28,8 @@ pub(super) struct Seen<'a> {
     pub(super) at: Nanos,
     pub(super) point: Point,
     pub(super) raw: Raw<'a>,
+    /// As the core reads it.
+    pub(super) frame: (&'a [u8], Link),
 }
 
 /// Laid out so that a packet that changes nothing touches three cache lines of it.
@@ -69,6 +74,8 @@ pub(super) struct Cold {
     pub(super) answer: Option<(Segment, Point)>,
     pub(super) icmp_from: Option<Addr>,
     pub(super) answered_from: Option<Addr>,
+    /// Who completed while it was unanswered.
+    pub(super) winner: Option<Winner>,
     /// The tunnel of the first packet.
     pub(super) outer: Option<Outer>,
     /// The attempts before and after it on the same stream.

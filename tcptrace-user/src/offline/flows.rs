@@ -14,7 +14,7 @@ use tcptrace_core::{
     event::{Counter, Tally},
     flow::{self, Endpoint, HashKey},
     foreign::{Extent, Glance, Wireshark},
-    handshake::{Facts, Nanos, Point, Side, State, Transition},
+    handshake::{Facts, Handshake, Nanos, Point, Side, State, Transition},
     outcome::Outcome,
     quoted,
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
@@ -33,6 +33,7 @@ use crate::{
     diagnose::history::History,
     filter::Filter,
     noise::Checks,
+    race::{self, Races},
 };
 
 /// What of the conversations is wanted.
@@ -76,6 +77,7 @@ pub struct Flows {
     /// What hosts did, and who only looked.
     pub history: History,
     pub checks: Checks,
+    races: Races,
     /// Lines by server and outcome.
     pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
     /// Conversations that were told before their end, because there were too many.
@@ -92,6 +94,8 @@ pub struct Flows {
 #[derive(Clone, Debug)]
 pub struct Told {
     pub attempt: Attempt,
+    /// Another address of the same port did before it.
+    pub is_overtaken: bool,
     pub packets: Vec<Kept>,
     /// Which packet decided.
     pub decided: usize,
@@ -149,6 +153,7 @@ impl Flows {
             recovered: 0,
             history: History::default(),
             checks: Checks::default(),
+            races: Races::default(),
             servers: HashMap::new(),
             evicted: 0,
             servers_forgotten: 0,
@@ -195,7 +200,7 @@ impl Flows {
                 {
                     self.announced.see(&segment, payload);
                 }
-                self.on_tcp(&segment, extent, at, point, raw);
+                self.on_tcp(&segment, extent, at, point, raw, (octets, link));
                 if let Some(it) = completed {
                     self.overhear(it.src, it.dst, &it.glance);
                 }
@@ -285,7 +290,7 @@ impl Flows {
     }
 
     #[inline]
-    fn on_tcp(&mut self, it: &Segment, extent: Extent, at: Nanos, point: Point, raw: Raw<'_>) {
+    fn on_tcp(&mut self, it: &Segment, extent: Extent, at: Nanos, point: Point, raw: Raw<'_>, frame: (&[u8], Link)) {
         let hash = self.hash(it.src, it.dst);
         let found = self.table.find(hash, it.src, it.dst);
         // Most packets: the connection goes on, and nothing is new.
@@ -300,7 +305,7 @@ impl Flows {
                 return self.count(Counter::Established);
             }
         }
-        let seen = Seen { it, glance: Glance { extent, ..Glance::from(it) }, at, point, raw };
+        let seen = Seen { it, glance: Glance { extent, ..Glance::from(it) }, at, point, raw, frame };
         self.on_news(found, hash, &seen);
     }
 
@@ -359,14 +364,21 @@ impl Flows {
         conversation.see(seen, from_client, self.wanted.stall_after, &mut self.tally);
         let (is_pending, client) = (conversation.is_pending(), conversation.handshake.client());
         let is_asking = is_pending && it.flags.any(Flags::SYN) && !it.flags.any(Flags::ACK);
+        let handshake = conversation.handshake;
         let is_unasked = it.flags.kind() == Kind::SynAck && !conversation.has_handshake();
         if let Some(was) = was {
             self.keep(slot, seen.at, seen.raw, was);
         }
         if is_asking {
             self.asked.insert(self.client(client), slot);
+            if handshake.first_syn == seen.at {
+                self.races.begin(&handshake, race::link_of(seen.frame.0, seen.frame.1, it.ttl));
+            }
         } else if was_pending && !is_pending {
             self.asked.remove(&self.client(client));
+            if handshake.state() == State::Established {
+                self.overtake(&handshake, seen.at);
+            }
         } else if is_unasked {
             self.answer_from_elsewhere(seen);
         }
@@ -374,6 +386,19 @@ impl Flows {
 
     fn client(&self, endpoint: Endpoint) -> Client {
         Client { endpoint, hash: self.hash(endpoint, Endpoint::default()) }
+    }
+
+    /// Marks attempts that have not been answered while this one was, as far as they are of one race with it.
+    fn overtake(&mut self, winner: &Handshake, at: Nanos) {
+        for (client, server, begun, won) in self.races.losers(winner, at) {
+            if let Some((slot, true)) = self.table.find(self.hash(client, server), client, server)
+                && let it = self.table.get_mut(slot)
+                && it.handshake.first_syn == begun
+                && race::is_overtaken(&it.handshake, winner)
+            {
+                it.cold().winner.get_or_insert(won);
+            }
+        }
     }
 
     /// A SYN/ACK of no attempt that acknowledges the SYN its receiver sent to another address.

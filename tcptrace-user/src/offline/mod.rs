@@ -39,7 +39,8 @@ use crate::{
     diagnose::{Case, Causes, Local, Missing, Why, diagnose},
     evidence::{InterfaceId, Writer},
     output,
-    report::{Setting, json, text},
+    overtaken::{Networks, Overtaken},
+    report::{Setting, finding::Finding, json, text},
     track::Report,
 };
 use flows::{Flows, Raw, Told, Wanted};
@@ -136,6 +137,9 @@ struct Run<'a> {
     undirected: u32,
     packets: u64,
     told: u64,
+    /// Attempts that another address of the same port overtook, and the networks where that happens.
+    overtaken: u64,
+    networks: Networks,
     /// Verdicts told.
     causes: Causes,
     /// Packets when what could be told was last told on input that waits, and when that was.
@@ -171,6 +175,8 @@ impl<'a> Run<'a> {
             undirected: 0,
             packets: 0,
             told: 0,
+            overtaken: 0,
+            networks: Networks::default(),
             causes: Causes::default(),
             paused: (0, Instant::now()),
             silent: args.write.as_deref() == Some(Path::new("-")),
@@ -319,6 +325,10 @@ impl<'a> Run<'a> {
                 self.flows.forgive(it.attempt.handshake.server(), it.attempt.outcome);
                 continue;
             }
+            if !self.args.all && it.is_overtaken {
+                self.overtaken(&it.attempt)?;
+                continue;
+            }
             if it.attempt.wants_cause() {
                 self.explain(&mut it.attempt);
             }
@@ -336,19 +346,45 @@ impl<'a> Run<'a> {
                 let line = text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0);
                 self.line.extend_from_slice(line.as_bytes());
             }
-            self.line.push(b'\n');
-            // Standard output is the evidence's then, or nobody reads it while evidence is still wanted.
-            if !self.silent {
-                match self.out.write_all(&self.line) {
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.evidence.is_some() => {
-                        self.silent = true;
-                    }
-                    written => written.map_err(Stop::Output)?,
-                }
-            }
+            self.print()?;
             if self.args.count.is_some_and(|count| self.told >= count) {
                 return Err(Stop::Enough);
             }
+        }
+        Ok(())
+    }
+
+    /// Prints the line.
+    fn print(&mut self) -> Result<(), Stop> {
+        self.line.push(b'\n');
+        // Standard output is the evidence's then, or nobody reads it while evidence is still wanted.
+        if self.silent {
+            return Ok(());
+        }
+        match self.out.write_all(&self.line) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.evidence.is_some() => {
+                self.silent = true;
+                Ok(())
+            }
+            written => written.map_err(Stop::Output),
+        }
+    }
+
+    /// Counts an attempt that was overtaken, and tells of its network if nothing else comes of what is asked there.
+    fn overtaken(&mut self, it: &Attempt) -> Result<(), Stop> {
+        self.overtaken += 1;
+        let (history, at) = (&self.flows.history, it.handshake.last_seen());
+        self.networks.note(it, |network| history.is_heard(network.addresses(), at));
+        let found = self.networks.look(it.handshake.first_syn);
+        self.find(found)
+    }
+
+    fn find(&mut self, found: Vec<Overtaken>) -> Result<(), Stop> {
+        for it in found.into_iter().map(Finding::Overtaken) {
+            self.line.clear();
+            let line = if self.args.json { it.line(&self.setting) } else { it.text(&self.setting) };
+            self.line.extend_from_slice(line.as_bytes());
+            self.print()?;
         }
         Ok(())
     }
@@ -371,6 +407,8 @@ impl<'a> Run<'a> {
                 Err(stop) => return Err(stop),
             }
         }
+        let found = self.networks.finish();
+        self.find(found)?;
         let shed = self.complete()?;
         let summary = self.summary(shed);
         if self.args.json && !self.silent {

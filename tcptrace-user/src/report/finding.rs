@@ -1,17 +1,22 @@
-//! Floods and scans, as text and as JSON: one finding, told as it begins and as it ends.
+//! Floods, scans and networks that are gone round, as text and as JSON: one finding, told as it begins and as it ends.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tcptrace_core::{flow::Addr, handshake::Point, outcome::Outcome, pressure::Scope};
 
 use super::{Setting, count, endpoint, ip, json::VERSION, short, text};
-use crate::{flood::Flood, scan::Scan};
+use crate::{
+    flood::Flood,
+    overtaken::{Network, Overtaken},
+    scan::Scan,
+};
 
 /// Something that many attempts have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
     Flood(Box<Flood>),
     Scan(Scan),
+    Overtaken(Overtaken),
 }
 
 impl Finding {
@@ -21,6 +26,7 @@ impl Finding {
         let (word, is_over, at, began) = match self {
             Self::Flood(it) => (flood_word(it), it.is_over, it.last, it.began),
             Self::Scan(it) => ("scan", it.is_over, it.last, it.began),
+            Self::Overtaken(it) => ("overtaken", it.is_over, it.last, it.began),
         };
         let word = if is_over { format!("{word} over") } else { word.to_owned() };
         text::columns(setting, at, text::RED, &word, &self.whom(), at.since(began), &self.story())
@@ -32,6 +38,7 @@ impl Finding {
         let word = match self {
             Self::Flood(it) => flood_word(it),
             Self::Scan(_) => "scan",
+            Self::Overtaken(_) => "overtaken",
         };
         format!("{word} {}: {}", self.whom(), self.story())
     }
@@ -40,6 +47,7 @@ impl Finding {
         match self {
             Self::Flood(it) => flooded(it),
             Self::Scan(it) => format!("{} → {}:*", ip(it.client), bracketed(it.host)),
+            Self::Overtaken(it) => format!("* → {}", name(it.network)),
         }
     }
 
@@ -47,6 +55,7 @@ impl Finding {
         match self {
             Self::Flood(it) => flood_story(it),
             Self::Scan(it) => format!("{} tried: {}", count(it.ports as u64, "port"), outcomes(&it.attempts)),
+            Self::Overtaken(it) => overtaken_story(it),
         }
     }
 
@@ -98,6 +107,15 @@ impl Finding {
                 "began": time(it.began),
                 "last": time(it.last),
                 "ports": it.ports,
+                "attempts": counts(&it.attempts),
+            }),
+            Self::Overtaken(it) => json!({
+                "type": "overtaken",
+                "state": state(it.is_over),
+                "network": name(it.network),
+                "began": time(it.began),
+                "last": time(it.last),
+                "clients": it.clients,
                 "attempts": counts(&it.attempts),
             }),
         }
@@ -180,6 +198,21 @@ fn flood_story(it: &Flood) -> String {
         story += &format!("; {} sent by this host", count(cookies, "SYN cookie"));
     }
     story
+}
+
+fn overtaken_story(it: &Overtaken) -> String {
+    let whole = match (it.network.prefix, it.network.addr.is_v4()) {
+        (0, true) => "no IPv4 address",
+        (0, false) => "no IPv6 address",
+        _ => "nobody there",
+    };
+    let (attempts, clients) = (count(it.attempts.iter().sum(), "attempt"), count(it.clients as u64, "client"));
+    format!("{whole} answers: {attempts} of {clients} went on over another address; {}", outcomes(&it.attempts))
+}
+
+/// A network as people write it.
+fn name(it: Network) -> String {
+    format!("{}/{}", ip(it.addr), it.prefix)
 }
 
 /// A host in front of its port.

@@ -28,11 +28,12 @@ const fn v4(party: Party, setting: &Setting) -> [u8; 4] {
 const fn v6(party: Party, setting: &Setting) -> [u8; 16] {
     let (net, host) = match party {
         Party::Client => (1, setting.client_host),
-        Party::Server => (2, setting.server_host),
+        Party::Server => (setting.server_net, setting.server_host),
         Party::Router => (0, 1),
         Party::Bystander => (2, 9),
     };
-    [0x20, 0x01, 0x0d, 0xb8, 0, net, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]
+    let [high, low] = net.to_be_bytes();
+    [0x20, 0x01, 0x0d, 0xb8, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]
 }
 
 /// A party's address.
@@ -69,7 +70,7 @@ impl Step {
             Packet::Icmp { .. } => (IpNumber::IPV6_ICMP, 63),
         };
         let mut frame = match link {
-            Link::Ethernet => ethernet(&around.vlans, setting.family),
+            Link::Ethernet => ethernet(&around.vlans, from, setting),
             Link::Ip => Vec::new(),
         };
         let length = transport.len();
@@ -82,8 +83,9 @@ impl Step {
     }
 }
 
-fn ethernet(vlans: &[u16], family: Family) -> Vec<u8> {
-    let network = match family {
+/// The client is on the link; whoever else sends does by way of its router.
+fn ethernet(vlans: &[u16], from: Party, setting: &Setting) -> Vec<u8> {
+    let network = match setting.family {
         Family::V4 => EtherType::IPV4,
         Family::V6 => EtherType::IPV6,
     };
@@ -93,7 +95,8 @@ fn ethernet(vlans: &[u16], family: Family) -> Vec<u8> {
         1 => EtherType::VLAN_TAGGED_FRAME,
         _ => EtherType::PROVIDER_BRIDGING,
     };
-    let (source, destination) = ([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]);
+    let (client, router) = ([2, 0, 0, 0, 0, setting.client_host], [2, 0, 0, 0, 1, 1]);
+    let (source, destination) = if from == Party::Client { (client, router) } else { (router, client) };
     let mut octets = Ethernet2Header { source, destination, ether_type: tag(vlans.len()) }.to_bytes().to_vec();
     for (index, &id) in vlans.iter().enumerate() {
         let vlan_id = VlanId::try_new(id).expect("a VLAN identifier has twelve bits");

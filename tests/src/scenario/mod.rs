@@ -161,6 +161,8 @@ pub struct Setting {
     /// The last part of the address.
     pub client_host: u8,
     pub server_host: u8,
+    /// The /64 that the server is in, of 2001:db8::/48.
+    pub server_net: u16,
 }
 
 impl Setting {
@@ -175,6 +177,7 @@ impl Setting {
             server_port: 443,
             client_host: 2,
             server_host: 2,
+            server_net: 2,
         }
     }
 }

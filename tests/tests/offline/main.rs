@@ -7,5 +7,6 @@ mod flags;
 mod hostile;
 mod judged;
 mod pipes;
+mod races;
 mod scenarios;
 mod tunnels;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tcptrace_core::outcome::Outcome;
 use tcptrace_tests::pcap;
 
-use day::Day;
+use day::{Day, NO_WAY_NETWORK, SILENT_NETWORK};
 use told::{Judgement, TOLD};
 
 /// What a line says of an attempt, as [`TOLD`] writes it: outcome, stage, by what it was stalled, whether it recovered.
@@ -39,7 +39,8 @@ fn only_what_is_justified_is_told() {
     let mut told: BTreeMap<(&str, String), usize> = BTreeMap::new();
     let mut causes: BTreeMap<[String; 4], usize> = BTreeMap::new();
     let mut failures = String::new();
-    for line in &read.lines {
+    let (findings, lines): (Vec<_>, Vec<_>) = read.lines.iter().partition(|it| it["type"] == "overtaken");
+    for line in lines {
         let case = day.case_of(&line["client"]["ip"], &line["client"]["port"]);
         let words = words(line);
         let row = TOLD.iter().find(|it| (it.case, it.words) == (case, &words));
@@ -53,6 +54,10 @@ fn only_what_is_justified_is_told() {
         *causes.entry([case.to_owned(), words.clone(), because("name"), because("confidence")]).or_default() += 1;
         *told.entry((case, words)).or_default() += 1;
     }
+    assert_eq!(read.summary["attempts"]["overtaken"], day.overtaken(), "nobody waited for these");
+    let of = |network: &str| findings.iter().filter(|it| it["network"] == network).count();
+    println!("findings: {} of {SILENT_NETWORK}, {} of {NO_WAY_NETWORK}", of(SILENT_NETWORK), of(NO_WAY_NETWORK));
+    assert_eq!((of(SILENT_NETWORK), of(NO_WAY_NETWORK)), (2, findings.len() - 2), "{findings:#?}");
     // For docs/no-false-alarm.md, with `--nocapture`.
     for ([case, words, cause, confidence], count) in &causes {
         println!("| {case} | {words} | {cause} | {confidence} | {count} of {} |", day.count(case));

@@ -42,27 +42,6 @@ pub(crate) static TOLD: &[Told] = &[
         why: "somebody waited for 2.5 s, and two SYNs led to nothing",
     },
     Told {
-        case: "ordinary_eyeballs_loser_silent",
-        words: "no_reply silence",
-        judgement: Noise,
-        causes: &["application_gave_up", "unknown"],
-        why: "a single SYN: whoever had waited for a second would have sent another; the winner follows in IPv4",
-    },
-    Told {
-        case: "ordinary_eyeballs_loser_late",
-        words: "aborted after_answer",
-        judgement: Noise,
-        causes: &["application_gave_up", "unknown"],
-        why: "a single SYN, answered in less than a second, and a RST without ACK: nobody waits any more",
-    },
-    Told {
-        case: "ordinary_eyeballs_loser_unreachable",
-        words: "unreachable",
-        judgement: Noise,
-        causes: &["network_unreachable"],
-        why: "IPv6 has no way out and IPv4 connects at once: worth one finding of the network, not a line a page",
-    },
-    Told {
         case: "ordinary_port_reused_challenged",
         words: "closed recovered",
         judgement: Noise,

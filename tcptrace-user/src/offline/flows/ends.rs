@@ -224,6 +224,7 @@ impl Flows {
         let Verdict { outcome, recovered, still_open } = it.verdict?;
         let packets = it.packets.take();
         let (cold, hs) = (it.cold.as_deref(), it.described());
+        let winner = cold.and_then(|cold| cold.winner);
         let attempt = Attempt {
             handshake: hs,
             outcome,
@@ -243,9 +244,10 @@ impl Flows {
             why: None,
         };
         self.remove(slot);
+        let is_overtaken = winner.is_some_and(|winner| self.races.is_lost(&hs, outcome, &winner));
         let packets = *packets.unwrap_or_default();
         self.room.release(&packets.packets);
         self.evidence_cut += packets.dropped;
-        Some(Told { attempt, packets: packets.packets, decided: packets.decided })
+        Some(Told { attempt, is_overtaken, packets: packets.packets, decided: packets.decided })
     }
 }
