@@ -2,7 +2,7 @@
 //!
 //! A socket belongs to the namespace of the thread that made it, for life; so only the making happens inside.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::TcpStreamExt;
@@ -70,15 +70,22 @@ impl Ns {
         Ok(Connecting { socket, refused })
     }
 
-    /// Connects from a given port with data in the SYN (RFC 7413), as far as `net.ipv4.tcp_fastopen` lets both sides.
+    /// Connects from a given port with data in the SYN (RFC 7413), as far as `net.ipv4.tcp_fastopen` lets both sides; with data
+    /// behind the handshake where a cookie is missing.
     pub fn fast_open(&self, port: u16, to: SocketAddr, data: &[u8], timeout: Duration) -> io::Result<TcpStream> {
         self.log.add(format!("# {}: data in the SYN from port {port} to {to}", self.name));
         let socket = TcpStream::from(self.tcp_socket(to)?);
         let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
         socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, port)))?;
         let flags = MsgFlags::from_bits_retain(libc::MSG_FASTOPEN);
-        socket::sendto(socket.as_raw_fd(), data, &SockaddrStorage::from(to), flags)?;
-        Connecting { socket, refused: None }.finish(timeout)
+        let sent = match socket::sendto(socket.as_raw_fd(), data, &SockaddrStorage::from(to), flags) {
+            // Without a cookie it asks for one, and the data waits for the next time.
+            Err(Errno::EINPROGRESS) => 0,
+            sent => sent?,
+        };
+        let mut stream = Connecting { socket, refused: None }.finish(timeout)?;
+        stream.write_all(&data[sent..])?;
+        Ok(stream)
     }
 
     /// A TCP socket of this namespace that does not block.

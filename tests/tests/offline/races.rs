@@ -226,7 +226,7 @@ fn a_network_that_is_gone_round_is_one_finding() {
     assert_eq!(twice(&[("ordinary_web_short", 5)]), 0, "it answers somebody");
     let mut making = Making::new(Link::Ethernet);
     (0..6).for_each(|it| making.race(SILENT, MINUTE * 6 * it, HEAD_START, 2));
-    assert_eq!(findings(making), [json!(0); 0], "two in ten minutes");
+    assert!(findings(making).is_empty(), "two in ten minutes");
 }
 
 /// A way that nothing comes by in a whole family is no matter of each network.

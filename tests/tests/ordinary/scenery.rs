@@ -12,8 +12,8 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tcptrace_tests::lab::{
-    ConnectOptions, Connecting, Lab, Listener, NftTable, OnAccept, SERVER_MAC, SERVER_V4, SERVER_V6, Strangers, flags,
-    mac_text, reset, stranger_v4,
+    CLIENT_GATEWAY_V4, ConnectOptions, Connecting, Lab, Listener, NftTable, OnAccept, SERVER_GATEWAY_V4, SERVER_MAC,
+    SERVER_V4, SERVER_V6, Strangers, flags, mac_text, reset, stranger_v4,
 };
 
 /// For what comes by itself; the machine may be busy.
@@ -24,11 +24,20 @@ const HEAD_START: Duration = Duration::from_millis(250);
 const CLOSED_FOR: Duration = Duration::from_secs(3);
 
 /// Who is slow: addresses of the server that nobody else is asked at, since the router holds back all for one.
-const SLOW_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x20));
+const SLOW_V6: [IpAddr; 2] = [
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x20)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x21)),
+];
 const SLOW_V4: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20)), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 21))];
 
+/// In a network of which nothing ever comes back.
+const SILENT_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 4, 0, 0, 0, 0, 2));
+pub(crate) const SILENT_NETWORK: &str = "2001:db8:4::/64";
+/// The server, to whom data may be sent in the SYN without a cookie.
+const NO_COOKIE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 22));
+
 /// What happens, by its server port.
-pub(crate) const CASES: [(u16, &str); 19] = [
+pub(crate) const CASES: [(u16, &str); 21] = [
     (8001, "web_keep_alive"),
     (8002, "health_check_rst_after_ack"),
     (8003, "health_check_rst_for_ack"),
@@ -48,6 +57,8 @@ pub(crate) const CASES: [(u16, &str); 19] = [
     (8021, "client_resets_at_close"),
     (8022, "spare_connection"),
     (8023, "client_leaves_early"),
+    (8024, "eyeballs_loser_connected"),
+    (8025, "fast_open_cookie"),
 ];
 /// What the scanner looks at: the first has a service, the others are closed.
 const SCANNED: std::ops::Range<u16> = 8015..8020;
@@ -79,15 +90,21 @@ fn set(name: &str) -> String {
 impl Scenery {
     pub(crate) fn new() -> Self {
         let lab = Lab::new();
-        // Data in the SYN without a cookie, at a listener that did not ask for it.
-        lab.server.sysctl("net.ipv4.tcp_fastopen", "1538");
-        lab.client.sysctl("net.ipv4.tcp_fastopen", "5");
+        // Fast Open, at listeners that did not ask for it; without a cookie where both routes say so.
+        lab.server.sysctl("net.ipv4.tcp_fastopen", "1026");
+        lab.server.ip(&format!("rule add from {NO_COOKIE_V4} table 100"));
+        lab.server.ip(&format!("route add default via {SERVER_GATEWAY_V4} table 100 fastopen_no_cookie 1"));
+        lab.client.sysctl("net.ipv4.tcp_fastopen", "1");
+        lab.client.ip(&format!("route add {NO_COOKIE_V4} via {CLIENT_GATEWAY_V4} fastopen_no_cookie 1"));
         let mac = mac_text(SERVER_MAC);
-        lab.server.ip(&format!("addr add {SLOW_V6}/64 dev eth0 nodad"));
-        for ip in SLOW_V4 {
+        for ip in SLOW_V6 {
+            lab.server.ip(&format!("addr add {ip}/64 dev eth0 nodad"));
+        }
+        for ip in SLOW_V4.iter().chain([&NO_COOKIE_V4]) {
             lab.server.ip(&format!("addr add {ip}/24 dev eth0"));
         }
-        for ip in SLOW_V4.iter().chain([&SLOW_V6]) {
+        lab.router.ip(&format!("route add {SILENT_NETWORK} via {SERVER_V6}"));
+        for ip in SLOW_V4.iter().chain([&NO_COOKIE_V4]).chain(&SLOW_V6) {
             lab.router.ip(&format!("neigh replace {ip} lladdr {mac} dev server0 nud permanent"));
         }
         let rules = [
@@ -95,7 +112,7 @@ impl Scenery {
             set("answers"),
             set("acks"),
             "chain forward { type filter hook forward priority 0;\n".to_owned(),
-            "ip6 nexthdr tcp tcp dport 8004 drop;\n".to_owned(),
+            format!("ip6 daddr {SILENT_NETWORK} drop;\n"),
             "ip6 nexthdr tcp tcp dport 8006 reject with icmpv6 no-route;\n".to_owned(),
             first_of("syns", "tcp dport 8007 tcp flags & (syn | ack) == syn", "sport"),
             first_of("answers", "tcp sport 8008 tcp flags & (syn | ack) == syn | ack", "dport"),
@@ -113,10 +130,9 @@ impl Scenery {
         let v4 = |port: u16| SocketAddr::from((SERVER_V4, port));
         let any = |port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let listen = |port, then| self.lab.server.listen_and(any(port), then);
-        let echoing = [8001, 8003, 8004, 8005, 8006, 8007, 8008, 8009, 8012, 8013, 8014, 8015, 8020, 8021, 8022, 8023];
+        let echoing = [8001, 8003].into_iter().chain(8004..=8009).chain(8012..=8015).chain(8020..=8025);
         let _listeners: Vec<Listener> = echoing
             .map(|port| listen(port, OnAccept::Echo))
-            .into_iter()
             .chain([listen(8002, OnAccept::Echo), listen(8011, OnAccept::Close)])
             .collect();
         let ms = Duration::from_millis;
@@ -141,11 +157,15 @@ impl Scenery {
             every(ms(1500), &|it, _| it.race_silent());
             every(ms(1500), &|it, _| it.race_late());
             every(ms(1500), &|it, _| it.race_unreachable());
+            every(ms(1500), &|it, _| it.race_both_connect());
             every(ms(700), &|it, _| it.ask("syn_lost", (SERVER_V4, 8007).into()));
             every(ms(900), &|it, _| it.ask("syn_ack_lost", (SERVER_V4, 8008).into()));
             every(ms(700), &|it, _| it.ask("final_ack_lost_data_follows", (SERVER_V4, 8009).into()));
             every(ms(1000), &|it, round| it.reuse(round));
-            every(ms(800), &|it, round| it.fast_open(round));
+            every(ms(800), &|it, round| it.fast_open("fast_open", 31_000 + round % 1000, (NO_COOKIE_V4, 8012).into()));
+            every(ms(800), &|it, round| {
+                it.fast_open("fast_open_cookie", 29_000 + round % 1000, (SERVER_V4, 8025).into());
+            });
             every(ms(3000), &|it, _| it.ask_slow("slow_server", SLOW_V4[0], 8013, Duration::from_millis(1500)));
             every(ms(6000), &|it, _| it.ask_slow("very_slow_server", SLOW_V4[1], 8014, Duration::from_millis(2500)));
             every(ms(15_000), &|it, _| it.scan());
@@ -155,6 +175,8 @@ impl Scenery {
             scope.spawn(move || self.restart(until));
             scope.spawn(move || self.idle(until));
         });
+        let metrics = self.lab.client.ip(&format!("tcp_metrics show {SERVER_V4}"));
+        assert!(metrics.contains("fo_cookie"), "the client has a cookie: {metrics}");
         std::mem::take(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -206,7 +228,7 @@ impl Scenery {
     }
 
     fn race_silent(&self) {
-        let loser = self.start((SERVER_V6, 8004).into());
+        let loser = self.start((SILENT_V6, 8004).into());
         thread::sleep(HEAD_START);
         self.ask("eyeballs_loser_silent", (SERVER_V4, 8004).into());
         loser.abandon();
@@ -214,13 +236,26 @@ impl Scenery {
 
     /// The loser's SYN arrives when nobody waits for it any more.
     fn race_late(&self) {
-        self.hold(SLOW_V6);
-        let loser = self.start((SLOW_V6, 8005).into());
+        let [slow, _] = SLOW_V6;
+        self.hold(slow);
+        let loser = self.start((slow, 8005).into());
         thread::sleep(HEAD_START);
         self.ask("eyeballs_loser_late", (SERVER_V4, 8005).into());
         loser.abandon();
         thread::sleep(Duration::from_millis(100));
-        self.let_go(SLOW_V6);
+        self.let_go(slow);
+    }
+
+    /// IPv6 connects a little after IPv4, and is closed at once.
+    fn race_both_connect(&self) {
+        let [_, slow] = SLOW_V6;
+        self.hold(slow);
+        let loser = self.start((slow, 8024).into());
+        thread::sleep(HEAD_START);
+        let mut winner = self.connect("eyeballs_loser_connected", (SERVER_V4, 8024).into());
+        self.let_go(slow);
+        drop(loser.finish(PATIENCE).expect("it answers in the end"));
+        Self::exchange(&mut winner);
     }
 
     /// Whoever is told that there is no way does not wait.
@@ -238,12 +273,11 @@ impl Scenery {
         assert_eq!(stream.read(&mut [0]).expect("the server closes"), 0);
     }
 
-    fn fast_open(&self, round: u16) {
-        self.count("fast_open");
+    /// Data in the SYN: at once where the route asks for no cookie, and else from the second time on.
+    fn fast_open(&self, case: &'static str, from: u16, to: SocketAddr) {
+        self.count(case);
         let data = [b'x'; 200];
-        let from = 31_000 + round % 1000;
-        let mut stream =
-            self.lab.client.fast_open(from, (SERVER_V4, 8012).into(), &data, PATIENCE).expect("the server listens");
+        let mut stream = self.lab.client.fast_open(from, to, &data, PATIENCE).expect("the server listens");
         stream.read_exact(&mut [0; 200]).expect("the server answers");
     }
 

@@ -119,6 +119,20 @@ pub(crate) static TOLD_LIVE: &[Told] = &[
     },
     Told {
         case: "eyeballs_loser_silent",
+        words: "overtaken began",
+        judgement: News,
+        causes: &["-"],
+        why: "one line for all that goes there: the network leads nowhere",
+    },
+    Told {
+        case: "eyeballs_loser_silent",
+        words: "overtaken over",
+        judgement: News,
+        causes: &["-"],
+        why: "and one with how much it was",
+    },
+    Told {
+        case: "eyeballs_loser_silent",
         words: "stall no_reply silence still_open",
         judgement: Noise,
         causes: &["firewall_drop", "dropped_by_local_firewall", "application_gave_up", "unknown"],
