@@ -6,10 +6,7 @@
 //! One host is one address; two of different families are one host's if they share a link address on the link that was
 //! captured, which no other address of either family was seen with.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    ops::RangeInclusive,
-};
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use tcptrace_core::{
     flow::{Addr, Endpoint},
@@ -115,9 +112,14 @@ impl Races {
         let others = other
             .into_iter()
             .flat_map(|(link, client)| self.of(client, winner.server_port, since).map(move |it| (it, Some(link))));
-        let is_name = own().map(|it| it.server.addr).collect::<BTreeSet<_>>().len() <= ADDRESSES;
+        let mut addresses = Vec::with_capacity(ADDRESSES + 1);
+        let is_name = own().all(|it| {
+            let is_new = !addresses.contains(&it.server.addr);
+            addresses.extend(is_new.then_some(it.server.addr));
+            addresses.len() <= ADDRESSES
+        });
         own()
-            .filter(|_| is_name)
+            .take_while(|_| is_name)
             .map(|it| (it, None))
             .chain(others)
             .filter(|(it, _)| it.at < winner.first_syn && it.server.addr != winner.server_addr)
