@@ -120,6 +120,9 @@ table! {
     drop_as_the_one_who_drops_sees_it: of(DroppedByLocalFirewall, Router, firewall::drop_of_a_client)
         .fails(ETIMEDOUT).told(Ended("no_reply"))
         .right(&[well(DroppedByLocalFirewall), well(FirewallDrop)]),
+    drop_of_what_is_translated: of(DroppedByLocalFirewall, Router, closed::port_that_is_dropped_when_translated)
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(DroppedByLocalFirewall)])
+        .evidence(&["NETFILTER_DROP, translated to", "203.0.113.2:80"]),
     drop_at_the_server: of(FirewallDrop, Client, firewall::drop_at_the_server)
         .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(FirewallDrop)]).scope(&["port"]),
     drop_at_the_server_as_it_sees_it: of(DroppedByLocalFirewall, Server, firewall::drop_at_the_server)
@@ -145,6 +148,12 @@ table! {
         .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[likely(HostDown)]).evidence(&["198.51.100.1"]),
     nobody_behind_the_router_v6: of(HostDown, Client, absent::nobody_behind_the_router).v6()
         .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[likely(HostDown)]),
+    nobody_behind_a_translated_port: of(HostDown, Client, closed::port_that_is_translated_to_nobody)
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[likely(HostDown)]).evidence(&["198.51.100.1"]),
+    nobody_behind_a_translated_port_as_who_translates_sees_it:
+        of(HostDown, Router, closed::port_that_is_translated_to_nobody)
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[likely(HostDown)])
+        .evidence(&["NEIGH_FAILED, translated to"]),
     nobody_and_no_word: of(HostDown, Client, absent::nobody_and_no_word)
         .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[maybe(HostDown), hardly(FirewallDrop), maybe(Unknown)]),
     host_that_went: of(HostDown, Client, absent::host_that_went)

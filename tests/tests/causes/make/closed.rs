@@ -55,6 +55,33 @@ pub(crate) fn port_that_is_not_translated(scene: &Scene) -> Socket {
     socket
 }
 
+/// A port that is translated to the server, where rules of the one who translates drop it after that.
+pub(crate) fn port_that_is_dropped_when_translated(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    let server = scene.server();
+    let rules = format!(
+        "chain nat {{ type nat hook prerouting priority -100; tcp dport {FAILING} dnat ip to {server}:{WORKING}; }}
+        chain filter {{ type filter hook forward priority 0; ip daddr {server} tcp dport {WORKING} counter drop; }}"
+    );
+    let table = scene.lab.router.nft(&rules);
+    let socket = scene.connect((CLIENT_GATEWAY_V4, FAILING).into());
+    assert!(table.packets() > 0, "the rule dropped the SYNs: {}", table.list());
+    scene.keep(table);
+    socket
+}
+
+/// A port that is translated to a host that is away: the one who translates says so in its own name.
+pub(crate) fn port_that_is_translated_to_nobody(scene: &Scene) -> Socket {
+    scene.lab.router.sysctl("net.ipv4.neigh.server0.retrans_time_ms", "100");
+    scene.keep(scene.lab.router.listen((CLIENT_GATEWAY_V4, WORKING).into()));
+    scene.keep(scene.lab.client.connect((CLIENT_GATEWAY_V4, WORKING).into(), PATIENCE).expect("it is there"));
+    let absent = scene.absent();
+    let rule =
+        format!("chain nat {{ type nat hook prerouting priority -100; tcp dport {FAILING} dnat ip to {absent}; }}");
+    scene.keep(scene.lab.router.nft(&rule));
+    scene.connect((CLIENT_GATEWAY_V4, FAILING).into())
+}
+
 /// A RST that comes before the server's SYN/ACK, with a TTL, a window and an IP ID that are not the server's.
 pub(crate) fn reset_before_the_answer(scene: &Scene) -> Socket {
     scene.answers(scene.server(), WORKING);
