@@ -284,7 +284,7 @@ impl History {
     #[must_use]
     pub fn is_heard(&self, hosts: RangeInclusive<Addr>, at: Nanos) -> bool {
         let around = Around { began: at, at };
-        self.hosts.range(hosts).take(1 << 12).any(|(_, it)| it.life(around).is_alive())
+        self.hosts.range(hosts).take(1 << 12).any(|(_, it)| it.life(around) != Life::Never)
     }
 
     /// Hosts elsewhere that are alive, and that were asked in vain; up to a few of each.
