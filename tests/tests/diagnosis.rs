@@ -616,4 +616,11 @@ fn history_forgets() {
     for port in 0..=u16::MAX {
         history.note(&silent(Addr::v4(port.into()), Endpoint { port, ..SERVER }), Outcome::NoReply);
     }
+    // Few hosts, and all ports of each.
+    let mut history = History::default();
+    for number in 0..1 << 18 {
+        let server = Endpoint { addr: Addr::v4(number / 64), port: number as u16 % 64 };
+        history.note(&silent(CLIENT, server), Outcome::NoReply);
+    }
+    assert!(history.forgotten >= 1 << 17, "{}", history.forgotten);
 }

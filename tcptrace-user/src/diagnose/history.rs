@@ -16,8 +16,9 @@ use tcptrace_core::{
     outcome::Outcome,
 };
 
-/// Hosts kept in mind; some 300 octets each with one port.
+/// Hosts kept in mind, and ports of all of them together; some 400 octets each with one port.
 const HOSTS: usize = 1 << 15;
+const PORTS_IN_ALL: usize = 1 << 16;
 /// Ports of a host, clients of a port, and minutes of either.
 const PORTS: usize = 64;
 const CLIENTS: usize = 16;
@@ -98,6 +99,7 @@ struct Minute {
 #[derive(Debug, Default)]
 pub struct History {
     hosts: BTreeMap<Addr, Host>,
+    ports: usize,
     /// Of the networks that were heard last, oldest first: their first address, and the host.
     heard: Vec<(Addr, Addr)>,
     /// Hosts that made room for others.
@@ -246,16 +248,22 @@ impl History {
         if counts.is_alive() {
             self.hear(it.server_addr);
         }
-        if !self.hosts.contains_key(&it.server_addr) && !self.make_room(at) {
+        let is_known = self.hosts.get(&it.server_addr).is_some_and(|host| host.ports.contains_key(&it.server_port));
+        if !is_known && !self.make_room(at) {
             self.forgotten += 1;
             return;
         }
-        self.hosts.entry(it.server_addr).or_default().note(it, &counts, at);
+        let host = self.hosts.entry(it.server_addr).or_default();
+        self.ports -= host.ports.len();
+        host.note(it, &counts, at);
+        self.ports += host.ports.len();
     }
 
-    /// Whether there is room for another host: the longest silent half goes, at most once a minute.
+    /// Whether there is room for another host, or another port of one: the longest silent half of the hosts goes, at most
+    /// once a minute.
     fn make_room(&mut self, now: Nanos) -> bool {
-        if self.hosts.len() < HOSTS {
+        let has_room = |it: &Self| it.hosts.len() < HOSTS && it.ports < PORTS_IN_ALL;
+        if has_room(self) {
             return true;
         }
         if now.since(self.pruned) < MINUTE {
@@ -263,9 +271,11 @@ impl History {
         }
         self.pruned = now;
         let mut lasts: Vec<_> = self.hosts.values().map(|it| it.last).collect();
-        let (_, &mut limit, _) = lasts.select_nth_unstable(HOSTS / 2);
+        let middle = lasts.len() / 2;
+        let (_, &mut limit, _) = lasts.select_nth_unstable(middle);
         self.hosts.retain(|_, it| it.last > limit);
-        self.hosts.len() < HOSTS
+        self.ports = self.hosts.values().map(|it| it.ports.len()).sum();
+        has_room(self)
     }
 
     /// What a host did, if it did anything.

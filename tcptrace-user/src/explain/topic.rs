@@ -58,10 +58,12 @@ pub enum Word {
     Scan,
     Outage,
     NotSent,
+    Overtaken,
 }
 
 impl Word {
-    pub const ALL: [Self; 6] = [Self::Stalled, Self::Recovered, Self::Flood, Self::Scan, Self::Outage, Self::NotSent];
+    pub const ALL: [Self; 7] =
+        [Self::Stalled, Self::Recovered, Self::Flood, Self::Scan, Self::Outage, Self::NotSent, Self::Overtaken];
 
     /// As in text and JSON.
     #[must_use]
@@ -73,6 +75,7 @@ impl Word {
             Self::Scan => "scan",
             Self::Outage => "outage",
             Self::NotSent => "not_sent",
+            Self::Overtaken => "overtaken",
         }
     }
 }
@@ -233,6 +236,7 @@ const fn word(it: Word) -> &'static str {
         Word::Scan => include_str!("words/scan.md"),
         Word::Outage => include_str!("words/outage.md"),
         Word::NotSent => include_str!("words/not_sent.md"),
+        Word::Overtaken => include_str!("words/overtaken.md"),
     }
 }
 
