@@ -110,6 +110,12 @@ impl<'a> Case<'a> {
         self.dropped_after_translation(|it| it.starts_with("NEIGH_"))
     }
 
+    /// The one to whom this host forwards the SYN, where it dropped it for that one.
+    pub(super) fn translated_to(&self) -> Option<Addr> {
+        let drops = self.local.drops.as_ref().ok()?;
+        drops.iter().find_map(|it| it.translated).map(|(_, to)| to.addr)
+    }
+
     fn dropped_after_translation(&self, wanted: fn(&str) -> bool) -> Option<String> {
         let mut drops = self.local.drops.as_ref().ok()?.iter().filter(|it| wanted(&it.reason));
         drops.find_map(|it| {

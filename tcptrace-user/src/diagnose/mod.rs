@@ -92,11 +92,17 @@ pub fn diagnose(case: &Case<'_>) -> Verdict {
     let lost = case.it.trust.events_lost + case.it.trust.attempts_lost > 0;
     let confidence = if lost { confidence.min(Confidence::Likely) } else { confidence };
     let next = match cause {
+        Cause::Unknown if case.it.outcome == Outcome::NoReply && case.is_here(Side::Server) => {
+            vec![
+                "look at what else here takes packets: nft -a list ruleset, tc -s filter, nstat -az | grep -i drop"
+                    .to_owned(),
+            ]
+        }
         Cause::Unknown => vec![settles(case.it).to_owned()],
         _ => {
             let host = match cause {
                 // Whoever does not answer, and not whoever said so.
-                Cause::HostDown => case.silent_gateway(),
+                Cause::HostDown => case.silent_gateway().or_else(|| case.translated_to()),
                 _ => case.it.icmp_from.or(case.it.answered_from),
             };
             steps(cause, case.hs().server(), Some(case.hs().client_addr), host)
