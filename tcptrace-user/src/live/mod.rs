@@ -24,6 +24,7 @@ pub mod mapping;
 pub(crate) mod netlink;
 pub mod privilege;
 pub mod session;
+mod signals;
 pub mod source;
 pub mod table;
 pub mod why;

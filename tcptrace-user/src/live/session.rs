@@ -1,22 +1,14 @@
 //! One run of the tracer, from the interfaces' names to the summary.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    io,
-    path::Path,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use tcptrace_core::{
-    event::{Counter, Tally, is_open},
-    handshake::{Nanos, State, Transition},
-    outcome::Outcome,
+    event::{Counter, Tally},
+    handshake::Nanos,
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    signal::unix::{Signal, SignalKind, signal},
     time,
 };
 
@@ -25,41 +17,37 @@ use super::{
     evidence::{self, Evidence},
     findings::Findings,
     hooks::{self, Attached, Tc},
-    interfaces::{self, HookChoice, Interface, LinkEvent, LinkWatch},
+    interfaces::{self, HookChoice, Interface, LinkWatch},
     kernel::{Kernel, Settings},
     log, privilege,
+    signals::{Signals, ended},
     why::Diagnosis,
 };
 use crate::{
-    cli::{self, Args, LocalFacts, exit},
+    cli::{self, Args, LocalFacts},
     clock::{Clock, monotonic},
-    diagnose::Unsent,
-    evidence::{
-        Writer,
-        recorder::{Account, Recorder},
-    },
+    evidence::{Writer, recorder::Recorder},
     filter::Filter,
     host::Host,
-    output::{self, Output},
-    report::{
-        Setting, connect,
-        finding::Finding,
-        json,
-        summary::{self, Summary},
-        text,
-    },
-    track::{Losses, Report, Tracker},
+    output::Output,
+    report::{Setting, summary},
+    track::{Losses, Tracker},
 };
+
+/// Says something that is not data.
+macro_rules! say {
+    ($($arg:tt)*) => { $crate::output::say(&format!($($arg)*)) };
+}
+
+// After the macro, which they use.
+mod ending;
+mod links;
+mod telling;
 
 /// How often silence is looked for: where something is due, or may end.
 const SWEEP: Duration = Duration::from_millis(250);
 /// And where nothing is. What begins meanwhile is found before it is due.
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
-
-/// Says something that is not data.
-macro_rules! say {
-    ($($arg:tt)*) => { output::say(&format!($($arg)*)) };
-}
 
 /// Traces until a signal, a limit or the end of standard output.
 ///
@@ -119,50 +107,6 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
         wanted.push(interface.clone());
     }
     Ok(wanted)
-}
-
-/// The signals that tracing obeys.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Option<Signal>,
-    user1: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            // nohup(1) has it ignored: that stays so.
-            hangup: if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
-            user1: signal(SignalKind::user_defined1())?,
-        })
-    }
-}
-
-/// Waits for one that ends tracing.
-async fn ended(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Option<Signal>) {
-    let hung_up = async {
-        match hangup {
-            Some(it) => it.recv().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hung_up => {}
-    }
-}
-
-#[expect(unsafe_code, reason = "std does not tell how a signal is handled")]
-fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: sigaction fills a structure of integers and asks for no change.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
-    }
 }
 
 struct Session {
@@ -391,293 +335,6 @@ impl Session {
         }
         let longest = self.args.stall_after.clamp(SWEEP, LONGEST_SWEEP);
         Duration::from_nanos(overview.due.since(now)).clamp(SWEEP, longest)
-    }
-
-    /// Tells what was found of many attempts together.
-    fn find(&mut self, findings: Vec<Finding>) {
-        for it in findings {
-            self.found |= self.args.fail_on.contains(&cli::Finding::Any);
-            let line = if self.args.json { it.line(&self.setting) } else { it.text(&self.setting) };
-            if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
-                output.line(line);
-            }
-        }
-    }
-
-    fn tell(&mut self, reports: impl IntoIterator<Item = Report>) {
-        let reports: Vec<_> = reports.into_iter().map(|it| (self.diagnosis.is_probe(it.attempt()), it)).collect();
-        // What was not meant to arrive says nothing of its host.
-        reports.iter().filter(|(is_probe, _)| !is_probe).for_each(|(_, it)| self.diagnosis.note(it));
-        for (is_probe, report) in reports {
-            if is_probe && !self.args.all && self.diagnosis.probes.takes(&report, monotonic()) {
-                if let Report::Attempt(it) = &report {
-                    self.tracker.forgive(it.handshake.server(), it.outcome, 1);
-                }
-                continue;
-            }
-            let checks = if self.args.all { None } else { self.diagnosis.checks.takes(&report, monotonic()) };
-            match checks {
-                Some(checks) => {
-                    let it = report.attempt();
-                    self.tracker.forgive(it.handshake.server(), it.outcome, checks);
-                }
-                None if !self.args.all && self.diagnosis.holds(&report, monotonic()) => {}
-                None => self.tell_one(report),
-            }
-        }
-    }
-
-    /// Tells a report, unless nobody wants it.
-    fn tell_one(&mut self, mut report: Report) {
-        let it = report.attempt_mut();
-        it.outer = self.kernel.table.outer(&it.handshake);
-        if self.filter.as_ref().is_some_and(|filter| !filter.matches(it.handshake.client(), it.handshake.server())) {
-            return;
-        }
-        // Of what was told when it opened the end is no other attempt.
-        let counts = match &report {
-            Report::Stall(_) => false,
-            Report::Open(_) => true,
-            Report::Attempt(it) => !(self.args.all && it.outcome.is_open()),
-        };
-        let it = report.attempt();
-        let is_end = matches!(report, Report::Attempt(_));
-        self.found |= is_end && self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
-        // Of what was told as stalled or open the end is told all the same.
-        if self.enough() && (!is_end || counts && it.stalled.is_none()) {
-            return;
-        }
-        if is_end && !(self.args.all || it.is_trouble()) {
-            return;
-        }
-        if self.findings.takes(&report, monotonic()) {
-            return;
-        }
-        if !self.args.all && self.diagnosis.is_overtaken(report.attempt(), &self.kernel.table, monotonic()) {
-            self.diagnosis.note_overtaken(&report, &mut self.findings.networks, &self.kernel.table, monotonic);
-            return;
-        }
-        let it = report.attempt_mut();
-        if it.wants_cause() {
-            self.diagnosis.explain(it, &self.kernel.table, monotonic);
-        }
-        let it = report.attempt();
-        let proven = it.is_trouble() && !matches!(report, Report::Stall(_));
-        if let Some(evidence) = self.evidence.as_mut().filter(|_| proven) {
-            evidence.verdict(it);
-        }
-        self.told += u64::from(counts);
-        let line = if self.args.json {
-            json::line(&report, &self.setting)
-        } else {
-            text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
-        };
-        if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
-            output.line(line);
-        }
-    }
-
-    /// Tells of calls of connect(2) that put no SYN on the wire.
-    fn tell_unsent(&mut self, unsent: &[Unsent]) {
-        let client = |it: &Unsent| it.client.unwrap_or_default();
-        let wanted = |it: &&Unsent| self.filter.as_ref().is_none_or(|filter| filter.matches(client(it), it.server));
-        for it in unsent.iter().filter(wanted) {
-            self.found |= self.args.fail_on.contains(&cli::Finding::Any);
-            let line = if self.args.json {
-                connect::line(it, &self.setting)
-            } else {
-                connect::text(it, &self.setting, self.args.quiet)
-            };
-            if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
-                output.line(line);
-            }
-        }
-    }
-
-    /// Standard output is the evidence's.
-    fn is_silent(&self) -> bool {
-        self.args.write.as_deref() == Some(Path::new("-"))
-    }
-
-    /// What happened to interfaces: gone, back, renamed, down, up.
-    fn links(&mut self) {
-        loop {
-            match self.watch.get_mut().next_event() {
-                Ok(None) => return,
-                Ok(Some(LinkEvent::Gone { index, .. })) => self.gone(index),
-                Ok(Some(LinkEvent::Changed(interface))) => self.changed(interface),
-                Ok(Some(LinkEvent::Lost)) => {
-                    let all = interfaces::list().unwrap_or_default();
-                    let gone: Vec<_> = self.attached.iter().map(|it| it.interface.index).collect();
-                    for index in gone.into_iter().filter(|index| !all.iter().any(|it| it.index == *index)) {
-                        self.gone(index);
-                    }
-                    all.into_iter().for_each(|it| self.changed(it));
-                }
-                Err(error) => {
-                    say!("cannot watch the interfaces any more: {error}");
-                    return;
-                }
-            }
-        }
-    }
-
-    fn gone(&mut self, index: u32) {
-        if let Some(at) = self.attached.iter().position(|it| it.interface.index == index) {
-            let name = self.attached.remove(at).interface.name;
-            say!("{name} has gone; waiting for it to come back");
-            self.missing.push(name);
-        }
-    }
-
-    fn changed(&mut self, now: Interface) {
-        if let Some(it) = self.attached.iter_mut().find(|it| it.interface.index == now.index) {
-            if it.interface.name != now.name {
-                say!("{} is called {} now", it.interface.name, now.name);
-            }
-            match (it.interface.up, now.up) {
-                (true, false) => say!("{} went down: no packets until it is up again", now.name),
-                (false, true) => say!("{} is up", now.name),
-                _ => {}
-            }
-            self.setting.interfaces.insert(now.index, now.name.clone());
-            it.interface = now;
-            return;
-        }
-        let Some(at) = self.missing.iter().position(|name| *name == now.name) else { return };
-        let (index, name) = (now.index, now.name.clone());
-        // Asked for anew: the notice may be older than a program that somebody has attached since.
-        match interfaces::find(&name).map_err(Into::into).and_then(|it| attach(&mut self.kernel, it, &self.args)) {
-            Ok(attached) => {
-                self.missing.remove(at);
-                say!("back: {}", describe(&attached));
-                if let Some(evidence) = &self.evidence {
-                    evidence.interface(&attached.interface);
-                }
-                self.attached_as.retain(|it| it.interface != name);
-                self.attached_as.push(hook(&attached));
-                self.setting.interfaces.insert(index, name);
-                self.attached.push(attached);
-            }
-            Err(error) => say!("{name} is back: {error:#}"),
-        }
-    }
-
-    fn summary(&self) -> Summary {
-        let mut servers: HashMap<_, _> =
-            self.tracker.servers.iter().map(|(&server, &told)| (server, (told, 0))).collect();
-        let mut in_flight = 0;
-        let mut told = self.tracker.told;
-        let tally = self.kernel.tally().unwrap_or_default();
-        let now = if self.ended == Nanos(0) { monotonic() } else { self.ended };
-        for it in self.kernel.table.attempts() {
-            if it.state() == State::Established {
-                servers.entry(it.server()).or_default().1 += 1;
-                told[Outcome::HalfClosed as usize] += u64::from(Outcome::to_the_end(&it) == Some(Outcome::HalfClosed));
-            } else if matches!(it.state(), State::SynSent | State::Answered) && !self.tracker.has_told(&it, now) {
-                in_flight += 1;
-            }
-        }
-        // What became of a connection the kernel counts; that one is closed halfway only its slot tells.
-        let count = |transition: Transition| tally.transitions[transition as usize];
-        let ends = [
-            (Outcome::Closed, Transition::Closed),
-            (Outcome::ResetByClient, Transition::ResetByClient),
-            (Outcome::ResetByServer, Transition::ResetByServer),
-        ];
-        ends.into_iter().for_each(|(outcome, transition)| told[outcome as usize] = count(transition));
-        let ended: u64 = ends.into_iter().map(|(_, transition)| count(transition)).sum();
-        told[Outcome::Established as usize] =
-            count(Transition::Completed).saturating_sub(ended + told[Outcome::HalfClosed as usize]);
-        let mut user_losses = vec![
-            ("undecodable", self.reader.undecodable),
-            ("untracked", self.tracker.untracked),
-            ("servers_forgotten", self.tracker.servers_forgotten),
-            ("connects_unexplained", self.diagnosis.unexplained()),
-            ("findings_forgotten", self.findings.forgotten()),
-            ("output_shed", self.output.as_ref().map_or(0, Output::shed)),
-        ];
-        user_losses.extend(self.evidence.iter().flat_map(Evidence::losses));
-        Summary {
-            offline: false,
-            table: Some(summary::Table {
-                slots: self.kernel.table.capacity() as u64,
-                most_pending: self.most_pending as u64,
-                youngest_replaced: (tally.youngest_replaced > 0).then_some(tally.youngest_replaced),
-            }),
-            findings: self.findings.all().map(|it| (it.plain(), it.json(&self.setting))).collect(),
-            traced_for: now.since(self.started),
-            hooks: self.attached_as.clone(),
-            interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
-            tally,
-            told,
-            stalls: self.tracker.stalls,
-            health_checks: self.diagnosis.checks.counted,
-            overtaken: self.diagnosis.overtaken(),
-            probes: self.diagnosis.probes.counted,
-            causes: self.diagnosis.causes.clone(),
-            recovered: self.tracker.recovered,
-            in_flight,
-            servers,
-            user_losses,
-        }
-    }
-
-    /// Tells what is still open, and sums up: in the last JSON line, or behind the last text line.
-    fn end(mut self) -> ExitCode {
-        let table = &self.kernel.table;
-        let mut reports = self.tracker.finish(|it| table.find(it));
-        if self.args.all {
-            let mut open: Vec<_> = table.attempts().filter(is_open).collect();
-            open.sort_unstable_by_key(|it| it.first_syn);
-            reports.extend(open.iter().map(|it| self.tracker.close(it, self.ended, true)));
-        }
-        let findings = self.findings.look(self.ended);
-        self.find(findings);
-        self.tell(reports);
-        for report in self.diagnosis.due(self.ended, true) {
-            self.tell_one(report);
-        }
-        let findings = self.findings.finish();
-        self.find(findings);
-        self.complete_evidence();
-        let summary = self.summary();
-        // The ends of connections are told one by one with --all only, and counted by the kernel in any case: of what the
-        // filter wants, if it is one that the kernel knows.
-        if self.filter.as_ref().is_none_or(|it| it.tests().is_some()) {
-            let ends = Outcome::ALL.into_iter().filter(|it| it.is_open() && summary.told[*it as usize] > 0);
-            self.found |= ends.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)));
-        }
-        if let Some(output) = self.output.take() {
-            output.finish((self.args.json && !self.is_silent()).then(|| summary.json()));
-        }
-        if !self.args.json && !self.args.quiet {
-            say!("{}", summary.text());
-        } else if !self.args.json && !summary.losses().is_empty() {
-            say!("{}", summary.loss_line());
-        }
-        if self.evidence.as_ref().is_some_and(Evidence::has_failed) {
-            ExitCode::from(exit::RUNTIME)
-        } else if self.found {
-            ExitCode::from(exit::FINDINGS)
-        } else {
-            ExitCode::SUCCESS
-        }
-    }
-
-    fn complete_evidence(&mut self) {
-        let summary = self.summary();
-        let Some(evidence) = &mut self.evidence else { return };
-        let wall = |at| u64::try_from(self.setting.clock.wall(at)).unwrap_or_default();
-        evidence.finish(
-            &self.setting,
-            Account {
-                start_ns: wall(self.started),
-                end_ns: wall(self.ended),
-                dropped: summary.tally.counters[Counter::EvidenceLost as usize],
-                comment: format!("packets of failed handshakes only; {}", summary.loss_line()),
-            },
-        );
     }
 }
 

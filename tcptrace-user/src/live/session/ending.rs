@@ -1,0 +1,141 @@
+//! The sum of a run, and its end.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    process::ExitCode,
+};
+
+use tcptrace_core::{
+    event::{Counter, is_open},
+    handshake::{Nanos, State, Transition},
+    outcome::Outcome,
+};
+
+use super::Session;
+use crate::{
+    cli::exit,
+    clock::monotonic,
+    evidence::recorder::Account,
+    live::evidence::Evidence,
+    output::Output,
+    report::summary::{self, Summary},
+};
+
+impl Session {
+    pub(super) fn summary(&self) -> Summary {
+        let mut servers: HashMap<_, _> =
+            self.tracker.servers.iter().map(|(&server, &told)| (server, (told, 0))).collect();
+        let mut in_flight = 0;
+        let mut told = self.tracker.told;
+        let tally = self.kernel.tally().unwrap_or_default();
+        let now = if self.ended == Nanos(0) { monotonic() } else { self.ended };
+        for it in self.kernel.table.attempts() {
+            if it.state() == State::Established {
+                servers.entry(it.server()).or_default().1 += 1;
+                told[Outcome::HalfClosed as usize] += u64::from(Outcome::to_the_end(&it) == Some(Outcome::HalfClosed));
+            } else if matches!(it.state(), State::SynSent | State::Answered) && !self.tracker.has_told(&it, now) {
+                in_flight += 1;
+            }
+        }
+        // What became of a connection the kernel counts; that one is closed halfway only its slot tells.
+        let count = |transition: Transition| tally.transitions[transition as usize];
+        let ends = [
+            (Outcome::Closed, Transition::Closed),
+            (Outcome::ResetByClient, Transition::ResetByClient),
+            (Outcome::ResetByServer, Transition::ResetByServer),
+        ];
+        ends.into_iter().for_each(|(outcome, transition)| told[outcome as usize] = count(transition));
+        let ended: u64 = ends.into_iter().map(|(_, transition)| count(transition)).sum();
+        told[Outcome::Established as usize] =
+            count(Transition::Completed).saturating_sub(ended + told[Outcome::HalfClosed as usize]);
+        let mut user_losses = vec![
+            ("undecodable", self.reader.undecodable),
+            ("untracked", self.tracker.untracked),
+            ("servers_forgotten", self.tracker.servers_forgotten),
+            ("connects_unexplained", self.diagnosis.unexplained()),
+            ("findings_forgotten", self.findings.forgotten()),
+            ("output_shed", self.output.as_ref().map_or(0, Output::shed)),
+        ];
+        user_losses.extend(self.evidence.iter().flat_map(Evidence::losses));
+        Summary {
+            offline: false,
+            table: Some(summary::Table {
+                slots: self.kernel.table.capacity() as u64,
+                most_pending: self.most_pending as u64,
+                youngest_replaced: (tally.youngest_replaced > 0).then_some(tally.youngest_replaced),
+            }),
+            findings: self.findings.all().map(|it| (it.plain(), it.json(&self.setting))).collect(),
+            traced_for: now.since(self.started),
+            hooks: self.attached_as.clone(),
+            interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            tally,
+            told,
+            stalls: self.tracker.stalls,
+            health_checks: self.diagnosis.checks.counted,
+            overtaken: self.diagnosis.overtaken(),
+            probes: self.diagnosis.probes.counted,
+            causes: self.diagnosis.causes.clone(),
+            recovered: self.tracker.recovered,
+            in_flight,
+            servers,
+            user_losses,
+        }
+    }
+
+    /// Tells what is still open, and sums up: in the last JSON line, or behind the last text line.
+    pub(super) fn end(mut self) -> ExitCode {
+        let table = &self.kernel.table;
+        let mut reports = self.tracker.finish(|it| table.find(it));
+        if self.args.all {
+            let mut open: Vec<_> = table.attempts().filter(is_open).collect();
+            open.sort_unstable_by_key(|it| it.first_syn);
+            reports.extend(open.iter().map(|it| self.tracker.close(it, self.ended, true)));
+        }
+        let findings = self.findings.look(self.ended);
+        self.find(findings);
+        self.tell(reports);
+        for report in self.diagnosis.due(self.ended, true) {
+            self.tell_one(report);
+        }
+        let findings = self.findings.finish();
+        self.find(findings);
+        self.complete_evidence();
+        let summary = self.summary();
+        // The ends of connections are told one by one with --all only, and counted by the kernel in any case: of what the
+        // filter wants, if it is one that the kernel knows.
+        if self.filter.as_ref().is_none_or(|it| it.tests().is_some()) {
+            let ends = Outcome::ALL.into_iter().filter(|it| it.is_open() && summary.told[*it as usize] > 0);
+            self.found |= ends.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)));
+        }
+        if let Some(output) = self.output.take() {
+            output.finish((self.args.json && !self.is_silent()).then(|| summary.json()));
+        }
+        if !self.args.json && !self.args.quiet {
+            say!("{}", summary.text());
+        } else if !self.args.json && !summary.losses().is_empty() {
+            say!("{}", summary.loss_line());
+        }
+        if self.evidence.as_ref().is_some_and(Evidence::has_failed) {
+            ExitCode::from(exit::RUNTIME)
+        } else if self.found {
+            ExitCode::from(exit::FINDINGS)
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+
+    fn complete_evidence(&mut self) {
+        let summary = self.summary();
+        let Some(evidence) = &mut self.evidence else { return };
+        let wall = |at| u64::try_from(self.setting.clock.wall(at)).unwrap_or_default();
+        evidence.finish(
+            &self.setting,
+            Account {
+                start_ns: wall(self.started),
+                end_ns: wall(self.ended),
+                dropped: summary.tally.counters[Counter::EvidenceLost as usize],
+                comment: format!("packets of failed handshakes only; {}", summary.loss_line()),
+            },
+        );
+    }
+}
