@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tcptrace::{
     attempt::{Attempt, Foreign, Trust},
     diagnose::{
-        Aborts, Case, Cause, Confidence, Counters, Dropped, Extent, Listener, Local, Missing, Neighbour, Socket,
+        Aborts, Case, Cause, Confidence, Counters, Dropped, Extent, Listener, Local, Missing, Neighbour, Place, Socket,
         Verdict, diagnose, history::History,
     },
 };
@@ -135,7 +135,15 @@ fn listener(queue: u32) -> Option<Listener> {
 }
 
 fn dropped(from: Side, reason: &str) -> Vec<Dropped> {
-    vec![Dropped { at: NOW, from, reason: reason.to_owned(), count: 1, translated: None }]
+    vec![Dropped {
+        at: NOW,
+        from,
+        reason: reason.to_owned(),
+        count: 1,
+        place: Place::Unknown,
+        netns: 0,
+        translated: None,
+    }]
 }
 
 #[test]
@@ -196,18 +204,21 @@ fn a_host_that_went_is_told_by_what_stopped() {
     let with = |worked: Vec<Handshake>| verdict(three, &Around { worked, ..Around::default() });
     let worked = |server, seconds| earlier(established(CLIENT, server), seconds);
 
-    // Half a minute ago, and not asked since: it may be relied on; five minutes ago not.
-    assert_said(&with(vec![worked(PORT_80, 30)]), Cause::FirewallDrop, Confidence::Likely, Extent::Port);
+    // Just before, and not asked since: it may be relied on; five minutes ago not.
+    assert_said(&with(vec![worked(PORT_80, 15)]), Cause::FirewallDrop, Confidence::Likely, Extent::Port);
     let old = with(vec![worked(PORT_80, 300)]);
-    assert_said(&old, Cause::HostDown, Confidence::Possible, Extent::Unknown);
+    assert_said(&old, Cause::FirewallDrop, Confidence::Possible, Extent::Unknown);
     assert!(old.evidence[0].contains("300 s before"), "{old:#?}");
 
     // Asked in vain since.
     let stopped = vec![worked(PORT_80, 30), earlier(silent(CLIENT, PORT_80), 10)];
-    assert_said(&with(stopped), Cause::HostDown, Confidence::Likely, Extent::Unknown);
+    assert_said(&with(stopped), Cause::HostDown, Confidence::Possible, Extent::Unknown);
+    // Two ports fell silent: a third that nobody asked since is no witness.
+    let stopped = vec![worked(SERVER, 5), worked(PORT_80, 5), worked(Endpoint { port: 22, ..SERVER }, 5)];
+    assert_said(&with(stopped), Cause::HostDown, Confidence::Possible, Extent::Unknown);
     // Its only port, which answered this client, and others, before.
     assert_said(&with(vec![worked(SERVER, 30)]), Cause::HostDown, Confidence::Possible, Extent::Unknown);
-    let others = vec![earlier(established(OTHER_CLIENT, SERVER), 30)];
+    let others = vec![earlier(established(OTHER_CLIENT, SERVER), 15)];
     assert_said(&with(others), Cause::FirewallDrop, Confidence::Possible, Extent::Unknown);
 
     // Everything stopped, whatever had answered before.
@@ -230,8 +241,8 @@ fn an_error_says_what_it_says_unless_it_is_contradicted() {
         let worked = vec![earlier(established(CLIENT, PORT_80), seconds)];
         verdict(it, &Around { worked, ..Around::default() }).cause
     };
-    assert_eq!(said(after(SECOND / 1000), 30), Cause::FirewallReject);
-    assert_eq!(said(after(3 * SECOND), 30), Cause::HostDown);
+    assert_eq!(said(after(SECOND / 1000), 15), Cause::FirewallReject);
+    assert_eq!(said(after(3 * SECOND), 15), Cause::HostDown);
     assert_eq!(said(after(SECOND / 1000), 300), Cause::HostDown);
     assert_eq!(said(after(3 * SECOND), 0), Cause::FirewallReject, "it answered meanwhile");
     let from_itself =
@@ -458,6 +469,48 @@ fn a_dropped_syn_is_whose_rule_it_is() {
     assert_eq!(with(here(true)).cause, Cause::DroppedByLocalFirewall);
     let router = Local { client_here: Ok(false), server_here: Ok(false), ..Local::unknown(Missing::Elsewhere) };
     assert_eq!(with(router).cause, Cause::DroppedByLocalFirewall);
+}
+
+/// Of several network namespaces of one host, the one in which a packet was dropped decides whose matter that is.
+#[test]
+fn a_dropped_packet_is_the_matter_of_where_it_was_dropped() {
+    use Cause::{DroppedByLocalFirewall, HostDown, NetworkUnreachable, NoRouteOrLocalBlock};
+    use Confidence::{Certain, Likely};
+    let both = Local { client_here: Ok(true), ..here(true) };
+    let with = |local: &Local, from, reason, place| {
+        let drops = dropped(from, reason).into_iter().map(|it| Dropped { place, ..it }).collect();
+        let local = Local { drops: Ok(drops), ..local.clone() };
+        verdict(silent(CLIENT, SERVER), &Around { local: Some(local), ..Around::default() })
+    };
+    for (local, from, reason, place, cause, confidence) in [
+        (&here(false), Side::Client, "NETFILTER_DROP", Place::Client, NoRouteOrLocalBlock, Certain),
+        (&here(false), Side::Client, "NETFILTER_DROP", Place::Between, DroppedByLocalFirewall, Certain),
+        (&both, Side::Client, "NETFILTER_DROP", Place::Server, DroppedByLocalFirewall, Certain),
+        (&both, Side::Client, "NETFILTER_DROP", Place::Between, DroppedByLocalFirewall, Certain),
+        (&here(false), Side::Client, "NEIGH_FAILED", Place::Client, NoRouteOrLocalBlock, Certain),
+        (&here(false), Side::Client, "NEIGH_FAILED", Place::Between, HostDown, Likely),
+        (&here(false), Side::Client, "IP_INNOROUTES", Place::Between, NetworkUnreachable, Certain),
+        (&here(true), Side::Server, "NETFILTER_DROP", Place::Server, NoRouteOrLocalBlock, Certain),
+        (&here(true), Side::Server, "NEIGH_FAILED", Place::Server, NoRouteOrLocalBlock, Certain),
+    ] {
+        let said = with(local, from, reason, place);
+        assert_eq!((said.cause, said.confidence), (cause, confidence), "{reason} at {place:?}: {said:#?}");
+    }
+    let said = with(&both, Side::Client, "NETFILTER_DROP", Place::Server);
+    assert!(said.evidence[0].contains("in the namespace of 203.0.113.2"), "{said:#?}");
+}
+
+/// Where no SYN/ACK ever comes by, silence says nothing.
+#[test]
+fn who_answers_another_way_is_not_silent() {
+    let unseen = |port| {
+        let server = Endpoint { port, ..SERVER };
+        let facts = Facts(Facts::ANSWER_UNSEEN);
+        Handshake { answer: Offer::default(), facts, ..established(CLIENT, server) }
+    };
+    let around = Around { worked: vec![unseen(80)], ..Around::default() };
+    let said = verdict(silent(CLIENT, SERVER), &around);
+    assert_eq!((said.cause, said.confidence), (Cause::AsymmetricPath, Confidence::Possible), "{said:#?}");
 }
 
 #[test]

@@ -8,9 +8,12 @@ use tcptrace_core::{
 
 use super::{
     history::{Around, History, Host, Life},
-    local::{Counters, Dropped, Listener, Local, Neighbour},
+    local::{Counters, Dropped, Listener, Local, Neighbour, Place},
 };
-use crate::{attempt::Attempt, report::endpoint};
+use crate::{
+    attempt::Attempt,
+    report::{endpoint, ip},
+};
 
 /// One attempt in its surroundings.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +48,7 @@ fn is_rule(reason: &str) -> bool {
 /// Whether a packet on its way out was kept for this reason: by a rule, or below IP. TCP's own reasons are a receiver's.
 #[must_use]
 pub fn keeps_from_the_wire(reason: &str) -> bool {
-    is_rule(reason) || reason.starts_with("NEIGH_") || reason.starts_with("QDISC_")
+    is_rule(reason) || reason.starts_with("NEIGH_") || reason.starts_with("QDISC_") || reason == "IP_OUTNOROUTES"
 }
 
 impl<'a> Case<'a> {
@@ -110,6 +113,11 @@ impl<'a> Case<'a> {
         self.dropped_after_translation(|it| it.starts_with("NEIGH_"))
     }
 
+    /// Whether the server itself says that somebody is away: one to whom it forwards the port.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.it.icmp_from == Some(self.server().addr)
+    }
+
     /// The one to whom this host forwards the SYN, where it dropped it for that one.
     pub(super) fn translated_to(&self) -> Option<Addr> {
         let drops = self.local.drops.as_ref().ok()?;
@@ -136,9 +144,42 @@ impl<'a> Case<'a> {
         self.any_drop(Side::Client, |it| it == "TCP_LISTEN_OVERFLOW")
     }
 
-    /// Why this host dropped a packet on its way out.
+    /// Why this host kept a packet of `side` from leaving its namespace.
     pub(super) fn dropped_on_its_way_out(&self, side: Side) -> Option<&'a str> {
-        self.any_drop(side, keeps_from_the_wire)
+        let home = if side == Side::Client { Place::Client } else { Place::Server };
+        let mut drops =
+            self.drops(side).filter(|it| it.place == home || it.place == Place::Unknown && self.is_here(side));
+        drops.find(|it| keeps_from_the_wire(&it.reason)).map(|it| it.reason.as_str())
+    }
+
+    /// Why this host did not forward the SYN: a reason of routing or of neighbours, and not on its way out of the client's own
+    /// namespace.
+    pub(super) fn not_forwarded(&self, wanted: fn(&str) -> bool) -> Option<&'a str> {
+        let is_own =
+            |it: &Dropped| it.place == Place::Client || it.place == Place::Unknown && self.is_here(Side::Client);
+        self.drops(Side::Client).find(|it| !is_own(it) && wanted(&it.reason)).map(|it| it.reason.as_str())
+    }
+
+    /// The rule that dropped a packet of `side` after it had left its own namespace, and where that was.
+    pub(super) fn dropped_by_rule_elsewhere(&self, side: Side) -> Option<String> {
+        let (home, other) =
+            if side == Side::Client { (Place::Client, Side::Server) } else { (Place::Server, Side::Client) };
+        let is_alone = self.is_here(side) && !self.is_here(other);
+        let is_home = |it: Place| it == home || it == Place::Unknown && is_alone;
+        let drop = self.drops(side).find(|it| !is_home(it.place) && is_rule(&it.reason))?;
+        let (client, server) = (self.hs().client_addr, self.hs().server_addr);
+        Some(match drop.place {
+            Place::Client if self.is_here(Side::Server) => {
+                format!("{}, in the namespace of {}", drop.reason, ip(client))
+            }
+            Place::Server if self.is_here(Side::Client) => {
+                format!("{}, in the namespace of {}", drop.reason, ip(server))
+            }
+            Place::Between if self.is_here(Side::Client) || self.is_here(Side::Server) => {
+                format!("{}, in neither end's namespace", drop.reason)
+            }
+            _ => drop.reason.clone(),
+        })
     }
 
     /// Whether TCP found no socket for the client's packet.

@@ -28,8 +28,9 @@ const HEARD: usize = 8;
 /// What is recent: so long before a moment, and as long after it.
 pub const RECENT: u64 = 600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
-/// Who was heard so long before an attempt began, and was not asked in vain since, is taken to be there still.
-const LATELY: u64 = MINUTE;
+/// Who was heard so long before an attempt began, and was not asked in vain since, is taken to be there still: it takes
+/// longer than that to try one port after another by hand.
+const LATELY: u64 = 20_000_000_000;
 
 /// What became of attempts to something within a minute, or several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,9 +51,9 @@ pub struct Counts {
 pub enum Life {
     /// Not within ten minutes.
     Never,
-    /// Before it began, this moment the last, and long ago or asked in vain since.
+    /// Before it began, this moment the last, and some time ago or asked in vain since.
     Before(Nanos),
-    /// Shortly before it began, and not asked in vain since.
+    /// Just before it began, and not asked in vain since.
     Lately,
     /// Since it began.
     Since,
@@ -119,6 +120,8 @@ pub struct Host {
     pub answers: u32,
     /// Those with an IPv4 identification that is not 0.
     answers_with_id: u32,
+    /// Handshakes that completed without a SYN/ACK that came by.
+    unseen: u32,
     last: Nanos,
 }
 
@@ -212,21 +215,25 @@ impl Minutes {
         }
     }
 
-    fn life(&self, around: Around) -> Life {
+    /// Whether it was heard, and whether it was asked in vain after that.
+    fn life(&self, around: Around) -> (Life, bool) {
         let Around { began, at } = around;
-        let mut before = None;
-        for (first, last) in self.0.iter().filter_map(|it| it.heard) {
-            if [first, last].into_iter().any(|it| it >= began && it.since(at) <= RECENT) {
-                return Life::Since;
-            }
-            before = before.max([first, last].into_iter().filter(|it| *it < began).max());
+        let mut heard = self.0.iter().filter_map(|it| it.heard).flat_map(|(first, last)| [first, last]);
+        if heard.any(|it| it >= began && it.since(at) <= RECENT) {
+            return (Life::Since, false);
         }
         let silent = self.0.iter().filter_map(|it| it.silent).max();
-        match before.filter(|it| began.since(*it) <= RECENT) {
-            None => Life::Never,
-            Some(it) if began.since(it) <= LATELY && silent <= Some(it) => Life::Lately,
-            Some(it) => Life::Before(it),
-        }
+        let before = self.last_before(began).filter(|it| began.since(*it) <= RECENT);
+        let Some(before) = before else { return (Life::Never, false) };
+        let fell = silent > Some(before);
+        let is_late = !fell && began.since(before) <= LATELY;
+        (if is_late { Life::Lately } else { Life::Before(before) }, fell)
+    }
+
+    /// When it was last heard before a moment, as far as minutes tell.
+    fn last_before(&self, began: Nanos) -> Option<Nanos> {
+        let heard = self.0.iter().filter_map(|it| it.heard).flat_map(|(first, last)| [first, last]);
+        heard.filter(|it| *it < began).max()
     }
 
     fn around(&self, at: Nanos) -> Counts {
@@ -361,6 +368,7 @@ impl Host {
     fn note(&mut self, it: &Handshake, counts: &Counts, at: Nanos) {
         self.last = self.last.max(at);
         let answered = it.answer.tries > 0;
+        self.unseen = self.unseen.saturating_add(it.facts.any(Facts::ANSWER_UNSEEN).into());
         if answered {
             let ttl = self.answer_ttl.get_or_insert(Ttl { least: it.answer.ttl, most: it.answer.ttl });
             *ttl = Ttl { least: ttl.least.min(it.answer.ttl), most: ttl.most.max(it.answer.ttl) };
@@ -387,16 +395,39 @@ impl Host {
         port.note_client(it.client_addr, counts, at);
     }
 
+    /// Whether a port that was heard was asked in vain after that.
+    #[must_use]
+    pub fn fell(&self, around: Around) -> bool {
+        self.ports.values().any(|it| it.minutes.life(around).1)
+    }
+
+    /// Whether its SYN/ACKs take a way on which nobody looks: its silence says nothing.
+    #[must_use]
+    pub const fn answers_another_way(&self) -> bool {
+        self.answers == 0 && self.unseen > 0
+    }
+
     /// Whether each of its SYN/ACKs had an IPv4 identification.
     #[must_use]
     pub const fn numbers_its_answers(&self) -> bool {
         self.answers > 0 && self.answers_with_id == self.answers
     }
 
-    /// Whether it was heard, on any port.
+    /// Whether it was heard, on any port. Where one that was heard fell silent, none that was not asked since is a witness.
     #[must_use]
     pub fn life(&self, around: Around) -> Life {
-        self.ports.values().map(|it| it.minutes.life(around)).max().unwrap_or(Life::Never)
+        let mut last = None;
+        let (mut life, mut fell) = (Life::Never, false);
+        for port in self.ports.values() {
+            let (it, it_fell) = port.minutes.life(around);
+            life = life.max(it);
+            fell |= it_fell;
+            last = last.max(port.minutes.last_before(around.began));
+        }
+        match (life, last) {
+            (Life::Lately, Some(last)) if fell => Life::Before(last),
+            _ => life,
+        }
     }
 
     /// Whether it was asked in vain, on any port.
@@ -414,8 +445,9 @@ impl Host {
 
     /// Its other ports, whether each was heard, and what it did.
     pub fn ports(&self, except: u16, around: Around) -> impl Iterator<Item = (u16, Life, Counts)> {
+        let whole = self.life(around);
         let others = self.ports.iter().filter(move |(port, _)| **port != except);
-        others.map(move |(port, it)| (*port, it.minutes.life(around), it.minutes.around(around.at)))
+        others.map(move |(port, it)| (*port, it.minutes.life(around).0.min(whole), it.minutes.around(around.at)))
     }
 
     /// Whether a port answered an attempt's client in another attempt since this one began, and how many others since then and

@@ -126,6 +126,18 @@ impl Listener {
     }
 }
 
+/// The network namespace in which a packet was dropped, by whose address it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    Client,
+    Server,
+    /// One of this host that is neither's: a router, a bridge.
+    Between,
+    /// Not known, or of both.
+    #[default]
+    Unknown,
+}
+
 /// A packet of an attempt that the local kernel dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
@@ -136,6 +148,9 @@ pub struct Dropped {
     pub reason: String,
     /// How often, for this packet's flow and reason.
     pub count: u64,
+    /// In whose network namespace, and its cookie; zero: nobody said.
+    pub place: Place,
+    pub netns: u64,
     /// From where to where it went by then, if that is not what came by: this host had translated it.
     pub translated: Option<(Endpoint, Endpoint)>,
 }

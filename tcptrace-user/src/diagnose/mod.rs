@@ -21,7 +21,7 @@ pub use case::{Case, hops, keeps_from_the_wire};
 #[cfg(test)]
 pub(crate) use case::{MEMORY, RULES};
 pub use cause::{Cause, Confidence};
-pub use local::{Aborts, Counters, Dropped, Known, Listener, Local, Missing, Neighbour, Process, Socket};
+pub use local::{Aborts, Counters, Dropped, Known, Listener, Local, Missing, Neighbour, Place, Process, Socket};
 pub use next::next;
 pub use scope::{Extent, Scope};
 
@@ -99,16 +99,23 @@ pub fn diagnose(case: &Case<'_>) -> Verdict {
             ]
         }
         Cause::Unknown => vec![settles(case.it).to_owned()],
+        Cause::HostDown if case.is_forwarded() => {
+            let (server, port) = (ip(case.server().addr), case.server().port);
+            vec![format!(
+                "see, on {server}, to whom it forwards port {port}: nft list ruleset | grep dnat; then look there"
+            )]
+        }
         _ => {
             let host = match cause {
                 // Whoever does not answer, and not whoever said so.
                 Cause::HostDown => case.silent_gateway().or_else(|| case.translated_to()),
+                Cause::NoRouteOrLocalBlock if case.is_here(Side::Server) => Some(case.hs().client_addr),
                 _ => case.it.icmp_from.or(case.it.answered_from),
             };
             steps(cause, case.hs().server(), Some(case.hs().client_addr), host)
         }
     };
-    Verdict { cause, confidence, evidence, scope: scope::scope(case), next }
+    Verdict { cause, confidence, evidence, scope: scope::scope(case, cause), next }
 }
 
 const fn side(it: Side) -> &'static str {

@@ -31,7 +31,7 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
             "see how far it goes: traceroute -n -T -p {port} {server}",
         ],
         Cause::NoRouteOrLocalBlock => &[
-            "ask this host's tables: ip route get {server}; then its rules: nft list ruleset",
+            "ask this host's tables: ip route get {host}; then its rules: nft list ruleset",
             "see what counted it: nstat -az IpOutNoRoutes IpOutDiscards TcpExtTCPTimeouts",
         ],
         Cause::ListenQueueFull => &[
@@ -39,7 +39,7 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
             "find why the service does not accept(); then raise its backlog and net.core.somaxconn",
         ],
         Cause::DroppedByLocalFirewall => &[
-            "find the rule, on {server}: nft -a list ruleset; iptables-save -c shows which one counts",
+            "find the rule, on this host: nft -a list ruleset; iptables-save -c shows which one counts",
             "admit {client} to tcp dport {port} before the rule that drops",
         ],
         Cause::SynFlood => &[

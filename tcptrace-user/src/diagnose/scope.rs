@@ -3,6 +3,7 @@
 use tcptrace_core::outcome::Outcome;
 
 use super::{
+    Cause,
     case::Case,
     history::{Counts, Host, network_name},
 };
@@ -59,8 +60,11 @@ const NAMED: usize = 4;
 
 /// The scope of an attempt.
 #[must_use]
-pub(super) fn scope(case: &Case<'_>) -> Scope {
-    let (extent, evidence) = within_host(case).unwrap_or_else(|| beyond_host(case));
+pub(super) fn scope(case: &Case<'_>, cause: Cause) -> Scope {
+    // A host that is down is no matter of one port, unless another than the server is down.
+    let is_down = cause == Cause::HostDown && !case.is_forwarded() && case.translated_to().is_none();
+    let within = if is_down { None } else { within_host(case) };
+    let (extent, evidence) = within.unwrap_or_else(|| beyond_host(case));
     Scope { extent, evidence: vec![evidence] }
 }
 

@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     clock,
-    diagnose::{Aborts, Counters, Known, Listener, Local, Missing, Neighbour, Process, Socket},
+    diagnose::{Aborts, Counters, Known, Listener, Local, Missing, Neighbour, Place, Process, Socket},
 };
 
 /// This host, with all that was asked of it lately.
@@ -147,6 +147,21 @@ impl Host {
     pub fn namespace_cookie(&mut self, of: IpAddr, now: Nanos) -> Known<u64> {
         let id = self.namespaces.which(of)?.ok_or(Missing::Elsewhere)?;
         self.namespaces.inside(id, now)?.0.cookie()
+    }
+
+    /// Which end of an attempt a network namespace has, by its cookie.
+    pub fn place(&mut self, netns: u64, client: Addr, server: Addr, now: Nanos) -> Place {
+        let mut has = |it| match self.namespace_cookie(address(it), now) {
+            Ok(cookie) => Some(cookie == netns),
+            Err(Missing::Elsewhere) => Some(false),
+            Err(_) => None,
+        };
+        match (netns, has(client), has(server)) {
+            (0, ..) | (_, None, _) | (_, _, None) | (_, Some(true), Some(true)) => Place::Unknown,
+            (_, Some(true), Some(false)) => Place::Client,
+            (_, Some(false), Some(true)) => Place::Server,
+            (_, Some(false), Some(false)) => Place::Between,
+        }
     }
 
     /// That of this process's own; zero where the kernel does not say.

@@ -177,8 +177,9 @@ fn refused(it: &Connect, host: &mut Host) -> Option<Said> {
         Route::Blackhole => (Confidence::Certain, format!("the route to {name} is a black hole")),
         Route::Prohibit => (Confidence::Certain, format!("the route to {name} prohibits it")),
         Route::Local | Route::Through { .. } => (
-            Confidence::Likely,
-            "connect(2) made no SYN though there is a route: no local port is left, or a program refused it".to_owned(),
+            Confidence::Possible,
+            "connect(2) made no SYN, and there is a route now: it is new, no local port was left, or a program refused it"
+                .to_owned(),
         ),
     };
     Some(Said { cause: Cause::NoRouteOrLocalBlock, confidence, evidence, extent: Extent::Unknown, whom: None })

@@ -23,7 +23,7 @@ use super::{
     mapping::Mapping,
     source::Off,
 };
-use crate::diagnose::{Dropped, Known, Missing};
+use crate::diagnose::{Dropped, Known, Missing, Place};
 
 const WHAT: &str = "drop reasons";
 /// In the object and in the kernel's list of programs, and the tracepoint's.
@@ -164,6 +164,8 @@ impl Drops {
             from,
             reason: self.reason(it.reason),
             count: it.count.into(),
+            place: Place::Unknown,
+            netns: it.netns,
             translated: None,
         })
     }

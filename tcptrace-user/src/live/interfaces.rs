@@ -6,7 +6,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, io,
+    fmt, fs, io,
+    path::Path,
 };
 
 use netlink_packet_core::parse_u32;
@@ -247,6 +248,14 @@ pub fn overlapping(interfaces: &[Interface]) -> Vec<(u32, u32)> {
         }
     }
     pairs.into_iter().collect()
+}
+
+/// Whether an interface is a bridge on which netfilter translates packets that pass from port to port (br_netfilter): it takes
+/// the source's translation back before they come in at the bridge itself, where we look.
+#[must_use]
+pub fn is_translated_bridge(name: &str) -> bool {
+    let is_bridge = Path::new("/sys/class/net").join(name).join("bridge").exists();
+    is_bridge && fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|it| it.trim() == "1")
 }
 
 #[cfg(test)]

@@ -200,6 +200,13 @@ impl Session {
                 say!("{} is down: no packets until it is up", it.interface.name);
             }
         }
+        for it in self.attached.iter().filter(|it| interfaces::is_translated_bridge(&it.interface.name)) {
+            say!(
+                "{} is a bridge with net.bridge.bridge-nf-call-iptables: translated connections may show one direction only; \
+                 its ports (-i) show both",
+                it.interface.name
+            );
+        }
         let all = interfaces::list().unwrap_or_default();
         let name = |index| self.setting.interface(index);
         for (lower, upper) in interfaces::overlapping(&all) {

@@ -244,6 +244,9 @@ impl Diagnosis {
             _ => Err(Missing::NotAsked),
         };
         local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs, here.within));
+        for drop in local.drops.iter_mut().flatten() {
+            drop.place = here.host.place(drop.netns, hs.client_addr, hs.server_addr, now);
+        }
         // That nothing is noted is no fact then.
         if local.drops.as_ref().is_ok_and(Vec::is_empty) && here.unnoted.1 >= hs.first_syn {
             local.drops = Err(Missing::Gone);

@@ -129,6 +129,9 @@ table! {
         .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
         .evidence(&["NETFILTER_DROP"])
         .facts(&[("/local/drops/0/reason", "\"NETFILTER_DROP\""), ("/local/listening", "true")]),
+    drop_of_its_own_answer: of(NoRouteOrLocalBlock, Server, firewall::drop_of_its_own_answer)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(NoRouteOrLocalBlock)])
+        .evidence(&["SYN/ACK", "NETFILTER_DROP"]),
     drop_by_reverse_path: of(DroppedByLocalFirewall, Server, firewall::drop_by_reverse_path)
         .told(Ended("no_reply")).right(&[well(DroppedByLocalFirewall)]).evidence(&["IP_RPFILTER"]),
     drop_at_the_client: of(NoRouteOrLocalBlock, Client, firewall::drop_at_the_client)
@@ -163,13 +166,16 @@ table! {
     no_route_v6: of(NoRouteOrLocalBlock, Client, absent::no_route).v6()
         .fails(ENETUNREACH).told(Connect).right(&[surely(NoRouteOrLocalBlock)]).evidence(&["route"]),
     no_port_left: of(NoRouteOrLocalBlock, Client, absent::no_port_left)
-        .fails(EADDRNOTAVAIL).told(Connect).right(&[well(NoRouteOrLocalBlock), maybe(Unknown)]),
+        .fails(EADDRNOTAVAIL).told(Connect).right(&[maybe(NoRouteOrLocalBlock), maybe(Unknown)]),
     prohibited_by_a_route: of(NoRouteOrLocalBlock, Client, absent::prohibited_by_a_route)
         .fails(EACCES).told(Connect).right(&[surely(NoRouteOrLocalBlock)]),
     no_route_at_the_router: of(NetworkUnreachable, Client, absent::no_route_at_the_router)
         .fails(ENETUNREACH).told(Ended("unreachable")).right(&[likely(NetworkUnreachable)]).evidence(&["198.51.100.1"]),
     no_route_at_the_router_v6: of(NetworkUnreachable, Client, absent::no_route_at_the_router).v6()
         .fails(ENETUNREACH).told(Ended("unreachable")).right(&[likely(NetworkUnreachable)]),
+    no_route_at_the_router_as_it_sees_it: of(NetworkUnreachable, Router, absent::no_route_at_the_router)
+        .fails(ENETUNREACH).told(Ended("unreachable")).right(&[surely(NetworkUnreachable)])
+        .evidence(&["IP_INNOROUTES"]),
     // One that begins with so few hops is somebody's who looks at the way.
     too_many_hops: of(NetworkUnreachable, Client, absent::too_many_hops)
         .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[hardly(NetworkUnreachable)]).evidence(&["198.51.100.1"]),

@@ -9,13 +9,19 @@ use tcptrace_core::{
 use super::{Found, certain, likely, possible};
 use crate::diagnose::{case::Case, local::Aborts};
 
-/// The SYN was dropped on its way out.
+/// The SYN was dropped on its way out, or the SYN/ACK was.
 pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Found> {
-    if case.it.outcome != Outcome::NoReply || !case.is_here(Side::Client) || case.is_here(Side::Server) {
+    if case.it.outcome != Outcome::NoReply {
         return None;
     }
-    let reason = case.dropped_on_its_way_out(Side::Client)?;
-    certain([format!("this host dropped its own SYN ({reason})")])
+    if case.is_here(Side::Client)
+        && !case.is_here(Side::Server)
+        && let Some(reason) = case.dropped_on_its_way_out(Side::Client)
+    {
+        return certain([format!("this host dropped its own SYN ({reason})")]);
+    }
+    let reason = case.dropped_on_its_way_out(Side::Server).filter(|_| case.is_here(Side::Server))?;
+    certain([format!("the SYN came in, and this host dropped its own SYN/ACK ({reason})")])
 }
 
 /// A SYN that finds the accept queue full is dropped (`tcp_conn_request`, net/ipv4/tcp_input.c), and so is a final ACK
@@ -62,16 +68,17 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
 /// Seen at the interface and dropped by a rule of this host: on its way in, or through.
 pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Found> {
     let (side, what) = match case.it.outcome {
-        Outcome::NoReply if !case.is_here(Side::Client) || case.is_here(Side::Server) => (Side::Client, "SYN"),
-        it if it.is_open() && case.hs().syn.tries > 1 && !case.is_here(Side::Client) => (Side::Client, "SYN"),
+        Outcome::NoReply => (Side::Client, "SYN"),
+        it if it.is_open() && case.hs().syn.tries > 1 => (Side::Client, "SYN"),
         Outcome::HalfOpen if !case.is_here(Side::Client) => (Side::Server, "SYN/ACK"),
         _ => return None,
     };
     let dropped = |reason: &str| [format!("this host dropped the {what} after it came by the interface ({reason})")];
-    match case.dropped_by_rule(side) {
-        Some(reason) => certain(dropped(reason)),
+    match case.dropped_by_rule_elsewhere(side) {
+        Some(reason) => certain(dropped(&reason)),
         // By its number and one of its ends.
-        None => likely(dropped(&case.dropped_by_rule_after_translation()?)),
+        None if side == Side::Client => likely(dropped(&case.dropped_by_rule_after_translation()?)),
+        None => None,
     }
 }
 

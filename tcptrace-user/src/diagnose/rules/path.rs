@@ -4,7 +4,7 @@ use tcptrace_core::{handshake::Facts, outcome::Outcome};
 
 use super::{Found, certain, likely, possible};
 use crate::{
-    diagnose::{case::Case, mac},
+    diagnose::{case::Case, history::Host, mac},
     report::ip,
 };
 
@@ -18,6 +18,9 @@ pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Found> {
             likely(["the socket that it answers is on this host, and its SYN did not come by here".to_owned()])
         }
         Outcome::AnswerOnly => possible(["a SYN/ACK, and no SYN came by here".to_owned()]),
+        Outcome::NoReply if case.host().is_some_and(Host::answers_another_way) => {
+            possible(["no SYN/ACK of this host ever comes by here, and its connections open all the same".to_owned()])
+        }
         it if it.is_open() && case.has(Facts::ANSWER_UNSEEN) => {
             likely(["the client's final ACK came by, and the SYN/ACK that it acknowledges did not".to_owned()])
         }

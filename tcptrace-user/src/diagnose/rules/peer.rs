@@ -7,7 +7,10 @@ use tcptrace_core::{
 
 use super::{Found, likely, possible, sender::Sender};
 use crate::{
-    diagnose::case::{Case, hops},
+    diagnose::{
+        case::{Case, hops},
+        history::Host,
+    },
     noise::{self, REPEATED},
     report::{count, ip},
 };
@@ -18,6 +21,8 @@ const MANY: usize = 8;
 const LADDER: u8 = 7;
 /// Linux's second try; an answer that takes longer has outlived many a timeout.
 const LATE: u64 = 1_000_000_000;
+/// Seconds: two lost SYNs cost three (RFC 6298: one, and two).
+const PATIENT: f64 = 3.5;
 
 pub(super) fn syn_flood(case: &Case<'_>) -> Option<Found> {
     if case.it.outcome != Outcome::HalfOpen || case.is_here(Side::Client) {
@@ -71,11 +76,19 @@ pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Found> {
     let tried = hs.last_syn.since(hs.first_syn) as f64 / 1e9;
     let tries = count(hs.syn.tries.into(), "SYN");
     match case.it.outcome {
+        // TCP had something to drop: it was answered, by another way.
+        Outcome::NoReply
+            if case.dropped_without_socket().is_some() || case.host().is_some_and(Host::answers_another_way) =>
+        {
+            None
+        }
         Outcome::NoReply if !case.it.trust.still_open && !case.is_here(Side::Server) => {
             let stopped = format!("stopped after {tries} at {tried:.1} s: a connect timeout of the application");
             match (case.is_here(Side::Client), case.local.syn_tries) {
                 (true, Ok(ladder)) if u32::from(hs.syn.tries) < ladder && case.local.socket == Ok(None) => {
-                    likely([stopped, format!("the kernel would have sent {}", count(ladder.into(), "SYN"))])
+                    let found = [stopped, format!("the kernel would have sent {}", count(ladder.into(), "SYN"))];
+                    // Who waited for longer than lost packets take has cause to give up.
+                    if tried < PATIENT { likely(found) } else { possible(found) }
                 }
                 (true, _) => None,
                 (false, _) if hs.syn.tries < LADDER => possible([stopped]),

@@ -88,7 +88,7 @@ pub(super) fn is_contradicted(case: &Case<'_>) -> bool {
     const LOOKED_FOR: u64 = 1_000_000_000;
     let hs = case.hs();
     match case.life() {
-        _ if case.it.icmp_from == Some(case.server().addr) => false,
+        _ if case.is_forwarded() => false,
         Life::Since => true,
         Life::Lately => hs.ended.since(hs.first_syn) < LOOKED_FOR,
         Life::Before(_) | Life::Never => false,

@@ -33,9 +33,10 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
     let host = case.host()?;
     let answered = host.answered(case.hs(), case.it.outcome);
     let counts = host.port(server.port, case.at());
-    let others = host.ports(server.port, case.around());
-    let alive = others.filter(|(_, life, _)| life.is_alive()).max_by_key(|(_, life, _)| *life);
-    if answered.own || counts.refused > 0 && alive.is_some() {
+    let heard = host.ports(server.port, case.around()).filter(|(_, life, _)| *life > Life::Never);
+    let heard = heard.max_by_key(|(_, life, _)| *life);
+    let is_alive = heard.is_some_and(|(_, life, _)| life.is_alive());
+    if answered.own || counts.refused > 0 && is_alive || host.answers_another_way() {
         // It answers, and to this client: what got lost is a packet.
         return None;
     }
@@ -46,7 +47,15 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
         )];
         return if answered.others > 0 && hs.syn.tries > 2 { likely(evidence) } else { possible(evidence) };
     }
-    let (port, ..) = alive?;
+    let (port, life, _) = heard?;
+    if !is_alive {
+        return match life {
+            Life::Before(last) if counts.answered + counts.refused == 0 && !host.fell(case.around()) => {
+                possible([since(case, last), format!("that was port {port}, and port {} never did", server.port)])
+            }
+            _ => None,
+        };
+    }
     if counts.answered > 0 {
         // It did answer, and its queue may be full, or its service gone.
         return possible([format!("{name} answered on port {port}, and on port {} before", server.port)]);
@@ -56,7 +65,8 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
         format!("{name} is there: it answered on port {port}"),
         format!("port {} never did: {} silent", server.port, count(silent.into(), "attempt")),
     ];
-    if u32::from(hs.syn.tries) + silent > 2 { likely(evidence) } else { possible(evidence) }
+    // Who never tries again has given up at once, or was answered by a way that nobody sees.
+    if hs.syn.tries > 1 && u32::from(hs.syn.tries) + silent > 2 { likely(evidence) } else { possible(evidence) }
 }
 
 /// Silent on every port that was tried, or its neighbours cannot find it.
@@ -71,7 +81,7 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
     if case.it.outcome == Outcome::Unreachable {
         let icmp = hs.unreachable()?;
         let away = matches!((icmp.v6, icmp.kind, icmp.code), (false, 3, 1 | 7) | (true, 1, 3));
-        let who = if case.it.icmp_from == Some(server.addr) {
+        let who = if case.is_forwarded() {
             "of one behind it, to which it forwards the port"
         } else {
             "the router next to it cannot find it"
@@ -82,6 +92,9 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
     if case.it.outcome != Outcome::NoReply || case.is_here(Side::Server) || life == Life::Since {
         return None;
     }
+    if let Some(reason) = case.not_forwarded(|it| it.starts_with("NEIGH_")) {
+        return likely([format!("this host forwards the SYN, and found no link address for it ({reason})")]);
+    }
     if let Ok(Some(neighbour)) = &case.local.neighbour
         && neighbour.failed
     {
@@ -89,14 +102,15 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
         let whom = if neighbour.is_peer { "it" } else { "the gateway to it" };
         return certain([format!("{whom} ({}) does not answer {what}", neighbour.address)]);
     }
-    let host = case.host()?;
+    let host = case.host().filter(|it| !it.answers_another_way())?;
     let silent = host.ports(server.port, case.around()).find(|(_, life, counts)| !life.is_alive() && counts.silent > 0);
     match (silent, life) {
         (Some((port, ..)), Life::Never) => {
             likely([format!("{name} answered nothing: neither on port {} nor on port {port}", server.port)])
         }
         (Some((port, ..)), Life::Before(last)) => {
-            likely([since(case, last), format!("neither port {} nor port {port} answers now", server.port)])
+            // A rule that drops all of this client's packets looks the same.
+            possible([since(case, last), format!("neither port {} nor port {port} answers now", server.port)])
         }
         (None, Life::Before(last)) if hs.syn.tries > 2 => possible([since(case, last)]),
         _ => None,
@@ -111,6 +125,11 @@ fn since(case: &Case<'_>, last: Nanos) -> String {
 
 /// A router knows no way, or the packet's time ran out on it (RFC 792; RFC 4443, sections 3.1 and 3.3).
 pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Found> {
+    if matches!(case.it.outcome, Outcome::NoReply | Outcome::Unreachable)
+        && let Some(reason) = case.not_forwarded(|it| matches!(it, "IP_INNOROUTES" | "IP_OUTNOROUTES"))
+    {
+        return certain([format!("this host is to forward the SYN, and has no route for it ({reason})")]);
+    }
     let icmp = case.hs().unreachable().filter(|_| case.it.outcome == Outcome::Unreachable)?;
     match (icmp.v6, icmp.kind, icmp.code) {
         // Rules can be told to say so, too.

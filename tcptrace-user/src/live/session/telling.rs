@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tcptrace_core::outcome::Outcome;
+
 use super::Session;
 use crate::{
     cli,
@@ -26,6 +28,14 @@ impl Session {
         // What was not meant to arrive says nothing of its host.
         reports.iter().filter(|(is_probe, _)| !is_probe).for_each(|(_, it)| self.diagnosis.note(it));
         for (is_probe, report) in reports {
+            let it = report.attempt();
+            // It was sent while a hook was still missing, by which its answer may have come.
+            if it.outcome == Outcome::NoReply && it.handshake.last_syn < self.started {
+                if matches!(report, Report::Attempt(_)) {
+                    self.tracker.forgive(it.handshake.server(), it.outcome, 1);
+                }
+                continue;
+            }
             if is_probe && !self.args.all && self.diagnosis.probes.takes(&report, monotonic()) {
                 if let Report::Attempt(it) = &report {
                     self.tracker.forgive(it.handshake.server(), it.outcome, 1);

@@ -91,6 +91,14 @@ pub(crate) fn drop_at_the_server(scene: &Scene) -> Socket {
     drop_syns(scene, &scene.lab.server, "input", "tcp dport 6036 counter drop")
 }
 
+/// At the server, of its own SYN/ACKs: they never come by its interface.
+pub(crate) fn drop_of_its_own_answer(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    scene.keep(counting(&scene.lab.server, "output", "tcp sport 80 counter drop"));
+    scene.connect(scene.to(WORKING))
+}
+
 /// At the server, by no rule of a firewall: its routes say that who sends from there comes in elsewhere (RFC 3704).
 pub(crate) fn drop_by_reverse_path(scene: &Scene) -> Socket {
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
