@@ -108,9 +108,15 @@ impl<'a> Case<'a> {
         self.dropped_after_translation(is_rule)
     }
 
-    /// Why the link address of the one to whom this host forwards the SYN is not known.
-    pub(super) fn lost_after_translation(&self) -> Option<String> {
-        self.dropped_after_translation(|it| it.starts_with("NEIGH_"))
+    /// Why the link address of the one to whom this host forwards the SYN, translated or not, is not known.
+    pub(super) fn no_neighbour_to_forward_to(&self) -> Option<String> {
+        let wanted = |it: &str| it.starts_with("NEIGH_");
+        self.dropped_after_translation(wanted).or_else(|| self.not_forwarded(wanted).map(str::to_owned))
+    }
+
+    /// Why there is no route by which to forward the SYN.
+    pub(super) fn no_route_to_forward_by(&self) -> Option<&'a str> {
+        self.not_forwarded(|it| matches!(it, "IP_INNOROUTES" | "IP_OUTNOROUTES"))
     }
 
     /// Whether the server itself says that somebody is away: one to whom it forwards the port.
@@ -152,9 +158,8 @@ impl<'a> Case<'a> {
         drops.find(|it| keeps_from_the_wire(&it.reason)).map(|it| it.reason.as_str())
     }
 
-    /// Why this host did not forward the SYN: a reason of routing or of neighbours, and not on its way out of the client's own
-    /// namespace.
-    pub(super) fn not_forwarded(&self, wanted: fn(&str) -> bool) -> Option<&'a str> {
+    /// Why this host did not forward the SYN, which is not on its way out of the client's own namespace.
+    fn not_forwarded(&self, wanted: fn(&str) -> bool) -> Option<&'a str> {
         let is_own =
             |it: &Dropped| it.place == Place::Client || it.place == Place::Unknown && self.is_here(Side::Client);
         self.drops(Side::Client).find(|it| !is_own(it) && wanted(&it.reason)).map(|it| it.reason.as_str())

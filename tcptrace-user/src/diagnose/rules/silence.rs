@@ -74,7 +74,7 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
     let (hs, server) = (case.hs(), case.server());
     let name = ip(server.addr);
     if matches!(case.it.outcome, Outcome::NoReply | Outcome::Unreachable)
-        && let Some(reason) = case.lost_after_translation()
+        && let Some(reason) = case.no_neighbour_to_forward_to()
     {
         return likely([format!("this host forwards the SYN, and found no link address for it ({reason})")]);
     }
@@ -91,9 +91,6 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
     let life = case.life();
     if case.it.outcome != Outcome::NoReply || case.is_here(Side::Server) || life == Life::Since {
         return None;
-    }
-    if let Some(reason) = case.not_forwarded(|it| it.starts_with("NEIGH_")) {
-        return likely([format!("this host forwards the SYN, and found no link address for it ({reason})")]);
     }
     if let Ok(Some(neighbour)) = &case.local.neighbour
         && neighbour.failed
@@ -126,7 +123,7 @@ fn since(case: &Case<'_>, last: Nanos) -> String {
 /// A router knows no way, or the packet's time ran out on it (RFC 792; RFC 4443, sections 3.1 and 3.3).
 pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Found> {
     if matches!(case.it.outcome, Outcome::NoReply | Outcome::Unreachable)
-        && let Some(reason) = case.not_forwarded(|it| matches!(it, "IP_INNOROUTES" | "IP_OUTNOROUTES"))
+        && let Some(reason) = case.no_route_to_forward_by()
     {
         return certain([format!("this host is to forward the SYN, and has no route for it ({reason})")]);
     }
