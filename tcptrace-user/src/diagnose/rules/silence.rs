@@ -14,6 +14,8 @@ use crate::{
     report::{count, ip},
 };
 
+/// For so long a service may take to answer, and its queue to drain; two lost SYNs cost three seconds.
+const LONG: u64 = 3_500_000_000;
 /// No system begins with a TTL below this; who looks at a way does.
 const SHORT: u8 = 32;
 
@@ -109,7 +111,7 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
             // A rule that drops all of this client's packets looks the same.
             possible([since(case, last), format!("neither port {} nor port {port} answers now", server.port)])
         }
-        (None, Life::Before(last)) if hs.syn.tries > 2 => possible([since(case, last)]),
+        (None, Life::Before(last)) if hs.last_syn.since(hs.first_syn) >= LONG => possible([since(case, last)]),
         _ => None,
     }
 }
