@@ -79,6 +79,12 @@ impl<'a> Case<'a> {
         self.host().map_or(Life::Never, |it| it.life(self.around()))
     }
 
+    /// When the server's host was last heard before it.
+    pub(super) fn since(&self, last: Nanos) -> String {
+        let seconds = self.hs().first_syn.since(last) as f64 / 1e9;
+        format!("{} answered {seconds:.0} s before the first SYN, and not since", ip(self.server().addr))
+    }
+
     /// Whether a fact is known of it.
     pub(super) const fn has(&self, fact: u32) -> bool {
         self.hs().facts.any(fact)

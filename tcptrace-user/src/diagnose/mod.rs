@@ -25,6 +25,7 @@ pub use local::{Aborts, Counters, Dropped, Known, Listener, Local, Missing, Neig
 pub use next::next;
 pub use scope::{Extent, Scope};
 
+use self::history::Life;
 use crate::{attempt::Attempt, report::ip};
 
 /// Why an attempt failed, how sure that is, and what it rests on.
@@ -85,7 +86,11 @@ pub fn diagnose(case: &Case<'_>) -> Verdict {
             let drops = case.local.drops.iter().flatten();
             let dropped =
                 drops.map(|it| format!("this host dropped a packet of the {} ({})", side(it.from), it.reason));
-            (Cause::Unknown, Confidence::Possible, dropped.collect())
+            let went = match case.life() {
+                Life::Before(last) if case.it.outcome == Outcome::NoReply => Some(case.since(last)),
+                _ => None,
+            };
+            (Cause::Unknown, Confidence::Possible, dropped.chain(went).collect())
         }
     };
     // What was lost may have told another story.

@@ -1,9 +1,6 @@
 //! Nobody answered: whether the port, the host or the way to it is dead.
 
-use tcptrace_core::{
-    handshake::{Nanos, Side},
-    outcome::Outcome,
-};
+use tcptrace_core::{handshake::Side, outcome::Outcome};
 
 use super::{
     Found, certain, likely, possible,
@@ -53,7 +50,7 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
     if !is_alive {
         return match life {
             Life::Before(last) if counts.answered + counts.refused == 0 && !host.fell(case.around()) => {
-                possible([since(case, last), format!("that was port {port}, and port {} never did", server.port)])
+                possible([case.since(last), format!("that was port {port}, and port {} never did", server.port)])
             }
             _ => None,
         };
@@ -109,17 +106,17 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
         }
         (Some((port, ..)), Life::Before(last)) => {
             // A rule that drops all of this client's packets looks the same.
-            possible([since(case, last), format!("neither port {} nor port {port} answers now", server.port)])
+            possible([case.since(last), format!("neither port {} nor port {port} answers now", server.port)])
         }
-        (None, Life::Before(last)) if hs.last_syn.since(hs.first_syn) >= LONG => possible([since(case, last)]),
+        (None, Life::Before(last)) if has_waited(case) => possible([case.since(last)]),
         _ => None,
     }
 }
 
-/// When a host was heard last.
-fn since(case: &Case<'_>, last: Nanos) -> String {
-    let seconds = case.hs().first_syn.since(last) as f64 / 1e9;
-    format!("{} answered {seconds:.0} s before the first SYN, and not since", ip(case.server().addr))
+/// Whether silence has gone on for longer than a slow service keeps it.
+fn has_waited(case: &Case<'_>) -> bool {
+    let hs = case.hs();
+    hs.last_syn.since(hs.first_syn) >= LONG || !case.it.trust.still_open && hs.syn.tries > 2
 }
 
 /// A router knows no way, or the packet's time ran out on it (RFC 792; RFC 4443, sections 3.1 and 3.3).
