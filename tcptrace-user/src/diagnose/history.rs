@@ -28,8 +28,8 @@ const HEARD: usize = 8;
 /// What is recent: so long before a moment, and as long after it.
 pub const RECENT: u64 = 600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
-/// Who was heard so long before an attempt began, and was not asked in vain since, is taken to be there still: it takes
-/// longer than that to try one port after another by hand.
+/// Who was heard so long before an attempt began, and was not asked in vain since, is taken to be there still: so long at
+/// most it takes to try one port after another by hand.
 const LATELY: u64 = 20_000_000_000;
 
 /// What became of attempts to something within a minute, or several.
