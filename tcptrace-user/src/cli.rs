@@ -3,23 +3,21 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tcptrace_capture::write;
 use tcptrace_core::{
     outcome::Outcome,
     table::{Set, Slot, WAYS},
     tunnel::Outer,
 };
-
-use crate::{
-    evidence,
-    explain::Topic,
-    filter::{Filter, Mistake},
-};
+use tcptrace_filter::{Filter, Mistake};
+use tcptrace_report::explain::Topic;
 
 /// Exit codes, in the order of sysexits(3) where it has one.
 pub mod exit {
+    use tcptrace_filter::Mistake;
+
     use crate::{
         checklist::target,
-        filter::Mistake,
         live::{hooks::NoTc, interfaces, kernel::LoadError, privilege},
         offline::OwnInput,
     };
@@ -258,8 +256,8 @@ pub fn max_attempts(args: &Args) -> u32 {
 
 /// When the evidence goes on in another file.
 #[must_use]
-pub fn rotation(args: &Args) -> evidence::Options {
-    evidence::Options {
+pub fn rotation(args: &Args) -> write::Options {
+    write::Options {
         rotate_size: args.rotate_size.map(|millions| millions * 1_000_000),
         rotate_every: args.rotate_every,
         keep: args.keep.map(|it| it as usize),

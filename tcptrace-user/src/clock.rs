@@ -1,39 +1,25 @@
-//! The kernel's monotonic clock, which events carry, as the time of day.
+//! The kernel's monotonic clock, which events carry, and the time of day that belongs to it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tcptrace_core::handshake::Nanos;
-
-/// Nanoseconds between the epoch and the monotonic clock's zero.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock(i128);
+pub use tcptrace_vocabulary::clock::Clock;
 
 /// How far the time of day may be slewed before it is read anew: until then, one moment has one name in every line.
 const STEP: u128 = 1_000_000;
 
-impl Clock {
-    /// A capture's clock, which counts from the epoch.
-    pub const EPOCH: Self = Self(0);
+/// The clock as it is now.
+#[must_use]
+pub fn now() -> Clock {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
+    Clock(wall - i128::from(monotonic().0))
+}
 
-    /// The offset as it is now.
-    #[must_use]
-    pub fn now() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_nanos() as i128);
-        Self(wall - i128::from(monotonic().0))
-    }
-
-    /// Follows the time of day where it was set or has drifted away.
-    pub fn follow(&mut self) {
-        let now = Self::now();
-        if now.0.abs_diff(self.0) > STEP {
-            *self = now;
-        }
-    }
-
-    /// Nanoseconds since the epoch.
-    #[must_use]
-    pub fn wall(self, at: Nanos) -> i128 {
-        self.0 + i128::from(at.0)
+/// Follows the time of day where it was set or has drifted away.
+pub fn follow(clock: &mut Clock) {
+    let now = now();
+    if now.0.abs_diff(clock.0) > STEP {
+        *clock = now;
     }
 }
 

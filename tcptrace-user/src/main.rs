@@ -12,8 +12,8 @@ use tcptrace::{
     explain,
     live::{guard, session},
     offline, output,
-    report::json,
 };
+use tcptrace_report::json;
 
 fn main() -> ExitCode {
     let args = Args::parse();

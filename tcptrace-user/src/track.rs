@@ -11,10 +11,12 @@ use tcptrace_core::{
     handshake::{End, Facts, Handshake, Nanos, State, Transition},
     outcome::Outcome,
 };
-
-use crate::attempt::{
-    Attempt, Foreign, Stalled, StalledBy, Trust, id, is_unacknowledged, may_have_begun_earlier, patience,
-    was_in_trouble,
+use tcptrace_vocabulary::{
+    attempt::{
+        Attempt, Foreign, Stalled, StalledBy, Trust, id, is_unacknowledged, may_have_begun_earlier, patience,
+        was_in_trouble,
+    },
+    report::Report,
 };
 
 /// Attempts kept in mind at once; some 300 octets each.
@@ -22,34 +24,6 @@ const CAPACITY: usize = 1 << 16;
 
 /// How long the sweep leaves what it finds settled or replaced to the event that tells of it, which may be under way.
 const EVENT_DELAY: u64 = 1_000_000_000;
-
-/// Something to tell.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Report {
-    /// An attempt stalls; a line about its end follows.
-    Stall(Attempt),
-    /// An attempt is established; a line about its end follows.
-    Open(Attempt),
-    /// An attempt ended.
-    Attempt(Attempt),
-}
-
-impl Report {
-    /// The attempt that it is about.
-    #[must_use]
-    pub const fn attempt(&self) -> &Attempt {
-        match self {
-            Self::Stall(it) | Self::Open(it) | Self::Attempt(it) => it,
-        }
-    }
-
-    /// The same, to add to it.
-    pub const fn attempt_mut(&mut self) -> &mut Attempt {
-        match self {
-            Self::Stall(it) | Self::Open(it) | Self::Attempt(it) => it,
-        }
-    }
-}
 
 /// Losses so far, of the kind that makes a verdict less certain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

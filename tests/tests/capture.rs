@@ -8,7 +8,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tcptrace::capture::{
+use tcptrace_capture::{
     Damage, DamageKind, Direction, LinkType, Part, Payload, Reader, Source, Unsupported, direction, payload,
 };
 

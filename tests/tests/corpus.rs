@@ -4,9 +4,6 @@
 
 use std::{fs, path::Path};
 
-// Where the checks look for them: the fuzz targets, built with a sanitizer, have these two modules alone.
-use tcptrace::{capture, filter};
-
 #[path = "../fuzz/checks/capture.rs"]
 mod check_capture;
 #[path = "../fuzz/checks/filter.rs"]

@@ -3,18 +3,19 @@
 
 use std::net::IpAddr;
 
-use tcptrace::{
-    attempt::{Attempt, Foreign, Trust},
-    diagnose::{
-        Aborts, Case, Cause, Confidence, Counters, Dropped, Extent, Listener, Local, Missing, Neighbour, Place, Socket,
-        Verdict, diagnose, history::History,
-    },
-};
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State},
     outcome::Outcome,
     segment::Flags,
+};
+use tcptrace_verdict::{case::Case, diagnose, past::Past};
+use tcptrace_vocabulary::{
+    attempt::{Attempt, Foreign, Trust},
+    cause::{Cause, Confidence},
+    facts::{Aborts, Counters, Dropped, Listener, Local, Missing, Neighbour, Place, Socket},
+    scope::Extent,
+    verdict::Verdict,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -92,7 +93,7 @@ struct Around {
 
 fn verdict(handshake: Handshake, around: &Around) -> Verdict {
     let outcome = Outcome::to_the_end(&handshake).expect("an attempt");
-    let mut history = History::default();
+    let mut history = Past::default();
     for it in &around.worked {
         history.note(it, Outcome::of(it).expect("an attempt"));
     }
@@ -112,7 +113,7 @@ fn verdict(handshake: Handshake, around: &Around) -> Verdict {
     };
     let unknown = Local::unknown(Missing::NotAsked);
     let local = around.local.as_ref().unwrap_or(&unknown);
-    diagnose(&Case { it: &attempt, local, history: &history, checks: around.checks })
+    diagnose(&Case { it: &attempt, local, past: &history, checks: around.checks })
 }
 
 #[track_caller]
@@ -665,7 +666,7 @@ fn nothing_is_certain_while_something_was_lost() {
 /// Memory is bounded, whoever talks to whom.
 #[test]
 fn history_forgets() {
-    let mut history = History::default();
+    let mut history = Past::default();
     for host in 0..200_000u32 {
         let server = Endpoint { addr: Addr::v4(host), port: host as u16 };
         history.note(&established(CLIENT, server), Outcome::Established);
@@ -675,7 +676,7 @@ fn history_forgets() {
         history.note(&silent(Addr::v4(port.into()), Endpoint { port, ..SERVER }), Outcome::NoReply);
     }
     // Few hosts, and all ports of each.
-    let mut history = History::default();
+    let mut history = Past::default();
     for number in 0..1 << 18 {
         let server = Endpoint { addr: Addr::v4(number / 64), port: number as u16 % 64 };
         history.note(&silent(CLIENT, server), Outcome::NoReply);

@@ -12,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use tcptrace::{
-    capture,
-    evidence::{Direction, Interface, InterfaceId, Options, Packet, Statistics, Writer},
+use tcptrace_capture::{
+    self,
+    write::{Direction, Interface, InterfaceId, Options, Packet, Statistics, Writer},
 };
 
 const ETHERNET: Interface<'_> = Interface { name: "eth0", link: 1, snaplen: 262_144, description: Some("up → link") };
@@ -61,10 +61,10 @@ struct Read {
 }
 
 fn read(octets: &[u8]) -> Vec<Read> {
-    let mut reader = capture::Reader::new(octets).unwrap();
+    let mut reader = tcptrace_capture::Reader::new(octets).unwrap();
     let (mut packets, mut interfaces) = (Vec::new(), Vec::new());
     while let Some(packet) = reader.next() {
-        let capture::Packet { time, octets, original, interface, link, direction, .. } = packet.unwrap();
+        let tcptrace_capture::Packet { time, octets, original, interface, link, direction, .. } = packet.unwrap();
         let octets = octets.to_owned();
         packets.push(Read { time, octets, original, interface: None, link: link.0, direction });
         interfaces.push(interface);

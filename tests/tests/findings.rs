@@ -7,22 +7,25 @@ use std::{
 };
 
 use serde_json::json;
-use tcptrace::{
-    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
-    clock::Clock,
-    flood::{Flood, Floods, Passage, Passed},
-    overtaken::{Network, Networks, Overtaken},
-    report::{Setting, finding::Finding},
-    scan::{Scan, Scans},
-    track::Report,
-};
+use tcptrace::clock::Clock;
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Point, State},
     outcome::Outcome,
     pressure::Scope,
 };
+use tcptrace_report::{Setting, finding::Finding};
 use tcptrace_tests::contract;
+use tcptrace_verdict::patterns::{
+    avoided::{Networks, Overtaken},
+    flood::{Flood, Floods, Passage, Passed},
+    scan::{Scan, Scans},
+};
+use tcptrace_vocabulary::{
+    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
+    network::Network,
+    report::Report,
+};
 
 const SECOND: u64 = 1_000_000_000;
 /// 2023-11-14 22:13:20 UTC.

@@ -9,11 +9,8 @@ use std::{
 };
 
 use tcptrace::{
-    attempt::{Attempt, Stalled, StalledBy, Trust},
     clock::Clock,
     offline::flows::{Flows, Raw, Wanted},
-    report::{Setting, text},
-    track::Report,
 };
 use tcptrace_core::{
     flow::{Addr, HashKey},
@@ -22,7 +19,12 @@ use tcptrace_core::{
     segment::Link,
     tunnel::{Kind, Outer},
 };
+use tcptrace_report::{Setting, text};
 use tcptrace_tests::scenario::{self, Family};
+use tcptrace_vocabulary::{
+    attempt::{Attempt, Stalled, StalledBy, Trust},
+    report::Report,
+};
 
 const SECOND: u64 = 1_000_000_000;
 /// 2023-11-14 22:13:20 UTC.

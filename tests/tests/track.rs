@@ -1,10 +1,7 @@
 //! The tracker: which attempts are told, when, and how often. Events and table are made by hand here; the lab makes
 //! them for real.
 
-use tcptrace::{
-    attempt::{Attempt, StalledBy},
-    track::{Found, Losses, Report, Tracker},
-};
+use tcptrace::track::{Found, Losses, Tracker};
 use tcptrace_core::{
     event::Event,
     flow::{Addr, Endpoint},
@@ -12,6 +9,10 @@ use tcptrace_core::{
     outcome::Outcome,
     segment::{Flags, Options, Segment},
     seq::Seq,
+};
+use tcptrace_vocabulary::{
+    attempt::{Attempt, StalledBy},
+    report::Report,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -112,7 +113,7 @@ fn no_reply_that_tries_again_after_its_end_is_told_again() {
 }
 
 fn end_id() -> u64 {
-    tcptrace::attempt::id(&attempt(1, State::SynSent, &[0.0], &[]))
+    tcptrace_vocabulary::attempt::id(&attempt(1, State::SynSent, &[0.0], &[]))
 }
 
 #[test]

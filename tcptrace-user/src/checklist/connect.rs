@@ -13,6 +13,7 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tcptrace_verdict::patterns::checks::probe_ports;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::{Instant as Deadline, timeout_at},
@@ -23,7 +24,6 @@ use super::{
     socket,
     zone::on_the_wire,
 };
-use crate::noise::probe_ports;
 
 /// How long an answer is waited for: three or four SYNs, at 0, 1, (2,) 3 seconds.
 pub(super) const WAIT: Duration = Duration::from_millis(3600);

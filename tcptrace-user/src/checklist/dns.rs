@@ -9,16 +9,14 @@ use std::{
 };
 
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE, rdata::RData};
+use tcptrace_vocabulary::errno::errno_text;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
 
-use super::{
-    report::{Answer, DnsFailure},
-    verdict::errno_text,
-};
+use super::report::{Answer, DnsFailure};
 
 const PORT: u16 = 53;
 /// How long each of two questions waits: glibc waits five seconds, which is what makes applications slow.

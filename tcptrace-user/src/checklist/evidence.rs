@@ -6,17 +6,18 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use anyhow::Context as _;
+use tcptrace_capture::{
+    Direction,
+    write::{Interface, Options, Packet, Writer},
+};
 use tcptrace_core::segment::{Found, Link, locate};
+use tcptrace_vocabulary::errno::errno_name;
 
 use super::{
     Shared,
     report::{Report, Tried, Way},
-    verdict::{Verdict, errno_name},
+    verdict::Verdict,
     wire::{Seen, Tap, socket_addr},
-};
-use crate::{
-    capture::Direction,
-    evidence::{Interface, Options, Packet, Writer},
 };
 
 /// `LINKTYPE_RAW`: an IP header comes first.

@@ -4,17 +4,20 @@ use std::{net::IpAddr, time::Duration};
 
 use serde_json::{Value, json};
 use tcptrace_core::segment::{Flags, Options};
+use tcptrace_report::json::VERSION;
+use tcptrace_vocabulary::{
+    cause::{Cause, Confidence},
+    errno::errno_name,
+    icmp::icmp_reason,
+    words::flag_names,
+};
 
 use super::{
     findings,
     report::{
         Agreed, Answer, By, Connect, End, Hop, IcmpError, MtuFound, Names, Probed, Report, Resolver, Tried, Walk, Way,
     },
-    verdict::{Scope, Verdict, errno_name},
-};
-use crate::{
-    diagnose::{Cause, Confidence},
-    report::{flag_names, icmp_reason, json::VERSION},
+    verdict::{Scope, Verdict},
 };
 
 /// The object, without the line's end.

@@ -5,16 +5,18 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{
-    report::{By, Connect, End, IcmpError, Neighbour, NeighbourState, Ping, Probed, Report, Route, Tried, Walk, Way},
-    verdict::{Scope, errno_name},
-};
-use crate::{
-    diagnose::{
+use tcptrace_vocabulary::{
+    cause::{
         Cause,
         Confidence::{self, Certain, Likely, Possible},
     },
-    report::icmp_reason,
+    errno::errno_name,
+    icmp::icmp_reason,
+};
+
+use super::{
+    report::{By, Connect, End, IcmpError, Neighbour, NeighbourState, Ping, Probed, Report, Route, Tried, Walk, Way},
+    verdict::Scope,
 };
 
 /// Why one port of one address cannot be reached.

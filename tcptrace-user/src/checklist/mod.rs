@@ -39,16 +39,16 @@ use std::{
 };
 
 use jiff::Timestamp;
+use progress::{Progress, Running, Steps};
+use report::{Report, Zone};
+use target::Target;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
+use verdict::Outcome;
 
 use crate::cli::{DiagnoseArgs, exit};
-use progress::{Progress, Running, Steps};
-use report::{Report, Zone};
-use target::Target;
-use verdict::Outcome;
 
 /// When it ends, whatever is missing.
 const LIMIT: Duration = Duration::from_millis(9_800);

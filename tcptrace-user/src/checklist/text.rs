@@ -7,16 +7,18 @@ use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use tcptrace_core::segment::Options;
+use tcptrace_vocabulary::{
+    errno::{errno_name, errno_text},
+    icmp::icmp_reason,
+    words::NEGOTIATED,
+};
 
 use super::{
     findings::{self, listed},
     report::{Agreed, By, Connect, End, MtuFound, Names, NeighbourState, Probed, Report, Tried, Walk, Way},
-    verdict::{Outcome, Verdict, errno_name, errno_text},
+    verdict::{Outcome, Verdict},
 };
-use crate::{
-    output::plain,
-    report::{NEGOTIATED, icmp_reason},
-};
+use crate::output::plain;
 
 const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();

@@ -3,13 +3,14 @@
 //! Each address and port is judged by itself, the most telling judgement is the verdict's. Silence is never taken for
 //! an answer, and what was not looked at never for silence.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
+
+use tcptrace_vocabulary::cause::{Cause, Confidence};
 
 use super::{
     judgement::{self, Judgement},
     report::{DnsFailure, MtuFound, Names, Probed, Report, Tried, Way},
 };
-use crate::diagnose::{Cause, Confidence};
 
 /// How far the trouble reaches, as far as was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,37 +260,4 @@ fn mtu_note(at: &Probed) -> Option<String> {
         mtu.assumed,
         at.name()
     ))
-}
-
-/// An errno's name, as far as a connect has it.
-#[must_use]
-pub fn errno_name(errno: i32) -> String {
-    let name = match errno {
-        0 => "none",
-        libc::ECONNREFUSED => "ECONNREFUSED",
-        libc::ECONNRESET => "ECONNRESET",
-        libc::ETIMEDOUT => "ETIMEDOUT",
-        libc::EHOSTUNREACH => "EHOSTUNREACH",
-        libc::ENETUNREACH => "ENETUNREACH",
-        libc::EACCES => "EACCES",
-        libc::EPERM => "EPERM",
-        libc::EINVAL => "EINVAL",
-        libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
-        libc::ENETDOWN => "ENETDOWN",
-        libc::EHOSTDOWN => "EHOSTDOWN",
-        libc::ENOPROTOOPT => "ENOPROTOOPT",
-        libc::EPROTO => "EPROTO",
-        libc::EMSGSIZE => "EMSGSIZE",
-        libc::EMFILE => "EMFILE",
-        libc::ENOBUFS => "ENOBUFS",
-        _ => return errno_text(errno),
-    };
-    name.to_owned()
-}
-
-/// What the C library says of an errno, without its number.
-#[must_use]
-pub fn errno_text(errno: i32) -> String {
-    let text = io::Error::from_raw_os_error(errno).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tcptrace_verdict::patterns::checks::PROBE_HOPS;
 use tokio::task::JoinSet;
 
 use super::{
@@ -19,7 +20,6 @@ use super::{
     report::{By, End, Hop, IcmpError, Tried, Walk},
     zone::Peer,
 };
-use crate::noise::PROBE_HOPS;
 
 const FARTHEST: u8 = PROBE_HOPS;
 /// Hops that are tried at once.

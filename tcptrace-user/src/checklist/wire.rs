@@ -17,12 +17,12 @@ use libc::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tcptrace_core::segment::{Flags, Found, Kind, Link, Segment, locate};
+use tcptrace_vocabulary::words::ip;
 
 use super::{
     report::{Answered, Wire},
     socket,
 };
-use crate::report::ip;
 
 /// Packets kept, and octets of each.
 const MOST: usize = 4096;

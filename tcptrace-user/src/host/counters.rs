@@ -12,11 +12,9 @@ use std::{
 };
 
 use tcptrace_core::handshake::Nanos;
+use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Missing};
 
-use crate::{
-    clock,
-    diagnose::{Aborts, Counters, Known, Missing},
-};
+use crate::clock;
 
 /// Counters of the group `TcpExt`, in the order of [`Snapshot::values`].
 const NAMES: [&str; 11] = [
@@ -147,7 +145,7 @@ impl Reader {
     }
 
     /// How they grew since the newest snapshot that is no younger than `since`. Memory's limit is the caller's to know.
-    pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Known<Counters> {
+    pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Fact<Counters> {
         // Began before anybody looked.
         let before = history.before(since).ok_or(Missing::NotAsked)?;
         let (after, memory_pages) = self.now(now).map_err(|_| Missing::Failed)?;
@@ -167,7 +165,7 @@ impl Reader {
 
     /// The same of what TCP resets by itself, around a RST: it is counted after that was sent, so that what was read a
     /// moment before does not do.
-    pub(super) fn aborts(&mut self, history: &History, reset: Nanos, now: Nanos) -> Known<Aborts> {
+    pub(super) fn aborts(&mut self, history: &History, reset: Nanos, now: Nanos) -> Fact<Aborts> {
         let before = history.before(reset).ok_or(Missing::NotAsked)?;
         self.last = self.last.filter(|(it, _)| it.at > reset);
         let (after, _) = self.now(now).map_err(|_| Missing::Failed)?;

@@ -10,6 +10,7 @@ use std::{
 
 use netlink_sys::protocols::{NETLINK_ROUTE, NETLINK_SOCK_DIAG};
 use tcptrace_core::handshake::Nanos;
+use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Missing, Socket};
 
 use super::{
     counters::{History, Reader},
@@ -18,7 +19,6 @@ use super::{
     routes::{self, Entry, Route},
     sockets,
 };
-use crate::diagnose::{Aborts, Counters, Known, Missing, Socket};
 
 /// For how long a way is what it was.
 const KEPT: u64 = 200_000_000;
@@ -39,12 +39,12 @@ pub(super) struct Way {
 /// What is open in a network namespace.
 #[derive(Debug)]
 pub(super) struct Inside {
-    diag: Known<Channel>,
-    route: Known<Channel>,
-    counters: Known<Reader>,
+    diag: Fact<Channel>,
+    route: Fact<Channel>,
+    counters: Fact<Reader>,
     pub(super) listeners: Listeners,
     /// Those that were asked for since a moment.
-    ways: HashMap<(IpAddr, Option<IpAddr>), Known<Option<Way>>>,
+    ways: HashMap<(IpAddr, Option<IpAddr>), Fact<Option<Way>>>,
     ways_since: Nanos,
 }
 
@@ -64,13 +64,13 @@ impl Inside {
     }
 
     /// The socket with these ends.
-    pub(super) fn socket(&mut self, ours: SocketAddr, theirs: SocketAddr, interface: u32) -> Known<Option<Socket>> {
+    pub(super) fn socket(&mut self, ours: SocketAddr, theirs: SocketAddr, interface: u32) -> Fact<Option<Socket>> {
         let diag = self.diag.as_mut().map_err(|why| *why)?;
         sockets::find(diag, ours, theirs, interface).map_err(|error| missing(&error))
     }
 
     /// Whom a SYN to `server` finds.
-    pub(super) fn listener(&mut self, server: SocketAddr, interface: u32, now: Nanos) -> Known<Option<Group>> {
+    pub(super) fn listener(&mut self, server: SocketAddr, interface: u32, now: Nanos) -> Fact<Option<Group>> {
         let diag = self.diag.as_mut().map_err(|why| *why)?;
         self.listeners.refresh(diag, now).map_err(|error| missing(&error))?;
         Ok(self.listeners.find(server, interface))
@@ -82,26 +82,26 @@ impl Inside {
         }
     }
 
-    pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Known<Counters> {
+    pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Fact<Counters> {
         self.counters.as_mut().map_err(|why| *why)?.growth(history, since, now)
     }
 
-    pub(super) fn aborts(&mut self, history: &History, reset: Nanos, now: Nanos) -> Known<Aborts> {
+    pub(super) fn aborts(&mut self, history: &History, reset: Nanos, now: Nanos) -> Fact<Aborts> {
         self.counters.as_mut().map_err(|why| *why)?.aborts(history, reset, now)
     }
 
-    pub(super) fn route(&mut self, to: IpAddr, source: Option<IpAddr>) -> Known<Route> {
+    pub(super) fn route(&mut self, to: IpAddr, source: Option<IpAddr>) -> Fact<Route> {
         let channel = self.route.as_mut().map_err(|why| *why)?;
         routes::route(channel, to, source).map_err(|error| missing(&error))
     }
 
-    pub(super) fn addresses(&mut self) -> Known<HashSet<IpAddr>> {
+    pub(super) fn addresses(&mut self) -> Fact<HashSet<IpAddr>> {
         let channel = self.route.as_mut().map_err(|why| *why)?;
         routes::addresses(channel).map_err(|error| missing(&error))
     }
 
     /// The neighbour by which `to` is reached from `source`; none where there is no way, or no neighbours on it.
-    pub(super) fn way(&mut self, to: IpAddr, source: Option<IpAddr>, now: Nanos) -> Known<Option<Way>> {
+    pub(super) fn way(&mut self, to: IpAddr, source: Option<IpAddr>, now: Nanos) -> Fact<Option<Way>> {
         if now.since(self.ways_since) >= KEPT {
             self.ways.clear();
             self.ways_since = now;
@@ -117,7 +117,7 @@ impl Inside {
         way
     }
 
-    fn ask_way(&mut self, to: IpAddr, source: Option<IpAddr>) -> Known<Option<Way>> {
+    fn ask_way(&mut self, to: IpAddr, source: Option<IpAddr>) -> Fact<Option<Way>> {
         let Route::Through { interface, gateway } = self.route(to, source)? else { return Ok(None) };
         let next = gateway.unwrap_or(to);
         let channel = self.route.as_mut().map_err(|why| *why)?;
@@ -127,7 +127,7 @@ impl Inside {
     }
 
     /// The kernel's number of this network namespace, never used again (since 5.14), as BPF programs see it.
-    pub(super) fn cookie(&self) -> Known<u64> {
+    pub(super) fn cookie(&self) -> Fact<u64> {
         let socket = self.route.as_ref().map_err(|why| *why)?;
         cookie(socket).map_err(|error| missing(&error))
     }

@@ -11,7 +11,10 @@ use std::{
 
 use tcptrace_core::handshake::Nanos;
 
-use super::{netlink::Channel, sockets, sockets::Listening};
+use super::{
+    netlink::Channel,
+    sockets::{self, Listening},
+};
 
 /// For how long what was read is used, in nanoseconds.
 const KEPT: u64 = 200_000_000;

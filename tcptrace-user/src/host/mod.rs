@@ -26,16 +26,14 @@ use tcptrace_core::{
     flow::Addr,
     handshake::{Handshake, Nanos},
 };
+use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Place, Process, Socket};
 
 use self::{
     namespaces::{Id, Namespaces},
     neighbours::Watch,
     processes::Processes,
 };
-use crate::{
-    clock,
-    diagnose::{Aborts, Counters, Known, Listener, Local, Missing, Neighbour, Place, Process, Socket},
-};
+use crate::clock;
 
 /// This host, with all that was asked of it lately.
 #[derive(Debug)]
@@ -43,9 +41,9 @@ pub struct Host {
     namespaces: Namespaces,
     processes: Processes,
     /// Of the own namespace.
-    watch: Known<Watch>,
+    watch: Fact<Watch>,
     /// SYNs that its kernel sends, and when that was read: two files, which cost as much as all else that is asked.
-    syn_tries: Option<(Nanos, Known<u32>)>,
+    syn_tries: Option<(Nanos, Fact<u32>)>,
 }
 
 /// For how long a setting is what it was.
@@ -93,7 +91,7 @@ impl Host {
         // Where the SYN passed is where a socket that is bound to an interface may be bound to.
         let passed = attempt.client_point;
         let (way_out, way_in) = if passed.is_egress() { (passed.ifindex(), 0) } else { (0, passed.ifindex()) };
-        let known = |at: Known<Option<Id>>| at?.ok_or(Missing::Elsewhere);
+        let known = |at: Fact<Option<Id>>| at?.ok_or(Missing::Elsewhere);
         Local {
             client_here: client_at.map(|it| it.is_some()),
             server_here: server_at.map(|it| it.is_some()),
@@ -121,7 +119,7 @@ impl Host {
     }
 
     /// What TCP reset by itself around a RST, where it was sent from.
-    pub fn aborts(&mut self, from: Addr, reset: Nanos, now: Nanos) -> Known<Aborts> {
+    pub fn aborts(&mut self, from: Addr, reset: Nanos, now: Nanos) -> Fact<Aborts> {
         let at = self.namespaces.which(address(from))?.ok_or(Missing::Elsewhere)?;
         let (inside, history) = self.namespaces.inside(at, now)?;
         inside.aborts(history, reset, now)
@@ -133,18 +131,18 @@ impl Host {
     }
 
     /// A process, by its number.
-    pub fn process(&mut self, pid: u32, now: Nanos) -> Known<Process> {
+    pub fn process(&mut self, pid: u32, now: Nanos) -> Fact<Process> {
         self.processes.get(pid, now)
     }
 
     /// The way to an address, from this process's network namespace.
-    pub fn route(&mut self, to: IpAddr) -> Known<Route> {
+    pub fn route(&mut self, to: IpAddr) -> Fact<Route> {
         self.namespaces.own_inside().route(to, None)
     }
 
     /// The kernel's number of the network namespace that has an address, as BPF programs see it
     /// (`bpf_get_netns_cookie`).
-    pub fn namespace_cookie(&mut self, of: IpAddr, now: Nanos) -> Known<u64> {
+    pub fn namespace_cookie(&mut self, of: IpAddr, now: Nanos) -> Fact<u64> {
         let id = self.namespaces.which(of)?.ok_or(Missing::Elsewhere)?;
         self.namespaces.inside(id, now)?.0.cookie()
     }
@@ -169,13 +167,13 @@ impl Host {
         self.namespaces.own_inside().cookie().unwrap_or(0)
     }
 
-    fn socket(&mut self, at: Id, ours: SocketAddr, theirs: SocketAddr, via: u32, now: Nanos) -> Known<Option<Socket>> {
+    fn socket(&mut self, at: Id, ours: SocketAddr, theirs: SocketAddr, via: u32, now: Nanos) -> Fact<Option<Socket>> {
         let via = if at == self.namespaces.own() { via } else { 0 };
         self.namespaces.inside(at, now)?.0.socket(ours, theirs, via)
     }
 
     /// As the own namespace is set up; what others are, only their processes are shown.
-    fn syn_tries(&mut self, at: Id, now: Nanos) -> Known<u32> {
+    fn syn_tries(&mut self, at: Id, now: Nanos) -> Fact<u32> {
         if at != self.namespaces.own() {
             return Err(Missing::Elsewhere);
         }
@@ -185,7 +183,7 @@ impl Host {
         }
     }
 
-    fn listener(&mut self, at: Id, server: SocketAddr, via: u32, now: Nanos) -> Known<Option<Listener>> {
+    fn listener(&mut self, at: Id, server: SocketAddr, via: u32, now: Nanos) -> Fact<Option<Listener>> {
         let via = if at == self.namespaces.own() { via } else { 0 };
         let (inside, _) = self.namespaces.inside(at, now)?;
         let Some(group) = inside.listener(server, via, now)? else { return Ok(None) };
@@ -194,7 +192,7 @@ impl Host {
         Ok(Some(Listener { process, queue, queue_max, sockets: group.sockets }))
     }
 
-    fn counters(&mut self, at: Id, since: Nanos, now: Nanos) -> Known<Counters> {
+    fn counters(&mut self, at: Id, since: Nanos, now: Nanos) -> Fact<Counters> {
         let memory_limit = self.namespaces.memory_limit();
         let (inside, history) = self.namespaces.inside(at, now)?;
         Ok(Counters { memory_limit, ..inside.growth(history, since, now)? })
@@ -207,7 +205,7 @@ impl Host {
         from: Option<IpAddr>,
         since: Nanos,
         now: Nanos,
-    ) -> Known<Option<Neighbour>> {
+    ) -> Fact<Option<Neighbour>> {
         let Some(way) = self.namespaces.inside(at, now)?.0.way(to, from, now)? else { return Ok(None) };
         let memory = self.watch.as_ref().ok().filter(|_| at == self.namespaces.own()).map(|it| &it.memory);
         let mut link_addresses: Vec<_> = way.entry.and_then(|it| it.link_address).into_iter().collect();
@@ -232,7 +230,7 @@ impl Default for Host {
 
 /// Retries count from the second SYN on; those at the same pace (Linux 6.5) come before them (`tcp_write_timeout`,
 /// net/ipv4/tcp_timer.c).
-fn syn_tries() -> Known<u32> {
+fn syn_tries() -> Fact<u32> {
     let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?.trim().parse::<u32>().ok();
     let retries = read("tcp_syn_retries").ok_or(Missing::Failed)?;
     Ok(1 + retries + read("tcp_syn_linear_timeouts").unwrap_or(0))

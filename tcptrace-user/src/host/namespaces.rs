@@ -22,6 +22,7 @@ use std::{
 use caps::{CapSet, Capability};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use tcptrace_core::handshake::Nanos;
+use tcptrace_vocabulary::facts::{Fact, Missing};
 
 use super::{
     counters::{self, History, Snapshot},
@@ -29,7 +30,6 @@ use super::{
     netlink::Channel,
     routes,
 };
-use crate::diagnose::{Known, Missing};
 
 /// How many are looked into.
 const MOST: usize = 1024;
@@ -117,7 +117,7 @@ impl Namespaces {
     }
 
     /// Whose an address is; none: no namespace's of this host.
-    pub(super) fn which(&mut self, address: IpAddr) -> Known<Option<Id>> {
+    pub(super) fn which(&mut self, address: IpAddr) -> Fact<Option<Id>> {
         if address.is_loopback() || self.own_addresses.contains(&address) {
             return Ok(Some(self.own));
         }
@@ -133,7 +133,7 @@ impl Namespaces {
     }
 
     /// A namespace from inside, with its counters' past.
-    pub(super) fn inside(&mut self, id: Id, now: Nanos) -> Known<(&mut Inside, &History)> {
+    pub(super) fn inside(&mut self, id: Id, now: Nanos) -> Fact<(&mut Inside, &History)> {
         let history = self.histories.entry(id).or_default();
         if id == self.own {
             return Ok((&mut self.own_inside, history));
@@ -279,7 +279,7 @@ fn look_into(path: &Path, id: Id) -> io::Result<Found> {
     Ok(Found { id, path: path.to_owned(), addresses, counters: Snapshot::here().ok() })
 }
 
-fn enter_and_open(path: &Path, id: Id, now: Nanos) -> Known<Inside> {
+fn enter_and_open(path: &Path, id: Id, now: Nanos) -> Fact<Inside> {
     let path = path.to_owned();
     let thread = thread::Builder::new().spawn(move || enter(&path, id).map(|()| Inside::open(now)));
     let entered = thread.map_err(|_| Missing::Failed)?.join().map_err(|_| Missing::Failed)?;

@@ -18,8 +18,7 @@ use netlink_packet_core::{
     NetlinkBuffer, NlaBuffer, NlasIterator,
 };
 use netlink_sys::{Socket, SocketAddr};
-
-use crate::diagnose::Missing;
+use tcptrace_vocabulary::facts::Missing;
 
 /// Bytes of one receive: twice the 32 KiB that the kernel gives a dump at most (`netlink_dump`, af_netlink.c).
 const RECEIVE: usize = 64 * 1024;

@@ -13,9 +13,9 @@ use std::{
 };
 
 use tcptrace_core::handshake::Nanos;
+use tcptrace_vocabulary::facts::{Fact, Missing, Process};
 
 use super::cgroup;
-use crate::diagnose::{Known, Missing, Process};
 
 /// For how long a process is what it was: numbers are used again, programs are replaced (execve(2)).
 const KEPT: u64 = 1_000_000_000;
@@ -35,7 +35,7 @@ const CGROUPS: u64 = 16 * 1024;
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
-    by_pid: HashMap<u32, (Nanos, Known<Process>)>,
+    by_pid: HashMap<u32, (Nanos, Fact<Process>)>,
     owners: HashMap<u32, u32>,
     searched: Option<Nanos>,
     /// The process at which the last search ran out of time.
@@ -46,7 +46,7 @@ pub(super) struct Processes {
 
 impl Processes {
     /// The process of this number.
-    pub(super) fn get(&mut self, pid: u32, now: Nanos) -> Known<Process> {
+    pub(super) fn get(&mut self, pid: u32, now: Nanos) -> Fact<Process> {
         if let Some((read, process)) = self.by_pid.get(&pid)
             && now.since(*read) < KEPT
         {
@@ -67,7 +67,7 @@ impl Processes {
     }
 
     /// Who holds a socket; `wanted` are all that are worth remembering while looking for it.
-    pub(super) fn of_socket(&mut self, inode: u32, wanted: impl Iterator<Item = u32>, now: Nanos) -> Known<Process> {
+    pub(super) fn of_socket(&mut self, inode: u32, wanted: impl Iterator<Item = u32>, now: Nanos) -> Fact<Process> {
         let known = self.owners.get(&inode).copied();
         let due = self.searched.is_none_or(|searched| now.since(searched) >= SEARCH_EVERY);
         if known.is_none_or(|pid| !runs(pid)) && due {

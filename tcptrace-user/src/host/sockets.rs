@@ -9,8 +9,9 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
+use tcptrace_vocabulary::facts::Socket;
+
 use super::netlink::{Channel, attributes, number, octets};
-use crate::diagnose::Socket;
 
 /// include/uapi/linux/sock_diag.h and inet_diag.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;

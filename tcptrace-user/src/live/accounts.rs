@@ -9,9 +9,9 @@ use tcptrace_core::{
     handshake::{Nanos, Point},
     pressure::Scope,
 };
+use tcptrace_verdict::patterns::flood::Passage;
 
 use super::mapping::Mapping;
-use crate::flood::Passage;
 
 const OCTETS: usize = size_of::<Account>();
 const WORDS: usize = OCTETS / 8;

@@ -8,16 +8,20 @@ use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Side},
 };
+use tcptrace_verdict::{case::keeps_from_the_wire, steps};
+use tcptrace_vocabulary::{
+    cause::{Cause, Confidence},
+    facts::Process,
+    scope::{Extent, Scope},
+    verdict::{Unsent, Verdict},
+    words::ip,
+};
 
 use super::{
     connects::{Connect, Connects, Sent},
     drops::Drops,
 };
-use crate::{
-    diagnose::{Cause, Confidence, Extent, Process, Scope, Unsent, Verdict, keeps_from_the_wire, steps},
-    host::{Host, Route},
-    report::ip,
-};
+use crate::host::{Host, Route};
 
 /// How long a call may be without a SYN: with Fast Open it waits for the first data.
 const UNSENT: u64 = 3_000_000_000;

@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::diagnose::Missing;
+use tcptrace_vocabulary::facts::Missing;
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// The number of a file system's first directory where kernfs is behind it (`kernfs_create_root`, fs/kernfs/dir.c).

@@ -17,6 +17,7 @@ use tcptrace_core::{
     flow::{self, Endpoint, HashKey},
     handshake::Nanos,
 };
+use tcptrace_vocabulary::facts::{Fact, Missing};
 
 use super::{
     cgroup, decode,
@@ -24,7 +25,6 @@ use super::{
     mapping::Mapping,
     source::{Off, errno},
 };
-use crate::diagnose::{Known, Missing};
 
 const WHAT: &str = "the callers of connect(2)";
 /// In the object and in the kernel's list of programs.
@@ -136,7 +136,7 @@ impl Connects {
     /// [`Missing::Elsewhere`] where no such SYN was handed to TCP on this host since the hooks are there: the place that it
     /// would have is vacant, or holds what was there before. [`Missing::Gone`] where a later one has taken the place, or
     /// the caller was not noted. [`Missing::Failed`] where the record could not be read whole.
-    pub fn by_flow(&self, client: Endpoint, server: Endpoint, since: Nanos) -> Known<Connect> {
+    pub fn by_flow(&self, client: Endpoint, server: Endpoint, since: Nanos) -> Fact<Connect> {
         let words = self.cookies.words();
         let place = flow::hash(self.key, client, server) as usize & (words.len() - 1);
         let cookie = words[place].load(std::sync::atomic::Ordering::Acquire);

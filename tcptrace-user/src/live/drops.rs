@@ -15,6 +15,7 @@ use tcptrace_core::{
     flow::{self, Endpoint, HashKey},
     handshake::{Handshake, Nanos, Side},
 };
+use tcptrace_vocabulary::facts::{Dropped, Fact, Missing, Place};
 
 use super::{
     btf::{Btf, Error},
@@ -23,7 +24,6 @@ use super::{
     mapping::Mapping,
     source::Off,
 };
-use crate::diagnose::{Dropped, Known, Missing, Place};
 
 const WHAT: &str = "drop reasons";
 /// In the object and in the kernel's list of programs, and the tracepoint's.
@@ -120,7 +120,7 @@ impl Drops {
     /// # Errors
     /// [`Missing::Gone`] where another flow has taken the place that this one would have had since then,
     /// [`Missing::Failed`] where the record could not be read whole.
-    pub fn of(&self, it: &Handshake, within: Option<u64>) -> Known<Vec<Dropped>> {
+    pub fn of(&self, it: &Handshake, within: Option<u64>) -> Fact<Vec<Dropped>> {
         let found = self.of_flow(it.client(), it.server(), it.first_syn, within)?;
         if found.is_empty() { Ok(self.of_translated(it, within)) } else { Ok(found) }
     }
@@ -174,13 +174,7 @@ impl Drops {
     ///
     /// # Errors
     /// As above.
-    pub fn of_flow(
-        &self,
-        client: Endpoint,
-        server: Endpoint,
-        since: Nanos,
-        within: Option<u64>,
-    ) -> Known<Vec<Dropped>> {
+    pub fn of_flow(&self, client: Endpoint, server: Endpoint, since: Nanos, within: Option<u64>) -> Fact<Vec<Dropped>> {
         let record = self.record(client, server).ok_or(Missing::Failed)?;
         let ends = record.ends();
         if ends != [client.min(server), client.max(server)] {

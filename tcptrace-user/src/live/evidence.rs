@@ -9,21 +9,17 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
+use tcptrace_capture::write::Direction;
 use tcptrace_core::snapshot::SNAPLEN;
+use tcptrace_report::{Setting, text};
+use tcptrace_vocabulary::attempt::Attempt;
 
 use super::{
     decode,
     interfaces::{Interface, LinkType},
     keep::{Keeper, LIMIT},
 };
-use crate::{
-    attempt::Attempt,
-    evidence::{
-        Direction,
-        recorder::{Account, Described, LAST_WAIT, Recorded, Recorder},
-    },
-    report::{Setting, text},
-};
+use crate::recorder::{Account, Described, LAST_WAIT, Recorded, Recorder};
 
 /// Octets of the ring in the kernel.
 pub const RING: u32 = 4 << 20;

@@ -3,9 +3,11 @@
 use std::fs;
 
 use tcptrace_core::handshake::Nanos;
+use tcptrace_report::finding::Finding;
+use tcptrace_verdict::patterns::{avoided::Networks, flood::Floods, scan::Scans};
+use tcptrace_vocabulary::report::Report;
 
 use super::accounts::Accounts;
-use crate::{flood::Floods, overtaken::Networks, report::finding::Finding, scan::Scans, track::Report};
 
 /// The findings of a run.
 pub struct Findings {

@@ -12,8 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::clsact;
-use super::kernel::Program;
+use super::{clsact, kernel::Program};
 
 /// The hidden subcommand that runs a guard.
 pub const SUBCOMMAND: &str = "clsact-guard";

@@ -18,6 +18,7 @@ use tcptrace_core::{
     predicate::Test,
     table::WAYS,
 };
+use tcptrace_vocabulary::facts::Missing;
 
 use super::{
     accounts::Accounts,
@@ -26,7 +27,6 @@ use super::{
     source::{Off, errno},
     table::Table,
 };
-use crate::diagnose::Missing;
 
 /// The object that build.rs made of tcptrace-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));

@@ -6,7 +6,11 @@ use std::{
     os::fd::{AsFd, AsRawFd},
     ptr::NonNull,
     slice,
-    sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, fence},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed},
+        fence,
+    },
 };
 
 use aya::maps::{MapData, MapError};

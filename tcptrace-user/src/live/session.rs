@@ -3,10 +3,13 @@
 use std::{collections::BTreeSet, io, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use tcptrace_capture::write::Writer;
 use tcptrace_core::{
     event::{Counter, Tally},
     handshake::Nanos,
 };
+use tcptrace_filter::Filter;
+use tcptrace_report::{Setting, summary};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time,
@@ -25,12 +28,10 @@ use super::{
 };
 use crate::{
     cli::{self, Args, LocalFacts},
-    clock::{Clock, monotonic},
-    evidence::{Writer, recorder::Recorder},
-    filter::Filter,
+    clock::{self, monotonic},
     host::Host,
     output::Output,
-    report::{Setting, summary},
+    recorder::Recorder,
     track::{Losses, Tracker},
 };
 
@@ -170,7 +171,7 @@ impl Session {
             diagnosis: Diagnosis::new(args.local, &mut kernel),
             most_pending: 0,
             tracker: Tracker::new(started, settings.stall_after, settings.tell_all),
-            setting: Setting { clock: Clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
+            setting: Setting { clock: clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
             args,
             filter,
             kernel,
@@ -305,7 +306,7 @@ impl Session {
 
     /// Looks for silence, and says how long it need not look again.
     fn sweep(&mut self) -> Duration {
-        self.setting.clock.follow();
+        clock::follow(&mut self.setting.clock);
         let now = monotonic();
         // Before the table, so that what changes after this is counted as a change the next time.
         let tally = self.kernel.tally();

@@ -1,7 +1,8 @@
 //! Why a source of what the host knows is off. Tracing goes on without it, and verdicts say so.
 
+use tcptrace_vocabulary::facts::Missing;
+
 use super::kernel::LoadError;
-use crate::diagnose::Missing;
 
 /// A source that is off, in one line.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,11 @@
 use std::{
     array,
     mem::offset_of,
-    sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, fence},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed},
+        fence,
+    },
 };
 
 use aya::maps::{MapData, MapError};

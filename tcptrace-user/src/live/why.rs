@@ -6,6 +6,21 @@ use tcptrace_core::{
     handshake::{Nanos, State},
     outcome::Outcome,
 };
+use tcptrace_verdict::{
+    case::Case,
+    diagnose,
+    past::Past,
+    patterns::{
+        avoided::Networks,
+        checks::{Checks, Probes, is_probe},
+    },
+};
+use tcptrace_vocabulary::{
+    attempt::Attempt,
+    facts::{Local, Missing, Process},
+    report::Report,
+    verdict::{Causes, Unsent, Why},
+};
 
 use super::{
     calls::{self, Calls, Recent},
@@ -15,15 +30,7 @@ use super::{
     source::Off,
     table::Table,
 };
-use crate::{
-    attempt::Attempt,
-    cli::LocalFacts,
-    diagnose::{Case, Causes, Local, Missing, Process, Unsent, Why, diagnose, history::History},
-    host::Host,
-    noise::{Checks, Probes, is_probe},
-    overtaken::Networks,
-    track::Report,
-};
+use crate::{cli::LocalFacts, host::Host};
 
 /// Between two looks at what was established, at least; and so many times as long as the last look took.
 const LOOK: u64 = 250_000_000;
@@ -38,7 +45,7 @@ const HELD: usize = 1 << 12;
 
 /// What verdicts rest on.
 pub struct Diagnosis {
-    history: History,
+    history: Past,
     here: Option<Here>,
     pub checks: Checks,
     pub probes: Probes,
@@ -92,7 +99,7 @@ impl Diagnosis {
             }
         });
         Self {
-            history: History::default(),
+            history: Past::default(),
             here,
             checks: Checks::default(),
             probes: Probes::default(),
@@ -228,7 +235,7 @@ impl Diagnosis {
         self.look(table, clock);
         let local = self.local(it, clock());
         let checks = self.checks.count(&it.handshake);
-        let verdict = diagnose(&Case { it, local: &local, history: &self.history, checks });
+        let verdict = diagnose(&Case { it, local: &local, past: &self.history, checks });
         self.causes.count(&verdict);
         it.why = Some(Box::new(Why { verdict, local }));
     }

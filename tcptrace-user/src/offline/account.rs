@@ -1,9 +1,9 @@
 //! A run's account: the summary, and what of it decides the exit code.
 
 use tcptrace_core::outcome::Outcome;
+use tcptrace_report::{finding::Finding, summary::Summary};
 
 use super::Run;
-use crate::report::{finding::Finding, summary::Summary};
 
 impl Run<'_> {
     pub(super) fn summary(&self, evidence_shed: u64) -> Summary {

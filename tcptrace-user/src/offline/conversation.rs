@@ -11,14 +11,12 @@ use tcptrace_core::{
     segment::{Flags, Kind, Link, Segment},
     tunnel::Outer,
 };
+use tcptrace_verdict::patterns::race::Winner;
+use tcptrace_vocabulary::attempt::{Stalled, StalledBy, is_unacknowledged};
 
 use super::{
     kept::{Packets, Raw},
     table::{Links, Slot},
-};
-use crate::{
-    attempt::{Stalled, StalledBy, is_unacknowledged},
-    race::Winner,
 };
 
 /// A segment, when and where it was seen.

@@ -21,19 +21,22 @@ use tcptrace_core::{
 };
 
 pub use super::kept::{Kept, Raw};
+use tcptrace_filter::Filter;
+use tcptrace_verdict::{
+    past::Past,
+    patterns::{
+        checks::Checks,
+        race::{self, Races},
+    },
+};
+use tcptrace_vocabulary::attempt::{Attempt, was_in_trouble};
+
 use super::{
     announced::{self, Announced},
     conversation::{Class, Conversation, Seen, Stream},
     fragments::{Fragments, Piece},
     kept::Room,
     table::{Slot, Table},
-};
-use crate::{
-    attempt::{Attempt, was_in_trouble},
-    diagnose::history::History,
-    filter::Filter,
-    noise::Checks,
-    race::{self, Races},
 };
 
 /// What of the conversations is wanted.
@@ -75,7 +78,7 @@ pub struct Flows {
     pub stalls: u64,
     pub recovered: u64,
     /// What hosts did, and who only looked.
-    pub history: History,
+    pub history: Past,
     pub checks: Checks,
     races: Races,
     /// Lines by server and outcome.
@@ -151,7 +154,7 @@ impl Flows {
             told: [0; Outcome::ALL.len()],
             stalls: 0,
             recovered: 0,
-            history: History::default(),
+            history: Past::default(),
             checks: Checks::default(),
             races: Races::default(),
             servers: HashMap::new(),

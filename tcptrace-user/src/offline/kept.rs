@@ -1,8 +1,7 @@
 //! The packets that would prove an attempt, kept until it is told; with a bound on each attempt's and on all.
 
+use tcptrace_capture::Direction;
 use tcptrace_core::{handshake::Nanos, tunnel::Outer};
-
-use crate::capture::Direction;
 
 /// A packet as captured, for evidence.
 #[derive(Clone, Copy, Debug)]

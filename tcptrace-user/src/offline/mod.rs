@@ -25,25 +25,34 @@ use std::{
 };
 
 use anyhow::Context as _;
+use flows::{Flows, Raw, Told, Wanted};
+use tcptrace_capture::{
+    self, Direction, Payload, Reader, Source,
+    write::{InterfaceId, Writer},
+};
 use tcptrace_core::{
     flow::HashKey,
     handshake::{Nanos, Point},
     segment::Link,
 };
+use tcptrace_report::{Setting, finding::Finding, json, text};
+use tcptrace_verdict::{
+    case::Case,
+    diagnose,
+    patterns::avoided::{Networks, Overtaken},
+};
+use tcptrace_vocabulary::{
+    attempt::Attempt,
+    facts::{Local, Missing},
+    report::Report,
+    verdict::{Causes, Why},
+};
 
 use crate::{
-    attempt::Attempt,
-    capture::{self, Direction, Payload, Reader, Source},
     cli::{self, Args, exit},
     clock::Clock,
-    diagnose::{Case, Causes, Local, Missing, Why, diagnose},
-    evidence::{InterfaceId, Writer},
     output,
-    overtaken::{Networks, Overtaken},
-    report::{Setting, finding::Finding, json, text},
-    track::Report,
 };
-use flows::{Flows, Raw, Told, Wanted};
 
 /// Packets between two looks at what can be told, and at how far the file is.
 const STEP: u64 = 1 << 18;
@@ -238,9 +247,9 @@ impl<'a> Run<'a> {
         if signals::stop_asked() { Err(Stop::Enough) } else { Ok(()) }
     }
 
-    fn packet(&mut self, packet: &capture::Packet<'_>) {
+    fn packet(&mut self, packet: &tcptrace_capture::Packet<'_>) {
         self.packets += 1;
-        let (octets, link) = match capture::payload(packet.link, packet.octets) {
+        let (octets, link) = match tcptrace_capture::payload(packet.link, packet.octets) {
             Ok(Payload::Ethernet(octets)) => (octets, Link::Ethernet),
             Ok(Payload::Ip(octets)) => (octets, Link::Ip),
             // The core counts it as what it is: no IP.
@@ -255,7 +264,7 @@ impl<'a> Run<'a> {
             }
         };
         let index = self.interfaces + packet.interface as u32 + 1;
-        let direction = packet.direction.or_else(|| capture::direction(packet.link, packet.octets));
+        let direction = packet.direction.or_else(|| tcptrace_capture::direction(packet.link, packet.octets));
         let point = match direction {
             Some(Direction::Outgoing) => Point::egress(index),
             Some(Direction::Incoming) => Point::ingress(index),
@@ -281,7 +290,7 @@ impl<'a> Run<'a> {
         self.flows.see(octets, link, at, point, raw);
     }
 
-    fn damage(&mut self, name: &str, damage: &capture::Damage) {
+    fn damage(&mut self, name: &str, damage: &tcptrace_capture::Damage) {
         self.damaged += 1;
         match self.damaged {
             ..=SAID => output::say(&format!("{name}: {damage}")),
@@ -392,8 +401,8 @@ impl<'a> Run<'a> {
     /// Says why an attempt failed. Of this host nothing is known: a capture may be of any.
     fn explain(&mut self, it: &mut Attempt) {
         let local = Local::unknown(Missing::NotAsked);
-        let (history, checks) = (&self.flows.history, self.flows.checks.count(&it.handshake));
-        let verdict = diagnose(&Case { it, local: &local, history, checks });
+        let (past, checks) = (&self.flows.history, self.flows.checks.count(&it.handshake));
+        let verdict = diagnose(&Case { it, local: &local, past, checks });
         self.causes.count(&verdict);
         it.why = Some(Box::new(Why { verdict, local }));
     }

@@ -2,13 +2,14 @@
 
 use std::io;
 
-use super::flows::{Kept, Told};
-use super::{Run, Stop};
-use crate::{
-    evidence::{self, Statistics},
-    output,
-    report::text,
+use tcptrace_capture::write::{self, Statistics};
+use tcptrace_report::text;
+
+use super::{
+    Run, Stop,
+    flows::{Kept, Told},
 };
+use crate::output;
 
 impl Run<'_> {
     /// Evidence that cannot be written is said, and counted when all is told; what is reported beside it goes on. A
@@ -34,9 +35,9 @@ impl Run<'_> {
             let id = *described.id.get_or_insert_with(|| {
                 let name = self.setting.interface(*interface);
                 let link = described.link;
-                writer.interface(evidence::Interface { name: &name, link, snaplen: 0, description: None })
+                writer.interface(write::Interface { name: &name, link, snaplen: 0, description: None })
             });
-            let written = writer.packet(&evidence::Packet {
+            let written = writer.packet(&write::Packet {
                 interface: id,
                 time_ns: at.0,
                 octets,

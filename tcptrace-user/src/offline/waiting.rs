@@ -5,12 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tcptrace_capture::{Reader, Source, write::Writer};
+
 use super::{Run, Stop, signals};
-use crate::{
-    capture::{Reader, Source},
-    evidence::Writer,
-    output,
-};
+use crate::output;
 
 /// The longest that a line waits while packets come, and that a signal waits while none do.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -3,12 +3,7 @@
 use std::{hint::black_box, time::Instant};
 
 use anyhow::Result;
-use tcptrace::{
-    attempt::{Attempt, Foreign, Trust},
-    clock::monotonic,
-    diagnose::{Case, Local, Missing, diagnose, history::History},
-    host::Host,
-};
+use tcptrace::{clock::monotonic, host::Host};
 use tcptrace_core::{
     flow::Addr,
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, State},
@@ -19,6 +14,11 @@ use tcptrace_tests::{
     cpu,
     figures::{Account, Column, Goal, Options, Table},
     lab::Lab,
+};
+use tcptrace_verdict::{case::Case, diagnose, past::Past};
+use tcptrace_vocabulary::{
+    attempt::{Attempt, Foreign, Trust},
+    facts::{Local, Missing},
 };
 
 const HOSTS: u32 = 10_000;
@@ -76,7 +76,7 @@ fn each(count: u32, mut act: impl FnMut(u32)) -> [f64; 2] {
     [nanos, 1e9 / nanos]
 }
 
-fn verdict(history: &History, make: Make) -> impl FnMut(u32) {
+fn verdict(history: &Past, make: Make) -> impl FnMut(u32) {
     move |number| {
         let handshake = make(host_of(number));
         let attempt = Attempt {
@@ -93,13 +93,13 @@ fn verdict(history: &History, make: Make) -> impl FnMut(u32) {
             handshake,
         };
         let local = Local { client_here: Ok(true), server_here: Ok(false), ..Local::unknown(Missing::Elsewhere) };
-        black_box(diagnose(&Case { it: &attempt, local: &local, history, checks: 0 }));
+        black_box(diagnose(&Case { it: &attempt, local: &local, past: history, checks: 0 }));
     }
 }
 
 /// 40 hosts a network; of ten one is silent, one refuses, the others answer. Or all are silent.
-fn history(silent: bool) -> History {
-    let mut history = History::default();
+fn history(silent: bool) -> Past {
+    let mut history = Past::default();
     for number in 0..HOSTS {
         let to = host_of(number);
         let make = match number % 10 {

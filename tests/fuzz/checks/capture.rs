@@ -3,7 +3,7 @@
 
 use std::{env, fs, io::Read, process, thread};
 
-use crate::capture::{Reader, Source, direction, payload};
+use tcptrace_capture::{Reader, Source, direction, payload};
 
 /// What is read of a compressed capture: a few octets may stand for terabytes.
 const UNPACKED: u64 = 1 << 18;

@@ -1,6 +1,6 @@
 //! A filter of any text: read, or a mistake that points at it; and what is read reads itself again.
 
-use crate::filter::Filter;
+use tcptrace_filter::Filter;
 
 /// Panics where it does not hold.
 pub(crate) fn check(text: &str) {

@@ -1,7 +1,7 @@
 //! Whether what was said is right: the one place that knows what `cause` and `scope` look like in JSON.
 
 use serde_json::Value;
-use tcptrace::diagnose::{Cause, Confidence};
+use tcptrace_vocabulary::cause::{Cause, Confidence};
 
 use crate::scenario::{Place, Right, Scenario};
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tcptrace::diagnose::{Cause, Confidence};
+use tcptrace_vocabulary::cause::{Cause, Confidence};
 
 use crate::scene::Scene;
 

@@ -4,21 +4,23 @@
 //! is made in both is right in both, and nothing may be called certain.
 
 use nix::libc::{EACCES, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
-use tcptrace::diagnose::Cause::{
+use tcptrace_vocabulary::cause::Cause::{
     self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, DroppedByLocalFirewall, DuplicateIp,
     FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatMismatch,
     NetworkUnreachable, NoRouteOrLocalBlock, PortClosed, PortReuse, SynFlood, Unknown,
 };
 
-use crate::make::{absent, client, closed, firewall, innocent, listener, way};
-use crate::scenario::{
-    Place::{self, Client, ClientSecondWay, Router, Server},
-    Scenario,
-    Socket::{self, GivenUp, Open},
-    Told::{self, Connect, Ended, Stalled},
-    hardly, likely, maybe, surely, well,
+use crate::{
+    make::{absent, client, closed, firewall, innocent, listener, way},
+    scenario::{
+        Place::{self, Client, ClientSecondWay, Router, Server},
+        Scenario,
+        Socket::{self, GivenUp, Open},
+        Told::{self, Connect, Ended, Stalled},
+        hardly, likely, maybe, surely, well,
+    },
+    scene::Scene,
 };
-use crate::scene::Scene;
 
 macro_rules! table {
     ($($name:ident: $row:expr,)*) => {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use tcptrace::filter::Filter;
 use tcptrace_core::flow::{Addr, Endpoint};
+use tcptrace_filter::Filter;
 
 mod mistakes;
 mod oracle;

@@ -1,6 +1,6 @@
 //! What is said of filters that cannot be read, word for word.
 
-use tcptrace::filter::Filter;
+use tcptrace_filter::Filter;
 
 /// The messages, with what precedes every one left out.
 fn mistake(text: &str) -> String {

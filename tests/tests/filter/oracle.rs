@@ -10,8 +10,8 @@ use std::{
     sync::LazyLock,
 };
 
-use tcptrace::filter::Filter;
 use tcptrace_core::flow::Endpoint;
+use tcptrace_filter::Filter;
 
 /// Addresses that differ in one octet, one bit, or all.
 const V4: [&str; 12] = [

@@ -4,11 +4,11 @@ use proptest::{
     prelude::*,
     sample::{Index, select},
 };
-use tcptrace::filter::Filter;
 use tcptrace_core::{
     flow::Endpoint,
     predicate::{ACCEPT, LENGTH, Test},
 };
+use tcptrace_filter::Filter;
 
 use crate::oracle::{self, Verdict};
 

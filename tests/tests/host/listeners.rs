@@ -1,12 +1,14 @@
 //! Who listens, how full the queue is, whose it is, and what the kernel counted.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    os::fd::{AsRawFd, OwnedFd},
+};
 
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
-use tcptrace::diagnose::{Listener, Missing};
 use tcptrace_tests::lab::{CLIENT_V4, CLIENT_V6, Lab, Ns, OTHER_V4, SERVER_V4, SERVER_V6, eventually};
+use tcptrace_vocabulary::facts::{Listener, Missing};
 
 use crate::{PATIENCE, attempt, look, now, own};
 

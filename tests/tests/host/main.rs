@@ -5,14 +5,18 @@ mod namespaces;
 mod neighbours;
 mod sockets;
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
-use tcptrace::diagnose::Local;
 use tcptrace::host::Host;
-use tcptrace_core::flow::Addr;
-use tcptrace_core::handshake::{Handshake, Nanos};
+use tcptrace_core::{
+    flow::Addr,
+    handshake::{Handshake, Nanos},
+};
 use tcptrace_tests::lab::Ns;
+use tcptrace_vocabulary::facts::Local;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

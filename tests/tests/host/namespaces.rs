@@ -1,13 +1,15 @@
 //! Whose an address is, among all network namespaces of this host; processes; privilege; what a look costs.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use caps::CapSet;
-use tcptrace::diagnose::Missing;
 use tcptrace::host::Host;
 use tcptrace_tests::lab::{CLIENT_V4, ConnectOptions, Lab, SERVER_V4, eventually, stranger_v4};
+use tcptrace_vocabulary::facts::Missing;
 
 use crate::{PATIENCE, attempt, look, now, own};
 

@@ -1,11 +1,12 @@
 //! A client's socket, by the four numbers of its attempt.
 
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
-use std::os::linux::fs::MetadataExt;
+use std::{
+    net::SocketAddr,
+    os::{fd::AsRawFd, linux::fs::MetadataExt},
+};
 
-use tcptrace::diagnose::Missing;
 use tcptrace_tests::lab::{CLIENT_V4, CLIENT_V6, ConnectOptions, Lab, SERVER_V4, SERVER_V6, eventually};
+use tcptrace_vocabulary::facts::Missing;
 
 use crate::{PATIENCE, attempt, look, now, own};
 

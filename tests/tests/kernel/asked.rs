@@ -1,11 +1,8 @@
 //! What the kernel side does only when asked: a filter before a slot is taken, packets for the evidence.
 
-use tcptrace::{
-    filter::Filter,
-    live::{
-        decode,
-        kernel::{Kernel, Program, Settings},
-    },
+use tcptrace::live::{
+    decode,
+    kernel::{Kernel, Program, Settings},
 };
 use tcptrace_core::{
     event::Counter,
@@ -14,6 +11,7 @@ use tcptrace_core::{
     snapshot::SNAPLEN,
     tunnel::{self, Kind},
 };
+use tcptrace_filter::Filter;
 use tcptrace_tests::{
     scenario::{self, Family, Seen, Setting},
     tunnels::TUNNELS,

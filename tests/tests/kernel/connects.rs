@@ -5,18 +5,16 @@ use std::{
     time::Duration,
 };
 
-use tcptrace::{
-    diagnose::Missing,
-    live::{
-        connects::{Connect, Connects},
-        kernel::{Kernel, Settings},
-    },
+use tcptrace::live::{
+    connects::{Connect, Connects},
+    kernel::{Kernel, Settings},
 };
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::Nanos,
 };
 use tcptrace_tests::lab::{CLIENT_V4, CLIENT_V6, Lab, SERVER_V4, SERVER_V6, eventually};
+use tcptrace_vocabulary::facts::Missing;
 
 use crate::rig::small;
 

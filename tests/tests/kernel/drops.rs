@@ -2,12 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tcptrace::{
-    diagnose::{Dropped, Missing},
-    live::{
-        drops::Drops,
-        kernel::{Kernel, Settings},
-    },
+use tcptrace::live::{
+    drops::Drops,
+    kernel::{Kernel, Settings},
 };
 use tcptrace_core::{
     drops::STRANGERS,
@@ -21,6 +18,7 @@ use tcptrace_tests::{
     generator::{Generator, Plan},
     lab::{CLIENT_V4, CLIENT_V6, ConnectOptions, Lab, SERVER_V4, SERVER_V6, eventually},
 };
+use tcptrace_vocabulary::facts::{Dropped, Missing};
 
 use crate::{connects::end, rig::small};
 

@@ -5,12 +5,9 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use tcptrace::{
-    flood::Passage,
-    live::{
-        accounts::Accounts,
-        kernel::{Program, Settings},
-    },
+use tcptrace::live::{
+    accounts::Accounts,
+    kernel::{Program, Settings},
 };
 use tcptrace_core::{
     event::Counter,
@@ -20,8 +17,8 @@ use tcptrace_core::{
     pressure::Scope,
     segment::Flags,
 };
-
 use tcptrace_tests::cpu;
+use tcptrace_verdict::patterns::flood::Passage;
 
 use crate::rig::{Hook, Rig};
 

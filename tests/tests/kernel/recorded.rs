@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tcptrace::capture::{Payload, Reader, Source, payload};
+use tcptrace_capture::{Payload, Reader, Source, payload};
 use tcptrace_core::segment::Link;
 use tcptrace_tests::{pcap::Pcap, traffic};
 

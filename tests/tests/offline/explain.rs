@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use tcptrace::explain::Topic;
+use tcptrace_report::explain::Topic;
 use tcptrace_tests::lab::Tracer;
 
 fn explain(name: &[&str]) -> Output {

@@ -10,16 +10,10 @@ use tcptrace_core::{
     handshake::{Nanos, State, Transition},
     outcome::Outcome,
 };
+use tcptrace_report::summary::{self, Summary};
 
 use super::Session;
-use crate::{
-    cli::exit,
-    clock::monotonic,
-    evidence::recorder::Account,
-    live::evidence::Evidence,
-    output::Output,
-    report::summary::{self, Summary},
-};
+use crate::{cli::exit, clock::monotonic, live::evidence::Evidence, output::Output, recorder::Account};
 
 impl Session {
     pub(super) fn summary(&self) -> Summary {

@@ -3,15 +3,11 @@
 use std::path::Path;
 
 use tcptrace_core::outcome::Outcome;
+use tcptrace_report::{connect, finding::Finding, json, text};
+use tcptrace_vocabulary::{report::Report, verdict::Unsent};
 
 use super::Session;
-use crate::{
-    cli,
-    clock::monotonic,
-    diagnose::Unsent,
-    report::{connect, finding::Finding, json, text},
-    track::Report,
-};
+use crate::{cli, clock::monotonic};
 
 impl Session {
     /// Tells what was found of many attempts together.

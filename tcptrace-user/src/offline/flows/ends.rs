@@ -1,14 +1,14 @@
 //! The ends of conversations: when one is over, what it is told as, and in which order.
 
 use tcptrace_core::{flow::Endpoint, handshake::Nanos, outcome::Outcome};
+use tcptrace_vocabulary::attempt::{
+    Attempt, Foreign, Stalled, StalledBy, Trust, may_have_begun_earlier, patience, was_in_trouble,
+};
 
 use super::{Flows, Told};
-use crate::{
-    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust, may_have_begun_earlier, patience, was_in_trouble},
-    offline::{
-        conversation::{Conversation, Verdict},
-        table::Slot,
-    },
+use crate::offline::{
+    conversation::{Conversation, Verdict},
+    table::Slot,
 };
 
 /// How long an open connection may be silent before it is told as it is, on input that has no end yet: as long as

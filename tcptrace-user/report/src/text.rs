@@ -1,0 +1,219 @@
+//! One line an attempt, for eyes: when, what became of it, who, how long, who sent what, options; below it why.
+//!
+//! Columns line up for IPv4; nothing is cut.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+use tcptrace_core::{
+    handshake::{Facts, Handshake, Nanos, Offer},
+    outcome::Outcome,
+    segment::Options,
+};
+use tcptrace_vocabulary::{
+    attempt::{Attempt, StalledBy},
+    icmp::icmp_reason,
+    report::Report,
+    words::{NEGOTIATED, count, endpoint, flag_names, ip},
+};
+
+use crate::{Setting, why};
+
+pub(super) const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+pub(super) const DIM: Style = Style::new().dimmed();
+
+/// A report's line, without its end, styled; `anstream` takes the styles out where they are not wanted. `quiet` leaves
+/// out the options, `verbose` adds each side's numbers.
+#[must_use]
+pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> String {
+    let (it, word, style, at) = match report {
+        Report::Stall(it) => (it, "stalled", YELLOW, it.stalled.map_or(it.handshake.last_seen(), |stalled| stalled.at)),
+        Report::Open(it) | Report::Attempt(it) if it.recovered && it.outcome == Outcome::Established => {
+            (it, "recovered", GREEN, it.handshake.last_seen())
+        }
+        Report::Open(it) => (it, it.outcome.name(), style(it.outcome), it.handshake.last_seen()),
+        Report::Attempt(it) => (it, it.outcome.name(), style(it.outcome), it.seen.1),
+    };
+    let hs = &it.handshake;
+    let whom = format!("{} → {}", endpoint(hs.client()), endpoint(hs.server()));
+    let lasted = match report {
+        Report::Stall(_) => at.since(hs.first_syn),
+        Report::Open(it) | Report::Attempt(it) => it.duration(),
+    };
+    let mut line = columns(setting, at, style, word, &whom, lasted, &story(report, it));
+    if !quiet && it.outcome != Outcome::Midstream {
+        let _ = write!(line, "  {DIM}[{}]{DIM:#}", options(hs));
+    }
+    if let Some((outer, kind)) = it.outer.and_then(|it| Some((it, it.kind()?))) {
+        let _ = write!(line, "  (in {}", kind.name());
+        if let Some((from, to)) = outer.ends() {
+            let _ = write!(line, " {} → {}", ip(from), ip(to));
+        }
+        line.push(')');
+    }
+    if verbose {
+        let _ = write!(line, "  {DIM}{}{DIM:#}", details(it));
+    }
+    if it.trust.events_lost + it.trust.attempts_lost > 0 {
+        let (events, attempts) = (count(it.trust.events_lost, "event"), count(it.trust.attempts_lost, "attempt"));
+        let _ = write!(line, "  (while {events} and {attempts} were lost)");
+    }
+    line.push_str(&why::text(it, quiet));
+    line
+}
+
+/// The columns that every line has: when, what, who, how long, and what there is to say.
+pub(super) fn columns(
+    setting: &Setting,
+    at: Nanos,
+    style: Style,
+    word: &str,
+    whom: &str,
+    lasted: u64,
+    story: &str,
+) -> String {
+    format!("{}  {style}{word:<15}{style:#}  {whom:<44}  {:>8}  {story}", time(at, setting), duration(lasted))
+}
+
+fn style(outcome: Outcome) -> Style {
+    match outcome {
+        Outcome::Established | Outcome::Closed => GREEN,
+        Outcome::NoReply | Outcome::Refused | Outcome::Unreachable | Outcome::ResetOnAnswer => RED,
+        Outcome::HalfOpen
+        | Outcome::Aborted
+        | Outcome::Challenged
+        | Outcome::WrongAnswer
+        | Outcome::ResetByClient
+        | Outcome::ResetByServer => YELLOW,
+        Outcome::HalfClosed | Outcome::AnswerOnly | Outcome::Midstream => DIM,
+    }
+}
+
+/// Local time to the millisecond.
+fn time(at: Nanos, setting: &Setting) -> String {
+    let format = if setting.dated { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
+    setting.timestamp(at).to_zoned(TimeZone::system()).strftime(format).to_string()
+}
+
+/// An attempt's outcome and what led to it, in a line without style: for the comment of a packet.
+#[must_use]
+pub fn verdict(it: &Attempt) -> String {
+    let word = if it.recovered { "recovered" } else { it.outcome.name() };
+    let story = story(&Report::Attempt(it.clone()), it);
+    format!("tcptrace: {word}: {story}{}; handshake {:016x}", why::comment(it), it.id())
+}
+
+/// Who sent what.
+fn story(report: &Report, it: &Attempt) -> String {
+    let hs = &it.handshake;
+    let syns = times(hs.syn.tries, "SYN");
+    let answers = times(hs.answer.tries, "SYN/ACK");
+    let rst = || {
+        let ttl = hs.end.ttl;
+        format!("{} (ttl {ttl}, window {})", flag_names(hs.end.flags), hs.end.window)
+    };
+    let mut story = match it.outcome {
+        Outcome::NoReply => format!("{syns}, no answer"),
+        Outcome::Refused => format!("{syns}, server sent {}", rst()),
+        Outcome::Unreachable => match (hs.unreachable(), it.icmp_from) {
+            (Some(icmp), Some(from)) => format!("{syns}, ICMP {} from {}", icmp_reason(icmp), ip(from)),
+            (Some(icmp), None) => format!("{syns}, ICMP {}", icmp_reason(icmp)),
+            (None, _) => syns,
+        },
+        Outcome::Challenged => format!("{syns}, server sent an ACK without SYN: these ports are in use there"),
+        Outcome::WrongAnswer => match it.answered_from {
+            Some(from) => format!("{syns}, answered by {} instead", ip(from)),
+            None => format!("{syns}, the SYN/ACK acknowledges another SYN"),
+        },
+        Outcome::HalfOpen => format!("{syns}, {answers}, no final ACK"),
+        Outcome::Aborted if hs.answer.tries == 0 => format!("{syns}, client sent {} before any answer", rst()),
+        Outcome::Aborted => format!("{syns}, {answers}, client sent {}", rst()),
+        Outcome::ResetOnAnswer => format!("{syns}, {answers}, server sent {}", rst()),
+        Outcome::Closed => format!("{syns}, {answers}, ACK, FIN from both"),
+        Outcome::HalfClosed if hs.facts.any(Facts::CLIENT_FIN) => format!("{syns}, {answers}, ACK, FIN from client"),
+        Outcome::HalfClosed => format!("{syns}, {answers}, ACK, FIN from server"),
+        Outcome::ResetByClient => format!("{syns}, {answers}, ACK, {}, RST from client", data(it)),
+        Outcome::ResetByServer => format!("{syns}, {answers}, ACK, {}, RST from server", data(it)),
+        Outcome::AnswerOnly => format!("{answers}, its SYN not seen"),
+        Outcome::Midstream => "seen only from the middle".to_owned(),
+        Outcome::Established if hs.answer.tries == 0 => format!("{syns}, answered by a way not seen here"),
+        Outcome::Established => format!("{syns}, {answers}, ACK"),
+    };
+    if let (Report::Stall(_), Some(stalled)) = (report, it.stalled) {
+        match stalled.by {
+            StalledBy::ThirdSyn => {}
+            StalledBy::ThirdSynAck if it.outcome == Outcome::Established => {
+                story.push_str(", and the server sends SYN/ACK again: the final ACK does not reach it");
+            }
+            StalledBy::ThirdSynAck => {}
+            StalledBy::Silence => story.push_str(", silent since"),
+        }
+    }
+    if it.trust.still_open && matches!(report, Report::Attempt(_)) {
+        story.push_str(", still open");
+    }
+    if hs.facts.any(Facts::FALLBACK) {
+        story.push_str(", retried with fewer options");
+    }
+    story
+}
+
+fn data(it: &Attempt) -> &'static str {
+    if it.had_data() { "data" } else { "no data" }
+}
+
+fn times(tries: u8, what: &str) -> String {
+    match tries {
+        1 => what.to_owned(),
+        255 => format!("255+ {what}s"),
+        it => format!("{it} {what}s"),
+    }
+}
+
+/// What `-v` adds: the id, and each side's numbers.
+fn details(it: &Attempt) -> String {
+    let hs = &it.handshake;
+    let offer = |it: &Offer, isn: u32| format!("isn {isn} window {} ttl {}", it.window, it.ttl);
+    let answer = if hs.answer.tries > 0 { offer(&hs.answer, hs.server_isn.0) } else { "no answer".to_owned() };
+    let syn = if hs.syn.tries > 0 { offer(&hs.syn, hs.isn.0) } else { "no SYN".to_owned() };
+    format!("id {:016x}, client {syn}, server {answer}", it.id())
+}
+
+/// The options agreed on, or offered while there is no answer.
+fn options(hs: &Handshake) -> String {
+    let mss = |it: &Offer| if it.options & Options::MSS == 0 { "-".to_owned() } else { it.mss.to_string() };
+    if hs.answer.tries == 0 {
+        let offered = NEGOTIATED.iter().filter(|(bit, ..)| hs.syn.options & bit != 0).map(|(.., name)| *name);
+        return std::iter::once(format!("offered mss {}", mss(&hs.syn)))
+            .chain(offered.map(str::to_owned))
+            .collect::<Vec<_>>()
+            .join(" ");
+    }
+    let mut words = vec![format!("mss {}/{}", mss(&hs.syn), mss(&hs.answer))];
+    for (bit, _, name) in NEGOTIATED {
+        let offered = hs.syn.options & bit != 0;
+        let agreed = hs.answer.options & bit != 0;
+        match (offered, agreed) {
+            (true, true) if bit == Options::WINDOW_SCALE => {
+                words.push(format!("{name} {}/{}", hs.syn.window_scale, hs.answer.window_scale));
+            }
+            (true, true) => words.push(name.to_owned()),
+            (true, false) => words.push(format!("no-{name}")),
+            (false, _) => {}
+        }
+    }
+    words.join(" ")
+}
+
+/// A duration in three digits or so.
+pub(super) fn duration(nanos: u64) -> String {
+    match nanos {
+        0..1_000 => format!("{nanos} ns"),
+        1_000..1_000_000 => format!("{} µs", nanos / 1_000),
+        1_000_000..1_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
+        _ => format!("{:.2} s", nanos as f64 / 1e9),
+    }
+}

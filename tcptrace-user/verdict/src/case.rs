@@ -1,0 +1,236 @@
+//! What a rule looks at: an attempt, what this host knows of it, what others did around the same time.
+
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    handshake::{Facts, Handshake, Nanos, Side},
+    outcome::Outcome,
+};
+use tcptrace_vocabulary::{
+    attempt::Attempt,
+    facts::{Counters, Dropped, Listener, Local, Neighbour, Place},
+    words::{endpoint, ip},
+};
+
+use crate::past::{Around, Host, Life, Past};
+
+/// One attempt in its surroundings.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    pub it: &'a Attempt,
+    pub local: &'a Local,
+    pub past: &'a Past,
+    /// How often this client asked this port in this way of late: SYN, SYN/ACK, RST without data.
+    pub checks: u32,
+}
+
+/// Reasons for which rules of this host drop a packet (enum skb_drop_reason, include/net/dropreason-core.h): netfilter,
+/// TC and XDP programs, cgroup programs, IPsec policy, reverse path filter, security modules. Not SOCKET_FILTER: that drops a
+/// raw socket's own copy.
+pub const RULES: [&str; 8] = [
+    "NETFILTER_DROP",
+    "TC_INGRESS",
+    "TC_EGRESS",
+    "XDP",
+    "BPF_CGROUP_EGRESS",
+    "XFRM_POLICY",
+    "IP_RPFILTER",
+    "SECURITY_HOOK",
+];
+/// And for want of memory.
+pub const MEMORY: [&str; 3] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC"];
+
+fn is_rule(reason: &str) -> bool {
+    RULES.contains(&reason)
+}
+
+/// Whether a packet on its way out was kept for this reason: by a rule, or below IP. TCP's own reasons are a receiver's.
+#[must_use]
+pub fn keeps_from_the_wire(reason: &str) -> bool {
+    is_rule(reason) || reason.starts_with("NEIGH_") || reason.starts_with("QDISC_") || reason == "IP_OUTNOROUTES"
+}
+
+impl<'a> Case<'a> {
+    pub(super) const fn hs(&self) -> &'a Handshake {
+        &self.it.handshake
+    }
+
+    pub(super) const fn server(&self) -> Endpoint {
+        self.hs().server()
+    }
+
+    /// The moment around which others are looked at.
+    pub(super) fn at(&self) -> Nanos {
+        self.hs().last_seen()
+    }
+
+    pub(super) fn host(&self) -> Option<&'a Host> {
+        self.past.host(self.server().addr)
+    }
+
+    /// When it began and was last seen: what others are compared with.
+    pub(super) fn around(&self) -> Around {
+        Around::of(self.hs())
+    }
+
+    /// Whether the server's host was heard of late.
+    pub(super) fn life(&self) -> Life {
+        self.host().map_or(Life::Never, |it| it.life(self.around()))
+    }
+
+    /// When the server's host was last heard before it.
+    pub(super) fn since(&self, last: Nanos) -> String {
+        let seconds = self.hs().first_syn.since(last) as f64 / 1e9;
+        format!("{} answered {seconds:.0} s before the first SYN, and not since", ip(self.server().addr))
+    }
+
+    /// Whether a fact is known of it.
+    pub(super) const fn has(&self, fact: u32) -> bool {
+        self.hs().facts.any(fact)
+    }
+
+    /// Whether the server itself was heard in this attempt.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.it.outcome, Outcome::Refused | Outcome::Challenged) || self.hs().answer.tries > 0
+    }
+
+    /// Whether an end is known to be on this host.
+    pub(super) fn is_here(&self, side: Side) -> bool {
+        let known = match side {
+            Side::Client => self.local.client_here,
+            Side::Server => self.local.server_here,
+        };
+        known == Ok(true)
+    }
+
+    /// The reason for which a rule of this host dropped a packet of `side`.
+    pub(super) fn dropped_by_rule(&self, side: Side) -> Option<&'a str> {
+        self.any_drop(side, is_rule)
+    }
+
+    /// The same of a SYN that this host had translated, and what it was by then.
+    pub(super) fn dropped_by_rule_after_translation(&self) -> Option<String> {
+        self.dropped_after_translation(is_rule)
+    }
+
+    /// Why the link address of the one to whom this host forwards the SYN, translated or not, is not known.
+    pub(super) fn no_neighbour_to_forward_to(&self) -> Option<String> {
+        let wanted = |it: &str| it.starts_with("NEIGH_");
+        self.dropped_after_translation(wanted).or_else(|| self.not_forwarded(wanted).map(str::to_owned))
+    }
+
+    /// Why there is no route by which to forward the SYN.
+    pub(super) fn no_route_to_forward_by(&self) -> Option<&'a str> {
+        self.not_forwarded(|it| matches!(it, "IP_INNOROUTES" | "IP_OUTNOROUTES"))
+    }
+
+    /// Whether the server itself says that somebody is away: one to whom it forwards the port.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.it.icmp_from == Some(self.server().addr)
+    }
+
+    /// The one to whom this host forwards the SYN, where it dropped it for that one.
+    pub(super) fn translated_to(&self) -> Option<Addr> {
+        let drops = self.local.drops.as_ref().ok()?;
+        drops.iter().find_map(|it| it.translated).map(|(_, to)| to.addr)
+    }
+
+    fn dropped_after_translation(&self, wanted: fn(&str) -> bool) -> Option<String> {
+        let mut drops = self.local.drops.as_ref().ok()?.iter().filter(|it| wanted(&it.reason));
+        drops.find_map(|it| {
+            let (from, to) = it.translated?;
+            Some(format!("{}, translated to {} → {}", it.reason, endpoint(from), endpoint(to)))
+        })
+    }
+
+    /// How many packets of `side` this host dropped for want of memory, and the reasons that it gave.
+    pub(super) fn dropped_for_memory(&self, side: Side) -> Option<(u64, Vec<&'a str>)> {
+        let these = self.drops(side).filter(|it| MEMORY.contains(&it.reason.as_str()));
+        let (counts, reasons): (Vec<_>, Vec<_>) = these.map(|it| (it.count, it.reason.as_str())).unzip();
+        (!counts.is_empty()).then(|| (counts.iter().sum(), reasons))
+    }
+
+    /// Why a packet of the client's was dropped, because its listener's queue was full (Linux 6.14).
+    pub(super) fn dropped_for_queue(&self) -> Option<&'a str> {
+        self.any_drop(Side::Client, |it| it == "TCP_LISTEN_OVERFLOW")
+    }
+
+    /// Why this host kept a packet of `side` from leaving its namespace.
+    pub(super) fn dropped_on_its_way_out(&self, side: Side) -> Option<&'a str> {
+        let home = if side == Side::Client { Place::Client } else { Place::Server };
+        let mut drops =
+            self.drops(side).filter(|it| it.place == home || it.place == Place::Unknown && self.is_here(side));
+        drops.find(|it| keeps_from_the_wire(&it.reason)).map(|it| it.reason.as_str())
+    }
+
+    /// Why this host did not forward the SYN, which is not on its way out of the client's own namespace.
+    fn not_forwarded(&self, wanted: fn(&str) -> bool) -> Option<&'a str> {
+        let is_own =
+            |it: &Dropped| it.place == Place::Client || it.place == Place::Unknown && self.is_here(Side::Client);
+        self.drops(Side::Client).find(|it| !is_own(it) && wanted(&it.reason)).map(|it| it.reason.as_str())
+    }
+
+    /// The rule that dropped a packet of `side` after it had left its own namespace, and where that was.
+    pub(super) fn dropped_by_rule_elsewhere(&self, side: Side) -> Option<String> {
+        let (home, other) =
+            if side == Side::Client { (Place::Client, Side::Server) } else { (Place::Server, Side::Client) };
+        let is_alone = self.is_here(side) && !self.is_here(other);
+        let is_home = |it: Place| it == home || it == Place::Unknown && is_alone;
+        let drop = self.drops(side).find(|it| !is_home(it.place) && is_rule(&it.reason))?;
+        let (client, server) = (self.hs().client_addr, self.hs().server_addr);
+        Some(match drop.place {
+            Place::Client if self.is_here(Side::Server) => {
+                format!("{}, in the namespace of {}", drop.reason, ip(client))
+            }
+            Place::Server if self.is_here(Side::Client) => {
+                format!("{}, in the namespace of {}", drop.reason, ip(server))
+            }
+            Place::Between if self.is_here(Side::Client) || self.is_here(Side::Server) => {
+                format!("{}, in neither end's namespace", drop.reason)
+            }
+            _ => drop.reason.clone(),
+        })
+    }
+
+    /// Whether TCP found no socket for the client's packet.
+    pub(super) fn dropped_without_socket(&self) -> Option<&'a str> {
+        self.any_drop(Side::Client, |it| it == "NO_SOCKET")
+    }
+
+    /// Why this host dropped a packet of `side`, where `wanted` holds of the reason.
+    pub(super) fn any_drop(&self, side: Side, wanted: fn(&str) -> bool) -> Option<&'a str> {
+        self.drops(side).map(|it| it.reason.as_str()).find(|it| wanted(it))
+    }
+
+    /// The packets of `side` that this host dropped, as they came by.
+    fn drops(&self, side: Side) -> impl Iterator<Item = &'a Dropped> {
+        let drops = self.local.drops.as_ref().map_or(&[][..], Vec::as_slice);
+        drops.iter().filter(move |it| it.from == side && it.translated.is_none())
+    }
+
+    /// The other end, where it is a neighbour that two link-layer addresses claim.
+    pub(super) fn two_hosts(&self) -> Option<&'a Neighbour> {
+        let neighbour = self.local.neighbour.as_ref().ok()?.as_ref()?;
+        (neighbour.is_peer && neighbour.link_addresses.len() > 1).then_some(neighbour)
+    }
+
+    /// The router to the other end, where nobody answers for it.
+    pub(super) fn silent_gateway(&self) -> Option<Addr> {
+        let neighbour = self.local.neighbour.as_ref().ok()?.as_ref()?;
+        (neighbour.failed && !neighbour.is_peer).then(|| neighbour.addr())
+    }
+
+    /// Who listens on the server's port, if that is known and somebody does.
+    pub(super) fn listener(&self) -> Option<&'a Listener> {
+        self.local.listener.as_ref().ok()?.as_ref()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.local.counters.unwrap_or_default()
+    }
+
+    /// Whether the client asked again after it had been answered.
+    pub(super) fn asks_on(&self) -> bool {
+        let hs = self.hs();
+        hs.answer.tries > 0 && hs.last_syn > hs.first_answer && !self.has(Facts::CROSSED)
+    }
+}

@@ -1,0 +1,504 @@
+//! What hosts did of late: who answered, refused or kept silent, on which port, for whom. Bounded memory, any clock.
+//!
+//! Fed with attempts in any order, asked about any moment: of a capture what came after a failure counts as well.
+
+use std::{
+    collections::BTreeMap,
+    ops::{
+        Bound::{Excluded, Unbounded},
+        RangeInclusive,
+    },
+};
+
+use tcptrace_core::{
+    flow::Addr,
+    handshake::{Facts, Handshake, Nanos},
+    outcome::Outcome,
+};
+
+/// Hosts kept in mind, and ports of all of them together; some 400 octets each with one port.
+const HOSTS: usize = 1 << 15;
+const PORTS_IN_ALL: usize = 1 << 16;
+/// Ports of a host, clients of a port, and minutes of either.
+const PORTS: usize = 64;
+const CLIENTS: usize = 16;
+const MINUTES: usize = 16;
+/// Networks that were heard last.
+const HEARD: usize = 8;
+/// What is recent: so long before a moment, and as long after it.
+pub const RECENT: u64 = 600_000_000_000;
+const MINUTE: u64 = 60_000_000_000;
+/// Who was heard so long before an attempt began, and was not asked in vain since, is taken to be there still: so long at
+/// most it takes to try one port after another by hand.
+const LATELY: u64 = 20_000_000_000;
+
+/// What became of attempts to something within a minute, or several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// A SYN/ACK came.
+    pub answered: u32,
+    pub refused: u32,
+    /// Nothing came.
+    pub silent: u32,
+    /// An ICMP error came.
+    pub unreachable: u32,
+    /// A SYN/ACK came and no final ACK.
+    pub half_open: u32,
+}
+
+/// Whether something was heard, as an attempt that failed may take it: what worked before may be dead by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Life {
+    /// Not within ten minutes.
+    Never,
+    /// Before it began, this moment the last, and some time ago or asked in vain since.
+    Before(Nanos),
+    /// Just before it began, and not asked in vain since.
+    Lately,
+    /// Since it began.
+    Since,
+}
+
+impl Life {
+    /// Whether it may be relied on.
+    #[must_use]
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Lately | Self::Since)
+    }
+}
+
+/// When a failed attempt began, and its last packet: the moment that others are looked at around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around {
+    pub began: Nanos,
+    pub at: Nanos,
+}
+
+impl Around {
+    /// An attempt's.
+    #[must_use]
+    pub fn of(it: &Handshake) -> Self {
+        Self { began: it.first_syn, at: it.last_seen() }
+    }
+}
+
+/// What became of attempts, by minute.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Minutes(Vec<Minute>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Minute {
+    number: u64,
+    counts: Counts,
+    /// When it was first and last heard.
+    heard: Option<(Nanos, Nanos)>,
+    /// When it was last asked in vain.
+    silent: Option<Nanos>,
+}
+
+/// The recent past.
+#[derive(Debug, Default)]
+pub struct Past {
+    hosts: BTreeMap<Addr, Host>,
+    ports: usize,
+    /// Of the networks that were heard last, oldest first: their first address, and the host.
+    heard: Vec<(Addr, Addr)>,
+    /// Hosts that made room for others.
+    pub forgotten: u64,
+    /// When all that is older was last thrown out.
+    pruned: Nanos,
+}
+
+/// What one host did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Host {
+    ports: BTreeMap<u16, Port>,
+    /// TTLs of its SYN/ACKs, and of its RSTs to a SYN.
+    pub answer_ttl: Option<Ttl>,
+    /// The shortest time from a SYN to its answer.
+    pub fastest: Option<u64>,
+    pub answers: u32,
+    /// Those with an IPv4 identification that is not 0.
+    answers_with_id: u32,
+    /// Handshakes that completed without a SYN/ACK that came by.
+    unseen: u32,
+    last: Nanos,
+}
+
+/// A range of TTLs or hop limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    pub least: u8,
+    pub most: u8,
+}
+
+/// Whom a port answered besides an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The same client, since it began.
+    pub own: bool,
+    /// Other clients since it began, and shortly before.
+    pub others: usize,
+    pub others_lately: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Port {
+    minutes: Minutes,
+    clients: Vec<Client>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Client {
+    addr: Addr,
+    /// When it was last answered, and how often.
+    answered: Option<Nanos>,
+    answers: u32,
+    half_open: Option<Nanos>,
+    last: Nanos,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.answered += other.answered;
+        self.refused += other.refused;
+        self.silent += other.silent;
+        self.unreachable += other.unreachable;
+        self.half_open += other.half_open;
+    }
+
+    /// What became of one attempt.
+    fn of(it: &Handshake, outcome: Outcome) -> Self {
+        let mut counts = Self::default();
+        match outcome {
+            Outcome::NoReply => counts.silent = 1,
+            Outcome::Refused => counts.refused = 1,
+            Outcome::Unreachable => counts.unreachable = 1,
+            Outcome::HalfOpen => counts.half_open = 1,
+            Outcome::Aborted if it.answer.tries == 0 => {}
+            // A SYN/ACK is the host's, whatever became of it; so is an answer that nobody saw.
+            Outcome::Aborted
+            | Outcome::ResetOnAnswer
+            | Outcome::Established
+            | Outcome::Closed
+            | Outcome::HalfClosed
+            | Outcome::ResetByClient
+            | Outcome::ResetByServer => counts.answered = 1,
+            Outcome::Challenged | Outcome::WrongAnswer | Outcome::AnswerOnly | Outcome::Midstream => {}
+        }
+        counts
+    }
+}
+
+impl Minutes {
+    fn note(&mut self, at: Nanos, counts: &Counts) {
+        let number = at.0 / MINUTE;
+        let place = self.0.partition_point(|it| it.number < number);
+        if self.0.get(place).is_none_or(|it| it.number != number) {
+            if self.0.len() == MINUTES {
+                if place == 0 {
+                    return;
+                }
+                self.0.remove(0);
+                return self.note(at, counts);
+            }
+            self.0.insert(place, Minute { number, counts: Counts::default(), heard: None, silent: None });
+        }
+        let it = &mut self.0[place];
+        it.counts.add(counts);
+        if counts.is_alive() {
+            let (first, last) = it.heard.unwrap_or((at, at));
+            it.heard = Some((first.min(at), last.max(at)));
+        }
+        if counts.silent + counts.unreachable > 0 {
+            it.silent = it.silent.max(Some(at));
+        }
+    }
+
+    /// Whether it was heard, and whether it was asked in vain after that.
+    fn life(&self, around: Around) -> (Life, bool) {
+        let Around { began, at } = around;
+        let mut heard = self.0.iter().filter_map(|it| it.heard).flat_map(|(first, last)| [first, last]);
+        if heard.any(|it| it >= began && it.since(at) <= RECENT) {
+            return (Life::Since, false);
+        }
+        let silent = self.0.iter().filter_map(|it| it.silent).max();
+        let before = self.last_before(began).filter(|it| began.since(*it) <= RECENT);
+        let Some(before) = before else { return (Life::Never, false) };
+        let fell = silent > Some(before);
+        let is_late = !fell && began.since(before) <= LATELY;
+        (if is_late { Life::Lately } else { Life::Before(before) }, fell)
+    }
+
+    /// When it was last heard before a moment, as far as minutes tell.
+    fn last_before(&self, began: Nanos) -> Option<Nanos> {
+        let heard = self.0.iter().filter_map(|it| it.heard).flat_map(|(first, last)| [first, last]);
+        heard.filter(|it| *it < began).max()
+    }
+
+    fn around(&self, at: Nanos) -> Counts {
+        let (first, last) = (at.0.saturating_sub(RECENT) / MINUTE, at.0.saturating_add(RECENT) / MINUTE);
+        let mut sum = Counts::default();
+        self.0.iter().filter(|it| (first..=last).contains(&it.number)).for_each(|it| sum.add(&it.counts));
+        sum
+    }
+}
+
+impl Past {
+    /// Takes note of what became of an attempt.
+    pub fn note(&mut self, it: &Handshake, outcome: Outcome) {
+        let counts = Counts::of(it, outcome);
+        if counts == Counts::default() {
+            return;
+        }
+        let at = it.last_seen();
+        if counts.is_alive() {
+            self.hear(it.server_addr);
+        }
+        let is_known = self.hosts.get(&it.server_addr).is_some_and(|host| host.ports.contains_key(&it.server_port));
+        if !is_known && !self.make_room(at) {
+            self.forgotten += 1;
+            return;
+        }
+        let host = self.hosts.entry(it.server_addr).or_default();
+        self.ports -= host.ports.len();
+        host.note(it, &counts, at);
+        self.ports += host.ports.len();
+    }
+
+    /// Whether there is room for another host, or another port of one: the longest silent half of the hosts goes, at most
+    /// once a minute.
+    fn make_room(&mut self, now: Nanos) -> bool {
+        let has_room = |it: &Self| it.hosts.len() < HOSTS && it.ports < PORTS_IN_ALL;
+        if has_room(self) {
+            return true;
+        }
+        if now.since(self.pruned) < MINUTE {
+            return false;
+        }
+        self.pruned = now;
+        let mut lasts: Vec<_> = self.hosts.values().map(|it| it.last).collect();
+        let middle = lasts.len() / 2;
+        let (_, &mut limit, _) = lasts.select_nth_unstable(middle);
+        self.hosts.retain(|_, it| it.last > limit);
+        self.ports = self.hosts.values().map(|it| it.ports.len()).sum();
+        has_room(self)
+    }
+
+    /// What a host did, if it did anything.
+    #[must_use]
+    pub fn host(&self, addr: Addr) -> Option<&Host> {
+        self.hosts.get(&addr)
+    }
+
+    /// The other hosts of a host's network (/24, of IPv6 /64); at most a thousand.
+    pub fn network(&self, of: Addr) -> impl Iterator<Item = &Host> {
+        let (first, last) = network(of);
+        self.hosts.range(first..=last).filter(move |(addr, _)| **addr != of).take(1000).map(|(_, host)| host)
+    }
+
+    /// Whether any of these hosts was heard around a moment, as far as the first thousands of them tell.
+    #[must_use]
+    pub fn is_heard(&self, hosts: RangeInclusive<Addr>, at: Nanos) -> bool {
+        let around = Around { began: at, at };
+        self.hosts.range(hosts).take(1 << 12).any(|(_, it)| it.life(around) != Life::Never)
+    }
+
+    /// Hosts elsewhere that are alive, and that were asked in vain; up to a few of each.
+    ///
+    /// Where nothing answers any more, whoever looks for an answer has to look at all hosts, and for each of the attempts
+    /// that fail then. So only those that were heard last are asked whether one is there.
+    #[must_use]
+    pub fn elsewhere(&self, of: Addr, around: Around) -> (usize, usize) {
+        const FEW: usize = 64;
+        let (first, last) = network(of);
+        let is_alive = |addr| self.host(addr).is_some_and(|it| it.life(around).is_alive());
+        let known = self.heard.iter().any(|(network, host)| *network != first && is_alive(*host));
+        let (mut answered, mut silent) = (0, 0);
+        for (_, host) in self.hosts.range(..first).chain(self.hosts.range((Excluded(last), Unbounded))) {
+            let is_alive = host.life(around).is_alive();
+            answered += usize::from(is_alive);
+            silent += usize::from(!is_alive && host.is_failing(around));
+            if answered >= FEW || silent >= FEW {
+                break;
+            }
+        }
+        (answered.max(known.into()), silent)
+    }
+
+    fn hear(&mut self, host: Addr) {
+        let (first, _) = network(host);
+        if let Some((_, last)) = self.heard.last_mut().filter(|(network, _)| *network == first) {
+            *last = host;
+            return;
+        }
+        self.heard.retain(|(network, _)| *network != first);
+        if self.heard.len() >= HEARD {
+            self.heard.remove(0);
+        }
+        self.heard.push((first, host));
+    }
+}
+
+/// The first and the last address of the network that a host is taken to be in.
+fn network(of: Addr) -> (Addr, Addr) {
+    if of.is_v4() {
+        (Addr { lo: of.lo & !0xff, ..of }, Addr { lo: of.lo | 0xff, ..of })
+    } else {
+        (Addr { lo: 0, ..of }, Addr { lo: u64::MAX, ..of })
+    }
+}
+
+/// That network as people write it.
+#[must_use]
+pub fn network_name(of: Addr) -> String {
+    let (first, _) = network(of);
+    format!("{}/{}", tcptrace_vocabulary::words::ip(first), if of.is_v4() { 24 } else { 64 })
+}
+
+impl Counts {
+    /// Whether the host itself was heard.
+    #[must_use]
+    pub const fn is_alive(&self) -> bool {
+        self.answered + self.refused + self.half_open > 0
+    }
+}
+
+impl Host {
+    fn note(&mut self, it: &Handshake, counts: &Counts, at: Nanos) {
+        self.last = self.last.max(at);
+        let answered = it.answer.tries > 0;
+        self.unseen = self.unseen.saturating_add(it.facts.any(Facts::ANSWER_UNSEEN).into());
+        if answered {
+            let ttl = self.answer_ttl.get_or_insert(Ttl { least: it.answer.ttl, most: it.answer.ttl });
+            *ttl = Ttl { least: ttl.least.min(it.answer.ttl), most: ttl.most.max(it.answer.ttl) };
+            self.answers = self.answers.saturating_add(1);
+            self.answers_with_id = self.answers_with_id.saturating_add(it.facts.any(Facts::ANSWER_ID).into());
+            // Of a SYN that was sent again the answer may be the first one's.
+            if let Some(nanos) = it.syn_to_answer().filter(|_| it.syn.tries == 1) {
+                self.fastest = Some(self.fastest.map_or(nanos, |fastest| fastest.min(nanos)));
+            }
+        }
+        if self.ports.len() >= PORTS && !self.ports.contains_key(&it.server_port) {
+            // A port that ever answered says more than one that did not.
+            if counts.answered == 0 {
+                return;
+            }
+            let silent = self.ports.iter().find(|(_, port)| port.clients.iter().all(|it| it.answered.is_none()));
+            let Some(port) = silent.map(|(port, _)| *port).or_else(|| self.ports.keys().next().copied()) else {
+                return;
+            };
+            self.ports.remove(&port);
+        }
+        let port = self.ports.entry(it.server_port).or_default();
+        port.minutes.note(at, counts);
+        port.note_client(it.client_addr, counts, at);
+    }
+
+    /// Whether a port that was heard was asked in vain after that.
+    #[must_use]
+    pub fn fell(&self, around: Around) -> bool {
+        self.ports.values().any(|it| it.minutes.life(around).1)
+    }
+
+    /// Whether its SYN/ACKs take a way on which nobody looks: its silence says nothing.
+    #[must_use]
+    pub const fn answers_another_way(&self) -> bool {
+        self.answers == 0 && self.unseen > 0
+    }
+
+    /// Whether each of its SYN/ACKs had an IPv4 identification.
+    #[must_use]
+    pub const fn numbers_its_answers(&self) -> bool {
+        self.answers > 0 && self.answers_with_id == self.answers
+    }
+
+    /// Whether it was heard, on any port. Where one that was heard fell silent, none that was not asked since is a witness.
+    #[must_use]
+    pub fn life(&self, around: Around) -> Life {
+        let mut last = None;
+        let (mut life, mut fell) = (Life::Never, false);
+        for port in self.ports.values() {
+            let (it, it_fell) = port.minutes.life(around);
+            life = life.max(it);
+            fell |= it_fell;
+            last = last.max(port.minutes.last_before(around.began));
+        }
+        match (life, last) {
+            (Life::Lately, Some(last)) if fell => Life::Before(last),
+            _ => life,
+        }
+    }
+
+    /// Whether it was asked in vain, on any port.
+    #[must_use]
+    pub fn is_failing(&self, around: Around) -> bool {
+        let failed = |it: Counts| it.silent + it.unreachable > 0;
+        self.ports.values().any(|it| failed(it.minutes.around(around.at)))
+    }
+
+    /// What a port did around a moment.
+    #[must_use]
+    pub fn port(&self, port: u16, at: Nanos) -> Counts {
+        self.ports.get(&port).map(|it| it.minutes.around(at)).unwrap_or_default()
+    }
+
+    /// Its other ports, whether each was heard, and what it did.
+    pub fn ports(&self, except: u16, around: Around) -> impl Iterator<Item = (u16, Life, Counts)> {
+        let whole = self.life(around);
+        let others = self.ports.iter().filter(move |(port, _)| **port != except);
+        others.map(move |(port, it)| (*port, it.minutes.life(around).0.min(whole), it.minutes.around(around.at)))
+    }
+
+    /// Whether a port answered an attempt's client in another attempt since this one began, and how many others since then and
+    /// shortly before. What was before may have been before whatever happened.
+    #[must_use]
+    pub fn answered(&self, it: &Handshake, outcome: Outcome) -> Answered {
+        let Around { began, at } = Around::of(it);
+        let itself = Counts::of(it, outcome).answered;
+        let mut answered = Answered::default();
+        for client in self.ports.get(&it.server_port).map_or(&[][..], |it| &it.clients) {
+            let Some(last) = client.answered.filter(|it| it.since(at) <= RECENT) else { continue };
+            let is_own = client.addr == it.client_addr;
+            answered.own |= is_own && last >= began && client.answers > itself;
+            answered.others += usize::from(!is_own && last >= began);
+            answered.others_lately += usize::from(!is_own && last < began && began.since(last) <= LATELY);
+        }
+        answered
+    }
+
+    /// How many clients left a port without the final ACK around a moment.
+    #[must_use]
+    pub fn half_open_clients(&self, port: u16, at: Nanos) -> usize {
+        let clients = self.ports.get(&port).map_or(&[][..], |it| &it.clients);
+        clients.iter().filter(|it| it.half_open.is_some_and(|it| is_recent(it, at))).count()
+    }
+}
+
+fn is_recent(it: Nanos, at: Nanos) -> bool {
+    at.since(it) <= RECENT && it.since(at) <= RECENT
+}
+
+impl Port {
+    fn note_client(&mut self, addr: Addr, counts: &Counts, at: Nanos) {
+        let place = self.clients.iter().position(|it| it.addr == addr).unwrap_or_else(|| {
+            let new = Client { addr, answered: None, answers: 0, half_open: None, last: at };
+            if self.clients.len() < CLIENTS {
+                self.clients.push(new);
+                return self.clients.len() - 1;
+            }
+            let oldest = (0..CLIENTS).min_by_key(|it| self.clients[*it].last).unwrap_or_default();
+            self.clients[oldest] = new;
+            oldest
+        });
+        let client = &mut self.clients[place];
+        client.last = client.last.max(at);
+        if counts.answered > 0 {
+            client.answered = client.answered.max(Some(at));
+            client.answers = client.answers.saturating_add(1);
+        }
+        if counts.half_open > 0 {
+            client.half_open = client.half_open.max(Some(at));
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Who only looks: health checks and the like. SYN, SYN/ACK, perhaps ACK, RST, no data, by one client again and again.
+//!
+//! Such an attempt is not told at once: two more of its kind make it a check, which is counted and not told.
+//!
+//! And who only looks how far SYNs get: the hop walk of `tcptrace diagnose` on this host, known by the ports that it takes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, SocketAddr},
+};
+
+use tcptrace_core::{
+    flow::{self, Addr, Endpoint},
+    handshake::{Facts, Handshake, Nanos},
+    outcome::Outcome,
+    segment::Flags,
+};
+use tcptrace_vocabulary::{attempt::Attempt, report::Report, ttl::hops};
+
+/// Attempts of this shape by one client to one port before they count as checks.
+pub const REPEATED: u32 = 3;
+/// How long one is remembered: the longest pause between two checks that is in use.
+const REMEMBERED: u64 = 600_000_000_000;
+/// How long one is held back: two more checks come by then, where they come every ten seconds.
+const HELD: u64 = 30_000_000_000;
+/// An answer, or a RST, that comes later is no check's.
+const QUICK: u64 = 1_000_000_000;
+/// No connect timeout is shorter.
+const IMPATIENT: u64 = 50_000_000;
+/// Pairs of client and port kept in mind, and attempts held back; of more, each is told at once.
+const PAIRS: usize = 1 << 14;
+const HOLDS: usize = 1 << 12;
+
+/// Whether an attempt looks like a port that was looked at.
+#[must_use]
+pub fn is_check(it: &Handshake, outcome: Outcome, last: Nanos) -> bool {
+    let quick = last.since(it.first_answer) < QUICK && it.first_answer.since(it.first_syn) < QUICK;
+    let once = it.syn.tries == 1 && it.answer.tries == 1;
+    match outcome {
+        // A RST from another distance is not the client's. One without ACK is that of a kernel that knows no such socket: of an
+        // application that gave up as well, unless the answer came before anybody can have.
+        Outcome::Aborted => {
+            let meant = it.end.flags & Flags::ACK != 0 || it.first_answer.since(it.first_syn) < IMPATIENT;
+            once && quick && meant && hops(it.syn.ttl) == hops(it.end.ttl)
+        }
+        Outcome::ResetByClient => once && quick && !it.facts.any(Facts::CLIENT_DATA | Facts::SERVER_DATA),
+        _ => false,
+    }
+}
+
+type Pair = (Addr, Endpoint);
+
+/// Who looked at what, and how often.
+#[derive(Debug, Default)]
+pub struct Checks {
+    seen: HashMap<Pair, (u32, Nanos)>,
+    held: VecDeque<(Nanos, Report)>,
+    /// Checks that were counted instead of told.
+    pub counted: u64,
+}
+
+impl Checks {
+    /// Takes note of an attempt's end; how often this client looked at this port so far.
+    pub fn note(&mut self, it: &Handshake, outcome: Outcome, last: Nanos) -> u32 {
+        if !is_check(it, outcome, last) {
+            return 0;
+        }
+        if self.seen.len() >= PAIRS {
+            self.seen.retain(|_, (_, at)| last.since(*at) <= REMEMBERED);
+        }
+        if self.seen.len() >= PAIRS && !self.seen.contains_key(&pair(it)) {
+            return 1;
+        }
+        let (count, at) = self.seen.entry(pair(it)).or_insert((0, last));
+        if last.since(*at) > REMEMBERED {
+            *count = 0;
+        }
+        (*count, *at) = (count.saturating_add(1), last);
+        *count
+    }
+
+    /// How often this client looked at this port of late.
+    #[must_use]
+    pub fn count(&self, it: &Handshake) -> u32 {
+        self.seen.get(&pair(it)).map_or(0, |(count, _)| *count)
+    }
+
+    /// Counts an attempt that is a check by what is known, where all are known before one is told.
+    pub fn is_repeated(&mut self, it: &Attempt) -> bool {
+        let repeated = it.stalled.is_none()
+            && is_check(&it.handshake, it.outcome, it.seen.1)
+            && self.count(&it.handshake) >= REPEATED;
+        self.counted += u64::from(repeated);
+        repeated
+    }
+
+    /// Takes a report that is not to be told now: a check, or what two more would make one. What was held of the same pair
+    /// goes with the third. How many are none of a failure thereby; `None` where it is to be told.
+    pub fn takes(&mut self, report: &Report, now: Nanos) -> Option<u64> {
+        let Report::Attempt(it) = report else { return None };
+        if it.stalled.is_some() || !is_check(&it.handshake, it.outcome, it.seen.1) {
+            return None;
+        }
+        if self.count(&it.handshake) >= REPEATED {
+            let before = self.held.len();
+            let pair_of = |report: &Report| pair(&report.attempt().handshake);
+            self.held.retain(|(_, held)| pair_of(held) != pair_of(report));
+            let taken = 1 + (before - self.held.len()) as u64;
+            self.counted += taken;
+            return Some(taken);
+        }
+        if self.held.len() >= HOLDS {
+            return None;
+        }
+        self.held.push_back((now, report.clone()));
+        Some(0)
+    }
+
+    /// Reports that were held for long enough; with `all`, whatever is held.
+    pub fn due(&mut self, now: Nanos, all: bool) -> Vec<Report> {
+        let due = self.held.iter().take_while(|(at, _)| all || now.since(*at) >= HELD).count();
+        self.held.drain(..due).map(|(_, report)| report).collect()
+    }
+
+    /// Whether any is held.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
+/// How far the hop walk of `tcptrace diagnose` goes at most. No stack begins with so little.
+pub const PROBE_HOPS: u8 = 30;
+/// One port in so many is a probe's.
+const PROBE_PORTS: u64 = 1 << 10;
+/// Probes of a port that are not told, in so many nanoseconds: two walks as long as walks get.
+const PROBES: u32 = 2 * PROBE_HOPS as u32;
+const PROBES_WITHIN: u64 = 600_000_000_000;
+/// Ports whose probes are counted; those of more are told.
+const PROBED: usize = 1 << 10;
+
+/// Whether a port is one that probes to a server come from. It is in the packet, and no privilege is needed to choose it; the
+/// TTL is part of it, so that no router passes on what looks so here.
+#[must_use]
+pub fn is_probe_port(port: u16, server: Endpoint, ttl: u8) -> bool {
+    // The client's address is not known before connect(2) has chosen one.
+    let from = Endpoint { port, ..server };
+    flow::handshake_id(from, server, ttl.into()) >> 32 & (PROBE_PORTS - 1) == 0
+}
+
+/// The ports among these from which a probe may go so many hops.
+pub fn probe_ports(among: impl Iterator<Item = u16>, to: SocketAddr, hops: u8) -> impl Iterator<Item = u16> {
+    let ip = match to.ip() {
+        IpAddr::V4(it) => it.to_ipv6_mapped(),
+        IpAddr::V6(it) => it,
+    };
+    let addr = Addr { hi: (ip.to_bits() >> 64) as u64, lo: ip.to_bits() as u64 };
+    let server = Endpoint { addr, port: to.port() };
+    among.filter(move |port| is_probe_port(*port, server, hops))
+}
+
+/// Whether an attempt looks like a probe of a hop walk that left here: one SYN, a TTL that leads nowhere, the port. Whether its
+/// client is of this host is not asked.
+#[must_use]
+pub fn is_probe(it: &Handshake, outcome: Outcome) -> bool {
+    let ends = matches!(outcome, Outcome::NoReply | Outcome::Unreachable | Outcome::Refused | Outcome::Aborted);
+    let walks = it.client_point.is_egress() && it.syn.tries == 1 && (1..=PROBE_HOPS).contains(&it.syn.ttl);
+    ends && walks && is_probe_port(it.client_port, it.server(), it.syn.ttl)
+}
+
+/// Probes of late, by server. Whoever makes failures look like them hides no more than a few.
+#[derive(Debug, Default)]
+pub struct Probes {
+    seen: HashMap<Endpoint, (u32, Nanos)>,
+    /// Probes that were counted instead of told.
+    pub counted: u64,
+}
+
+impl Probes {
+    /// Takes a report of a probe, which is then not told; false where there were too many.
+    pub fn takes(&mut self, report: &Report, now: Nanos) -> bool {
+        let server = report.attempt().handshake.server();
+        if self.seen.len() >= PROBED {
+            self.seen.retain(|_, (_, since)| now.since(*since) < PROBES_WITHIN);
+        }
+        if self.seen.len() >= PROBED && !self.seen.contains_key(&server) {
+            return false;
+        }
+        let (count, since) = self.seen.entry(server).or_insert((0, now));
+        if now.since(*since) >= PROBES_WITHIN {
+            (*count, *since) = (0, now);
+        }
+        let is_end = matches!(report, Report::Attempt(_));
+        let takes = *count < PROBES;
+        *count += u32::from(takes && is_end);
+        self.counted += u64::from(takes && is_end);
+        takes
+    }
+}
+
+fn pair(it: &Handshake) -> Pair {
+    (it.client_addr, it.server())
+}
+
+#[cfg(test)]
+mod tests {
+    use tcptrace_core::handshake::{Offer, Point};
+
+    use super::*;
+
+    const SERVER: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7102), port: 6036 };
+
+    fn ports(ttl: u8) -> impl Iterator<Item = u16> {
+        probe_ports(32_768..=60_999, "203.0.113.2:6036".parse().expect("an address"), ttl)
+    }
+
+    fn probe(ttl: u8) -> Handshake {
+        Handshake {
+            client_port: ports(ttl).next().expect("a port"),
+            server_addr: SERVER.addr,
+            server_port: SERVER.port,
+            client_point: Point::egress(2),
+            syn: Offer { ttl, tries: 1, ..Offer::default() },
+            ..Handshake::default()
+        }
+    }
+
+    #[test]
+    fn every_hop_has_ports_to_choose_from_and_few_of_all() {
+        for ttl in 1..=PROBE_HOPS {
+            assert!((8..60).contains(&ports(ttl).count()), "{ttl}: {}", ports(ttl).count());
+        }
+    }
+
+    #[test]
+    fn a_probe_leaves_here_once_and_leads_nowhere() {
+        let it = probe(5);
+        for outcome in Outcome::ALL {
+            let ends = matches!(outcome, Outcome::NoReply | Outcome::Unreachable | Outcome::Refused | Outcome::Aborted);
+            assert_eq!(is_probe(&it, outcome), ends, "{}", outcome.name());
+        }
+        let offer = |ttl, tries| Offer { ttl, tries, ..Offer::default() };
+        for (what, other) in [
+            ("another port", Handshake { client_port: it.client_port + 1, ..it }),
+            ("another server", Handshake { server_port: 443, ..it }),
+            ("a hop further on", Handshake { syn: offer(4, 1), ..it }),
+            ("meant to arrive", Handshake { syn: offer(64, 1), ..it }),
+            ("tried again", Handshake { syn: offer(5, 2), ..it }),
+            ("from elsewhere", Handshake { client_point: Point::ingress(2), ..it }),
+        ] {
+            assert!(!is_probe(&other, Outcome::NoReply), "{what}");
+        }
+    }
+
+    #[test]
+    fn two_long_walks_are_taken_and_what_goes_on_is_told() {
+        let report = |it| {
+            let seen = (Nanos(0), Nanos(0));
+            let foreign = tcptrace_vocabulary::attempt::Foreign::of(&it);
+            let attempt = Attempt {
+                handshake: it,
+                outcome: Outcome::NoReply,
+                stalled: None,
+                recovered: false,
+                icmp_from: None,
+                answered_from: None,
+                outer: None,
+                seen,
+                foreign,
+                trust: tcptrace_vocabulary::attempt::Trust::default(),
+                why: None,
+            };
+            Report::Attempt(attempt)
+        };
+        let mut probes = Probes::default();
+        let (now, later) = (Nanos(1), Nanos(PROBES_WITHIN + 1));
+        for ttl in (1..=PROBE_HOPS).chain(1..=PROBE_HOPS) {
+            assert!(probes.takes(&report(probe(ttl)), now), "{ttl}");
+        }
+        assert!(!probes.takes(&report(probe(1)), now));
+        assert!(probes.takes(&report(probe(1)), later));
+        assert_eq!(probes.counted, 2 * u64::from(PROBE_HOPS) + 1);
+    }
+}

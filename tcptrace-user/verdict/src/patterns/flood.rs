@@ -1,0 +1,403 @@
+//! Floods: listeners that get more SYNs than the kernel side lets into its table; where one is spread over many of them,
+//! hosts or networks. One finding each, instead of a line for each attempt that is followed.
+//!
+//! Counts are the kernel's and exact; sources are drawn, one client a tick of each CPU's clock, and weighed by what that
+//! CPU saw meanwhile.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tcptrace_core::{
+    flood::Opening,
+    flow::{Addr, Endpoint},
+    handshake::{Handshake, Nanos, Point},
+    outcome::Outcome,
+    pressure::{self, Scope},
+};
+use tcptrace_vocabulary::{attempt::Attempt, report::Report};
+
+/// A flood that pauses for less goes on.
+const PAUSE: u64 = 10_000_000_000;
+/// How long a flood goes on before it is told: its rate is known then. One that is over sooner is told as it ends, if it
+/// stands for failures, or for [`MANY`] packets.
+const BEFORE_TOLD: u64 = 1_000_000_000;
+const MANY: u64 = 10_000;
+/// For how long what is coarser than a listener stands for what began after it.
+const AFTER: u64 = 1_000_000_000;
+/// How long before a listener was found flooded its attempts may have begun and not be told yet.
+const UNTOLD: u64 = 3_000_000_000;
+/// Floods kept for the summary.
+const KEPT: usize = 1024;
+/// Sources, and networks, of one flood that are told apart.
+const SOURCES: usize = 1 << 14;
+/// Ports of the attempts of one flood that are told apart.
+const PORTS: usize = 1 << 12;
+/// The share of the sample from which on a source, or a port, is named, and how many are.
+const NAMED_FROM: f64 = 0.1;
+const NAMED: usize = 3;
+
+/// What came by for a flooded listener, or something coarser, at one point, since it was last looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passage {
+    pub scope: Scope,
+    /// The listener, or what [`pressure::owner`] makes of it.
+    pub owner: Endpoint,
+    pub point: Point,
+    /// When the kernel side found it flooded.
+    pub since: Nanos,
+    /// SYNs and SYN/ACKs without one; of these SYN/ACKs; those that were counted only.
+    pub opens: u64,
+    pub answers: u64,
+    pub passed_over: u64,
+    /// Handshakes completed, in SYNs that came by: those that are followed stand for the others.
+    pub completed: u64,
+    /// Some of those who sent them.
+    pub clients: Vec<Addr>,
+}
+
+/// A flood, as it is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flood {
+    pub scope: Scope,
+    /// As in [`Passage`].
+    pub owner: Endpoint,
+    pub began: Nanos,
+    /// When it was last seen going on.
+    pub last: Nanos,
+    pub is_over: bool,
+    /// The greatest number of packets in a second, by the looks at them.
+    pub peak: f64,
+    /// What came by, by point.
+    pub points: BTreeMap<u32, Passed>,
+    /// Followed attempts, by outcome.
+    pub attempts: [u64; Outcome::ALL.len()],
+    /// What the host's own stack sent meanwhile, to whomever; unknown where it does not say.
+    pub cookies: Option<u64>,
+    sources: Sources,
+    /// Ports of followed attempts, where they are several listeners'.
+    ports: HashMap<u16, u64>,
+    cookies_before: Option<u64>,
+    /// Packets at the last look.
+    before: Option<u64>,
+    is_told: bool,
+}
+
+/// Counts of what came by at a point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// SYNs, and SYN/ACKs without one.
+    pub opens: u64,
+    /// Of these SYN/ACKs.
+    pub answers: u64,
+    /// Of these only counted.
+    pub over: u64,
+    /// Handshakes that completed.
+    pub completed: u64,
+}
+
+impl Passed {
+    const fn is_of_answers(&self) -> bool {
+        self.answers * 2 > self.opens
+    }
+
+    fn add(&mut self, it: Self) {
+        self.opens += it.opens;
+        self.answers += it.answers;
+        self.over += it.over;
+        self.completed += it.completed;
+    }
+}
+
+/// Who sent it, by a sample.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sources {
+    /// Clients drawn.
+    pub sample: u64,
+    /// Networks (/24, in IPv6 /48) in it: at least so many there are.
+    pub networks: usize,
+    /// What the sample stands for, in packets.
+    weight: f64,
+    by_addr: HashMap<Addr, f64>,
+    known: HashSet<Addr>,
+}
+
+impl Sources {
+    /// A client that was drawn, and for how many packets it stands.
+    fn add(&mut self, it: Addr, weight: f64) {
+        self.sample += 1;
+        self.weight += weight;
+        if self.by_addr.len() < SOURCES || self.by_addr.contains_key(&it) {
+            *self.by_addr.entry(it).or_default() += weight;
+        }
+        if self.known.len() < SOURCES && self.known.insert(network(it)) {
+            self.networks += 1;
+        }
+    }
+
+    /// Keeps what is told, and of the sources the busiest.
+    fn close(&mut self) {
+        let top: Vec<Addr> = self.top().into_iter().map(|(addr, _)| addr).collect();
+        self.by_addr.retain(|addr, _| top.contains(addr));
+        self.by_addr.shrink_to_fit();
+        self.known = HashSet::new();
+    }
+
+    /// Sources that sent a good part of it, the busiest first, each with its share of the sample.
+    #[must_use]
+    pub fn top(&self) -> Vec<(Addr, f64)> {
+        busiest(self.by_addr.iter().map(|(&addr, &weight)| (addr, weight / self.weight)))
+    }
+}
+
+/// Those with a good share, the busiest first.
+fn busiest<T: Ord>(all: impl Iterator<Item = (T, f64)>) -> Vec<(T, f64)> {
+    let mut top: Vec<_> = all.filter(|(_, share)| *share >= NAMED_FROM).collect();
+    top.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
+    top.truncate(NAMED);
+    top
+}
+
+fn network(it: Addr) -> Addr {
+    if it.is_v4() { Addr { lo: it.lo & !0xff, ..it } } else { Addr { hi: it.hi & !0xffff, lo: 0 } }
+}
+
+impl Flood {
+    fn new(it: &Passage, cookies: Option<u64>) -> Self {
+        Self {
+            scope: it.scope,
+            owner: it.owner,
+            began: it.since,
+            last: it.since,
+            is_over: false,
+            peak: 0.0,
+            points: BTreeMap::new(),
+            attempts: [0; Outcome::ALL.len()],
+            cookies: cookies.map(|_| 0),
+            sources: Sources::default(),
+            ports: HashMap::new(),
+            cookies_before: cookies,
+            before: None,
+            is_told: false,
+        }
+    }
+
+    /// What came by, each packet once: SYNs, if there are any, and not the answers that they got; what came in, if anything
+    /// did (what is forwarded goes out as well), else what this host sent.
+    #[must_use]
+    pub fn passed(&self) -> Passed {
+        let of = |answers: bool, out: bool| {
+            let mut sum = Passed::default();
+            let points = self.points.iter().filter(|(point, _)| Point(**point).is_egress() == out);
+            points.filter(|it| it.1.is_of_answers() == answers).for_each(|it| sum.add(*it.1));
+            sum
+        };
+        let ways = [(false, false), (false, true), (true, false), (true, true)];
+        ways.into_iter().map(|(answers, out)| of(answers, out)).find(|it| it.opens > 0).unwrap_or_default()
+    }
+
+    /// Packets, to the last.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.passed().opens
+    }
+
+    /// Whether it is SYN/ACKs that nobody asked for: backscatter, or an asymmetric path.
+    #[must_use]
+    pub fn is_of_answers(&self) -> bool {
+        self.passed().is_of_answers()
+    }
+
+    /// Whether it is SYNs that this host sends.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        let syns = self.points.iter().filter(|it| !it.1.is_of_answers());
+        !self.is_of_answers() && syns.into_iter().all(|it| Point(*it.0).is_egress())
+    }
+
+    /// Nanoseconds that it has lasted.
+    #[must_use]
+    pub fn lasted(&self) -> u64 {
+        self.last.since(self.began)
+    }
+
+    /// Packets a second, on average.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.packets() as f64 / (self.lasted().max(1) as f64 / 1e9)
+    }
+
+    /// The share of handshakes that completed, as far as those that are followed stand for the rest.
+    #[must_use]
+    pub fn completed_share(&self) -> f64 {
+        let it = self.passed();
+        (it.completed as f64 / it.opens.max(1) as f64).min(1.0)
+    }
+
+    #[must_use]
+    pub const fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Ports that a good part of the followed attempts asked for, the busiest first, each with its share; of one listener
+    /// there is nothing to tell.
+    #[must_use]
+    pub fn ports(&self) -> Vec<(u16, f64)> {
+        let all: u64 = self.ports.values().sum();
+        busiest(self.ports.iter().map(|(&port, &count)| (port, count as f64 / all as f64)))
+    }
+
+    fn add(&mut self, it: Passage) {
+        let passed = Passed { opens: it.opens, answers: it.answers, over: it.passed_over, completed: it.completed };
+        self.points.entry(it.point.0).or_default().add(passed);
+        let weight = it.opens as f64 / it.clients.len().max(1) as f64;
+        it.clients.into_iter().for_each(|it| self.sources.add(it, weight));
+    }
+
+    /// Whether something would go untold without it.
+    fn is_worth_telling(&self) -> bool {
+        self.lasted() >= BEFORE_TOLD || self.passed().over >= MANY || self.attempts.iter().any(|it| *it > 0)
+    }
+
+    /// Whether an opening would be noted in its account.
+    fn is_of(&self, server: Endpoint, client: Addr) -> bool {
+        let opening = Opening { owner: server, client, ..Opening::default() };
+        let owner = if self.scope == Scope::Listener { server } else { pressure::owner(&opening, self.scope as u8) };
+        owner == self.owner
+    }
+
+    /// Whether this is what was taken for another, finer one until the kernel side knew better.
+    fn was(&self, it: &Self) -> bool {
+        let is_part = self.scope >= Scope::Client || self.is_of(it.owner, Addr::default());
+        let is_here = it.points.keys().all(|point| self.points.contains_key(point));
+        it.scope < self.scope && !it.is_told && !it.is_over && is_part && is_here
+    }
+
+    /// Takes in what was noted of a finer one.
+    fn absorb(&mut self, it: Self) {
+        self.began = self.began.min(it.began);
+        for (point, passed) in it.points {
+            self.points.entry(point).or_default().add(passed);
+        }
+        self.attempts.iter_mut().zip(it.attempts).for_each(|(sum, more)| *sum += more);
+    }
+
+    /// An attempt that it stands for has ended.
+    fn count(&mut self, it: &Attempt) {
+        self.attempts[it.outcome as usize] += 1;
+        if self.scope != Scope::Listener
+            && (self.ports.len() < PORTS || self.ports.contains_key(&it.handshake.server_port))
+        {
+            *self.ports.entry(it.handshake.server_port).or_default() += 1;
+        }
+    }
+
+    /// Whether an attempt is one of those that the finding stands for.
+    fn covers(&self, it: &Attempt) -> bool {
+        let Handshake { first_syn: opened, client_point, server_point, .. } = it.handshake;
+        let is_coarse = self.scope != Scope::Listener;
+        // Accounts are of points: of what is coarse others have nothing to do with it.
+        let is_here = [client_point, server_point].iter().any(|point| self.points.contains_key(&point.0));
+        let told_before = it.stalled.is_some_and(|it| it.at < self.began);
+        self.is_of(it.handshake.server(), it.handshake.client_addr)
+            && opened.0.saturating_add(UNTOLD) >= self.began.0
+            && opened.0 <= self.last.0.saturating_add(if is_coarse { AFTER } else { PAUSE })
+            && (is_here || !is_coarse)
+            && (it.outcome.is_failure() || it.outcome == Outcome::AnswerOnly)
+            && !told_before
+    }
+}
+
+/// The floods of a run.
+#[derive(Default)]
+pub struct Floods {
+    /// In the order in which they began.
+    pub floods: Vec<Flood>,
+    /// Those that had to be forgotten.
+    pub forgotten: u64,
+    looked: Nanos,
+}
+
+impl Floods {
+    /// Whether any goes on.
+    #[must_use]
+    pub fn are_on(&self) -> bool {
+        self.floods.iter().any(|it| !it.is_over)
+    }
+
+    /// Takes in what came by since the last look; the floods that are to be told, as they began or as they ended.
+    /// `cookies` is the number that the host's stack has ever sent.
+    pub fn look(&mut self, now: Nanos, mut passages: Vec<Passage>, cookies: Option<u64>) -> Vec<Flood> {
+        let seconds = now.since(self.looked).max(1) as f64 / 1e9;
+        self.looked = now;
+        // The finest first: what they turn out to be part of takes them in.
+        passages.sort_by_key(|it| it.scope);
+        for it in passages {
+            let known = self
+                .floods
+                .iter()
+                .rposition(|flood| (flood.scope, flood.owner) == (it.scope, it.owner) && !flood.is_over);
+            let index = known.unwrap_or_else(|| self.begin(&it, cookies));
+            let flood = &mut self.floods[index];
+            // What completes of what came before does not make it go on.
+            if it.opens > 0 {
+                flood.last = now;
+            }
+            flood.add(it);
+        }
+        let mut told = Vec::new();
+        for flood in self.floods.iter_mut().filter(|it| !it.is_over) {
+            let packets = flood.packets();
+            // Of one that has just begun it is not known when the first of its packets came.
+            if let Some(before) = flood.before.replace(packets) {
+                flood.peak = flood.peak.max(packets.saturating_sub(before) as f64 / seconds);
+            }
+            flood.cookies = cookies.zip(flood.cookies_before).map(|(now, before)| now.saturating_sub(before));
+            flood.is_over = now.since(flood.last) >= PAUSE;
+            let is_told = flood.is_told;
+            flood.is_told |= flood.lasted() >= BEFORE_TOLD || flood.is_over && flood.is_worth_telling();
+            if flood.is_over {
+                flood.sources.close();
+            }
+            if flood.is_told && (flood.is_over || !is_told) {
+                told.push(flood.clone());
+            }
+        }
+        self.floods.retain(|it| it.is_told || !it.is_over);
+        told
+    }
+
+    /// Tracing ends: so do they.
+    pub fn finish(&mut self) -> Vec<Flood> {
+        self.floods.retain(|it| it.is_told || it.is_worth_telling());
+        let on = self.floods.iter_mut().filter(|it| !it.is_over);
+        on.map(|it| {
+            it.is_over = true;
+            it.sources.close();
+            it.clone()
+        })
+        .collect()
+    }
+
+    /// Whether a finding stands for this report, which is then not told.
+    pub fn takes(&mut self, report: &Report) -> bool {
+        let it = report.attempt();
+        let Some(flood) = self.floods.iter_mut().rfind(|flood| flood.covers(it)) else { return false };
+        if matches!(report, Report::Attempt(_)) {
+            flood.count(it);
+        }
+        true
+    }
+
+    fn begin(&mut self, it: &Passage, cookies: Option<u64>) -> usize {
+        if self.floods.len() >= KEPT {
+            // One that is over, if there is one: of the others the end would go untold.
+            let index = self.floods.iter().position(|it| it.is_over).unwrap_or(0);
+            self.floods.remove(index);
+            self.forgotten += 1;
+        }
+        let mut flood = Flood::new(it, cookies);
+        flood.points.insert(it.point.0, Passed::default());
+        self.floods.extract_if(.., |it| flood.was(it)).collect::<Vec<_>>().into_iter().for_each(|it| flood.absorb(it));
+        self.floods.push(flood);
+        self.floods.len() - 1
+    }
+}

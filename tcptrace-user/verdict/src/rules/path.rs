@@ -1,0 +1,64 @@
+//! What lies between the two: other ways, other addresses, other hosts under the same one.
+
+use tcptrace_core::{handshake::Facts, outcome::Outcome};
+use tcptrace_vocabulary::words::{ip, mac};
+
+use super::{Found, certain, likely, possible};
+use crate::{case::Case, past::Host};
+
+/// One half of the handshake goes by another way.
+pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Found> {
+    match case.it.outcome {
+        Outcome::AnswerOnly if case.hs().answer.tries > 1 => {
+            likely([format!("{} SYN/ACKs, and no SYN came by here", case.hs().answer.tries)])
+        }
+        Outcome::AnswerOnly if matches!(case.local.socket, Ok(Some(_))) => {
+            likely(["the socket that it answers is on this host, and its SYN did not come by here".to_owned()])
+        }
+        Outcome::AnswerOnly => possible(["a SYN/ACK, and no SYN came by here".to_owned()]),
+        Outcome::NoReply if case.host().is_some_and(Host::answers_another_way) => {
+            possible(["no SYN/ACK of this host ever comes by here, and its connections open all the same".to_owned()])
+        }
+        it if it.is_open() && case.has(Facts::ANSWER_UNSEEN) => {
+            likely(["the client's final ACK came by, and the SYN/ACK that it acknowledges did not".to_owned()])
+        }
+        _ => None,
+    }
+}
+
+/// Another address than was asked gave the answer.
+pub(super) fn nat_mismatch(case: &Case<'_>) -> Option<Found> {
+    let from = case.it.answered_from?;
+    let asked = ip(case.server().addr);
+    certain([format!("the SYN went to {asked}, and {} acknowledged it", ip(from))])
+}
+
+/// The server knows these ports from an older connection (RFC 5961, section 4; RFC 9293, section 3.10.7.4).
+pub(super) fn port_reuse(case: &Case<'_>) -> Option<Found> {
+    match case.it.outcome {
+        Outcome::Challenged => likely(["an ACK without SYN answered the SYN: a challenge ACK".to_owned()]),
+        Outcome::WrongAnswer if case.it.answered_from.is_none() => {
+            possible(["the SYN/ACK acknowledges another SYN of these ports".to_owned()])
+        }
+        _ if case.has(Facts::CHALLENGED) => {
+            likely(["the first answer was an ACK without SYN: a challenge ACK".to_owned()])
+        }
+        _ => None,
+    }
+}
+
+/// One address, two hosts.
+pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Found> {
+    let two_answers = case.has(Facts::TWO_ANSWERS);
+    let answers = "two SYN/ACKs with different sequence numbers answered one SYN".to_owned();
+    let hosts = case.two_hosts().map(|it| {
+        let macs: Vec<_> = it.link_addresses.iter().map(mac).collect();
+        format!("{} is at {} both", it.address, macs.join(" and "))
+    });
+    match (two_answers, hosts) {
+        (true, Some(hosts)) => certain([answers, hosts]),
+        (true, None) if case.hs().syn.tries == 1 => likely([answers]),
+        (false, Some(hosts)) if case.it.outcome.is_failure() => likely([hosts]),
+        _ => None,
+    }
+}

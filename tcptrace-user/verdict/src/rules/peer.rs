@@ -1,0 +1,132 @@
+//! What the client did: fell silent, gave up, or only looked.
+
+use tcptrace_core::{
+    handshake::{Facts, Side},
+    outcome::Outcome,
+};
+use tcptrace_vocabulary::{
+    ttl::hops,
+    words::{count, ip},
+};
+
+use super::{Found, likely, possible, sender::Sender};
+use crate::{
+    case::Case,
+    past::Host,
+    patterns::checks::{self, REPEATED},
+};
+
+/// Clients that leave one port half-open before it counts as a flood.
+const MANY: usize = 8;
+/// SYNs that no system in use falls short of by itself: Windows sends three, Linux seven (tcp_syn_retries) and more.
+const LADDER: u8 = 7;
+/// Linux's second try; an answer that takes longer has outlived many a timeout.
+const LATE: u64 = 1_000_000_000;
+/// Seconds: two lost SYNs cost three (RFC 6298: one, and two).
+const PATIENT: f64 = 3.5;
+
+pub(super) fn syn_flood(case: &Case<'_>) -> Option<Found> {
+    if case.it.outcome != Outcome::HalfOpen || case.is_here(Side::Client) {
+        return None;
+    }
+    let server = case.server();
+    let clients = case.host()?.half_open_clients(server.port, case.at());
+    if clients < MANY {
+        return None;
+    }
+    let many = format!("{clients} clients or more left port {} of {} half-open", server.port, ip(server.addr));
+    let counts = case.host()?.port(server.port, case.at());
+    match case.counters().syncookies_sent {
+        0 if counts.half_open > counts.answered => likely([many, format!("{} completed", counts.answered)]),
+        0 => possible([many]),
+        cookies => likely([many, format!("this host sent {} meanwhile", count(cookies, "SYN cookie"))]),
+    }
+}
+
+pub(super) fn client_vanished(case: &Case<'_>) -> Option<Found> {
+    let hs = case.hs();
+    if case.is_here(Side::Client) {
+        return None;
+    }
+    let answers = format!("{} sent, and the client stayed silent", count(hs.answer.tries.into(), "SYN/ACK"));
+    match case.it.outcome {
+        Outcome::HalfOpen if case.has(Facts::ANSWER_UNREACHABLE) => likely([
+            "an ICMP error came back for the SYN/ACK: whoever has that address did not ask".to_owned(),
+            answers,
+        ]),
+        Outcome::HalfOpen if case.asks_on() => None,
+        Outcome::HalfOpen if hs.answer.tries > 2 => likely([answers]),
+        // Its ACK may be under way.
+        Outcome::HalfOpen if case.it.trust.still_open && case.it.stalled.is_none() => None,
+        Outcome::HalfOpen => possible([answers]),
+        Outcome::ResetOnAnswer if hs.answer.tries > 2 => likely([answers, "then the server gave up".to_owned()]),
+        Outcome::ResetOnAnswer if !Sender::of_reset(case).may_be_another() => {
+            possible([answers, "then the server itself gave up".to_owned()])
+        }
+        Outcome::Aborted if is_answered_by_another(case) => likely([format!(
+            "the RST to the SYN/ACK has TTL {}, the SYN had {}: whoever has that address did not ask",
+            hs.end.ttl, hs.syn.ttl
+        )]),
+        _ => None,
+    }
+}
+
+/// The tries stop before the kernel's own ladder does, or the answer finds nobody who waits for it.
+pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Found> {
+    let hs = case.hs();
+    let tried = hs.last_syn.since(hs.first_syn) as f64 / 1e9;
+    let tries = count(hs.syn.tries.into(), "SYN");
+    match case.it.outcome {
+        // TCP had something to drop: it was answered, by another way.
+        Outcome::NoReply
+            if case.dropped_without_socket().is_some() || case.host().is_some_and(Host::answers_another_way) =>
+        {
+            None
+        }
+        Outcome::NoReply if !case.it.trust.still_open && !case.is_here(Side::Server) => {
+            let stopped = format!("stopped after {tries} at {tried:.1} s: a connect timeout of the application");
+            match (case.is_here(Side::Client), case.local.syn_tries) {
+                (true, Ok(ladder)) if u32::from(hs.syn.tries) < ladder && case.local.socket == Ok(None) => {
+                    let found = [stopped, format!("the kernel would have sent {}", count(ladder.into(), "SYN"))];
+                    // Who waited for longer than lost packets take has cause to give up.
+                    if tried < PATIENT { likely(found) } else { possible(found) }
+                }
+                (true, _) => None,
+                (false, _) if hs.syn.tries < LADDER => possible([stopped]),
+                (false, _) => None,
+            }
+        }
+        Outcome::Aborted if hs.answer.tries > 0 && case.is_here(Side::Client) && case.local.socket == Ok(None) => {
+            likely(["the answer found no socket any more: the application had closed it".to_owned()])
+        }
+        Outcome::Aborted if hs.answer.tries > 0 && hs.first_answer.since(hs.first_syn) >= LATE => {
+            let waited = hs.first_answer.since(hs.first_syn) as f64 / 1e9;
+            likely([format!("the answer came after {waited:.1} s and found nobody who waited for it")])
+        }
+        Outcome::Aborted if checks::is_check(hs, case.it.outcome, case.it.seen.1) && case.checks < REPEATED => {
+            possible(["the client hung up as soon as it was answered: it gave up, or only looked".to_owned()])
+        }
+        _ => None,
+    }
+}
+
+/// Whether another machine than the one that asked took the answer.
+fn is_answered_by_another(case: &Case<'_>) -> bool {
+    let hs = case.hs();
+    hs.answer.tries > 0 && !case.has(Facts::RECOVERING) && hops(hs.end.ttl) != hops(hs.syn.ttl)
+}
+
+/// SYN, SYN/ACK, perhaps ACK, RST, no data: a port looked at.
+pub(super) fn health_check(case: &Case<'_>) -> Option<Found> {
+    if !checks::is_check(case.hs(), case.it.outcome, case.it.seen.1) {
+        return None;
+    }
+    let shape = "SYN, SYN/ACK, RST within a second, no data".to_owned();
+    match case.it.outcome {
+        _ if case.checks >= REPEATED => {
+            likely([shape, format!("{} of late by this client", count(case.checks.into(), "time"))])
+        }
+        Outcome::ResetByClient => possible([shape]),
+        _ => None,
+    }
+}

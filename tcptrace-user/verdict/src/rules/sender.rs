@@ -1,0 +1,141 @@
+//! Who sent the reset: the signs of a RST, scored against what the side that it names showed of itself.
+//!
+//! A closed port's RST on Linux has window 0, no options and an IP ID of 0 (`tcp_v4_send_reset`, net/ipv4/tcp_ipv4.c;
+//! before Linux 5.1 it had an ID, while the SYN/ACK has none): none of that is a sign of a middlebox. What has no baseline
+//! is no sign either.
+
+use tcptrace_core::{handshake::Facts, segment::Flags};
+use tcptrace_vocabulary::ttl::hops;
+
+use crate::{
+    case::Case,
+    past::{Host, Ttl},
+};
+
+/// What speaks for another sender than the one that a RST names, and what against it.
+#[derive(Default)]
+pub(super) struct Sender {
+    /// One may come of an odd stack. Two make another sender likely.
+    score: u32,
+    signs: Vec<String>,
+    /// Why it is the host's own.
+    own: Option<String>,
+    /// Why its distance is no sign.
+    abstains: Option<String>,
+}
+
+impl Sender {
+    pub(super) const fn is_likely_another(&self) -> bool {
+        self.score >= 2
+    }
+
+    pub(super) const fn may_be_another(&self) -> bool {
+        self.score > 0
+    }
+
+    /// Whether it is as far away as the host's own packets.
+    pub(super) const fn fits(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// What was found, for it and against it.
+    pub(super) fn evidence(self) -> impl Iterator<Item = String> {
+        self.own.into_iter().chain(self.abstains).chain(self.signs)
+    }
+
+    /// What speaks for another.
+    pub(super) fn signs(self) -> impl Iterator<Item = String> {
+        self.signs.into_iter()
+    }
+
+    /// Of a RST to a SYN, beside the host's SYN/ACKs to others.
+    pub(super) fn of_refusal(case: &Case<'_>) -> Self {
+        let mut it = Self::default();
+        it.compare_distance(case);
+        if let Some(sign) = is_too_fast(case) {
+            it.add(2, sign);
+        }
+        if is_odd(case) {
+            it.add(1, "a closed port's RST has an ACK and window 0");
+        }
+        if case.has(Facts::RST_OPTIONS) {
+            it.add(1, "it has TCP options, and a RST to a SYN has none");
+        }
+        if case.has(Facts::RST_SEQ) {
+            it.add(1, "it has a sequence number, and a RST to a SYN has 0");
+        }
+        if case.host().is_some_and(Host::numbers_its_answers) && !case.has(Facts::RST_ID) {
+            it.add(1, "its IP ID is 0, and the host's SYN/ACKs have others");
+        }
+        it
+    }
+
+    /// Of a RST after the SYN/ACK, beside what its side sent before.
+    pub(super) fn of_reset(case: &Case<'_>) -> Self {
+        let mut it = Self::default();
+        let hs = case.hs();
+        let by_client = case.has(Facts::CLIENT_RST);
+        let (ttl, what) = if by_client { (hs.syn.ttl, "client's SYN") } else { (hs.answer.ttl, "server's SYN/ACK") };
+        let (own, far) = (hops(ttl), hops(hs.end.ttl));
+        if own != far {
+            it.add(2, format!("the {what} came with TTL {ttl}, from {own} hops away; the RST from {far}"));
+        }
+        if !by_client && case.has(Facts::ANSWER_ID) && !case.has(Facts::RST_ID) {
+            it.add(1, "its IP ID is 0, and the SYN/ACK has another");
+        }
+        it
+    }
+
+    fn add(&mut self, weight: u32, sign: impl Into<String>) {
+        self.score += weight;
+        self.signs.push(sign.into());
+    }
+
+    fn compare_distance(&mut self, case: &Case<'_>) {
+        let ttl = case.hs().end.ttl;
+        let Some(Ttl { least, most }) = case.host().and_then(|it| it.answer_ttl) else {
+            self.abstains = Some("no SYN/ACK of this host was seen of late to compare the RST with".to_owned());
+            return;
+        };
+        if case.two_hosts().is_some() {
+            self.abstains = Some("two hosts have this address: which of them sent it is not known".to_owned());
+            return;
+        }
+        let range = if least == most { format!("{least}") } else { format!("{least} to {most}") };
+        let (near, far) = (hops(least).min(hops(most)), hops(least).max(hops(most)));
+        if (least..=most).contains(&ttl) {
+            self.own = Some(format!("its TTL {ttl} is that of the host's SYN/ACKs"));
+        } else if (near..=far).contains(&hops(ttl)) {
+            // The initial TTL may be another for RSTs.
+            self.abstains = Some(format!("its TTL {ttl} and the host's SYN/ACKs' ({range}) are of the same distance"));
+        } else if hops(ttl) + 1 == near {
+            // A firewall, or the host itself where the ports that answer are translated.
+            let either = "sent one hop nearer, or those ports are forwarded to one behind it";
+            self.add(1, format!("its TTL is {ttl}, that of the host's SYN/ACKs {range}: {either}"));
+        } else {
+            self.add(
+                2,
+                format!("its TTL is {ttl}, that of the host's SYN/ACKs {range}: it was sent by something else"),
+            );
+        }
+    }
+}
+
+/// Whether no port that is closed answers a SYN so.
+pub(super) fn is_odd(case: &Case<'_>) -> bool {
+    let end = case.hs().end;
+    end.flags & Flags::ACK == 0 || end.window != 0
+}
+
+/// A RST in less than half of the host's shortest time to answer was sent by something nearer.
+fn is_too_fast(case: &Case<'_>) -> Option<String> {
+    /// What a shorter time is made of is processing, not distance.
+    const DISTANT: u64 = 2_000_000;
+    let hs = case.hs();
+    let fastest = case.host()?.fastest.filter(|it| *it >= DISTANT)?;
+    let took = hs.ended.since(hs.last_syn);
+    let millis = |nanos: u64| nanos as f64 / 1e6;
+    (took < fastest / 2).then(|| {
+        format!("it came after {:.1} ms; the host's SYN/ACKs take {:.1} ms at least", millis(took), millis(fastest))
+    })
+}

@@ -1,0 +1,96 @@
+//! How far a failure reaches: told by what else worked around the same time.
+
+use tcptrace_core::outcome::Outcome;
+use tcptrace_vocabulary::{
+    cause::Cause,
+    scope::{Extent, Scope},
+    words::{count, ip},
+};
+
+use crate::{
+    case::Case,
+    past::{Counts, Host, network_name},
+};
+
+/// Ports or hosts that are named; of more the number is given.
+const NAMED: usize = 4;
+
+/// The scope of an attempt.
+#[must_use]
+pub(super) fn scope(case: &Case<'_>, cause: Cause) -> Scope {
+    // A host that is down is no matter of one port, unless another than the server is down.
+    let is_down = cause == Cause::HostDown && !case.is_forwarded() && case.translated_to().is_none();
+    let within = if is_down { None } else { within_host(case) };
+    let (extent, evidence) = within.unwrap_or_else(|| beyond_host(case));
+    Scope { extent, evidence: vec![evidence] }
+}
+
+/// What the host's own ports tell.
+fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
+    let (server, name) = (case.server(), ip(case.server().addr));
+    let host = case.host()?;
+    let answered = host.answered(case.hs(), case.it.outcome);
+    if answered.own {
+        return Some((Extent::Attempt, format!("port {} of {name} answered this client meanwhile", server.port)));
+    }
+    if answered.others > 0 {
+        let others = count(answered.others as u64, "other client");
+        return Some((Extent::Client, format!("port {} of {name} answered {others}", server.port)));
+    }
+    let ports = |wanted: fn(&Counts) -> bool| {
+        let alive =
+            host.ports(server.port, case.around()).filter(|(_, life, counts)| life.is_alive() && wanted(counts));
+        alive.map(|(port, ..)| port).collect::<Vec<_>>()
+    };
+    let answering = ports(|it| it.answered + it.half_open > 0);
+    if !answering.is_empty() {
+        return Some((Extent::Port, format!("{name} answers on {}", list(&answering))));
+    }
+    let refusing = ports(|it| it.refused > 0);
+    match (refusing.is_empty(), case.it.outcome == Outcome::Refused) {
+        (true, _) => None,
+        (false, true) => Some((Extent::Host, format!("{name} refuses {} as well", list(&refusing)))),
+        (false, false) => Some((Extent::Port, format!("{name} is there: it refuses {}", list(&refusing)))),
+    }
+}
+
+/// What other hosts tell.
+fn beyond_host(case: &Case<'_>) -> (Extent, String) {
+    let (addr, name) = (case.server().addr, ip(case.server().addr));
+    if case.is_alive() && case.it.outcome != Outcome::HalfOpen {
+        return (Extent::Port, format!("{name} is there, and no other port of it was tried"));
+    }
+    let around = case.around();
+    let (alive, others): (Vec<&Host>, Vec<&Host>) = case.past.network(addr).partition(|it| it.life(around).is_alive());
+    let (answered, failing) = (alive.len(), others.iter().filter(|it| it.is_failing(around)).count());
+    let network = network_name(addr);
+    let (beyond, silent_beyond) = case.past.elsewhere(addr, around);
+    let hosts = |it: usize, what: &str| count(it as u64, &format!("{what}host"));
+    match (answered, failing, beyond, silent_beyond) {
+        (1.., ..) => {
+            let only = if failing == 0 { format!("only {name} is silent; ") } else { String::new() };
+            (Extent::Host, format!("{only}{} of {network} answered", hosts(answered, "other ")))
+        }
+        (0, 1.., 1.., _) => (
+            Extent::Network,
+            format!("{} of {network} fail as well; {} elsewhere answered", hosts(failing, "other "), hosts(beyond, "")),
+        ),
+        (0, 0, 1.., _) => {
+            (Extent::Host, format!("{} elsewhere answered; no other of {network} was tried", hosts(beyond, "")))
+        }
+        (0, _, 0, 1..) => {
+            (Extent::Everything, format!("nothing answered; {} elsewhere fail as well", hosts(silent_beyond, "")))
+        }
+        (0, 1.., 0, 0) => {
+            (Extent::Network, format!("{} of {network} fail as well; nothing else was tried", hosts(failing, "other ")))
+        }
+        (0, 0, 0, 0) => (Extent::Unknown, "nothing else was tried in the last ten minutes".to_owned()),
+    }
+}
+
+fn list(ports: &[u16]) -> String {
+    let named: Vec<_> = ports.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = ports.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} {}{more}", if ports.len() == 1 { "port" } else { "ports" }, named.join(", "))
+}

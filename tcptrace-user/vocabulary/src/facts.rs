@@ -1,0 +1,206 @@
+//! What this host knows of an attempt beyond its packets: pure data, gathered by `host` and `live`.
+//!
+//! Each fact may be missing, and then says why: a verdict never takes what is not known for something that is not so.
+
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    handshake::{Nanos, Side},
+};
+
+/// A fact, or why there is none.
+pub type Fact<T> = Result<T, Missing>;
+
+/// Why a fact is not known. The text is what `trust` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missing {
+    /// It was not asked for: captures, or diagnosis turned off.
+    NotAsked,
+    /// The end that would know it is not on this host, or in no network namespace that was found.
+    Elsewhere,
+    /// The kernel refused for want of privilege.
+    Privilege,
+    /// This kernel does not offer it.
+    Kernel,
+    /// It was there and is no more: the process has ended, another took its place.
+    Gone,
+    /// Reading it failed.
+    Failed,
+}
+
+impl Missing {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotAsked => "not_asked",
+            Self::Elsewhere => "elsewhere",
+            Self::Privilege => "privilege",
+            Self::Kernel => "kernel",
+            Self::Gone => "gone",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What this host knows of one attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Local {
+    /// Which ends are on this host, in any of its network namespaces.
+    pub client_here: Fact<bool>,
+    pub server_here: Fact<bool>,
+    /// The process that called connect(2).
+    pub process: Fact<Process>,
+    /// The client's socket now; `None`: there is none any more.
+    pub socket: Fact<Option<Socket>>,
+    /// SYNs that the client's kernel sends before it gives up by itself.
+    pub syn_tries: Fact<u32>,
+    /// Who listens on the server's port; `None`: nobody.
+    pub listener: Fact<Option<Listener>>,
+    /// What the local kernel dropped of the attempt, newest first.
+    pub drops: Fact<Vec<Dropped>>,
+    /// How the kernel's counters grew since the attempt began, in the namespace of the end that is here.
+    pub counters: Fact<Counters>,
+    /// What TCP reset by itself around the RST of a connection, where that was sent from.
+    pub aborts: Fact<Aborts>,
+    /// The link-layer neighbour by which the other end is reached.
+    pub neighbour: Fact<Option<Neighbour>>,
+}
+
+impl Local {
+    /// Nothing is known, for one reason.
+    #[must_use]
+    pub const fn unknown(why: Missing) -> Self {
+        Self {
+            client_here: Err(why),
+            server_here: Err(why),
+            process: Err(why),
+            socket: Err(why),
+            syn_tries: Err(why),
+            listener: Err(why),
+            drops: Err(why),
+            counters: Err(why),
+            aborts: Err(why),
+            neighbour: Err(why),
+        }
+    }
+}
+
+/// A process, as people name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub pid: u32,
+    /// `comm`, or the first word of the command line where that is longer.
+    pub command: String,
+    /// The systemd unit that it runs in.
+    pub unit: Option<String>,
+    /// The container's id, 12 digits of it.
+    pub container: Option<String>,
+}
+
+/// A TCP socket that is no listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// As the kernel numbers them (include/net/tcp_states.h), by name: `SYN-SENT`.
+    pub state: &'static str,
+    pub cookie: u64,
+    pub inode: u32,
+    pub uid: u32,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub process: Fact<Process>,
+    /// Connections that wait for accept(2), and how many may.
+    pub queue: u32,
+    pub queue_max: u32,
+    /// How many sockets listen there (SO_REUSEPORT).
+    pub sockets: u32,
+}
+
+impl Listener {
+    /// Whether no more connections fit (`sk_acceptq_is_full`, include/net/sock.h: more than the maximum, not as many).
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.queue > self.queue_max
+    }
+}
+
+/// The network namespace in which a packet was dropped, by whose address it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    Client,
+    Server,
+    /// One of this host that is neither's: a router, a bridge.
+    Between,
+    /// Not known, or of both.
+    #[default]
+    Unknown,
+}
+
+/// A packet of an attempt that the local kernel dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    pub at: Nanos,
+    /// Whose packet it was.
+    pub from: Side,
+    /// The kernel's own word (enum skb_drop_reason) without its prefix: `NETFILTER_DROP`.
+    pub reason: String,
+    /// How often, for this packet's flow and reason.
+    pub count: u64,
+    /// In whose network namespace, and its cookie; zero: nobody said.
+    pub place: Place,
+    pub netns: u64,
+    /// From where to where it went by then, if that is not what came by: this host had translated it.
+    pub translated: Option<(Endpoint, Endpoint)>,
+}
+
+/// Growth of the kernel's counters (proc_net_snmp, RFC 4022 and Linux's own) since an attempt began, and memory now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub listen_overflows: u64,
+    pub listen_drops: u64,
+    pub syncookies_sent: u64,
+    /// `TCPReqQFullDrop`: SYNs dropped because the SYN queue was full and cookies are off.
+    pub syn_queue_drops: u64,
+    pub abort_on_memory: u64,
+    pub memory_pressures: u64,
+    pub challenge_acks: u64,
+    /// Pages that TCP's sockets take (`mem` of /proc/net/sockstat), and the limit (tcp_mem's third number).
+    pub memory_pages: u64,
+    pub memory_limit: u64,
+}
+
+/// Connections that TCP reset by itself from the last look at its counters on: a second at most before the RST.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aborts {
+    /// `TCPAbortOnMemory`.
+    pub for_memory: u64,
+    /// For the program's sake or the peer's: `TCPAbortOnClose`, `TCPAbortOnData`, `TCPAbortOnLinger`, `TCPAbortOnTimeout`.
+    pub otherwise: u64,
+}
+
+impl Neighbour {
+    /// Its address as the core has it.
+    #[must_use]
+    pub fn addr(&self) -> Addr {
+        let octets = match self.address {
+            std::net::IpAddr::V4(it) => it.to_ipv6_mapped(),
+            std::net::IpAddr::V6(it) => it,
+        };
+        let whole = u128::from(octets);
+        Addr { hi: (whole >> 64) as u64, lo: whole as u64 }
+    }
+}
+
+/// The link-layer neighbour of a way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Whether it is the other end itself, and not a router to it.
+    pub is_peer: bool,
+    pub address: std::net::IpAddr,
+    /// No answer to ARP (RFC 826) or to a neighbour solicitation (RFC 4861).
+    pub failed: bool,
+    /// Its link-layer addresses in the recent past, newest first: two are two hosts, or one that moved.
+    pub link_addresses: Vec<[u8; 6]>,
+}

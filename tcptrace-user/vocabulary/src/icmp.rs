@@ -1,0 +1,35 @@
+//! What an ICMP error means, in one place for every reader of it.
+
+use tcptrace_core::segment::Icmp;
+
+/// The meaning of an ICMP error, in nmap's words (its reason codes) where it has one.
+#[must_use]
+pub fn icmp_reason(it: Icmp) -> &'static str {
+    if it.v6 {
+        return match (it.kind, it.code) {
+            (1, 0) => "net-unreach",
+            (1, 1) => "admin-prohibited",
+            (1, 2) => "beyond-scope",
+            (1, 3) => "host-unreach",
+            (1, 4) => "port-unreach",
+            (1, 5) => "source-policy-failed",
+            (1, 6) => "reject-route",
+            (3, _) => "time-exceeded",
+            (4, _) => "param-problem",
+            _ => "unreachable",
+        };
+    }
+    match (it.kind, it.code) {
+        (3, 0 | 6) => "net-unreach",
+        (3, 1 | 7) => "host-unreach",
+        (3, 2) => "proto-unreach",
+        (3, 3) => "port-unreach",
+        (3, 5) => "source-route-failed",
+        (3, 9) => "net-prohibited",
+        (3, 10) => "host-prohibited",
+        (3, 13) => "admin-prohibited",
+        (11, _) => "time-exceeded",
+        (12, _) => "param-problem",
+        _ => "unreachable",
+    }
+}

@@ -1,0 +1,17 @@
+//! The words that every part of tcptrace shares: outcomes, causes, scopes, facts of the host, attempts and verdicts.
+//!
+//! Nothing here decides, renders or reads anything; everything above uses it. `SEMANTICS` of the project gives each word
+//! its meaning.
+
+pub mod attempt;
+pub mod cause;
+pub mod clock;
+pub mod errno;
+pub mod facts;
+pub mod icmp;
+pub mod network;
+pub mod report;
+pub mod scope;
+pub mod ttl;
+pub mod verdict;
+pub mod words;
