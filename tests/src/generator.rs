@@ -1,4 +1,4 @@
-//! A generator of packets: tcptrace-ebpf's `generate_xdp`, run with live frames on one end of a veth pair, so that they
+//! A generator of packets: the driver's `generate_xdp`, run with live frames on one end of a veth pair, so that they
 //! arrive at the other.
 //!
 //! They are for nobody: the destination's link-layer address is not the receiver's, whose stack drops each at its door
@@ -17,8 +17,8 @@ use nix::net::if_::if_nametoindex;
 
 use crate::{cpu, lab::Ns, prog_run};
 
-/// The object that this crate's build script, which is tcptrace-user's, made of tcptrace-ebpf.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bench"));
+/// The object that this crate's build script made of `tests/bpf`.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-driver"));
 
 /// Packets of one system call: between two the kernel waits for its readers, some milliseconds. The first calls are
 /// shorter, for who sends but for a moment.

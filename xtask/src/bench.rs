@@ -1,5 +1,5 @@
 //! `bench`: what tcptrace costs. A packet in the kernel, above an empty program (`packet`), and on two cores
-//! (`cores`); the tables that were weighed (`candidates`); watching under load, beside tcpdump (`live`); a flood, and what
+//! (`cores`); watching under load, beside tcpdump (`live`); a flood, and what
 //! fails beside it (`flood`); the host's own traffic (`host`); attempts in memory (`memory`); an event in userspace
 //! (`events`); a verdict, and what tells it (`why`); and reading a capture, beside other readers (`capture`).
 //!
@@ -18,8 +18,7 @@ use crate::{
 };
 
 /// `packet` is the first, and the only one that takes words; of its rows, those of a flood go by `server`.
-const BENCHES: [&str; 10] =
-    ["packet", "cores", "candidates", "live", "flood", "host", "memory", "events", "why", "capture"];
+const BENCHES: [&str; 9] = ["packet", "cores", "live", "flood", "host", "memory", "events", "why", "capture"];
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let binary = build::binary()?;

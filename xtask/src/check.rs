@@ -41,9 +41,11 @@ fn kernel_programs(toolchain: &Toolchain) -> Result<()> {
     let host = root::host()?;
     let arch = host.split('-').next().unwrap_or_default();
     process::run(
-        command(&format!("{clippy} -p tcptrace-ebpf --bins --release --target bpfel-unknown-none {core}"))
-            .args(["--", "-D", "warnings"])
-            .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\"")),
+        command(&format!(
+            "{clippy} -p tcptrace-ebpf -p tcptrace-tests-bpf --bins --release --target bpfel-unknown-none {core}"
+        ))
+        .args(["--", "-D", "warnings"])
+        .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\"")),
     )
 }
 

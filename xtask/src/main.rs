@@ -54,7 +54,7 @@ enum Task {
     Check,
     /// Build, then show tcptrace at work in a lab of network namespaces
     Demo,
-    /// Build, then measure: packet, cores, candidates, live, host, memory, events, capture, or those of them that are
+    /// Build, then measure: packet, cores, live, host, memory, events, capture, or those of them that are
     /// named; other arguments go to the benchmarks
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

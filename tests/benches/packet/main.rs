@@ -1,6 +1,6 @@
 //! What a packet costs in the kernel, by kind, above a program that only returns XDP_PASS: `cargo xtask bench`.
 //!
-//! Rival and tracer get the same packets from the same driver (tcptrace-ebpf's `bench.rs`), in turn, so that a round
+//! Rival and tracer get the same packets from the same driver (`tests/bpf`), in turn, so that a round
 //! holds both. Cost is throughput's: packets follow each other without a pause, in one thread, with no stack behind.
 //! No network is touched. Without `--bench`, which `cargo bench` passes, or with `--test`, every kind of row is run once.
 

@@ -1,24 +1,15 @@
-//! Builds the kernel programs with aya-build and leaves the object in OUT_DIR, where `live` embeds it.
+//! Chooses the compiler for BPF. The build scripts of `tcptrace-user` and of `tests` share it.
 
 use std::{env, process::Command};
 
 use anyhow::{Result, bail};
-use aya_build::{Package, Toolchain};
 
 /// The name under which xtask links Debian's compiler, which ships `core` for BPF, into rustup.
 const DEBIAN: &str = "debian-bpf";
 
-fn main() -> Result<()> {
-    println!("cargo:rerun-if-env-changed=TCPTRACE_BPF_TOOLCHAIN");
-    let toolchain = toolchain()?;
-    aya_build::build_ebpf(
-        [Package { name: "tcptrace-ebpf", root_dir: "../tcptrace-ebpf", ..Package::default() }],
-        Toolchain::Custom(&toolchain),
-    )
-}
-
 /// `TCPTRACE_BPF_TOOLCHAIN`, else Debian's compiler if linked, else a nightly that has `rust-src`.
-fn toolchain() -> Result<String> {
+pub(crate) fn choose() -> Result<String> {
+    println!("cargo:rerun-if-env-changed=TCPTRACE_BPF_TOOLCHAIN");
     if let Ok(named) = env::var("TCPTRACE_BPF_TOOLCHAIN") {
         return Ok(named);
     }
@@ -31,7 +22,7 @@ fn toolchain() -> Result<String> {
     }
     let components =
         Command::new("rustup").args(["component", "list", "--installed", "--toolchain", "nightly"]).output();
-    if components.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("rust-src")) {
+    if components.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).contains("rust-src")) {
         return Ok("nightly".to_owned());
     }
     bail!(

@@ -1,4 +1,4 @@
-//! The benchmark's programs: each makes of one packet many, and hands it by a tail call to the program measured.
+//! The driver: kernel programs that make many packets of one, and hand each by a tail call to the program measured.
 //!
 //! BPF_PROG_TEST_RUN runs a program on the very same packet again and again, so addresses, numbers and flags have to
 //! change inside the kernel. What they change to is fixed before loading (the globals), and depends on nothing but how
@@ -21,7 +21,10 @@ mod programs {
         maps::{Array, ProgramArray},
         programs::{TcContext, XdpContext},
     };
-    use tcptrace_core::segment::Flags;
+
+    /// TCP's flag bits (RFC 9293, section 3.1).
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
 
     /// Packets so far.
     #[map]
@@ -159,7 +162,7 @@ mod programs {
         if number.checked_rem(DATA_BETWEEN.load() + 1) == Some(0) {
             change(start, end)?;
         } else {
-            write::<26, 30, 34>(start, end, DATA_FLOW | number & (DATA_FLOWS - 1), Flags::ACK);
+            write::<26, 30, 34>(start, end, DATA_FLOW | number & (DATA_FLOWS - 1), ACK);
             // SAFETY: as above.
             unsafe { *packets = number + 1 };
         }
@@ -236,8 +239,8 @@ mod programs {
         if start + TCP + 20 > end {
             return;
         }
-        let syn = flags & Flags::SYN != 0;
-        let ack = flags & Flags::ACK != 0;
+        let syn = flags & SYN != 0;
+        let ack = flags & ACK != 0;
         // An odd factor and a fold: no two flows get the same bits, and neighbours get unlike ones.
         let which = flow.checked_rem(FLOWS.load()).unwrap_or(flow);
         let bits = which.wrapping_add(FIRST_FLOW.load()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
