@@ -16,10 +16,10 @@ use crate::table::TABLE;
 const AT_ONCE: usize = 6;
 /// Where nothing is said.
 const NOTHING: &str = "nothing";
-/// What the table has no row of.
+/// The cause that the table has no row for.
 const NOT_MADE: &str = "\
-Not made here: `out_of_memory`, whose limits (tcp_mem, tcp_max_orphans) are the whole machine's. `cargo xtask kernels`
-makes it in a machine of its own, beside what is innocent there, and prints such rows.";
+The limits behind `out_of_memory` (tcp_mem, tcp_max_orphans) belong to the whole machine, so this suite does not make
+it. `cargo xtask kernels` makes it in a virtual machine, next to innocent twins, and prints rows like these.";
 
 /// Runs what has not run yet, writes the matrix, and holds it against the rules.
 pub(crate) fn check() {
@@ -68,7 +68,7 @@ fn text(rows: &[(&Scenario, &Record)]) -> String {
         *said.entry(made).or_default().entry(last(record)).or_default() += 1;
     }
     let columns: BTreeSet<_> = said.values().flat_map(BTreeMap::keys).copied().collect();
-    let mut text = "# What was made, and what was said\n\n".to_owned();
+    let mut text = "# Confusion matrix: the cause that was made, and the verdict\n\n".to_owned();
     let heads = columns.iter().map(|it| format!(" {it} |")).collect::<String>();
     let _ = writeln!(text, "| made \\ said |{heads}\n|---|{}", "---:|".repeat(columns.len()));
     for (made, said) in &said {
