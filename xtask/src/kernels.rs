@@ -3,14 +3,16 @@
 //! There, too, TCP is made to run out of memory, which on the machine itself would be everybody's.
 //!
 //! QEMU emulates the processor, so this needs neither root nor a processor's help, and a minute or two a kernel. What
-//! happens inside is `guest`'s. It is run by hand and not by CI: what it downloads changes with Debian's archive.
+//! happens inside is `guest`'s. It is part of `extra` and not of `test`: what it downloads changes with Debian's archive.
+//! QEMU, busybox and cpio are unpacked where they are missing, since QEMU cannot be installed everywhere (`unpacked`).
 
 use std::{
-    env,
+    ffi::OsStr,
     fs::{self, File},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    slice,
     time::Instant,
 };
 
@@ -21,10 +23,11 @@ use crate::{
     need::{self, Need, Source},
     process::{self, ask, command, exists},
     root,
+    unpacked::{self, Program, Tool},
 };
 
-/// Every machine is ended by then. A kernel takes about a minute, and several times that where others compile.
-const SECONDS: u64 = 180;
+/// Every machine is ended by then. A kernel takes about a minute, and ten times that where many others compile.
+const SECONDS: u64 = 1800;
 
 /// What the guest needs of a kernel: links, hooks, and the word of sockets (sock_diag).
 const MODULES: [&str; 6] = [
@@ -36,14 +39,20 @@ const MODULES: [&str; 6] = [
     "net/ipv4/tcp_diag",
 ];
 
+/// The machine: an emulated processor, 1 GiB, and nothing but a serial line.
+const MACHINE: &str =
+    "-accel tcg -cpu max -smp 1 -m 1024 -nodefaults -no-user-config -display none -serial stdio -no-reboot";
+
 /// What a machine wrote to its serial line, kept beside its kernel.
 const LOG: &str = "serial.log";
 
 pub(crate) fn run() -> Result<()> {
     ensure!(root::host()?.starts_with("x86_64"), "only kernels for x86-64 can be booted, by a binary for x86-64");
-    need::supply(&TOOLS.iter().filter(|tool| !exists(tool.what)).collect::<Vec<_>>())?;
+    need::supply(&NEEDS.iter().filter(|need| !exists(need.what)).collect::<Vec<_>>())?;
     let binary = build::binary()?;
-    let directory = binary.ancestors().nth(2).context("no directory for kernels")?.join("kernels");
+    let target = binary.ancestors().nth(2).context("no directory for kernels")?;
+    let directory = target.join("kernels");
+    let tools = Tools::supply(&target.join("tools"))?;
     let names = ask("apt-cache search --names-only ^linux-image-.*-cloud-amd64$").unwrap_or_default();
     let kernels = newest(&names);
     ensure!(!kernels.is_empty(), "apt knows no kernel: only on Debian can they be had, after `apt-get update`");
@@ -52,8 +61,8 @@ pub(crate) fn run() -> Result<()> {
     for kernel in kernels {
         let started = Instant::now();
         let place = directory.join(&kernel.package);
-        let result =
-            boot(&kernel, &place, &binary).and_then(|log| guest::judge(&log, &kernel.release, kernel.has_tcx()));
+        let result = boot(&kernel, &place, &binary, &tools)
+            .and_then(|log| guest::judge(&log, &kernel.release, kernel.has_tcx()));
         let seconds = started.elapsed().as_secs();
         match result {
             Ok(judged) => {
@@ -114,39 +123,34 @@ fn download(kernels: &[Kernel], directory: &Path) -> Result<()> {
     }
     eprintln!("to be downloaded into {}, some 30 MB each:", directory.display());
     missing.iter().for_each(|it| eprintln!("  {}", it.package));
-    for kernel in missing {
-        let unfinished = directory.join("unfinished");
-        // What an earlier try left there may be half a package.
-        let _ = fs::remove_dir_all(&unfinished);
-        fs::create_dir_all(&unfinished)?;
-        process::run(command("apt-get download").arg(&kernel.package).current_dir(&unfinished))
-            .context("apt's lists may be too old: `apt-get update` brings new ones")?;
-        let archive = fs::read_dir(&unfinished)?.next().context("apt-get downloaded nothing")??.file_name();
-        process::run(command("dpkg-deb --extract").arg(&archive).arg(".").current_dir(&unfinished))?;
-        fs::remove_file(unfinished.join(archive))?;
-        fs::rename(&unfinished, directory.join(&kernel.package))?;
-    }
-    Ok(())
+    missing.iter().try_for_each(|it| unpacked::unpack(slice::from_ref(&it.package), &directory.join(&it.package)))
 }
 
 /// Runs a machine to its end; what it wrote to its serial line.
-fn boot(kernel: &Kernel, directory: &Path, binary: &Path) -> Result<String> {
+fn boot(kernel: &Kernel, directory: &Path, binary: &Path, tools: &Tools) -> Result<String> {
     let guest = directory.join("guest");
-    fill(&guest, kernel, directory, binary).with_context(|| format!("cannot make {}", guest.display()))?;
+    fill(&guest, kernel, directory, binary, tools).with_context(|| format!("cannot make {}", guest.display()))?;
     let files = Command::new("find").arg(".").current_dir(&guest).output()?.stdout;
     fs::write(directory.join("files"), files)?;
-    let mut archive = command("cpio --create --quiet --format=newc --file=../initramfs");
-    process::run(archive.current_dir(&guest).stdin(File::open(directory.join("files"))?))?;
+    let mut archive = Command::new(&tools.cpio.path);
+    archive.args(["--create", "--quiet", "--format=newc", "--file=../initramfs"]);
+    process::run(
+        tools.cpio.with_libraries(&mut archive).current_dir(&guest).stdin(File::open(directory.join("files"))?),
+    )?;
 
-    let line = format!(
-        "timeout --foreground --kill-after=5 {SECONDS} qemu-system-x86_64 -accel tcg -cpu max -smp 1 -m 1024 \
-         -nodefaults -no-user-config -display none -serial stdio -no-reboot \
-         -kernel boot/vmlinuz-{} -initrd initramfs -append",
-        kernel.release
-    );
-    let append = "console=ttyS0 quiet loglevel=1 panic=-1";
-    eprintln!("$ {line} '{append}'");
-    let ended = command(&line).arg(append).current_dir(directory).stdin(Stdio::null()).output()?;
+    let mut machine = command("timeout --foreground --kill-after=5");
+    machine.arg(SECONDS.to_string()).arg(&tools.qemu.path);
+    machine
+        .args(tools.qemu.data(&["qemu", "seabios"]).iter().flat_map(|folder| [OsStr::new("-L"), folder.as_os_str()]));
+    machine.args(MACHINE.split(' ')).args([
+        "-kernel",
+        &format!("boot/vmlinuz-{}", kernel.release),
+        "-initrd",
+        "initramfs",
+    ]);
+    machine.args(["-append", "console=ttyS0 quiet loglevel=1 panic=-1"]);
+    tools.qemu.with_libraries(&mut machine).current_dir(directory).stdin(Stdio::null());
+    let ended = process::answer(&mut machine)?;
     fs::write(directory.join(LOG), &ended.stdout)?;
     match ended.status.code() {
         Some(0) => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
@@ -156,11 +160,11 @@ fn boot(kernel: &Kernel, directory: &Path, binary: &Path) -> Result<String> {
 }
 
 /// Fills the directory that becomes the machine's file system: programs, their libraries, the kernel's modules.
-fn fill(guest: &Path, kernel: &Kernel, directory: &Path, binary: &Path) -> Result<()> {
+fn fill(guest: &Path, kernel: &Kernel, directory: &Path, binary: &Path, tools: &Tools) -> Result<()> {
     if guest.exists() {
         fs::remove_dir_all(guest)?;
     }
-    let programs = [("bin/busybox", find("busybox")?), ("lab/ip", find("ip")?), ("lab/tc", find("tc")?)];
+    let programs = [("bin/busybox", tools.busybox.path.clone()), ("lab/ip", find("ip")?), ("lab/tc", find("tc")?)];
     for (place, program) in programs.into_iter().chain([("lab/tcptrace", binary.to_owned())]) {
         for library in libraries(&program)? {
             copy(&library, &guest.join(library.strip_prefix("/")?))?;
@@ -189,11 +193,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where a program is, as [`exists`] looks for it.
 fn find(program: &str) -> Result<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut places = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into)).map(|it| it.join(program));
-    places.find(|it| it.is_file()).with_context(|| format!("no {program} on PATH"))
+    process::place(program).with_context(|| format!("no {program} on PATH"))
 }
 
 /// The shared libraries that a program loads; none for a static one.
@@ -203,17 +204,33 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(answer.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }
 
-/// The programs that this starts, or takes into the guest.
-static TOOLS: [Need; 5] = [
-    tool("qemu-system-x86_64", "is the machine to boot", &["qemu-system-x86"]),
-    tool("busybox", "is the guest's shell and its servers and clients", &["busybox-static"]),
-    tool("ip", "builds the guest's namespaces and links", &["iproute2"]),
-    tool("tc", "shows what is left on the guest's links", &["iproute2"]),
-    tool("cpio", "packs the guest's files", &["cpio"]),
+/// What is taken into the guest from this machine. It is installed: its libraries have to lie where they do in Debian.
+static NEEDS: [Need; 2] = [
+    need("ip", "builds the guest's namespaces and links", &["iproute2"]),
+    need("tc", "shows what is left on the guest's links", &["iproute2"]),
 ];
 
-const fn tool(what: &'static str, why: &'static str, packages: &'static [&'static str]) -> Need {
+const fn need(what: &'static str, why: &'static str, packages: &'static [&'static str]) -> Need {
     Need { what, why, from: Source::Packages(packages) }
+}
+
+/// The programs that are unpacked where they are missing.
+struct Tools {
+    qemu: Program,
+    busybox: Program,
+    cpio: Program,
+}
+
+impl Tools {
+    fn supply(folder: &Path) -> Result<Self> {
+        let supply = |program, why, package| Program::supply(&Tool { program, why, package }, folder);
+        Ok(Self {
+            qemu: supply("qemu-system-x86_64", "is the machine to boot", "qemu-system-x86")?,
+            // Statically linked, so that it runs in the guest wherever it came from.
+            busybox: supply("busybox", "is the guest's shell and its servers and clients", "busybox-static")?,
+            cpio: supply("cpio", "packs the guest's files", "cpio")?,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod unpacked;
 
 use std::process::ExitCode;
 

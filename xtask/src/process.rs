@@ -5,8 +5,8 @@
 use std::{
     env,
     os::unix::process::CommandExt as _,
-    path::Path,
-    process::{Command, Stdio},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context as _, Error, Result, ensure};
@@ -36,6 +36,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Prints the command, runs it, and returns how it ended and what it printed; nothing of that is shown.
+pub(crate) fn answer(command: &mut Command) -> Result<Output> {
+    eprintln!("$ {}", shown(command));
+    command.output().with_context(|| cannot_start(command))
+}
+
 /// Prints the command and becomes it, so that signals and the exit code are its own; returns only if it cannot.
 pub(crate) fn become_it(command: &mut Command) -> Error {
     eprintln!("$ {}", shown(command));
@@ -50,10 +56,14 @@ pub(crate) fn ask(line: &str) -> Option<String> {
 
 /// Whether there is such a program. The directories of system programs count too: root has them, a user may not.
 pub(crate) fn exists(program: &str) -> bool {
+    place(program).is_some()
+}
+
+/// Where such a program is.
+pub(crate) fn place(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(Into::into))
-        .any(|directory| Path::new(&directory).join(program).is_file())
+    let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into));
+    folders.map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 fn cannot_start(command: &Command) -> String {
