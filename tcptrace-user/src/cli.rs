@@ -39,7 +39,7 @@ pub mod exit {
             match error {
                 LoadError::Kernel { .. } | LoadError::TooOld { .. } => UNAVAILABLE,
                 LoadError::Privilege { .. } => PRIVILEGE,
-                LoadError::Memory { .. } => RUNTIME,
+                LoadError::Memory { .. } | LoadError::Random(_) => RUNTIME,
             }
         } else if error.is::<NoTc>() {
             UNAVAILABLE

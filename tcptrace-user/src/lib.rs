@@ -12,5 +12,6 @@ pub mod host;
 pub mod live;
 pub mod offline;
 pub mod output;
+mod random;
 pub mod recorder;
 pub mod track;

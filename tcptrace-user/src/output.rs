@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 
 /// Lines that may wait.
 const QUEUE: usize = 1 << 14;
+/// Messages that may wait.
+const MESSAGES: usize = 1024;
 /// How long the end waits for a reader that does not read.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
@@ -76,42 +78,58 @@ impl Output {
 }
 
 /// Standard error behind a thread as well: a terminal that is stopped (Ctrl-S) or a pipe that nobody reads holds up
-/// nothing, and one that was closed ends nothing.
-struct Sayings {
-    queue: SyncSender<Saying>,
+/// nothing, and one that was closed ends nothing. What finds no room in the queue is counted.
+struct Messages {
+    queue: SyncSender<Message>,
+    shed: AtomicU64,
 }
 
-enum Saying {
+enum Message {
     Text(String),
     /// Answer when everything before it is written.
     Settle(SyncSender<()>),
 }
 
-static SAYINGS: LazyLock<Sayings> = LazyLock::new(|| {
-    let (queue, sayings) = sync_channel(1024);
-    thread::spawn(move || {
-        let mut out = anstream::stderr();
-        for saying in sayings {
-            match saying {
-                // Nobody is left to hear of it.
-                Saying::Text(text) => drop(writeln!(out, "tcptrace: {text}")),
-                Saying::Settle(done) => drop(done.try_send(())),
+impl Messages {
+    fn start(mut out: impl io::Write + Send + 'static) -> Self {
+        let (queue, messages) = sync_channel(MESSAGES);
+        thread::spawn(move || {
+            for message in messages {
+                match message {
+                    // Nobody is left to hear of it.
+                    Message::Text(text) => drop(writeln!(out, "tcptrace: {text}")),
+                    Message::Settle(done) => drop(done.try_send(())),
+                }
             }
+        });
+        Self { queue, shed: AtomicU64::new(0) }
+    }
+
+    fn say(&self, text: &str) {
+        if self.queue.try_send(Message::Text(plain(text))).is_err() {
+            self.shed.fetch_add(1, Relaxed);
         }
-    });
-    Sayings { queue }
-});
+    }
+}
+
+static STANDARD_ERROR: LazyLock<Messages> = LazyLock::new(|| Messages::start(anstream::stderr()));
 
 /// Says something that is not data, on standard error. What it quotes (an interface may have any name) cannot steer the
 /// terminal.
 pub fn say(text: &str) {
-    let _ = SAYINGS.queue.try_send(Saying::Text(plain(text)));
+    STANDARD_ERROR.say(text);
+}
+
+/// Messages that found no room so far, because standard error is not read.
+#[must_use]
+pub fn shed_messages() -> u64 {
+    STANDARD_ERROR.shed.load(Relaxed)
 }
 
 /// Waits a while until everything said is written.
 pub fn settle() {
     let (done, settled) = sync_channel(1);
-    if SAYINGS.queue.try_send(Saying::Settle(done)).is_ok() {
+    if STANDARD_ERROR.queue.try_send(Message::Settle(done)).is_ok() {
         let _ = settled.recv_timeout(LAST_WAIT);
     }
 }
@@ -147,5 +165,29 @@ fn write(queue: &Receiver<String>, styled: anstream::ColorChoice) -> io::Result<
         };
         out.write_all(line.as_bytes())?;
         out.write_all(b"\n")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn messages_that_a_full_pipe_keeps_out_are_counted() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let messages = Messages::start(writer);
+        let text = "x".repeat(1 << 16);
+        // One fills the pipe and waits there; the queue takes so many more.
+        let said = 1 + MESSAGES as u64 + 5;
+        (0..said).for_each(|_| messages.say(&text));
+        let shed = messages.shed.load(Relaxed);
+        assert!((5..=6).contains(&shed), "{shed}: the first may not have left the queue yet");
+        drop(messages);
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).expect("a pipe");
+        let length = "tcptrace: \n".len() + text.len();
+        assert_eq!(read.len() as u64, (said - shed) * length as u64, "all others are written");
     }
 }

@@ -47,8 +47,8 @@ pub struct Described {
 pub struct Account {
     pub start_ns: u64,
     pub end_ns: u64,
-    /// Packets that were lost before they came here.
-    pub dropped: u64,
+    /// Packets that were lost before they came here; `None`: not known.
+    pub dropped: Option<u64>,
     pub comment: String,
 }
 

@@ -187,15 +187,15 @@ fn statistics_end_each_file() {
     let mut writer = Writer::create(&path, Options { rotate_size: Some(1), ..Options::default() }).unwrap();
     let (eth, tun) = (writer.interface(ETHERNET), writer.interface(TUNNEL));
     let frame = ethernet();
-    let told = Statistics { received: 1000, dropped: 17, comment: None, start_ns: TIME, end_ns: TIME + SECOND };
+    let told = Statistics { received: 1000, dropped: Some(17), comment: None, start_ns: TIME, end_ns: TIME + SECOND };
     writer.packet(&plain(eth, TIME, &frame)).unwrap();
     writer.statistics(eth, told);
     writer.group_end().unwrap();
     writer.packet(&plain(eth, TIME, &frame)).unwrap();
     writer.group_end().unwrap();
     let received = u64::from(u32::MAX) + 2;
-    writer.statistics(eth, Statistics { received, dropped: 18, comment: Some("ring full"), ..told });
-    writer.statistics(tun, Statistics { received: 0, dropped: 0, ..told });
+    writer.statistics(eth, Statistics { received, dropped: Some(18), comment: Some("ring full"), ..told });
+    writer.statistics(tun, Statistics { received: 0, dropped: Some(0), ..told });
     let files = writer.finish().unwrap();
     assert_eq!(files.len(), 2);
 
@@ -281,7 +281,7 @@ fn groups(path: &Path, options: Options, groups: &[(u64, usize)]) -> (Vec<PathBu
             writer.packet(&plain(if at % 2 == 0 { eth } else { tun }, time, &octets)).unwrap();
         }
         let end_ns = time;
-        let told = Statistics { received: number as u64, dropped: 0, comment: None, start_ns: 0, end_ns };
+        let told = Statistics { received: number as u64, dropped: Some(0), comment: None, start_ns: 0, end_ns };
         writer.statistics(eth, told);
         writer.group_end().unwrap();
     }
@@ -507,7 +507,7 @@ fn a_dropped_writer_completes_its_file() {
     let mut writer = Writer::create(&path, Options::default()).unwrap();
     let eth = writer.interface(ETHERNET);
     writer.packet(&plain(eth, TIME, &ethernet())).unwrap();
-    writer.statistics(eth, Statistics { received: 1, dropped: 0, comment: None, start_ns: 0, end_ns: 1 });
+    writer.statistics(eth, Statistics { received: 1, dropped: Some(0), comment: None, start_ns: 0, end_ns: 1 });
     drop(writer);
     let octets = fs::read(&path).unwrap();
     assert_eq!(blocks(&octets).iter().map(|it| it.0).collect::<Vec<_>>(), [0x0a0d_0d0a, 1, 6, 5]);

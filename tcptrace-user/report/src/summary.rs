@@ -49,7 +49,9 @@ pub struct Summary {
     pub interfaces: Vec<String>,
     /// How each was attached to, and why so.
     pub hooks: Vec<Hook>,
-    pub tally: Tally,
+    /// The counters of packets, transitions and losses: the kernel's live, the reader's of a capture. An error says why
+    /// the kernel's could not be read; nothing that rests on them is then known.
+    pub tally: Result<Tally, String>,
     /// Attempts by outcome, told one by one or only counted.
     pub told: [u64; Outcome::ALL.len()],
     pub stalls: u64,
@@ -78,19 +80,25 @@ impl Summary {
     /// Losses by stage, those of the kernel first; only what was lost.
     #[must_use]
     pub fn losses(&self) -> Vec<(String, u64)> {
-        let kernel = [Counter::ReplacedPending, Counter::Contended, Counter::EvidenceLost]
-            .map(|it| (it.name().to_owned(), self.counter(it)));
-        let ring = Transition::ALL.iter().map(|&it| (format!("ring_full_{}", name(it)), self.tally.lost[it as usize]));
+        let kernel = self.tally.iter().flat_map(|tally| {
+            let counters = [Counter::ReplacedPending, Counter::Contended, Counter::EvidenceLost]
+                .map(|counter| (counter.name().to_owned(), tally.counters[counter as usize]));
+            let ring = Transition::ALL.iter().map(|&it| (format!("ring_full_{}", name(it)), tally.lost[it as usize]));
+            counters.into_iter().chain(ring)
+        });
         let user = self.user_losses.iter().map(|&(name, count)| (name.to_owned(), count));
-        kernel.into_iter().chain(ring).chain(user).filter(|(_, count)| *count > 0).collect()
+        kernel.chain(user).filter(|(_, count)| *count > 0).collect()
     }
 
-    fn counter(&self, it: Counter) -> u64 {
-        self.tally.counters[it as usize]
+    /// Whether all that happened is known to be in it: nothing was lost, and the counters that would say so could be read.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.tally.is_ok() && self.losses().is_empty()
     }
 
-    fn transitions(&self, it: Transition) -> u64 {
-        self.tally.transitions[it as usize]
+    /// Why the counters are unknown, as a sentence.
+    fn unread(&self) -> Option<String> {
+        self.tally.as_ref().err().map(|reason| format!("the kernel's counters could not be read: {reason}"))
     }
 
     /// Servers with failures, the worst first, each with its figures.
@@ -128,14 +136,15 @@ impl Summary {
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let established = self.transitions(Transition::Completed);
-        let _ = write!(
-            out,
-            "{} on {}: {}, {established} established",
-            duration(self.traced_for),
-            self.interfaces.join(", "),
-            count(self.transitions(Transition::Opened), "attempt"),
-        );
+        let _ = write!(out, "{} on {}: ", duration(self.traced_for), self.interfaces.join(", "));
+        let _ = match &self.tally {
+            Ok(tally) => {
+                let [opened, established] =
+                    [Transition::Opened, Transition::Completed].map(|it| tally.transitions[it as usize]);
+                write!(out, "{}, {established} established", count(opened, "attempt"))
+            }
+            Err(_) => write!(out, "attempts and handshakes not counted"),
+        };
         for outcome in Outcome::ALL.into_iter().filter(|it| *it != Outcome::Established) {
             let told = self.told[outcome as usize];
             if told > 0 {
@@ -156,8 +165,10 @@ impl Summary {
         if !causes.is_empty() {
             let _ = writeln!(out, "  causes: {}", causes.join(", "));
         }
-        for (label, buckets) in
-            [("SYN to SYN/ACK", &self.tally.syn_to_answer), ("SYN/ACK to ACK", &self.tally.answer_to_ack)]
+        for (label, buckets) in self
+            .tally
+            .iter()
+            .flat_map(|tally| [("SYN to SYN/ACK", &tally.syn_to_answer), ("SYN/ACK to ACK", &tally.answer_to_ack)])
         {
             if let (Some(median), Some(tail)) = (percentile(buckets, 50), percentile(buckets, 99)) {
                 let _ = writeln!(out, "  {label}: half under {}, 99 % under {}", duration(median), duration(tail));
@@ -190,9 +201,13 @@ impl Summary {
             }
             out.push('\n');
         }
-        let packets = Counter::ALL.iter().filter(|it| is_packets(**it) && self.counter(**it) > 0);
-        let packets = packets.map(|it| format!("{} {}", self.counter(*it), it.name())).collect::<Vec<_>>();
-        let _ = writeln!(out, "  packets: {}", if packets.is_empty() { "none".to_owned() } else { packets.join(", ") });
+        if let Ok(tally) = &self.tally {
+            let seen = |it: &Counter| tally.counters[*it as usize];
+            let packets = Counter::ALL.iter().filter(|it| is_packets(**it) && seen(it) > 0);
+            let packets = packets.map(|it| format!("{} {}", seen(it), it.name())).collect::<Vec<_>>();
+            let packets = if packets.is_empty() { "none".to_owned() } else { packets.join(", ") };
+            let _ = writeln!(out, "  packets: {packets}");
+        }
         let _ = write!(out, "  {}", self.loss_line());
         out
     }
@@ -201,8 +216,13 @@ impl Summary {
     #[must_use]
     pub fn loss_line(&self) -> String {
         let losses = self.losses();
-        let losses = losses.iter().map(|(stage, count)| format!("{count} {stage}")).collect::<Vec<_>>();
-        format!("losses: {}", if losses.is_empty() { "none".to_owned() } else { losses.join(", ") })
+        let mut losses = losses.iter().map(|(stage, count)| format!("{count} {stage}")).collect::<Vec<_>>();
+        if let Some(unread) = self.unread() {
+            losses.push(format!("those in the kernel are unknown: {unread}"));
+        } else if losses.is_empty() {
+            losses.push("none".to_owned());
+        }
+        format!("losses: {}", losses.join(", "))
     }
 
     /// The last JSON line.
@@ -211,10 +231,20 @@ impl Summary {
         let object = |pairs: Vec<(String, u64)>| {
             Value::Object(pairs.into_iter().map(|(name, count)| (name, json!(count))).collect::<Map<_, _>>())
         };
-        let outcomes = Outcome::ALL.into_iter().map(|it| (it.name().to_owned(), self.told[it as usize])).collect();
+        let outcomes = Outcome::ALL.into_iter().map(|outcome| {
+            let is_known = self.tally.is_ok() || !is_counted_by_kernel(outcome);
+            (outcome.name().to_owned(), json!(is_known.then_some(self.told[outcome as usize])))
+        });
+        let tally = self.tally.as_ref().ok();
         let counters = |wanted: fn(Counter) -> bool| {
-            let counters = Counter::ALL.iter().filter(|it| wanted(**it));
-            object(counters.map(|it| (it.name().to_owned(), self.counter(*it))).collect())
+            let counters = |tally: &Tally| {
+                let counters = Counter::ALL.iter().filter(|it| wanted(**it));
+                object(counters.map(|it| (it.name().to_owned(), tally.counters[*it as usize])).collect())
+            };
+            tally.map(counters)
+        };
+        let segments = |tally: &Tally| {
+            object(Transition::ALL.iter().map(|&it| (name(it).to_owned(), tally.transitions[it as usize])).collect())
         };
         let servers: Vec<_> = self
             .worst()
@@ -243,8 +273,8 @@ impl Summary {
                 "interface": it.interface, "ingress": it.ingress, "reason": it.reason, "egress": it.egress,
             })).collect::<Vec<_>>(),
             "attempts": {
-                "opened": self.transitions(Transition::Opened),
-                "by_outcome": object(outcomes),
+                "opened": tally.map(|it| it.transitions[Transition::Opened as usize]),
+                "by_outcome": Value::Object(outcomes.collect()),
                 "stalled": self.stalls,
                 "recovered": self.recovered,
                 "in_flight": self.in_flight,
@@ -254,7 +284,7 @@ impl Summary {
             },
             "causes": object(self.causes.counts().into_iter().map(|(cause, count)| (cause.to_owned(), count)).collect()),
             "packets": counters(is_packets),
-            "segments": object(Transition::ALL.iter().map(|&it| (name(it).to_owned(), self.transitions(it))).collect()),
+            "segments": tally.map(segments),
             "counters": counters(|it| !is_packets(it)),
             "worst": servers,
             "findings": self.findings.iter().map(|(_, it)| it).collect::<Vec<_>>(),
@@ -264,6 +294,7 @@ impl Summary {
                 "youngest_replaced_s": it.youngest_replaced.map(|it| it as f64 / 1e9),
             })),
             "losses": object(self.losses()),
+            "uncounted": self.unread(),
         })
         .to_string()
     }
@@ -271,6 +302,11 @@ impl Summary {
 
 fn failures(told: &[u64; Outcome::ALL.len()]) -> u64 {
     Outcome::ALL.into_iter().filter(|it| it.is_failure()).map(|it| told[it as usize]).sum()
+}
+
+/// Whether live only the kernel counts the attempts of an outcome: each of their ends is reported with `--all` alone.
+const fn is_counted_by_kernel(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Established | Outcome::Closed | Outcome::ResetByClient | Outcome::ResetByServer)
 }
 
 /// Whether a counter counts every packet of its kind once; their sum is all packets seen.
@@ -322,5 +358,62 @@ const fn name(it: Transition) -> &'static str {
         Transition::ResetByClient => "reset_by_client",
         Transition::ResetByServer => "reset_by_server",
         Transition::Replaced => "replaced",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(tally: Result<Tally, String>, user_losses: Vec<(&'static str, u64)>) -> Summary {
+        Summary {
+            offline: false,
+            traced_for: 1_000_000_000,
+            interfaces: vec!["eth0".to_owned()],
+            hooks: Vec::new(),
+            tally,
+            told: [0; Outcome::ALL.len()],
+            stalls: 0,
+            recovered: 0,
+            health_checks: 0,
+            overtaken: 0,
+            probes: 0,
+            causes: Causes::default(),
+            in_flight: 0,
+            servers: HashMap::new(),
+            findings: Vec::new(),
+            table: None,
+            user_losses,
+        }
+    }
+
+    #[test]
+    fn losses_are_none_only_where_the_counters_say_so() {
+        let unread = || Err("Bad file descriptor".to_owned());
+        let unknown = "those in the kernel are unknown: the kernel's counters could not be read: Bad file descriptor";
+        let mut lost = Tally::default();
+        lost.lost[Transition::Refused as usize] = 4;
+        let shed = || vec![("output_shed", 3)];
+        for (what, summary, is_complete, expected) in [
+            ("nothing", summary(Ok(Tally::default()), vec![]), true, "losses: none".to_owned()),
+            ("both", summary(Ok(lost), shed()), false, "losses: 4 ring_full_refused, 3 output_shed".to_owned()),
+            ("unread", summary(unread(), vec![]), false, format!("losses: {unknown}")),
+            ("unread, and lost here", summary(unread(), shed()), false, format!("losses: 3 output_shed, {unknown}")),
+        ] {
+            assert_eq!((summary.is_complete(), summary.loss_line()), (is_complete, expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_counted_is_null_with_its_reason() {
+        let json = |tally| serde_json::from_str::<Value>(&summary(tally, vec![]).json()).expect("JSON");
+        let unread = json(Err("Bad file descriptor".to_owned()));
+        for field in ["/attempts/opened", "/attempts/by_outcome/closed", "/packets", "/segments", "/counters"] {
+            assert_eq!(unread.pointer(field), Some(&Value::Null), "{field}");
+            assert!(json(Ok(Tally::default())).pointer(field).is_some_and(|it| !it.is_null()), "{field}");
+        }
+        assert_eq!(unread.pointer("/attempts/by_outcome/refused"), Some(&json!(0)), "userspace counts it");
+        assert_eq!(unread["uncounted"], "the kernel's counters could not be read: Bad file descriptor");
+        assert_eq!(json(Ok(Tally::default()))["uncounted"], Value::Null);
     }
 }

@@ -16,7 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::report::{Answer, DnsFailure};
+use super::{
+    report::{Answer, DnsFailure},
+    zone::Peer,
+};
 
 const PORT: u16 = 53;
 /// How long each of two questions waits: glibc waits five seconds, which is what makes applications slow.
@@ -26,17 +29,17 @@ const TRIES: usize = 2;
 const ANSWER: usize = 4096;
 
 /// Asks for a name's addresses of one family.
-pub(super) async fn ask(resolver: IpAddr, name: &str, v6: bool) -> Answer {
+pub(super) async fn ask(resolver: Peer, name: &str, v6: bool) -> Answer {
     let began = Instant::now();
     let mut over_tcp = false;
     let result = exchange(resolver, name, v6, &mut over_tcp).await;
     Answer { took: began.elapsed(), over_tcp, result }
 }
 
-async fn exchange(resolver: IpAddr, name: &str, v6: bool, over_tcp: &mut bool) -> Result<Vec<IpAddr>, DnsFailure> {
+async fn exchange(resolver: Peer, name: &str, v6: bool, over_tcp: &mut bool) -> Result<Vec<IpAddr>, DnsFailure> {
     let id = identifier();
     let question = question(id, name, v6).ok_or_else(|| DnsFailure::Other("not a name that DNS can ask for".into()))?;
-    let to = SocketAddr::new(resolver, PORT);
+    let to = resolver.at(PORT);
     let other =
         |error: io::Error| DnsFailure::Other(error.raw_os_error().map_or_else(|| error.to_string(), errno_text));
     let socket = open(to).map_err(other)?;

@@ -24,11 +24,11 @@ pub(super) fn of_names(names: &Names) -> Vec<Finding> {
     for resolver in &names.resolvers {
         let failures: BTreeSet<_> = [&resolver.v4, &resolver.v6].into_iter().filter_map(failure).collect();
         for (kind, text) in failures {
-            add(kind, format!("resolver {} {text}", resolver.address));
+            add(kind, format!("resolver {} {text}", resolver.name()));
         }
     }
     for (family, of) in [("IPv4", v4 as fn(&Resolver) -> &Answer), ("IPv6", v6)] {
-        let said: Vec<_> = names.resolvers.iter().filter_map(|it| Some((it.address, set(of(it))?))).collect();
+        let said: Vec<_> = names.resolvers.iter().filter_map(|it| Some((it.name(), set(of(it))?))).collect();
         if let [(first, has), rest @ ..] = said.as_slice()
             && let Some((other, differs)) = rest.iter().find(|(_, set)| set != has)
         {
@@ -102,7 +102,13 @@ mod tests {
     }
 
     fn resolver(last: u8, v4: Result<&[&str], DnsFailure>) -> Resolver {
-        Resolver { address: [192, 0, 2, last].into(), asked: "a".into(), v4: answer(v4), v6: answer(Ok(&[])) }
+        Resolver {
+            address: [192, 0, 2, last].into(),
+            zone: None,
+            asked: "a".into(),
+            v4: answer(v4),
+            v6: answer(Ok(&[])),
+        }
     }
 
     #[test]

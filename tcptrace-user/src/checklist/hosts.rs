@@ -5,15 +5,35 @@
 
 use std::net::IpAddr;
 
+use super::target::literal;
+
 /// glibc asks the first three (`MAXNS`).
 const RESOLVERS: usize = 3;
 /// Names that are tried for one without a dot; more would take too long.
 const NAMES: usize = 3;
 
+/// A resolver as `/etc/resolv.conf` names it. A link-local address has its interface behind it (`fe80::1%eth0`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NameServer {
+    pub(super) address: IpAddr,
+    /// The interface's name or index; `None`: routing decides.
+    pub(super) zone: Option<String>,
+}
+
+impl NameServer {
+    fn parse(word: &str) -> Option<Self> {
+        let (address, zone) = literal(word)?;
+        Some(Self { address, zone: zone.map(str::to_owned) })
+    }
+}
+
 /// What is of interest in `/etc/resolv.conf`.
+///
+/// Not read by the crate `resolv-conf` (0.7): it refuses a zone with a dot or a hyphen (`eth0.7`, `br-lan`), and one line
+/// that it cannot read fails the whole file, where glibc reads on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resolution {
-    pub(super) resolvers: Vec<IpAddr>,
+    pub(super) resolvers: Vec<NameServer>,
     pub(super) search: Vec<String>,
     pub(super) dots: usize,
 }
@@ -24,8 +44,7 @@ impl Resolution {
         for line in text.lines() {
             let mut words = line.split_whitespace();
             match words.next() {
-                // An address of a link has its interface behind it (`fe80::1%eth0`), which std does not read.
-                Some("nameserver") => this.resolvers.extend(words.next().and_then(|it| it.parse::<IpAddr>().ok())),
+                Some("nameserver") => this.resolvers.extend(words.next().and_then(NameServer::parse)),
                 Some("search" | "domain") => {
                     this.search = words.map(|it| it.trim_end_matches('.').to_owned()).collect();
                 }
@@ -75,17 +94,32 @@ mod tests {
 
     #[test]
     fn resolv_conf_as_the_manual_has_it() {
-        let text = "# no\nnameserver 192.0.2.53\nnameserver 2001:db8::53 # yes\nnameserver fe80::1%eth0\n\
+        let text = "# no\nnameserver 192.0.2.53\nnameserver 2001:db8::53 # yes\n\
                     nameserver x\nnameserver 192.0.2.54\nnameserver 192.0.2.55\ndomain a.\nsearch b c.d\n\
                     options rotate ndots:2\n";
         let it = Resolution::parse(text);
-        let resolvers: Vec<_> = it.resolvers.iter().map(ToString::to_string).collect();
+        let resolvers: Vec<_> = it.resolvers.iter().map(|it| it.address.to_string()).collect();
         assert_eq!(resolvers, ["192.0.2.53", "2001:db8::53", "192.0.2.54"]);
         assert_eq!(it.names("www"), ["www.b", "www.c.d", "www"]);
         assert_eq!(it.names("www.x"), ["www.x.b", "www.x.c.d", "www.x"]);
         assert_eq!(it.names("www.x.y"), ["www.x.y", "www.x.y.b", "www.x.y.c.d"]);
         assert_eq!(it.names("www."), ["www"]);
         assert_eq!(Resolution::parse("").names("www"), ["www"]);
+    }
+
+    #[test]
+    fn a_resolver_on_a_link_is_named_with_its_interface() {
+        for (word, address, zone) in [
+            ("fe80::1%eth0", "fe80::1", Some("eth0")),
+            ("fe80::1%eth0.7", "fe80::1", Some("eth0.7")),
+            ("fe80::1%br-lan", "fe80::1", Some("br-lan")),
+            ("fe80::1%2", "fe80::1", Some("2")),
+            ("2001:db8::53", "2001:db8::53", None),
+        ] {
+            let resolution = Resolution::parse(&format!("nameserver {word}\n"));
+            let expected = NameServer { address: address.parse().expect(address), zone: zone.map(str::to_owned) };
+            assert_eq!(resolution.resolvers, [expected], "{word}");
+        }
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn resolver(it: &Resolver) -> Value {
             "addresses": it.result.as_ref().ok(),
         })
     };
-    json!({ "ip": it.address, "asked": it.asked, "a": answer(&it.v4), "aaaa": answer(&it.v6) })
+    json!({ "ip": it.address, "zone": it.zone, "asked": it.asked, "a": answer(&it.v4), "aaaa": answer(&it.v6) })
 }
 
 fn address(it: &Probed) -> Value {

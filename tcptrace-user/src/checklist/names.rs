@@ -18,9 +18,10 @@ use tokio::{
 
 use super::{
     Shared, dns,
-    hosts::{self, Resolution},
+    hosts::{self, NameServer, Resolution},
     report::{Answer, Names, Resolver, Step},
     target::literal,
+    zone::{self, Peer},
 };
 
 /// How long getaddrinfo(3) is waited for; with a silent resolver before one that answers it takes five seconds.
@@ -158,9 +159,9 @@ async fn ask_all(shared: &Shared, host: &str, files: &Files) {
     }
     let candidates = resolution.names(host);
     let mut asked = JoinSet::new();
-    for (place, &address) in resolution.resolvers.iter().enumerate() {
+    for (place, server) in resolution.resolvers.into_iter().enumerate() {
         let candidates = candidates.clone();
-        asked.spawn(async move { (place, ask_one(address, &candidates).await) });
+        asked.spawn(async move { (place, ask_one(server, &candidates).await) });
     }
     let mut answers = Vec::new();
     while let Some(answer) = asked.join_next().await {
@@ -172,14 +173,18 @@ async fn ask_all(shared: &Shared, host: &str, files: &Files) {
 }
 
 /// The first of the names that the resolver knows, or the first of all.
-async fn ask_one(address: IpAddr, candidates: &[String]) -> Resolver {
+async fn ask_one(server: NameServer, candidates: &[String]) -> Resolver {
     let mut first: Option<Resolver> = None;
+    let peer = peer(&server);
     for name in candidates {
-        let (v4, v6) = tokio::join!(dns::ask(address, name, false), dns::ask(address, name, true));
+        let (v4, v6) = match &peer {
+            Ok(peer) => tokio::join!(dns::ask(*peer, name, false), dns::ask(*peer, name, true)),
+            Err(why) => (Answer::unasked(why), Answer::unasked(why)),
+        };
         let has = |it: &Answer| it.result.as_ref().is_ok_and(|it| !it.is_empty());
         let is_found = has(&v4) || has(&v6);
         let is_answered = v4.result.is_ok() || v6.result.is_ok() || is_told(&v4) || is_told(&v6);
-        let this = Resolver { address, asked: name.clone(), v4, v6 };
+        let this = Resolver { address: server.address, zone: server.zone.clone(), asked: name.clone(), v4, v6 };
         if is_found {
             return this;
         }
@@ -189,6 +194,15 @@ async fn ask_one(address: IpAddr, candidates: &[String]) -> Resolver {
         }
     }
     first.expect("there is at least one name")
+}
+
+/// Where a resolver is asked, or why it cannot be.
+fn peer(server: &NameServer) -> Result<Peer, String> {
+    let zone = match &server.zone {
+        None => None,
+        Some(zone) => Some(zone::find(zone).ok_or_else(|| format!("there is no interface '{}'", zone.escape_debug()))?),
+    };
+    Ok(Peer::new(server.address, zone.as_ref()))
 }
 
 /// It said that there is no such name, which is worth asking for another.

@@ -59,10 +59,23 @@ pub struct Names {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolver {
     pub address: IpAddr,
+    /// The interface that a link-local address is on, by name or index as the file has it; `None`: routing decides.
+    pub zone: Option<String>,
     /// The name that was asked for, with its search domain.
     pub asked: String,
     pub v4: Answer,
     pub v6: Answer,
+}
+
+impl Resolver {
+    /// The address as the file has it, with its zone.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.zone {
+            Some(zone) => format!("{}%{zone}", self.address),
+            None => self.address.to_string(),
+        }
+    }
 }
 
 /// A resolver's answer to one question.
@@ -72,6 +85,14 @@ pub struct Answer {
     /// It was too long for UDP.
     pub over_tcp: bool,
     pub result: Result<Vec<IpAddr>, DnsFailure>,
+}
+
+impl Answer {
+    /// None, because the resolver could not be asked.
+    #[must_use]
+    pub fn unasked(why: &str) -> Self {
+        Self { took: Duration::ZERO, over_tcp: false, result: Err(DnsFailure::Other(why.to_owned())) }
+    }
 }
 
 /// Why a resolver gave no addresses. An answer without any is none of these.

@@ -15,7 +15,7 @@ use tcptrace_vocabulary::{
 
 use super::{
     findings::{self, listed},
-    report::{Agreed, By, Connect, End, MtuFound, Names, NeighbourState, Probed, Report, Tried, Walk, Way},
+    report::{Agreed, By, Connect, End, MtuFound, Names, NeighbourState, Probed, Report, Resolver, Tried, Walk, Way},
     verdict::{Outcome, Verdict},
 };
 use crate::output::plain;
@@ -94,7 +94,7 @@ fn name_lines(report: &Report, names: &Names, line: &mut impl FnMut(Mark, &str, 
         0 => String::new(),
         more => format!(", and {more} more that are not tried"),
     };
-    let asked = names.resolvers.iter().map(|it| it.address.to_string()).collect::<Vec<_>>().join(", ");
+    let asked = names.resolvers.iter().map(Resolver::name).collect::<Vec<_>>().join(", ");
     match (names.system.as_ref().map(|it| &it.found), names.addresses.is_empty()) {
         (None, true) => line(Mark::Untold, "name", None, &format!("{host}: no answer yet")),
         (Some(Err(error)), true) => line(Mark::Wrong, "name", took, &format!("{host}: {error}")),

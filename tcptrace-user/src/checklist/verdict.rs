@@ -182,7 +182,7 @@ fn unresolved(report: &Report, names: &Names) -> Verdict {
     }
     for resolver in &names.resolvers {
         if let (Err(v4), Err(_)) = (&resolver.v4.result, &resolver.v6.result) {
-            verdict.evidence.push(format!("{} says {}", resolver.address, v4.name()));
+            verdict.evidence.push(format!("{} says {}", resolver.name(), v4.name()));
         }
     }
     verdict.evidence.extend(names.not_asked.clone());

@@ -62,7 +62,7 @@ pub(super) fn of(host: &str) -> Result<Option<Zone>, Mistake> {
 }
 
 /// The interface of that name, or of that index.
-fn find(zone: &str) -> Option<Zone> {
+pub(super) fn find(zone: &str) -> Option<Zone> {
     let zoned = |it: interfaces::Interface| Zone { index: it.index, name: it.name };
     if let Ok(it) = interfaces::find(zone) {
         return Some(zoned(it));

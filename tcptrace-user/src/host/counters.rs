@@ -174,6 +174,21 @@ impl Reader {
     }
 }
 
+/// SYN cookies that the stack has ever sent, in the network namespace of the calling thread (`SyncookiesSent`, proc(5));
+/// `None` where it does not say. Nobody has to be privileged for it.
+#[must_use]
+pub fn cookies_sent() -> Option<u64> {
+    // Not /proc/net, which is the main thread's.
+    value(&fs::read_to_string("/proc/thread-self/net/netstat").ok()?, "SyncookiesSent")
+}
+
+/// A counter of the group `TcpExt`.
+fn value(netstat: &str, name: &str) -> Option<u64> {
+    let mut lines = netstat.lines().filter_map(|it| it.strip_prefix("TcpExt: "));
+    let (names, numbers) = (lines.next()?, lines.next()?);
+    names.split(' ').zip(numbers.split(' ')).find(|(it, _)| *it == name)?.1.parse().ok()
+}
+
 /// A whole file of /proc, from its start: each such read makes it anew.
 fn read<'a>(file: &File, buffer: &'a mut [u8]) -> io::Result<&'a str> {
     let mut length = 0;
@@ -208,6 +223,7 @@ mod tests {
     fn counters_are_found_by_name() {
         let text = "TcpExt: SyncookiesSent Other ListenDrops TCPChallengeACK\nTcpExt: 3 9 4 5\nIpExt: A\nIpExt: 1\n";
         assert_eq!(Snapshot::of(Nanos(1), text).values, [0, 4, 3, 0, 0, 0, 5, 0, 0, 0, 0]);
+        assert_eq!((value(text, "SyncookiesSent"), value(text, "TCPReqQFullDrop")), (Some(3), None));
         for broken in ["", "TcpExt: ListenDrops", "TcpExt: ListenDrops\nTcpExt: x\n", "TcpExt: \nTcpExt: 1 2\n"] {
             assert_eq!(Snapshot::of(Nanos(1), broken).values, [0; NAMES.len()], "{broken:?}");
         }

@@ -21,6 +21,7 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
+pub use counters::cookies_sent;
 pub use routes::Route;
 use tcptrace_core::{
     flow::Addr,

@@ -1,13 +1,12 @@
 //! Floods, scans and networks that are gone round, while tracing: what the kernel's accounts say, and which attempts a finding stands for.
 
-use std::fs;
-
 use tcptrace_core::handshake::Nanos;
 use tcptrace_report::finding::Finding;
 use tcptrace_verdict::patterns::{avoided::Networks, flood::Floods, scan::Scans};
 use tcptrace_vocabulary::report::Report;
 
 use super::accounts::Accounts;
+use crate::host;
 
 /// The findings of a run.
 pub struct Findings {
@@ -34,7 +33,7 @@ impl Findings {
         let mut found = Vec::new();
         let passages = self.accounts.look();
         if !passages.is_empty() || self.are_on() {
-            let floods = self.floods.look(now, passages, cookies_sent());
+            let floods = self.floods.look(now, passages, host::cookies_sent());
             found.extend(floods.into_iter().map(|it| Finding::Flood(Box::new(it))));
         }
         found.extend(self.scans.look(now).into_iter().map(Finding::Scan));
@@ -67,13 +66,4 @@ impl Findings {
     pub const fn forgotten(&self) -> u64 {
         self.floods.forgotten + self.scans.forgotten + self.networks.forgotten
     }
-}
-
-/// SYN cookies that this host's stack has ever sent, in this network namespace (`SyncookiesSent`, proc(5)).
-fn cookies_sent() -> Option<u64> {
-    let statistics = fs::read_to_string("/proc/net/netstat").ok()?;
-    let mut lines = statistics.lines().filter_map(|it| it.strip_prefix("TcpExt: "));
-    let (names, values) = (lines.next()?, lines.next()?);
-    let index = names.split(' ').position(|it| it == "SyncookiesSent")?;
-    values.split(' ').nth(index)?.parse().ok()
 }

@@ -143,7 +143,9 @@ fn attach_xdp(kernel: &mut Kernel, interface: &Interface, ingress: Ingress) -> R
     let newest = if kernel.decap { Program::XdpIngressDecap } else { Program::XdpIngressFrags };
     let program = match kernel.xdp(newest) {
         Ok(_) => newest,
-        Err(error @ (LoadError::Privilege { .. } | LoadError::Memory { .. })) => return Err(Refused::Load(error)),
+        Err(error @ (LoadError::Privilege { .. } | LoadError::Memory { .. } | LoadError::Random(_))) => {
+            return Err(Refused::Load(error));
+        }
         Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) if asks_much => {
             return Err(Refused::Driver("-w and --decap take XDP programs of Linux 5.18".to_owned()));
         }

@@ -3,8 +3,6 @@
 //! Map sizes and policy are set before loading and never change. Attaching is `hooks`' business.
 #![expect(unsafe_code, reason = "aya asks for an unsafe promise that a type is plain data")]
 
-use std::{fs::File, io::Read};
-
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, Map, MapData, PerCpuArray, RingBuf},
@@ -27,6 +25,7 @@ use super::{
     source::{Off, errno},
     table::Table,
 };
+use crate::random;
 
 /// The object that build.rs made of tcptrace-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
@@ -101,6 +100,9 @@ pub enum LoadError {
     /// There is not enough memory for the maps.
     #[error("cannot load the {what}: not enough memory; fewer attempts (`--max-attempts`) need less")]
     Memory { what: &'static str },
+    /// There is no key for the table.
+    #[error(transparent)]
+    Random(std::io::Error),
 }
 
 /// The loaded object.
@@ -185,7 +187,7 @@ impl Kernel {
         // Of the CPUs that could be there most never are, on many a virtual machine.
         let online = online_cpus().map_or(cpus as usize, |it| it.len());
         let flood = settings.flood.unwrap_or_else(|| Policy::of(slots.into(), online as u64));
-        let key = hash_key();
+        let key = random::hash_key().map_err(LoadError::Random)?;
         let connects = settings.connects.next_power_of_two();
         let drops = settings.drops.next_power_of_two();
         let layout = (settings.drops > 0).then(Layout::of_this_kernel);
@@ -370,13 +372,4 @@ fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Loa
         Some(libc::ENOMEM) => LoadError::Memory { what },
         _ => LoadError::Kernel { what, reason },
     }
-}
-
-/// Two random words: whoever chooses addresses must not know where they land in the table.
-fn hash_key() -> HashKey {
-    let mut octets = [0; 16];
-    File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut octets)).expect("/dev/urandom gives random octets");
-    let (low, high) = octets.split_at(8);
-    let word = |half: &[u8]| u64::from_ne_bytes(half.try_into().expect("eight octets"));
-    HashKey(word(low), word(high))
 }

@@ -136,6 +136,10 @@ struct Session {
     ended: Nanos,
     told: u64,
     found: bool,
+    /// Notices of interfaces were lost, and no list has been read since.
+    is_stale: bool,
+    /// It was said that the kernel's counters cannot be read.
+    is_uncounted: bool,
 }
 
 impl Session {
@@ -188,6 +192,8 @@ impl Session {
             ended: Nanos(0),
             told: 0,
             found: false,
+            is_stale: false,
+            is_uncounted: false,
         })
     }
 
@@ -304,15 +310,32 @@ impl Session {
         self.args.count.is_some_and(|count| self.told >= count)
     }
 
+    /// The kernel's counters; that they cannot be read is said once.
+    fn read_counters(&mut self) -> Option<Tally> {
+        match self.kernel.tally() {
+            Ok(tally) => Some(tally),
+            Err(error) => {
+                if !self.is_uncounted {
+                    say!("cannot read the kernel's counters, so what is lost stays unknown: {error}");
+                }
+                self.is_uncounted = true;
+                None
+            }
+        }
+    }
+
     /// Looks for silence, and says how long it need not look again.
     fn sweep(&mut self) -> Duration {
         clock::follow(&mut self.setting.clock);
         let now = monotonic();
+        if self.is_stale {
+            self.compare_links();
+        }
         // Before the table, so that what changes after this is counted as a change the next time.
-        let tally = self.kernel.tally();
-        let changes = tally.as_ref().ok().map(changes);
-        let unnoted = tally.as_ref().ok().map(|it| it.counters[Counter::DropUnnoted as usize]);
-        if let Ok(tally) = tally {
+        let tally = self.read_counters();
+        let changes = tally.as_ref().map(changes);
+        let unnoted = tally.as_ref().map(|it| it.counters[Counter::DropUnnoted as usize]);
+        if let Some(tally) = tally {
             let lost = |counter| tally.counters[counter as usize];
             let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
             self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
@@ -338,7 +361,7 @@ impl Session {
         if let Some(log) = &mut self.log {
             log.flush();
         }
-        if self.tracker.waits() || self.findings.are_on() || self.diagnosis.waits() {
+        if self.is_stale || self.tracker.waits() || self.findings.are_on() || self.diagnosis.waits() {
             return SWEEP;
         }
         let longest = self.args.stall_after.clamp(SWEEP, LONGEST_SWEEP);

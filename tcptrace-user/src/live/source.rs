@@ -26,7 +26,7 @@ impl Off {
         let missing = match error {
             LoadError::Kernel { .. } | LoadError::TooOld { .. } => Missing::Kernel,
             LoadError::Privilege { .. } => Missing::Privilege,
-            LoadError::Memory { .. } => Missing::Failed,
+            LoadError::Memory { .. } | LoadError::Random(_) => Missing::Failed,
         };
         // Of a verifier's log the first line says what failed; all of it would be a page.
         let reason = error.to_string().lines().next().unwrap_or_default().to_owned();

@@ -4,6 +4,7 @@ use tcptrace_core::outcome::Outcome;
 use tcptrace_report::{finding::Finding, summary::Summary};
 
 use super::Run;
+use crate::output;
 
 impl Run<'_> {
     pub(super) fn summary(&self, evidence_shed: u64) -> Summary {
@@ -19,7 +20,7 @@ impl Run<'_> {
             traced_for: self.flows.now.since(self.flows.began.unwrap_or(self.flows.now)),
             interfaces: self.files.clone(),
             hooks: Vec::new(),
-            tally: self.flows.tally,
+            tally: Ok(self.flows.tally),
             told: self.flows.told,
             stalls: self.flows.stalls,
             recovered: self.flows.recovered,
@@ -38,6 +39,7 @@ impl Run<'_> {
                 ("cut_by_snaplen", self.flows.cut),
                 ("evidence_cut", self.flows.evidence_cut),
                 ("evidence_shed", evidence_shed),
+                ("messages_shed", output::shed_messages()),
             ],
         }
     }

@@ -17,7 +17,7 @@ mod waiting;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
-    io::{self, BufWriter, IsTerminal as _, Read as _, Write},
+    io::{self, BufWriter, IsTerminal as _, Write},
     os::unix::fs::MetadataExt as _,
     path::Path,
     process::ExitCode,
@@ -31,7 +31,6 @@ use tcptrace_capture::{
     write::{InterfaceId, Writer},
 };
 use tcptrace_core::{
-    flow::HashKey,
     handshake::{Nanos, Point},
     segment::Link,
 };
@@ -51,7 +50,7 @@ use tcptrace_vocabulary::{
 use crate::{
     cli::{self, Args, exit},
     clock::Clock,
-    output,
+    output, random,
 };
 
 /// Packets between two looks at what can be told, and at how far the file is.
@@ -80,7 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let readable = args.read.iter().any(|it| it == Path::new("-") || File::open(it).is_ok());
     let evidence =
         args.write.as_ref().filter(|_| readable).map(|path| Writer::create(path, cli::rotation(args))).transpose()?;
-    let mut run = Run::new(args, Flows::new(wanted, hash_key()?), evidence);
+    let mut run = Run::new(args, Flows::new(wanted, random::hash_key()?), evidence);
     signals::listen().context("cannot listen to signals")?;
     for path in &args.read {
         match run.read(path) {
@@ -429,7 +428,7 @@ impl<'a> Run<'a> {
         if !self.args.json {
             if !self.args.quiet {
                 output::say(&summary.text());
-            } else if !summary.losses().is_empty() {
+            } else if !summary.is_complete() {
                 output::say(&summary.loss_line());
             }
         }
@@ -464,13 +463,4 @@ impl<'a> Run<'a> {
 /// Shows how far it is on a line of the terminal that is written over.
 fn eprint_progress(text: &str) {
     let _ = write!(io::stderr(), "\r\x1b[K{}", output::plain(text));
-}
-
-/// Who made the capture must not know which conversations fall together.
-fn hash_key() -> anyhow::Result<HashKey> {
-    let mut octets = [0; 16];
-    File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut octets)).context("cannot read /dev/urandom")?;
-    let (low, high) = octets.split_at(8);
-    let word = |half: &[u8]| half.iter().fold(0, |word, &octet| word << 8 | u64::from(octet));
-    Ok(HashKey(word(low), word(high)))
 }

@@ -57,7 +57,7 @@ impl Run<'_> {
         for it in self.described.values() {
             if let Some(id) = it.id {
                 let received = it.received;
-                let statistics = Statistics { received, dropped: self.damaged, comment: None, start_ns, end_ns };
+                let statistics = Statistics { received, dropped: Some(self.damaged), comment: None, start_ns, end_ns };
                 writer.statistics(id, statistics);
             }
         }

@@ -3,8 +3,8 @@
 //! `ip netns exec` binds the files of `/etc/netns/NAME` over those of `/etc` (ip-netns(8)), so that what runs there, the
 //! C library included, asks these servers.
 
+use std::fmt::Display;
 use std::fs;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct Resolution {
 impl Ns {
     /// Has programs in this namespace ask these resolvers, and know these hosts.
     #[track_caller]
-    pub fn resolve_by(&self, resolvers: &[IpAddr], hosts: &str) -> Resolution {
+    pub fn resolve_by(&self, resolvers: &[impl Display], hosts: &str) -> Resolution {
         let directory = PathBuf::from("/etc/netns").join(self.name());
         let lines: String = resolvers.iter().map(|it| format!("nameserver {it}\n")).collect();
         fs::create_dir_all(&directory)
@@ -36,7 +36,7 @@ impl Ns {
 
     /// A DNS server on one address, which knows `records` (as in a hosts file) and that nothing else of `.example` is.
     #[track_caller]
-    pub fn dns_server(&self, address: IpAddr, records: &str) -> Process {
+    pub fn dns_server(&self, address: impl Display, records: &str) -> Process {
         let file = std::env::temp_dir().join(format!("{}-{address}.hosts", self.name()));
         fs::write(&file, records).unwrap_or_else(|error| panic!("cannot write '{}': {error}", file.display()));
         let server = self.spawn([

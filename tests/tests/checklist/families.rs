@@ -10,7 +10,7 @@ const HOSTS: &str = "203.0.113.2 web.example\n2001:db8:2::2 web.example\n";
 fn one_dead_address_of_two_is_partly() {
     let lab = Lab::new();
     give_up_soon(&lab);
-    let _names = lab.client.resolve_by(&[], HOSTS);
+    let _names = lab.client.resolve_by(&[""; 0], HOSTS);
     let _web = (lab.server.listen((SERVER_V4, 80).into()), lab.server.listen((SERVER_V6, 80).into()));
     let _rule = lab.router.filter("forward", "meta nfproto ipv6 drop");
     let told = diagnose(&lab, &["web.example:80"]);
@@ -24,7 +24,7 @@ fn one_dead_address_of_two_is_partly() {
 fn a_family_without_a_route_is_no_fault_where_the_other_works() {
     let lab = Lab::new();
     lab.client.ip("route del default via 2001:db8:1::1");
-    let _names = lab.client.resolve_by(&[], HOSTS);
+    let _names = lab.client.resolve_by(&[""; 0], HOSTS);
     let _web = lab.server.listen((SERVER_V4, 80).into());
     let told = diagnose(&lab, &["web.example:80"]);
     assert_eq!((told.result(), told.code), ("reachable", Some(0)), "{:#}", told.object);
@@ -34,7 +34,7 @@ fn a_family_without_a_route_is_no_fault_where_the_other_works() {
 fn of_two_dead_addresses_the_one_that_says_why_is_told() {
     let lab = Lab::new();
     give_up_soon(&lab);
-    let _names = lab.client.resolve_by(&[], HOSTS);
+    let _names = lab.client.resolve_by(&[""; 0], HOSTS);
     let _rule = lab.router.filter("forward", "meta nfproto ipv6 drop");
     let told = diagnose(&lab, &["web.example:80"]);
     assert_eq!((told.result(), told.code), ("unreachable", Some(3)), "{:#}", told.object);

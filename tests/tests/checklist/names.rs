@@ -22,6 +22,25 @@ fn two_resolvers_that_agree_are_nothing_to_tell() {
     assert_eq!(names["resolvers"][1]["aaaa"]["addresses"], json!(["2001:db8:2::2"]));
 }
 
+/// A router that gives itself as resolver by its link-local address, as RFC 8106 has it.
+#[test]
+fn a_resolver_on_the_link_is_asked_through_its_interface() {
+    let lab = Lab::new();
+    lab.client.ip("addr add fe80::2/64 dev eth0 nodad");
+    lab.router.ip("addr add fe80::1/64 dev client0 nodad");
+    let _names = lab.client.resolve_by(&["fe80::1%eth0", "fe80::1%eth9"], "");
+    let _server = lab.router.dns_server("fe80::1", "203.0.113.2 web.example\n");
+    let _web = lab.server.listen((SERVER_V4, 80).into());
+    let told = diagnose(&lab, &["web.example:80"]);
+    let names = &told.object["names"];
+    assert_eq!(told.result(), "reachable", "{:#}", told.object);
+    let asked = &names["resolvers"][0];
+    assert_eq!((&asked["ip"], &asked["zone"]), (&json!("fe80::1"), &json!("eth0")), "{names:#}");
+    assert_eq!(asked["a"]["addresses"], json!(["203.0.113.2"]), "{names:#}");
+    let text = names["findings"][0]["text"].as_str().unwrap();
+    assert_eq!(text, "resolver fe80::1%eth9 cannot be used: there is no interface 'eth9'");
+}
+
 #[test]
 fn two_resolvers_that_disagree_are_told() {
     let lab = Lab::new();
@@ -103,7 +122,7 @@ fn a_long_answer_comes_over_tcp() {
 #[test]
 fn another_resolv_conf_can_be_named() {
     let lab = Lab::new();
-    let _names = lab.client.resolve_by(&[], "203.0.113.2 web.example\n");
+    let _names = lab.client.resolve_by(&[""; 0], "203.0.113.2 web.example\n");
     let told = diagnose(&lab, &["--resolv-conf", "/nonexistent", "web.example:80"]);
     assert!(told.object["names"]["not_asked"].as_str().unwrap().starts_with("cannot read '/nonexistent'"));
 }

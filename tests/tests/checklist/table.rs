@@ -355,7 +355,7 @@ fn addresses_and_ports_are_weighed_together() {
 fn a_name_without_an_address_is_no_attempt() {
     let resolver = |result: Result<Vec<IpAddr>, DnsFailure>| {
         let answer = Answer { took: Duration::ZERO, over_tcp: false, result };
-        Resolver { address: ROUTER, asked: "web.example".to_owned(), v4: answer.clone(), v6: answer }
+        Resolver { address: ROUTER, zone: None, asked: "web.example".to_owned(), v4: answer.clone(), v6: answer }
     };
     let system = Some(Step { took: Duration::ZERO, found: Err("Name or service not known".to_owned()) });
     for (answer, text) in [

@@ -1,5 +1,6 @@
 //! The suite `host`: what this host's interfaces say of attempts, in the lab's namespaces. It needs root.
 
+mod counters;
 mod listeners;
 mod namespaces;
 mod neighbours;

@@ -9,26 +9,26 @@ use crate::attached::assert_nothing_left;
 use crate::view::{PATIENCE, View};
 
 /// A SYN out of `interface`, and a RST/ACK from the other end of its pair.
-fn refuse(ns: &Ns, interface: &str, port: u16) {
+pub(crate) fn refuse(ns: &Ns, interface: &str, port: u16) {
     let macs = (CLIENT_MAC, CLIENT_GATEWAY_MAC);
     let syn = TcpFrame::new(macs, (stranger_v4(1), port).into(), (SERVER_V4, 6036).into(), flags::SYN, 7);
     ns.raw_link(interface).send(&syn.bytes());
     ns.raw_link("far").send(&syn.answer(flags::RST | flags::ACK, 0).bytes());
 }
 
-fn make_pair(ns: &Ns, name: &str) {
+pub(crate) fn make_pair(ns: &Ns, name: &str) {
     ns.ip(&format!("link add {name} type veth peer name far"));
     bring_up(ns, name);
 }
 
-fn bring_up(ns: &Ns, name: &str) {
+pub(crate) fn bring_up(ns: &Ns, name: &str) {
     ns.ip(&format!("link set far up\nlink set {name} up"));
     let up = || ns.ip(&format!("link show dev {name}")).contains(" state UP ").then_some(());
     eventually(PATIENCE, up);
 }
 
 #[track_caller]
-fn assert_refused(view: &View, port: u16, interface: &str) {
+pub(crate) fn assert_refused(view: &View, port: u16, interface: &str) {
     let line = view.wait("attempt", port);
     assert_eq!(line["outcome"], "refused");
     assert_eq!(line["seen"]["client"], json!({ "interface": interface, "direction": "out" }));
@@ -70,22 +70,22 @@ fn check(args: &[&str]) {
 }
 
 #[test]
-fn refused_before_and_after_the_interface_went() {
+pub(crate) fn refused_before_and_after_the_interface_went() {
     check(&[]);
 }
 
 #[test]
-fn refused_before_and_after_the_interface_went_with_native_xdp() {
+pub(crate) fn refused_before_and_after_the_interface_went_with_native_xdp() {
     check(&["--hook", "xdp"]);
 }
 
 #[test]
-fn refused_before_and_after_the_interface_went_with_clsact() {
+pub(crate) fn refused_before_and_after_the_interface_went_with_clsact() {
     check(&["--tc", "clsact"]);
 }
 
 #[test]
-fn refused_after_an_interface_that_was_down_comes_up() {
+pub(crate) fn refused_after_an_interface_that_was_down_comes_up() {
     let lab = Lab::new();
     lab.client.ip("link add near type veth peer name far");
     let view = View::start(&lab.client, &["-i", "near"]);
@@ -98,7 +98,7 @@ fn refused_after_an_interface_that_was_down_comes_up() {
 }
 
 #[test]
-fn refused_on_the_interface_of_the_default_route() {
+pub(crate) fn refused_on_the_interface_of_the_default_route() {
     let lab = Lab::new();
     let view = View::start(&lab.client, &[]);
     view.wait_for_notice("no interface given: tracing eth0, which has the default route");

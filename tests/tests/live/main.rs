@@ -11,6 +11,7 @@ mod closed;
 mod ends;
 mod established;
 mod evidence;
+mod faults;
 mod flood;
 mod frames;
 mod half_open;

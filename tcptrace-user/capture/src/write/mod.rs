@@ -69,7 +69,8 @@ pub struct Packet<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics<'a> {
     pub received: u64,
-    pub dropped: u64,
+    /// `None`: not known.
+    pub dropped: Option<u64>,
     pub comment: Option<&'a str>,
     /// Nanoseconds since the Unix epoch.
     pub start_ns: u64,

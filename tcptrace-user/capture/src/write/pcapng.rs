@@ -90,7 +90,9 @@ pub(super) fn statistics(number: u32, statistics: &Statistics<'_>) -> Vec<u8> {
     block.option(ISB_STARTTIME, &time(statistics.start_ns));
     block.option(ISB_ENDTIME, &time(statistics.end_ns));
     block.option(ISB_IFRECV, &statistics.received.to_le_bytes());
-    block.option(ISB_IFDROP, &statistics.dropped.to_le_bytes());
+    if let Some(dropped) = statistics.dropped {
+        block.option(ISB_IFDROP, &dropped.to_le_bytes());
+    }
     block.text(COMMENT, statistics.comment.unwrap_or_default());
     block.end();
     octets

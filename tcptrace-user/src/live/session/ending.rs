@@ -6,14 +6,14 @@ use std::{
 };
 
 use tcptrace_core::{
-    event::{Counter, is_open},
+    event::{Counter, Tally, is_open},
     handshake::{Nanos, State, Transition},
     outcome::Outcome,
 };
 use tcptrace_report::summary::{self, Summary};
 
 use super::Session;
-use crate::{cli::exit, clock::monotonic, live::evidence::Evidence, output::Output, recorder::Account};
+use crate::{cli::exit, clock::monotonic, live::evidence::Evidence, output::{self, Output}, recorder::Account};
 
 impl Session {
     pub(super) fn summary(&self) -> Summary {
@@ -21,7 +21,7 @@ impl Session {
             self.tracker.servers.iter().map(|(&server, &told)| (server, (told, 0))).collect();
         let mut in_flight = 0;
         let mut told = self.tracker.told;
-        let tally = self.kernel.tally().unwrap_or_default();
+        let tally = self.kernel.tally().map_err(|error| error.to_string());
         let now = if self.ended == Nanos(0) { monotonic() } else { self.ended };
         for it in self.kernel.table.attempts() {
             if it.state() == State::Established {
@@ -31,17 +31,9 @@ impl Session {
                 in_flight += 1;
             }
         }
-        // What became of a connection the kernel counts; that one is closed halfway only its slot tells.
-        let count = |transition: Transition| tally.transitions[transition as usize];
-        let ends = [
-            (Outcome::Closed, Transition::Closed),
-            (Outcome::ResetByClient, Transition::ResetByClient),
-            (Outcome::ResetByServer, Transition::ResetByServer),
-        ];
-        ends.into_iter().for_each(|(outcome, transition)| told[outcome as usize] = count(transition));
-        let ended: u64 = ends.into_iter().map(|(_, transition)| count(transition)).sum();
-        told[Outcome::Established as usize] =
-            count(Transition::Completed).saturating_sub(ended + told[Outcome::HalfClosed as usize]);
+        if let Ok(tally) = &tally {
+            count_ends(tally, &mut told);
+        }
         let mut user_losses = vec![
             ("undecodable", self.reader.undecodable),
             ("untracked", self.tracker.untracked),
@@ -49,6 +41,7 @@ impl Session {
             ("connects_unexplained", self.diagnosis.unexplained()),
             ("findings_forgotten", self.findings.forgotten()),
             ("output_shed", self.output.as_ref().map_or(0, Output::shed)),
+            ("messages_shed", output::shed_messages()),
         ];
         user_losses.extend(self.evidence.iter().flat_map(Evidence::losses));
         Summary {
@@ -56,7 +49,7 @@ impl Session {
             table: Some(summary::Table {
                 slots: self.kernel.table.capacity() as u64,
                 most_pending: self.most_pending as u64,
-                youngest_replaced: (tally.youngest_replaced > 0).then_some(tally.youngest_replaced),
+                youngest_replaced: tally.as_ref().ok().map(|it| it.youngest_replaced).filter(|&age| age > 0),
             }),
             findings: self.findings.all().map(|it| (it.plain(), it.json(&self.setting))).collect(),
             traced_for: now.since(self.started),
@@ -106,7 +99,7 @@ impl Session {
         }
         if !self.args.json && !self.args.quiet {
             say!("{}", summary.text());
-        } else if !self.args.json && !summary.losses().is_empty() {
+        } else if !self.args.json && !summary.is_complete() {
             say!("{}", summary.loss_line());
         }
         if self.evidence.as_ref().is_some_and(Evidence::has_failed) {
@@ -127,9 +120,23 @@ impl Session {
             Account {
                 start_ns: wall(self.started),
                 end_ns: wall(self.ended),
-                dropped: summary.tally.counters[Counter::EvidenceLost as usize],
+                dropped: summary.tally.as_ref().ok().map(|it| it.counters[Counter::EvidenceLost as usize]),
                 comment: format!("packets of failed handshakes only; {}", summary.loss_line()),
             },
         );
     }
+}
+
+/// Adds the ends of connections, which the kernel counts; that one is half closed, only its slot says.
+fn count_ends(tally: &Tally, told: &mut [u64; Outcome::ALL.len()]) {
+    let count = |transition: Transition| tally.transitions[transition as usize];
+    let ends = [
+        (Outcome::Closed, Transition::Closed),
+        (Outcome::ResetByClient, Transition::ResetByClient),
+        (Outcome::ResetByServer, Transition::ResetByServer),
+    ];
+    ends.into_iter().for_each(|(outcome, transition)| told[outcome as usize] = count(transition));
+    let ended: u64 = ends.into_iter().map(|(_, transition)| count(transition)).sum();
+    told[Outcome::Established as usize] =
+        count(Transition::Completed).saturating_sub(ended + told[Outcome::HalfClosed as usize]);
 }

@@ -11,18 +11,32 @@ impl Session {
                 Ok(None) => return,
                 Ok(Some(LinkEvent::Gone { index, .. })) => self.gone(index),
                 Ok(Some(LinkEvent::Changed(interface))) => self.changed(interface),
-                Ok(Some(LinkEvent::Lost)) => {
-                    let all = interfaces::list().unwrap_or_default();
-                    let gone: Vec<_> = self.attached.iter().map(|it| it.interface.index).collect();
-                    for index in gone.into_iter().filter(|index| !all.iter().any(|it| it.index == *index)) {
-                        self.gone(index);
-                    }
-                    all.into_iter().for_each(|it| self.changed(it));
-                }
+                Ok(Some(LinkEvent::Lost)) => self.compare_links(),
                 Err(error) => {
                     say!("cannot watch the interfaces any more: {error}");
                     return;
                 }
+            }
+        }
+    }
+
+    /// Compares all interfaces with those that are traced, after notices were lost. A list that cannot be had says
+    /// nothing of any interface: none is given up, and the next sweep asks again.
+    pub(super) fn compare_links(&mut self) {
+        match interfaces::list() {
+            Ok(all) => {
+                self.is_stale = false;
+                let attached: Vec<_> = self.attached.iter().map(|it| it.interface.index).collect();
+                gone(&attached, &all).into_iter().for_each(|index| self.gone(index));
+                all.into_iter().for_each(|interface| self.changed(interface));
+            }
+            Err(error) => {
+                if !self.is_stale {
+                    say!(
+                        "notices of interfaces were lost; until a list can be read, those traced are taken to be there: {error}"
+                    );
+                }
+                self.is_stale = true;
             }
         }
     }
@@ -67,4 +81,9 @@ impl Session {
             Err(error) => say!("{name} is back: {error:#}"),
         }
     }
+}
+
+/// Those attached that a list of all interfaces does not have, by their indices.
+fn gone(attached: &[u32], all: &[Interface]) -> Vec<u32> {
+    attached.iter().copied().filter(|index| !all.iter().any(|interface| interface.index == *index)).collect()
 }
