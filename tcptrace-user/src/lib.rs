@@ -10,6 +10,7 @@ pub mod clock;
 pub mod explain;
 pub mod host;
 pub mod live;
+pub mod netlink;
 pub mod offline;
 pub mod output;
 mod random;

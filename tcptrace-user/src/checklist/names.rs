@@ -198,11 +198,10 @@ async fn ask_one(server: NameServer, candidates: &[String]) -> Resolver {
 
 /// Where a resolver is asked, or why it cannot be.
 fn peer(server: &NameServer) -> Result<Peer, String> {
-    let zone = match &server.zone {
-        None => None,
-        Some(zone) => Some(zone::find(zone).ok_or_else(|| format!("there is no interface '{}'", zone.escape_debug()))?),
-    };
-    Ok(Peer::new(server.address, zone.as_ref()))
+    let Some(zone) = &server.zone else { return Ok(Peer::new(server.address, None)) };
+    let found = zone::find(zone).map_err(|error| format!("the interfaces cannot be listed: {error}"))?;
+    let found = found.ok_or_else(|| format!("there is no interface '{}'", zone.escape_debug()))?;
+    Ok(Peer::new(server.address, Some(&found)))
 }
 
 /// It said that there is no such name, which is worth asking for another.

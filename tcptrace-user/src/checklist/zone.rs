@@ -2,14 +2,17 @@
 //!
 //! Only IPv6 has them so: which link 169.254.0.0/16 is on, routing decides.
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+};
 
 use super::{
     report::{Way, Zone},
     route,
     target::{Mistake, literal},
 };
-use crate::live::interfaces;
+use crate::netlink::links;
 
 /// An address as sockets and routing take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,27 +58,29 @@ pub(super) fn of(host: &str) -> Result<Option<Zone>, Mistake> {
         (false, Some(_)) => mistake("only a link-local address, of fe80::/10, has a zone behind %".to_owned()),
         (true, None) => mistake(format!("every link has this address, so name the interface: {}", candidates(ip))),
         (true, Some(zone)) => match find(zone) {
-            None => mistake(format!("there is no interface '{}': {}", zone.escape_debug(), candidates(ip))),
-            found => Ok(found),
+            Ok(None) => mistake(format!("there is no interface '{}': {}", zone.escape_debug(), candidates(ip))),
+            Ok(found) => Ok(found),
+            Err(error) => mistake(format!("the interfaces of this host cannot be listed: {error}")),
         },
     }
 }
 
-/// The interface of that name, or of that index.
-pub(super) fn find(zone: &str) -> Option<Zone> {
-    let zoned = |it: interfaces::Interface| Zone { index: it.index, name: it.name };
-    if let Ok(it) = interfaces::find(zone) {
-        return Some(zoned(it));
-    }
-    let index: u32 = zone.parse().ok()?;
-    interfaces::list().ok()?.into_iter().find(|it| it.index == index).map(zoned)
+/// The interface of that name, or of that index; `None`: there is none.
+///
+/// # Errors
+/// Where the interfaces cannot be listed, so that nothing is known of it.
+pub(super) fn find(zone: &str) -> io::Result<Option<Zone>> {
+    let all = links::list()?;
+    let by_index = || zone.parse().ok().and_then(|index: u32| all.iter().find(|link| link.index == index));
+    let found = links::named(&all, zone).or_else(by_index);
+    Ok(found.map(|link| Zone { index: link.index, name: link.name.clone() }))
 }
 
 /// The address with each interface that has a way to it, as they could be written.
 fn candidates(ip: IpAddr) -> String {
     let leads =
         |index| matches!(route::look_up(Peer { ip, scope: index }).found, Ok(Way::Route(it)) if it.index == index);
-    let all = interfaces::list().unwrap_or_default();
+    let all = links::list().unwrap_or_default();
     let all: Vec<_> =
         all.into_iter().filter(|it| it.up && leads(it.index)).map(|it| format!("{ip}%{}", it.name)).collect();
     match all.as_slice() {

@@ -8,17 +8,16 @@ use std::{
     os::fd::AsRawFd,
 };
 
-use netlink_sys::protocols::{NETLINK_ROUTE, NETLINK_SOCK_DIAG};
 use tcptrace_core::handshake::Nanos;
 use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Missing, Socket};
 
 use super::{
     counters::{History, Reader},
     listeners::{Group, Listeners},
-    netlink::{Channel, missing},
-    routes::{self, Entry, Route},
-    sockets,
+    missing,
+    routes::{self, Route},
 };
+use crate::netlink::{Channel, addresses, neighbours, neighbours::Entry, sockets};
 
 /// For how long a way is what it was.
 const KEPT: u64 = 200_000_000;
@@ -51,16 +50,16 @@ pub(super) struct Inside {
 impl Inside {
     /// In the network namespace of the calling thread.
     pub(super) fn open(now: Nanos) -> Self {
-        let open = |protocol| Channel::open(protocol).map_err(|error| missing(&error));
+        let open = |channel: io::Result<Channel>| channel.map_err(|error| missing(&error));
         let mut listeners = Listeners::default();
         // Whether the kernel has sock_diag for TCP shows here: later ENOENT means that there is no such socket.
-        let diag = open(NETLINK_SOCK_DIAG).and_then(|mut diag| match listeners.refresh(&mut diag, now) {
+        let diag = open(Channel::sock_diag()).and_then(|mut diag| match listeners.refresh(&mut diag, now) {
             Ok(()) => Ok(diag),
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => Err(Missing::Kernel),
             Err(error) => Err(missing(&error)),
         });
         let counters = Reader::open().map_err(|error| missing(&error));
-        Self { diag, route: open(NETLINK_ROUTE), counters, listeners, ways: HashMap::new(), ways_since: now }
+        Self { diag, route: open(Channel::route()), counters, listeners, ways: HashMap::new(), ways_since: now }
     }
 
     /// The socket with these ends.
@@ -97,7 +96,8 @@ impl Inside {
 
     pub(super) fn addresses(&mut self) -> Fact<HashSet<IpAddr>> {
         let channel = self.route.as_mut().map_err(|why| *why)?;
-        routes::addresses(channel).map_err(|error| missing(&error))
+        let all = addresses::list(channel).map_err(|error| missing(&error))?;
+        Ok(all.into_iter().map(|configured| configured.address).collect())
     }
 
     /// The neighbour by which `to` is reached from `source`; none where there is no way, or no neighbours on it.
@@ -121,7 +121,7 @@ impl Inside {
         let Route::Through { interface, gateway } = self.route(to, source)? else { return Ok(None) };
         let next = gateway.unwrap_or(to);
         let channel = self.route.as_mut().map_err(|why| *why)?;
-        let entry = routes::neighbour(channel, interface, next).map_err(|error| missing(&error))?;
+        let entry = neighbours::find(channel, interface, next).map_err(|error| missing(&error))?;
         // Nobody is asked on such an interface: a tunnel's, for one.
         Ok(entry.is_none_or(|it| it.state & libc::NUD_NOARP == 0).then_some(Way { interface, next, entry }))
     }

@@ -11,10 +11,7 @@ use std::{
 
 use tcptrace_core::handshake::Nanos;
 
-use super::{
-    netlink::Channel,
-    sockets::{self, Listening},
-};
+use crate::netlink::{Channel, sockets, sockets::Listening};
 
 /// For how long what was read is used, in nanoseconds.
 const KEPT: u64 = 200_000_000;

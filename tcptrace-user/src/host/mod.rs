@@ -11,13 +11,11 @@ mod inside;
 mod listeners;
 mod namespaces;
 mod neighbours;
-mod netlink;
 mod processes;
 mod routes;
-mod sockets;
 
 use std::{
-    fs,
+    fs, io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
@@ -67,7 +65,7 @@ impl Host {
     fn open(all: bool) -> Self {
         let now = clock::monotonic();
         Self {
-            watch: Watch::open(now).map_err(|error| netlink::missing(&error)),
+            watch: Watch::open(now).map_err(|error| missing(&error)),
             namespaces: Namespaces::open(all, now),
             processes: Processes::default(),
             syn_tries: None,
@@ -235,6 +233,16 @@ fn syn_tries() -> Fact<u32> {
     let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?.trim().parse::<u32>().ok();
     let retries = read("tcp_syn_retries").ok_or(Missing::Failed)?;
     Ok(1 + retries + read("tcp_syn_linear_timeouts").unwrap_or(0))
+}
+
+/// Why a question was not answered.
+fn missing(error: &io::Error) -> Missing {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => Missing::Privilege,
+        Some(libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::ENOPROTOOPT) => Missing::Kernel,
+        // No handler for a family of sockets is ENOENT or EINVAL, which also mean other things: asked where they do.
+        _ => Missing::Failed,
+    }
 }
 
 fn address(of: Addr) -> IpAddr {

@@ -20,16 +20,14 @@ use std::{
 };
 
 use caps::{CapSet, Capability};
-use netlink_sys::protocols::NETLINK_ROUTE;
 use tcptrace_core::handshake::Nanos;
 use tcptrace_vocabulary::facts::{Fact, Missing};
 
 use super::{
     counters::{self, History, Snapshot},
     inside::Inside,
-    netlink::Channel,
-    routes,
 };
+use crate::netlink::{Channel, addresses};
 
 /// How many are looked into.
 const MOST: usize = 1024;
@@ -273,9 +271,9 @@ fn paths(own: Id) -> (HashMap<Id, PathBuf>, bool) {
 /// Leaves the calling thread in the namespace.
 fn look_into(path: &Path, id: Id) -> io::Result<Found> {
     enter(path, id)?;
-    let mut addresses = routes::addresses(&mut Channel::open(NETLINK_ROUTE)?)?;
-    // Every namespace has those, and they name none.
-    addresses.retain(|it| !it.is_loopback());
+    let all = addresses::list(&mut Channel::route()?)?.into_iter().map(|configured| configured.address);
+    // Every namespace has those of loopback, and they name none.
+    let addresses = all.filter(|address| !address.is_loopback()).collect();
     Ok(Found { id, path: path.to_owned(), addresses, counters: Snapshot::here().ok() })
 }
 

@@ -5,14 +5,10 @@
 
 use std::{collections::HashMap, io, net::IpAddr};
 
-use netlink_sys::protocols::NETLINK_ROUTE;
 use tcptrace_core::handshake::Nanos;
 
-use super::{
-    arp::Claims,
-    netlink::Channel,
-    routes::{self, Entry},
-};
+use super::arp::Claims;
+use crate::netlink::{Channel, neighbours, neighbours::Entry};
 
 /// For how long a link-layer address is remembered after another took its place. An address that moved (VRRP, a container made
 /// anew) has two for so long.
@@ -111,24 +107,27 @@ pub(super) struct Watch {
     claims: Claims,
     pub(super) memory: Memory,
     addresses_changed: bool,
+    /// Notices were lost, and the table has not been read since.
+    is_stale: bool,
 }
 
 impl Watch {
     /// In the network namespace of the calling thread.
     pub(super) fn open(now: Nanos) -> io::Result<Self> {
-        let mut notices = Channel::open(NETLINK_ROUTE)?;
+        let mut notices = Channel::route()?;
         notices.subscribe(&[libc::RTNLGRP_NEIGH, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR], ROOM)?;
-        let questions = Channel::open(NETLINK_ROUTE)?;
+        let questions = Channel::route()?;
         let claims = Claims::open();
-        let mut watch = Self { notices, questions, claims, memory: Memory::default(), addresses_changed: false };
+        let mut watch =
+            Self { notices, questions, claims, memory: Memory::default(), addresses_changed: false, is_stale: false };
         watch.read_all(now);
         Ok(watch)
     }
 
     fn read_all(&mut self, now: Nanos) {
-        for entry in routes::neighbours(&mut self.questions).unwrap_or_default() {
-            self.memory.take(&entry, now);
-        }
+        let read = neighbours::list(&mut self.questions);
+        self.is_stale = read.is_err();
+        read.iter().flatten().for_each(|entry| self.memory.take(entry, now));
     }
 
     /// Takes what waits; whether this namespace's addresses have changed.
@@ -143,9 +142,9 @@ impl Watch {
             libc::RTM_NEWADDR | libc::RTM_DELADDR => *addresses_changed = true,
             _ => {}
         });
-        if drained.is_err() {
-            // More was told than there was room for (ENOBUFS): the tables as they are now say the most of it.
-            self.addresses_changed = true;
+        // More was told than there was room for (ENOBUFS): the tables as they are now say the most of it.
+        self.addresses_changed |= drained.is_err();
+        if drained.is_err() || self.is_stale {
             self.read_all(now);
         }
         self.claims.look(|interface, address, link_address| {

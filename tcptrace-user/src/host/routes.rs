@@ -1,18 +1,8 @@
-//! The way to an address and the neighbour on it, as the kernel tells them over `NETLINK_ROUTE`.
-//!
-//! What a packet would do now: where several ways are equal (multipath), the kernel names one, and not always the one
-//! that it takes for a given flow. <https://man7.org/linux/man-pages/man7/rtnetlink.7.html>
+//! Where a packet to an address goes from here: what the kernel's decision, or its refusal, means for a connection.
 
-use std::{collections::HashSet, io, net::IpAddr};
+use std::{io, net::IpAddr};
 
-use super::netlink::{Channel, address, attributes, number, octets, push};
-
-/// include/uapi/linux/rtnetlink.h and neighbour.h, as types of attributes.
-const RTA_DST: u16 = 1;
-const RTA_SRC: u16 = 2;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_VIA: u16 = 18;
+use crate::netlink::{Channel, Error, routes};
 
 /// Where a packet to an address goes from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,140 +19,34 @@ pub enum Route {
     Prohibit,
 }
 
-/// An entry of the kernel's table of neighbours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) interface: u32,
-    pub(super) address: IpAddr,
-    /// Bits of NUD_*.
-    pub(super) state: u16,
-    /// None where it is not known, or not of an Ethernet.
-    pub(super) link_address: Option<[u8; 6]>,
-}
-
-impl Entry {
-    /// Nobody answered, three times. While it is asked (INCOMPLETE) that is not known.
-    pub(super) const fn has_failed(&self) -> bool {
-        self.state & libc::NUD_FAILED != 0
-    }
-
-    /// From the payload of a message about a neighbour; none for what is not one of IP: a bridge's table has the same
-    /// messages (family AF_BRIDGE).
-    pub(super) fn decode(message: &[u8]) -> Option<Self> {
-        if !matches!(i32::from(*message.first()?), libc::AF_INET | libc::AF_INET6) {
-            return None;
-        }
-        let interface = number(message, 4)?;
-        let state = u16::from_ne_bytes(*message.get(8..)?.first_chunk()?);
-        let (mut found, mut link_address) = (None, None);
-        for attribute in attributes(message.get(12..)?) {
-            match attribute.kind() {
-                libc::NDA_DST => found = address(attribute.value()),
-                libc::NDA_LLADDR => link_address = attribute.value().try_into().ok(),
-                _ => {}
-            }
-        }
-        Some(Self { interface, address: found?, state, link_address })
-    }
-}
-
 /// The way to an address, from `source` if that is given.
 pub(super) fn route(channel: &mut Channel, to: IpAddr, source: Option<IpAddr>) -> io::Result<Route> {
-    match lookup(channel, to, source) {
+    let decided = match routes::look_up(channel, to, source, None) {
         // Of a source that this host does not have (any more), or of a black hole: without it the kernel says which.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && source.is_some() => {
-            refusal(lookup(channel, to, None))
-        }
-        found => refusal(found),
-    }
+        Err(Error::Refused { errno: libc::EINVAL }) if source.is_some() => routes::look_up(channel, to, None, None),
+        decided => decided,
+    };
+    meaning(decided)
 }
 
-/// What the kernel says where connect(2) would fail (`fib_props`, net/ipv4/fib_semantics.c; `ip6_rt_type_to_error`).
-fn refusal(found: io::Result<Route>) -> io::Result<Route> {
-    match found {
-        Err(error) => match error.raw_os_error() {
-            Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => Ok(Route::Unreachable),
-            Some(libc::EACCES) => Ok(Route::Prohibit),
-            Some(libc::EINVAL) => Ok(Route::Blackhole),
-            _ => Err(error),
-        },
-        found => found,
+/// What the kernel's decision means; a refusal is what connect(2) would fail with (`fib_props`,
+/// net/ipv4/fib_semantics.c; `ip6_rt_type_to_error`).
+fn meaning(decided: Result<routes::Decision, Error>) -> io::Result<Route> {
+    let decision = match decided {
+        Ok(decision) => decision,
+        Err(Error::Refused { errno: libc::ENETUNREACH | libc::EHOSTUNREACH }) => return Ok(Route::Unreachable),
+        Err(Error::Refused { errno: libc::EACCES }) => return Ok(Route::Prohibit),
+        Err(Error::Refused { errno: libc::EINVAL }) => return Ok(Route::Blackhole),
+        Err(error) => return Err(error.into()),
+    };
+    match (decision.kind, decision.interface) {
+        (libc::RTN_LOCAL, _) => Ok(Route::Local),
+        (libc::RTN_UNREACHABLE, _) => Ok(Route::Unreachable),
+        (libc::RTN_BLACKHOLE, _) => Ok(Route::Blackhole),
+        (libc::RTN_PROHIBIT, _) => Ok(Route::Prohibit),
+        (_, Some(interface)) => Ok(Route::Through { interface, gateway: decision.gateway }),
+        (_, None) => Err(io::Error::other("the kernel's route has no interface")),
     }
-}
-
-fn lookup(channel: &mut Channel, to: IpAddr, source: Option<IpAddr>) -> io::Result<Route> {
-    let (family, destination) = octets(to);
-    let bits = |octets: &[u8]| octets.len() as u8 * 8;
-    let source = source.filter(|it| it.is_ipv4() == to.is_ipv4()).map(|it| octets(it).1);
-    let mut body = vec![family, bits(&destination), source.as_deref().map_or(0, bits)];
-    body.resize(12, 0);
-    push(&mut body, RTA_DST, &destination);
-    if let Some(source) = source {
-        push(&mut body, RTA_SRC, &source);
-    }
-    let mut found = None;
-    channel.get(libc::RTM_GETROUTE, &body, |message| found = decode(message))?;
-    found.ok_or_else(|| io::Error::other("the kernel's route has no interface"))
-}
-
-fn decode(message: &[u8]) -> Option<Route> {
-    let (mut interface, mut gateway) = (None, None);
-    for attribute in attributes(message.get(12..)?) {
-        let value = attribute.value();
-        match attribute.kind() {
-            RTA_OIF => interface = number(value, 0),
-            RTA_GATEWAY => gateway = address(value),
-            // A router of the other family (RFC 5549): family, address.
-            RTA_VIA => gateway = value.get(2..).and_then(address),
-            _ => {}
-        }
-    }
-    match message[7] {
-        libc::RTN_LOCAL => Some(Route::Local),
-        libc::RTN_UNREACHABLE => Some(Route::Unreachable),
-        libc::RTN_BLACKHOLE => Some(Route::Blackhole),
-        libc::RTN_PROHIBIT => Some(Route::Prohibit),
-        _ => interface.map(|interface| Route::Through { interface, gateway }),
-    }
-}
-
-/// The neighbour of an address, if the kernel has an entry for it.
-pub(super) fn neighbour(channel: &mut Channel, interface: u32, of: IpAddr) -> io::Result<Option<Entry>> {
-    let (family, of) = octets(of);
-    let mut body = vec![family, 0, 0, 0];
-    body.extend(interface.to_ne_bytes());
-    body.extend([0; 4]);
-    push(&mut body, libc::NDA_DST, &of);
-    let mut found = None;
-    match channel.get(libc::RTM_GETNEIGH, &body, |message| found = Entry::decode(message)) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        asked => asked.map(|()| found),
-    }
-}
-
-/// All neighbours.
-pub(super) fn neighbours(channel: &mut Channel) -> io::Result<Vec<Entry>> {
-    let mut found = Vec::new();
-    channel.dump(libc::RTM_GETNEIGH, &[0; 12], |message| found.extend(Entry::decode(message)))?;
-    Ok(found)
-}
-
-/// The addresses of this network namespace's interfaces.
-pub(super) fn addresses(channel: &mut Channel) -> io::Result<HashSet<IpAddr>> {
-    let mut found = HashSet::new();
-    channel.dump(libc::RTM_GETADDR, &[0; 8], |message| {
-        // The first of a point-to-point interface is the other end's, and its own is IFA_LOCAL.
-        let (mut ours, mut either) = (None, None);
-        for attribute in message.get(8..).into_iter().flat_map(attributes) {
-            match attribute.kind() {
-                libc::IFA_LOCAL => ours = address(attribute.value()),
-                libc::IFA_ADDRESS => either = address(attribute.value()),
-                _ => {}
-            }
-        }
-        found.extend(ours.or(either));
-    })?;
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -170,19 +54,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_of_what_is_no_neighbour_are_passed_over() {
-        let mut message = vec![libc::AF_INET as u8, 0, 0, 0, 7, 0, 0, 0];
-        message.extend(libc::NUD_REACHABLE.to_ne_bytes());
-        message.extend([0; 2]);
-        push(&mut message, libc::NDA_DST, &[192, 0, 2, 1]);
-        push(&mut message, libc::NDA_LLADDR, &[2, 0, 0, 0, 0, 1]);
-        let entry = Entry::decode(&message).unwrap();
-        assert_eq!((entry.address, entry.has_failed()), ("192.0.2.1".parse().unwrap(), false));
-        assert_eq!(entry.link_address, Some([2, 0, 0, 0, 0, 1]));
-        for length in 0..20 {
-            assert_eq!(Entry::decode(&message[..length]), None, "{length}");
+    fn a_refusal_is_a_route_and_a_failure_is_none() {
+        let decision = |kind, interface| {
+            let gateway = Some([192, 0, 2, 1].into());
+            Ok(routes::Decision { kind, interface, gateway, source: None })
+        };
+        let refused = |errno| Err(Error::Refused { errno });
+        let through = Route::Through { interface: 7, gateway: Some([192, 0, 2, 1].into()) };
+        for (what, decided, expected) in [
+            ("unicast", decision(libc::RTN_UNICAST, Some(7)), Some(through)),
+            ("unicast without interface", decision(libc::RTN_UNICAST, None), None),
+            ("local", decision(libc::RTN_LOCAL, Some(1)), Some(Route::Local)),
+            ("black hole", decision(libc::RTN_BLACKHOLE, None), Some(Route::Blackhole)),
+            ("no route", refused(libc::ENETUNREACH), Some(Route::Unreachable)),
+            ("unreachable", refused(libc::EHOSTUNREACH), Some(Route::Unreachable)),
+            ("prohibited", refused(libc::EACCES), Some(Route::Prohibit)),
+            ("black hole, refused", refused(libc::EINVAL), Some(Route::Blackhole)),
+            ("another refusal", refused(libc::EPERM), None),
+            // The same number, and nothing of a route.
+            ("not asked", Err(io::Error::from_raw_os_error(libc::EACCES).into()), None),
+        ] {
+            assert_eq!(meaning(decided).ok(), expected, "{what}");
         }
-        message[0] = libc::AF_BRIDGE as u8;
-        assert_eq!(Entry::decode(&message), None);
     }
 }

@@ -14,7 +14,7 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcFilterBpf, TcFilterBpfOption, TcHandle, TcHeader, TcMessage},
 };
 
-use super::netlink::{attributes, dump, execute, text};
+use crate::netlink::{Channel, attributes, text};
 
 const KIND: &str = "clsact";
 /// The handle that the kernel gives it: `TC_H_CLSACT` with no minor number.
@@ -86,7 +86,7 @@ pub fn remove_if_empty(index: u32) -> Result<bool> {
     request.header.handle = HANDLE;
     // With its kind, so that an `ingress` qdisc put there meanwhile is refused and not deleted.
     request.attributes.push(TcAttribute::Kind(KIND.to_owned()));
-    done(execute(RouteNetlinkMessage::DelQueueDiscipline(request))).with_context(|| {
+    done(execute(&RouteNetlinkMessage::DelQueueDiscipline(request))).with_context(|| {
         format!("interface {index} keeps the clsact qdisc that was added to it; tc qdisc del dev … clsact removes it")
     })
 }
@@ -113,7 +113,7 @@ pub fn delete_filter(filter: &Filter) -> Result<bool> {
     if filter.chain != 0 {
         request.attributes.push(TcAttribute::Chain(filter.chain));
     }
-    match done(execute(RouteNetlinkMessage::DelTrafficFilter(request))) {
+    match done(execute(&RouteNetlinkMessage::DelTrafficFilter(request))) {
         // Said of a filter whose qdisc is gone, too (`__tcf_qdisc_find`, net/sched/cls_api.c).
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !exists(filter.index)? => Ok(false),
         result => result,
@@ -167,6 +167,14 @@ fn decode(payload: &[u8], index: u32, direction: Direction) -> Option<Filter> {
         name: name?,
         prog_id,
     })
+}
+
+fn dump<T>(message: &RouteNetlinkMessage, pick: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+    Ok(Channel::route()?.dump_message(message, pick)?)
+}
+
+fn execute(message: &RouteNetlinkMessage) -> io::Result<()> {
+    Ok(Channel::route()?.execute(message)?)
 }
 
 fn kind_of(payload: &[u8]) -> Option<String> {

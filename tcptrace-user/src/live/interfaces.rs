@@ -10,15 +10,8 @@ use std::{
     path::Path,
 };
 
-use netlink_packet_core::parse_u32;
-use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
-    link::{LinkAttribute, LinkExtentMask, LinkMessage},
-    route::{RouteFlags, RouteHeader, RouteMessage, RouteType},
-};
-
-pub use super::netlink::{ForeignXdp, Interface, LinkEvent, LinkType, LinkWatch, XdpMode};
-use super::netlink::{attributes, dump, text};
+pub use crate::netlink::links::{ForeignXdp, Interface, LinkEvent, LinkType, LinkWatch, XdpMode};
+use crate::netlink::{Channel, links, routes};
 
 /// How many names an error lists.
 const NAMES_SHOWN: usize = 16;
@@ -46,84 +39,25 @@ fn those(existing: &[String]) -> String {
 
 /// Every interface of this thread's network namespace, in the order of their indices.
 pub fn list() -> Result<Vec<Interface>, Error> {
-    let mut all = links(Interface::decode)?;
-    all.sort_by_key(|interface| interface.index);
-    Ok(all)
+    links::list().map_err(|error| Error::Netlink { table: "network interfaces", error })
 }
 
 /// The interface of that name, or of that alternative name (`ip link property`).
 pub fn find(name: &str) -> Result<Interface, Error> {
-    let mut all = links(|payload| Some((Interface::decode(payload)?, alternative_names(payload))))?;
-    let named = all.iter().position(|(interface, _)| interface.name == name);
-    let named = named.or_else(|| all.iter().position(|(_, others)| others.iter().any(|other| other == name)));
-    if let Some(at) = named {
-        return Ok(all.swap_remove(at).0);
+    let mut all = list()?;
+    if let Some(interface) = links::named(&all, name) {
+        return Ok(interface.clone());
     }
     // NICs before software devices: a host with hundreds of veths is to see its eth0 in the list.
-    all.sort_by(|(a, _), (b, _)| (a.kind.is_some(), &a.name).cmp(&(b.kind.is_some(), &b.name)));
-    let existing = all.into_iter().map(|(interface, _)| interface.name).collect();
+    all.sort_by(|a, b| (a.kind.is_some(), &a.name).cmp(&(b.kind.is_some(), &b.name)));
+    let existing = all.into_iter().map(|interface| interface.name).collect();
     Err(Error::NoSuchInterface { wanted: name.to_owned(), existing })
 }
 
-fn links<T>(pick: impl FnMut(&[u8]) -> Option<T>) -> Result<Vec<T>, Error> {
-    let mut request = LinkMessage::default();
-    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    dump(&RouteNetlinkMessage::GetLink(request), pick)
-        .map_err(|error| Error::Netlink { table: "network interfaces", error })
-}
-
-fn alternative_names(link: &[u8]) -> Vec<String> {
-    attributes(link.get(16..).unwrap_or_default())
-        .filter(|attribute| attribute.kind() == libc::IFLA_PROP_LIST)
-        .flat_map(|list| {
-            let names = attributes(list.value()).filter(|property| property.kind() == libc::IFLA_ALT_IFNAME);
-            names.map(|name| text(name.value())).collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-/// The index of the interface that the default route goes out of: of the main table's, IPv4 before IPv6, the lowest
-/// metric, and of several paths the first. None without such a route. Time grows with the table:
-/// 45 ms for 200,000 routes.
+/// The index of the interface that the default route goes out of; `None` without such a route.
 pub fn default_route() -> Result<Option<u32>, Error> {
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut request = RouteMessage::default();
-        request.header.address_family = family;
-        // A kernel without IPv6 answers with all families, so each entry is asked for its own.
-        let routes = dump(&RouteNetlinkMessage::GetRoute(request), |payload| default_of(payload, family));
-        let routes = routes.map_err(|error| Error::Netlink { table: "routes", error })?;
-        if let Some((_, index)) = routes.into_iter().min_by_key(|&(metric, _)| metric) {
-            return Ok(Some(index));
-        }
-    }
-    Ok(None)
-}
-
-/// Metric and interface of a usable default route of the main table.
-fn default_of(route: &[u8], family: AddressFamily) -> Option<(u32, u32)> {
-    let header = RouteHeader::parse(route).ok()?;
-    let default = header.address_family == family
-        && header.destination_prefix_length == 0
-        && header.source_prefix_length == 0
-        && header.kind == RouteType::Unicast
-        && !header.flags.intersects(RouteFlags::Dead | RouteFlags::Cloned);
-    if !default {
-        return None;
-    }
-    let (mut table, mut metric, mut index) = (u32::from(header.table), 0, None);
-    for attribute in attributes(route.get(12..)?) {
-        let value = attribute.value();
-        match attribute.kind() {
-            libc::RTA_TABLE => table = parse_u32(value).ok()?,
-            libc::RTA_PRIORITY => metric = parse_u32(value).ok()?,
-            libc::RTA_OIF => index = parse_u32(value).ok(),
-            // The first `struct rtnexthop`: length, flags, weight, interface.
-            libc::RTA_MULTIPATH => index = index.or_else(|| parse_u32(value.get(4..8)?).ok()),
-            _ => {}
-        }
-    }
-    (table == u32::from(RouteHeader::RT_TABLE_MAIN)).then_some(())?;
-    Some((metric, index?))
+    let index = Channel::route().and_then(|mut channel| routes::default_route(&mut channel));
+    index.map_err(|error| Error::Netlink { table: "routes", error })
 }
 
 /// What `--hook` asks for.
@@ -260,15 +194,12 @@ pub fn is_translated_bridge(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_core::Emitable;
-    use netlink_packet_route::route::{RouteAttribute, RouteNextHop};
-
     use super::{
-        super::netlink::nic,
         HookChoice::{Auto, Generic, Tc, Xdp},
         Ingress::{XdpGeneric, XdpNative},
         *,
     };
+    use crate::netlink::links::nic;
 
     fn of_kind(index: u32, kind: &str) -> Interface {
         Interface { kind: Some(kind.to_owned()), parent_bus: None, ..nic(index, kind) }
@@ -367,32 +298,6 @@ mod tests {
         for (what, interfaces, expected) in cases {
             assert_eq!(overlapping(&interfaces), expected, "{what}");
         }
-    }
-
-    #[test]
-    fn default_of_takes_only_usable_default_routes_of_the_main_table() {
-        use RouteAttribute as A;
-        let route = |kind, prefix, table, attributes: Vec<A>| {
-            let mut message = RouteMessage::default();
-            message.header.address_family = AddressFamily::Inet;
-            message.header.destination_prefix_length = prefix;
-            message.header.table = table;
-            message.header.kind = kind;
-            message.attributes = attributes;
-            let mut bytes = vec![0; message.buffer_len()];
-            message.emit(&mut bytes);
-            default_of(&bytes, AddressFamily::Inet)
-        };
-        let mut hop = RouteNextHop::default();
-        hop.interface_index = 5;
-        let first = vec![hop.clone(), RouteNextHop::default()];
-        assert_eq!(route(RouteType::Unicast, 0, 254, vec![A::Oif(3), A::Priority(100)]), Some((100, 3)));
-        assert_eq!(route(RouteType::Unicast, 0, 254, vec![A::Oif(3)]), Some((0, 3)));
-        assert_eq!(route(RouteType::Unicast, 0, 254, vec![A::MultiPath(first)]), Some((0, 5)));
-        assert_eq!(route(RouteType::Unicast, 0, 0, vec![A::Table(254), A::Oif(3)]), Some((0, 3)));
-        assert_eq!(route(RouteType::Unicast, 24, 254, vec![A::Oif(3)]), None);
-        assert_eq!(route(RouteType::Unicast, 0, 254, vec![A::Table(1000), A::Oif(3)]), None);
-        assert_eq!(route(RouteType::Unreachable, 0, 254, vec![A::Oif(1)]), None);
     }
 
     #[test]

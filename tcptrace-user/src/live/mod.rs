@@ -21,7 +21,6 @@ pub mod keep;
 pub mod kernel;
 mod log;
 pub mod mapping;
-pub(crate) mod netlink;
 pub mod privilege;
 pub mod session;
 mod signals;

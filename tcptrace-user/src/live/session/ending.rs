@@ -13,7 +13,13 @@ use tcptrace_core::{
 use tcptrace_report::summary::{self, Summary};
 
 use super::Session;
-use crate::{cli::exit, clock::monotonic, live::evidence::Evidence, output::{self, Output}, recorder::Account};
+use crate::{
+    cli::exit,
+    clock::monotonic,
+    live::evidence::Evidence,
+    output::{self, Output},
+    recorder::Account,
+};
 
 impl Session {
     pub(super) fn summary(&self) -> Summary {

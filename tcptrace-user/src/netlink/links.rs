@@ -1,35 +1,31 @@
-//! Network interfaces as the kernel tells them over `NETLINK_ROUTE`: requests, decoding, and a watch for changes.
+//! Network interfaces (`RTM_GETLINK`): the list, decoding, and a watch for changes.
 //!
 //! Deliberately not sysfs: `/sys/class/net` shows the namespace that it was mounted in, a socket the one of the thread
 //! that opened it. Each attribute is decoded by itself and only where something here asks for it, so that one which a
-//! newer kernel has made longer cannot hide an interface. Nothing is decided here: see `interfaces` and `clsact`.
-//! <https://docs.kernel.org/userspace-api/netlink/intro.html>
+//! newer kernel has made longer cannot hide an interface. Which interface to trace is not decided here.
+//! <https://docs.kernel.org/networking/netdevices.html>
 
 use std::{
     collections::VecDeque,
-    fmt,
     io::{self, ErrorKind},
-    num::NonZeroI32,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsRawFd, RawFd},
 };
 
-use netlink_packet_core::{
-    DoneBuffer, ErrorBuffer, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlaBuffer, NlasIterator,
-    Parseable, parse_u16, parse_u32,
-};
+use netlink_packet_core::{Parseable, parse_u16, parse_u32};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    link::{LinkFlags, LinkHeader, LinkXdp, XdpAttached},
+    link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkMessage, LinkXdp, XdpAttached},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// Bytes of one receive: twice the 32 KiB that the kernel gives a dump at most (`netlink_dump`, af_netlink.c).
-const RECEIVE: usize = 64 * 1024;
+use super::{
+    channel::Channel,
+    message::{attributes, text},
+};
+
 /// Bytes of notices that may wait while nobody reads; the kernel silently lowers it to `net.core.rmem_max`.
 const WATCH_BUFFER: libc::c_int = 1024 * 1024;
-/// How often a dump is asked for again when the kernel's table changed under it.
-const DUMP_ATTEMPTS: u32 = 8;
+/// Datagrams of notices that are read before the caller looks at what else there is.
+const AT_ONCE: u32 = 64;
 
 /// What a frame begins with at the TC hook, from the `ARPHRD_*` number of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,13 +108,15 @@ pub struct Interface {
     /// The interface of this namespace that it sits on or is paired with: a VLAN's parent, a veth's other end.
     pub lower: Option<u32>,
     pub xdp: Option<ForeignXdp>,
+    /// Further names (`ip link property add dev eth0 altname …`).
+    pub alternative_names: Vec<String>,
 }
 
 impl Interface {
     /// From the payload of `RTM_NEWLINK` or `RTM_DELLINK`; None for what is not a whole interface: a bridge's notice
     /// about a port (family `AF_BRIDGE`, `br_ifinfo_notify`), of which a deletion means that the port has left, and
     /// wireless events (`rtnetlink_fill_iwinfo`), which carry nothing but a name.
-    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
+    fn decode(payload: &[u8]) -> Option<Self> {
         let header = LinkHeader::parse(payload).ok()?;
         if header.interface_family != AddressFamily::Unspec {
             return None;
@@ -127,6 +125,7 @@ impl Interface {
         let link_type = LinkType::of(parse_u16(payload.get(2..4)?).ok()?);
         let (mut name, mut mtu, mut kind, mut parent_bus) = (None, None, None, None);
         let (mut master, mut lower, mut elsewhere, mut xdp) = (None, None, false, None);
+        let mut alternative_names = Vec::new();
         for attribute in attributes(payload.get(16..)?) {
             let value = attribute.value();
             match attribute.kind() {
@@ -141,6 +140,10 @@ impl Interface {
                 }
                 libc::IFLA_PARENT_DEV_BUS_NAME => parent_bus = Some(text(value)),
                 libc::IFLA_XDP => xdp = decode_xdp(value),
+                libc::IFLA_PROP_LIST => {
+                    let names = attributes(value).filter(|property| property.kind() == libc::IFLA_ALT_IFNAME);
+                    alternative_names.extend(names.map(|name| text(name.value())));
+                }
                 _ => {}
             }
         }
@@ -156,6 +159,7 @@ impl Interface {
             master: master.filter(|&index| index != 0),
             lower: lower.filter(|&index| index != 0 && index != header.index && !elsewhere),
             xdp,
+            alternative_names,
         })
     }
 }
@@ -183,6 +187,26 @@ fn decode_xdp(value: &[u8]) -> Option<ForeignXdp> {
     Some(ForeignXdp { mode, prog_id })
 }
 
+/// Every interface of the calling thread's network namespace, in the order of their indices. A list that cannot be read
+/// whole is an error.
+///
+/// # Errors
+/// Those of netlink(7): a sandbox that does not allow such sockets, no free descriptor.
+pub fn list() -> io::Result<Vec<Interface>> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let mut all = Channel::route()?.dump_message(&RouteNetlinkMessage::GetLink(message), Interface::decode)?;
+    all.sort_by_key(|interface| interface.index);
+    Ok(all)
+}
+
+/// The interface of that name, or else of that alternative name.
+#[must_use]
+pub fn named<'a>(all: &'a [Interface], name: &str) -> Option<&'a Interface> {
+    let by_name = all.iter().find(|interface| interface.name == name);
+    by_name.or_else(|| all.iter().find(|interface| interface.alternative_names.iter().any(|other| other == name)))
+}
+
 /// What [`LinkWatch`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
@@ -200,170 +224,59 @@ pub enum LinkEvent {
 /// [`next_event`](Self::next_event) gives None; the descriptor stays the same and open until the drop.
 #[derive(Debug)]
 pub struct LinkWatch {
-    route: Route,
+    channel: Channel,
     pending: VecDeque<LinkEvent>,
 }
 
 impl LinkWatch {
     /// Opens a non-blocking socket in the group `RTNLGRP_LINK`; no privilege is needed.
+    ///
+    /// # Errors
+    /// Those of netlink(7).
     pub fn open() -> io::Result<Self> {
-        let mut route = Route::open()?;
-        route.socket.set_non_blocking(true)?;
-        route.socket.set_rx_buf_sz(WATCH_BUFFER)?;
-        route.socket.bind_auto()?;
-        route.socket.add_membership(libc::RTNLGRP_LINK)?;
-        Ok(Self { route, pending: VecDeque::new() })
+        let mut channel = Channel::route()?;
+        channel.subscribe(&[libc::RTNLGRP_LINK], WATCH_BUFFER)?;
+        Ok(Self { channel, pending: VecDeque::new() })
     }
 
-    /// The next change, None when nothing more waits now.
+    /// The next change, `None` when nothing more waits now.
+    ///
+    /// # Errors
+    /// When the socket cannot be read any more. That notices were lost is no error: see [`LinkEvent::Lost`].
     pub fn next_event(&mut self) -> io::Result<Option<LinkEvent>> {
-        loop {
-            if let Some(event) = self.pending.pop_front() {
-                return Ok(Some(event));
-            }
-            match self.route.receive() {
-                Ok(true) => self.pending.extend(messages(&self.route.buffer).filter_map(|m| event(&m))),
-                Ok(false) => return Ok(Some(LinkEvent::Lost)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(Some(LinkEvent::Lost)),
+        while self.pending.is_empty() {
+            let pending = &mut self.pending;
+            match self.channel.drain(AT_ONCE, |kind, payload| pending.extend(event(kind, payload))) {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) || error.kind() == ErrorKind::InvalidData => {
+                    pending.push_back(LinkEvent::Lost);
+                }
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-impl AsFd for LinkWatch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.route.socket.as_fd()
+        Ok(self.pending.pop_front())
     }
 }
 
 impl AsRawFd for LinkWatch {
     fn as_raw_fd(&self) -> RawFd {
-        self.route.socket.as_raw_fd()
+        self.channel.as_raw_fd()
     }
 }
 
-fn event(message: &NetlinkBuffer<&[u8]>) -> Option<LinkEvent> {
-    let interface = Interface::decode(message.payload())?;
-    match message.message_type() {
+fn event(kind: u16, payload: &[u8]) -> Option<LinkEvent> {
+    let interface = Interface::decode(payload)?;
+    match kind {
         libc::RTM_NEWLINK => Some(LinkEvent::Changed(interface)),
         libc::RTM_DELLINK => Some(LinkEvent::Gone { index: interface.index, name: interface.name }),
         _ => None,
     }
 }
 
-/// Asks for a table and keeps of each entry, given as the payload of its message, what `pick` makes of it. Blocks
-/// until the kernel has answered, which it does at once.
-pub(crate) fn dump<T>(request: &RouteNetlinkMessage, mut pick: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
-    for _ in 0..DUMP_ATTEMPTS {
-        let mut found = Vec::new();
-        if converse(request.clone(), NLM_F_DUMP, |payload| found.extend(pick(payload)))? {
-            return Ok(found);
-        }
-    }
-    Err(io::Error::other(format!("the table changed during each of {DUMP_ATTEMPTS} readings")))
-}
-
-/// Asks one question, of which the answer is no table, and keeps of it what `pick` makes of it.
-pub(crate) fn request<T>(request: RouteNetlinkMessage, mut pick: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
-    let mut found = Vec::new();
-    // Acknowledged, so that there is an end to wait for behind the answer.
-    converse(request, NLM_F_ACK, |payload| found.extend(pick(payload)))?;
-    Ok(found)
-}
-
-/// Has the kernel change something, and waits for its answer.
-pub(super) fn execute(request: RouteNetlinkMessage) -> io::Result<()> {
-    converse(request, NLM_F_ACK, |_| {}).map(|_| ())
-}
-
-/// The attributes in `bytes`, up to the first that does not fit.
-pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
-    NlasIterator::new(bytes).map_while(Result::ok)
-}
-
-/// A string of the kernel's, with or without its final zero.
-pub(crate) fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
-}
-
-/// One request and its answers, on a socket of its own; false if the table changed meanwhile (`NLM_F_DUMP_INTR`).
-fn converse(request: RouteNetlinkMessage, flags: u16, mut on: impl FnMut(&[u8])) -> io::Result<bool> {
-    let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request));
-    message.header.flags = NLM_F_REQUEST | flags;
-    message.header.sequence_number = 1;
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-
-    let mut route = Route::open()?;
-    route.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
-    let mut whole = true;
-    loop {
-        if !route.receive()? {
-            return Err(io::Error::other(format!("an answer is longer than {RECEIVE} bytes")));
-        }
-        for answer in messages(&route.buffer) {
-            whole &= answer.flags() & NLM_F_DUMP_INTR == 0;
-            let code = match answer.message_type() {
-                NLMSG_DONE => DoneBuffer::new_checked(answer.payload()).map_or(0, |done| done.code()),
-                NLMSG_ERROR => ErrorBuffer::new_checked(answer.payload())
-                    .map_or(-libc::EPROTO, |error| error.code().map_or(0, NonZeroI32::get)),
-                NLMSG_NOOP | NLMSG_OVERRUN => continue,
-                _ => {
-                    on(answer.payload());
-                    continue;
-                }
-            };
-            return if code == 0 { Ok(whole) } else { Err(io::Error::from_raw_os_error(-code)) };
-        }
-    }
-}
-
-struct Route {
-    socket: Socket,
-    buffer: Vec<u8>,
-}
-
-impl fmt::Debug for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Route").field(&self.socket.as_raw_fd()).finish()
-    }
-}
-
-impl Route {
-    fn open() -> io::Result<Self> {
-        Ok(Self { socket: Socket::new(NETLINK_ROUTE)?, buffer: Vec::with_capacity(RECEIVE) })
-    }
-
-    /// Reads a datagram of the kernel's into the buffer; false if it did not fit. What a process sent is passed over.
-    fn receive(&mut self) -> io::Result<bool> {
-        loop {
-            self.buffer.clear();
-            match self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
-                Ok((length, sender)) if sender.port_number() == 0 => return Ok(length == self.buffer.len()),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-/// The messages of a datagram, up to the first that does not fit.
-fn messages(mut rest: &[u8]) -> impl Iterator<Item = NetlinkBuffer<&[u8]>> {
-    std::iter::from_fn(move || {
-        let message = NetlinkBuffer::new_checked(rest).ok()?;
-        let next = (message.length() as usize).next_multiple_of(4);
-        rest = rest.get(next..).unwrap_or_default();
-        Some(message)
-    })
-}
-
 /// What the tests of this module and of its neighbours begin with: a NIC on PCI, up.
 #[cfg(test)]
-pub(super) fn nic(index: u32, name: &str) -> Interface {
+pub(crate) fn nic(index: u32, name: &str) -> Interface {
     Interface {
         index,
         name: name.to_owned(),
@@ -376,13 +289,14 @@ pub(super) fn nic(index: u32, name: &str) -> Interface {
         master: None,
         lower: None,
         xdp: None,
+        alternative_names: Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use netlink_packet_core::Emitable;
-    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
+    use netlink_packet_route::link::{InfoKind, LinkInfo, LinkLayerType, Prop};
 
     use super::*;
 
@@ -404,7 +318,10 @@ mod tests {
         use LinkAttribute as A;
         let plain = || Interface { parent_bus: None, ..nic(7, "eth0") };
         let xdp = |mode, prog_id| Interface { xdp: Some(ForeignXdp { mode, prog_id }), ..plain() };
-        let cases: [(&str, Vec<A>, Interface); 9] = [
+        let cases: [(&str, Vec<A>, Interface); 10] = [
+            ("other names", vec![A::PropList(vec![Prop::AltIfName("uplink".to_owned())])], {
+                Interface { alternative_names: vec!["uplink".to_owned()], ..plain() }
+            }),
             ("bus", vec![A::ParentDevBusName("pci".into())], nic(7, "eth0")),
             ("kind", vec![A::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)])], {
                 Interface { kind: Some("veth".to_owned()), ..plain() }
@@ -464,14 +381,5 @@ mod tests {
         ] {
             assert_eq!(LinkType::of(arphrd), expected, "{arphrd}");
         }
-    }
-
-    #[test]
-    fn messages_end_at_the_first_that_does_not_fit() {
-        let mut datagram = vec![17, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xaa, 0, 0, 0];
-        datagram.extend([16, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-        datagram.extend([99, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-        let seen: Vec<_> = messages(&datagram).map(|m| (m.message_type(), m.payload().to_vec())).collect();
-        assert_eq!(seen, [(3, vec![0xaa]), (4, vec![])]);
     }
 }

@@ -11,7 +11,10 @@ use std::{
 
 use tcptrace_vocabulary::facts::Socket;
 
-use super::netlink::{Channel, attributes, number, octets};
+use super::{
+    channel::{Channel, Error},
+    message::{attributes, bytes_of, number},
+};
 
 /// include/uapi/linux/sock_diag.h and inet_diag.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -23,48 +26,45 @@ const LISTEN: u8 = 10;
 
 /// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Listening {
+pub(crate) struct Listening {
     /// Mapped addresses are IPv4's.
-    pub(super) address: IpAddr,
-    pub(super) port: u16,
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
     /// The interface that it is bound to; zero: any.
-    pub(super) interface: u32,
+    pub(crate) interface: u32,
     /// Of the socket, not of the address.
-    pub(super) is_v6: bool,
-    pub(super) v6_only: bool,
-    pub(super) queue: u32,
-    pub(super) queue_max: u32,
-    pub(super) inode: u32,
+    pub(crate) is_v6: bool,
+    pub(crate) v6_only: bool,
+    pub(crate) queue: u32,
+    pub(crate) queue_max: u32,
+    pub(crate) inode: u32,
 }
 
 /// The socket with these ends, if there is one, through `interface` (zero: a socket that is bound to none). A listener
 /// is none, though the kernel finds it when nothing fits better (`inet_lookup`).
-pub(super) fn find(
+pub(crate) fn find(
     channel: &mut Channel,
     ours: SocketAddr,
     theirs: SocketAddr,
     interface: u32,
 ) -> io::Result<Option<Socket>> {
     let request = request(0, ours, theirs, interface);
-    let mut found = None;
-    let asked = channel.get(SOCK_DIAG_BY_FAMILY, &request, |message| {
-        found = socket(message).filter(|_| ends(message) == Some((ours, theirs)));
+    let found = channel.get(SOCK_DIAG_BY_FAMILY, &request, |message| {
+        socket(message).filter(|_| ends(message) == Some((ours, theirs)))
     });
-    match asked {
-        Ok(()) => Ok(found),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        Err(error) => Err(error),
+    match found {
+        Err(Error::Refused { errno: libc::ENOENT }) => Ok(None),
+        found => Ok(found?),
     }
 }
 
 /// All listening sockets.
-pub(super) fn listening(channel: &mut Channel) -> io::Result<Vec<Listening>> {
+pub(crate) fn listening(channel: &mut Channel) -> io::Result<Vec<Listening>> {
     let mut found = Vec::new();
     for any in [IpAddr::V4([0; 4].into()), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
         let any = SocketAddr::new(any, 0);
         // The kernel walks through no other sockets for it (`inet_diag_dump_icsk`, net/ipv4/inet_diag.c).
-        channel
-            .dump(SOCK_DIAG_BY_FAMILY, &request(1 << LISTEN, any, any, 0), |message| found.extend(listener(message)))?;
+        found.extend(channel.dump(SOCK_DIAG_BY_FAMILY, &request(1 << LISTEN, any, any, 0), listener)?);
     }
     Ok(found)
 }
@@ -72,12 +72,12 @@ pub(super) fn listening(channel: &mut Channel) -> io::Result<Vec<Listening>> {
 /// `inet_diag_req_v2`.
 fn request(states: u32, ours: SocketAddr, theirs: SocketAddr, interface: u32) -> Vec<u8> {
     let mut body = Vec::with_capacity(56);
-    body.extend([octets(ours.ip()).0, libc::IPPROTO_TCP as u8, 0, 0]);
+    body.extend([bytes_of(ours.ip()).0, libc::IPPROTO_TCP as u8, 0, 0]);
     body.extend(states.to_ne_bytes());
     body.extend(ours.port().to_be_bytes());
     body.extend(theirs.port().to_be_bytes());
     for end in [ours, theirs] {
-        let mut address = octets(end.ip()).1;
+        let mut address = bytes_of(end.ip()).1;
         address.resize(16, 0);
         body.extend(address);
     }

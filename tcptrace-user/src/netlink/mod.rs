@@ -1,0 +1,17 @@
+//! What the kernel says over netlink: links, addresses, routes, neighbours, sockets. The only place that knows its messages.
+//!
+//! Typed answers, and no policy: what an answer means for a trace or a verdict is decided by who asked. A failed or
+//! interrupted reading is an error, never an empty list.
+//! <https://docs.kernel.org/userspace-api/netlink/intro.html>
+
+pub(crate) mod addresses;
+mod channel;
+pub mod links;
+mod message;
+pub(crate) mod neighbours;
+pub(crate) mod routes;
+pub(crate) mod sockets;
+
+pub(crate) use channel::Channel;
+pub use channel::Error;
+pub(crate) use message::{attributes, text};
