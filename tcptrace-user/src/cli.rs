@@ -12,47 +12,33 @@ use tcptrace_core::{
 use tcptrace_filter::{Filter, Mistake};
 use tcptrace_report::explain::Topic;
 
-/// Exit codes, in the order of sysexits(3) where it has one.
-pub mod exit {
-    use tcptrace_filter::Mistake;
+use crate::{
+    checklist::target,
+    exit::{self, FailOn},
+    host::LocalFacts,
+    live::{
+        hooks::{NoTc, Tc},
+        interfaces::{self, HookChoice},
+        kernel::LoadError,
+        privilege,
+        session::Options,
+    },
+    offline::OwnInput,
+};
 
-    use crate::{
-        checklist::target,
-        live::{hooks::NoTc, interfaces, kernel::LoadError, privilege},
-        offline::OwnInput,
-    };
-
-    pub const RUNTIME: u8 = 1;
-    pub const USAGE: u8 = 2;
-    /// Something was found that `--fail-on` names; of `diagnose`: it cannot be reached.
-    pub const FINDINGS: u8 = 3;
-    /// The kernel lacks something.
-    pub const UNAVAILABLE: u8 = 69;
-    pub const PRIVILEGE: u8 = 77;
-
-    /// The code of an error, by what is at its root.
-    #[must_use]
-    pub fn code(error: &anyhow::Error) -> u8 {
-        if error.is::<privilege::Missing>() {
-            PRIVILEGE
-        } else if let Some(error) = error.downcast_ref::<LoadError>() {
-            match error {
-                LoadError::Kernel { .. } | LoadError::TooOld { .. } => UNAVAILABLE,
-                LoadError::Privilege { .. } => PRIVILEGE,
-                LoadError::Memory { .. } | LoadError::Random(_) => RUNTIME,
-            }
-        } else if error.is::<NoTc>() {
-            UNAVAILABLE
-        } else if error.is::<Mistake>()
-            || error.is::<OwnInput>()
-            || error.is::<target::Mistake>()
-            || matches!(error.downcast_ref(), Some(interfaces::Error::NoSuchInterface { .. }))
-        {
-            USAGE
-        } else {
-            RUNTIME
-        }
-    }
+/// The exit code of an error: what the first type says that it is or holds, else [`exit::RUNTIME`].
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 7] = [
+        exit::code_of::<privilege::Missing>,
+        exit::code_of::<LoadError>,
+        exit::code_of::<NoTc>,
+        exit::code_of::<interfaces::Error>,
+        exit::code_of::<Mistake>,
+        exit::code_of::<OwnInput>,
+        exit::code_of::<target::Mistake>,
+    ];
+    TYPES.iter().find_map(|code_of| code_of(error)).unwrap_or(exit::RUNTIME)
 }
 
 /// What `--max-attempts` takes at most: a table of 8 GiB.
@@ -72,7 +58,7 @@ pub struct Args {
     pub read: Vec<PathBuf>,
     /// Where to read incoming packets; auto takes what costs the host least, and says why
     #[arg(long, value_enum, default_value_t, value_name = "HOOK")]
-    pub hook: Hook,
+    pub hook: HookChoice,
     /// Report completed handshakes as well; of a capture, also what is seen only from the middle
     #[arg(short, long)]
     pub all: bool,
@@ -89,8 +75,8 @@ pub struct Args {
     #[arg(short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Exit with 3 if an attempt ended so; `any` for every failure
-    #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = finding)]
-    pub fail_on: Vec<Finding>,
+    #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = fail_on)]
+    pub fail_on: Vec<FailOn>,
     /// Attempts that the table holds, 132 bytes each; rounded up to a power of two
     #[arg(long, value_name = "COUNT", default_value_t = 1 << 18, value_parser = clap::value_parser!(u32).range(1..=MOST_ATTEMPTS as i64))]
     pub max_attempts: u32,
@@ -190,35 +176,6 @@ Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 found what --fail-o
 77 missing privilege.";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Hook {
-    #[default]
-    Auto,
-    /// Native XDP, in the driver
-    Xdp,
-    /// TC ingress
-    Tc,
-    /// Generic XDP: slower than TC, for comparison
-    Generic,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LocalFacts {
-    /// This host, with its containers
-    #[default]
-    All,
-    /// This network namespace
-    Own,
-    /// Only what comes by on the wire
-    Off,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Tc {
-    Tcx,
-    Clsact,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set
     #[default]
@@ -273,29 +230,38 @@ pub fn filter(args: &Args) -> Result<Option<Filter>, Mistake> {
     if text.is_empty() { Ok(None) } else { Filter::parse(&text).map(Some) }
 }
 
-/// What `--fail-on` takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
-    Any,
-    Outcome(Outcome),
+/// What a live run is asked for.
+///
+/// # Errors
+/// When the filter is none; the error points at the words.
+pub fn live(args: Args) -> Result<Options, Mistake> {
+    Ok(Options {
+        filter: filter(&args)?,
+        max_attempts: max_attempts(&args),
+        rotation: rotation(&args),
+        color: args.color.choice(&std::io::stdout()),
+        interfaces: args.interfaces,
+        hook: args.hook,
+        tc: args.tc,
+        local: args.local,
+        decap: args.decap,
+        all: args.all,
+        stall_after: args.stall_after,
+        duration: args.duration,
+        count: args.count,
+        fail_on: args.fail_on,
+        json: args.json,
+        quiet: args.quiet,
+        verbose: args.verbose,
+        write: args.write,
+    })
 }
 
-impl Finding {
-    /// Whether an attempt that ended so is a finding.
-    #[must_use]
-    pub fn covers(self, outcome: Outcome) -> bool {
-        match self {
-            Self::Any => outcome.is_failure(),
-            Self::Outcome(it) => it == outcome,
-        }
-    }
-}
-
-fn finding(text: &str) -> Result<Finding, String> {
+fn fail_on(text: &str) -> Result<FailOn, String> {
     if text == "any" {
-        return Ok(Finding::Any);
+        return Ok(FailOn::Any);
     }
-    let known = Outcome::ALL.into_iter().find(|it| it.name() == text).map(Finding::Outcome);
+    let known = Outcome::ALL.into_iter().find(|outcome| outcome.name() == text).map(FailOn::Outcome);
     known.ok_or_else(|| format!("no such outcome; these are: any, {}", Outcome::ALL.map(Outcome::name).join(", ")))
 }
 
@@ -322,7 +288,7 @@ mod tests {
 
     use clap::Parser as _;
 
-    use super::{Args, Filter, exit, max_attempts};
+    use super::{Args, Filter, exit_code, max_attempts};
     use crate::live::{hooks::NoTc, interfaces, kernel::LoadError};
 
     /// A power of two, and no more than fits.
@@ -372,9 +338,9 @@ mod tests {
             (anyhow::anyhow!("anything else"), 1),
         ];
         for (error, code) in cases {
-            assert_eq!(exit::code(&error), code, "{error:#}");
+            assert_eq!(exit_code(&error), code, "{error:#}");
             let error = error.context("cannot attach to 'eth0'");
-            assert_eq!(exit::code(&error), code, "{error:#}");
+            assert_eq!(exit_code(&error), code, "{error:#}");
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod checklist;
 pub mod cli;
 pub mod clock;
+pub mod exit;
 pub mod explain;
 pub mod host;
 pub mod live;

@@ -8,7 +8,7 @@ use std::{
 use clap::Parser as _;
 use tcptrace::{
     checklist,
-    cli::{Args, Command, exit},
+    cli::{self, Args, Command},
     explain,
     live::{guard, session},
     offline, output,
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let code = run(args).unwrap_or_else(|error| {
         output::say(&format!("{error:#}"));
-        ExitCode::from(exit::code(&error))
+        ExitCode::from(cli::exit_code(&error))
     });
     output::settle();
     code
@@ -47,5 +47,5 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         return offline::run(&args);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(session::run(args))
+    runtime.block_on(session::run(cli::live(args)?))
 }

@@ -48,7 +48,7 @@ use tokio::{
 };
 use verdict::Outcome;
 
-use crate::cli::{DiagnoseArgs, exit};
+use crate::{cli::DiagnoseArgs, exit};
 
 /// When it ends, whatever is missing.
 const LIMIT: Duration = Duration::from_millis(9_800);

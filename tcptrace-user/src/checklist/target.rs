@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::exit::{self, ExitCode};
+
 /// Asked for when no port is.
 const USUAL: [u16; 2] = [443, 80];
 /// Ports are tried all at once: more would be a scan.
@@ -22,6 +24,12 @@ pub struct Target {
 pub struct Mistake {
     word: String,
     why: String,
+}
+
+impl ExitCode for Mistake {
+    fn exit_code(&self) -> u8 {
+        exit::USAGE
+    }
 }
 
 impl Mistake {

@@ -45,6 +45,18 @@ pub struct Host {
     syn_tries: Option<(Nanos, Fact<u32>)>,
 }
 
+/// Whom to ask about sockets, processes and rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LocalFacts {
+    /// This host, with its containers
+    #[default]
+    All,
+    /// This network namespace
+    Own,
+    /// Only what comes by on the wire
+    Off,
+}
+
 /// For how long a setting is what it was.
 const SETTING: u64 = 1_000_000_000;
 

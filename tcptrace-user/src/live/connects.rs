@@ -23,7 +23,7 @@ use super::{
     cgroup, decode,
     kernel::{array, loaded},
     mapping::Mapping,
-    source::{Off, errno},
+    source::{Unavailable, errno},
 };
 
 const WHAT: &str = "the callers of connect(2)";
@@ -107,22 +107,22 @@ pub struct Connects {
 }
 
 impl Connects {
-    pub(super) fn attach(ebpf: &mut Ebpf, key: HashKey) -> Result<Self, Off> {
-        let failed = |error: &dyn std::error::Error| Off::new(WHAT, Missing::Failed, error.to_string());
+    pub(super) fn attach(ebpf: &mut Ebpf, key: HashKey) -> Result<Self, Unavailable> {
+        let failed = |error: &dyn std::error::Error| Unavailable::new(WHAT, Missing::Failed, error.to_string());
         let records = Mapping::new::<Record>(array(ebpf, "CONNECTS")).map_err(|error| failed(&error))?;
         let cookies = Mapping::new::<u64>(array(ebpf, "SENT")).map_err(|error| failed(&error))?;
-        let root = cgroup::root().map_err(|(missing, reason)| Off::new(WHAT, missing, reason))?;
+        let root = cgroup::root().map_err(|(missing, reason)| Unavailable::new(WHAT, missing, reason))?;
 
         // A link is made for `Single` only; others' programs keep running beside it.
         let mode = CgroupAttachMode::Single;
         let program: &mut SockOps = ebpf.program_mut(SENT).and_then(|it| it.try_into().ok()).expect("for sockets");
-        loaded(program.load(), SENT).map_err(|error| Off::load(WHAT, &error))?;
+        loaded(program.load(), SENT).map_err(|error| Unavailable::load(WHAT, &error))?;
         let id = program.attach(&root, mode).map_err(|error| refused(SENT, &error))?;
         let sent = program.take_link(id).map_err(|error| failed(&error))?;
         let mut connect = |name| {
             let program: &mut CgroupSockAddr =
                 ebpf.program_mut(name).and_then(|it| it.try_into().ok()).expect("for connects");
-            loaded(program.load(), name).map_err(|error| Off::load(WHAT, &error))?;
+            loaded(program.load(), name).map_err(|error| Unavailable::load(WHAT, &error))?;
             let id = program.attach(&root, mode).map_err(|error| refused(name, &error))?;
             program.take_link(id).map_err(|error| failed(&error))
         };
@@ -169,7 +169,7 @@ impl Connects {
 
 /// What the kernel's refusal to attach means. Who may load such a program may attach it: EPERM is then said of a cgroup
 /// whose only program shall be another (`hierarchy_allows_attach`, kernel/bpf/cgroup.c).
-fn refused(program: &str, error: &ProgramError) -> Off {
+fn refused(program: &str, error: &ProgramError) -> Unavailable {
     let (missing, reason) = match errno(error) {
         Some(libc::EPERM) => (
             Missing::Failed,
@@ -178,5 +178,5 @@ fn refused(program: &str, error: &ProgramError) -> Off {
         Some(errno) => (Missing::Kernel, format!("{program}: {}", io::Error::from_raw_os_error(errno))),
         None => (Missing::Kernel, format!("{program}: {error}")),
     };
-    Off::new(WHAT, missing, reason)
+    Unavailable::new(WHAT, missing, reason)
 }

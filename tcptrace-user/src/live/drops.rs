@@ -22,7 +22,7 @@ use super::{
     decode,
     kernel::{array, loaded},
     mapping::Mapping,
-    source::Off,
+    source::Unavailable,
 };
 
 const WHAT: &str = "drop reasons";
@@ -99,15 +99,16 @@ pub struct Drops {
 }
 
 impl Drops {
-    pub(super) fn attach(ebpf: &mut Ebpf, layout: Result<Layout, String>, key: HashKey) -> Result<Self, Off> {
-        let layout = layout.map_err(|reason| Off::new(WHAT, Missing::Kernel, reason))?;
-        let failed = |error: &dyn std::error::Error| Off::new(WHAT, Missing::Failed, format!("{PROGRAM}: {error}"));
+    pub(super) fn attach(ebpf: &mut Ebpf, layout: Result<Layout, String>, key: HashKey) -> Result<Self, Unavailable> {
+        let layout = layout.map_err(|reason| Unavailable::new(WHAT, Missing::Kernel, reason))?;
+        let failed =
+            |error: &dyn std::error::Error| Unavailable::new(WHAT, Missing::Failed, format!("{PROGRAM}: {error}"));
         let records = Mapping::new::<FlowDrops>(array(ebpf, "DROPS")).map_err(|error| failed(&error))?;
         let program: &mut RawTracePoint =
             ebpf.program_mut(PROGRAM).and_then(|it| it.try_into().ok()).expect("a raw tracepoint");
-        loaded(program.load(), PROGRAM).map_err(|error| Off::load(WHAT, &error))?;
+        loaded(program.load(), PROGRAM).map_err(|error| Unavailable::load(WHAT, &error))?;
         // A tracepoint that does not give a reason yet refuses a program that asks for one.
-        let no_reason = |_| Off::new(WHAT, Missing::Kernel, "its tracepoint gives none: that takes Linux 5.17");
+        let no_reason = |_| Unavailable::new(WHAT, Missing::Kernel, "its tracepoint gives none: that takes Linux 5.17");
         let id = program.attach(PROGRAM).map_err(no_reason)?;
         let link = program.take_link(id).map_err(|error| failed(&error))?;
         Ok(Self { records, key, reasons: layout.reasons, _link: link })

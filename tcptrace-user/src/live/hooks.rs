@@ -12,6 +12,8 @@ use aya::programs::{
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, qdisc_add_clsact},
 };
 
+use crate::exit::{self, ExitCode};
+
 use super::{
     clsact,
     guard::Guard,
@@ -36,7 +38,7 @@ pub struct Attached {
 }
 
 /// How a TC program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Tc {
     /// A tcx link: Linux 6.6.
     Tcx,
@@ -64,6 +66,12 @@ impl Tc {
 pub struct NoTc {
     pub what: &'static str,
     pub reason: String,
+}
+
+impl ExitCode for NoTc {
+    fn exit_code(&self) -> u8 {
+        exit::UNAVAILABLE
+    }
 }
 
 impl NoTc {

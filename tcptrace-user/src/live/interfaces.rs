@@ -11,7 +11,10 @@ use std::{
 };
 
 pub use crate::netlink::links::{ForeignXdp, Interface, LinkEvent, LinkType, LinkWatch, XdpMode};
-use crate::netlink::{Channel, links, routes};
+use crate::{
+    exit::{self, ExitCode},
+    netlink::{Channel, links, routes},
+};
 
 /// How many names an error lists.
 const NAMES_SHOWN: usize = 16;
@@ -25,6 +28,15 @@ pub enum Error {
     NoSuchInterface { wanted: String, existing: Vec<String> },
     #[error("cannot read the kernel's {table}: {error}; a sandbox around tcptrace has to allow AF_NETLINK sockets")]
     Netlink { table: &'static str, error: io::Error },
+}
+
+impl ExitCode for Error {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoSuchInterface { .. } => exit::USAGE,
+            Self::Netlink { .. } => exit::RUNTIME,
+        }
+    }
 }
 
 fn those(existing: &[String]) -> String {
@@ -60,13 +72,16 @@ pub fn default_route() -> Result<Option<u32>, Error> {
     index.map_err(|error| Error::Netlink { table: "routes", error })
 }
 
-/// What `--hook` asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Where incoming packets are to be read, as `--hook` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum HookChoice {
     #[default]
     Auto,
+    /// Native XDP, in the driver
     Xdp,
+    /// TC ingress
     Tc,
+    /// Generic XDP: slower than TC, for comparison
     Generic,
 }
 

@@ -22,10 +22,13 @@ use super::{
     accounts::Accounts,
     connects::Connects,
     drops::{Drops, Layout},
-    source::{Off, errno},
+    source::{Unavailable, errno},
     table::Table,
 };
-use crate::random;
+use crate::{
+    exit::{self, ExitCode},
+    random,
+};
 
 /// The object that build.rs made of tcptrace-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
@@ -103,6 +106,16 @@ pub enum LoadError {
     /// There is no key for the table.
     #[error(transparent)]
     Random(std::io::Error),
+}
+
+impl ExitCode for LoadError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Kernel { .. } | Self::TooOld { .. } => exit::UNAVAILABLE,
+            Self::Privilege { .. } => exit::PRIVILEGE,
+            Self::Memory { .. } | Self::Random(_) => exit::RUNTIME,
+        }
+    }
 }
 
 /// The loaded object.
@@ -267,9 +280,9 @@ impl Kernel {
     ///
     /// # Errors
     /// Why its callers stay unknown. Tracing goes on without.
-    pub fn attach_connects(&mut self) -> Result<Connects, Off> {
+    pub fn attach_connects(&mut self) -> Result<Connects, Unavailable> {
         if !self.keeps_connects {
-            return Err(Off::new("the callers of connect(2)", Missing::NotAsked, "not asked for"));
+            return Err(Unavailable::new("the callers of connect(2)", Missing::NotAsked, "not asked for"));
         }
         Connects::attach(&mut self.ebpf, self.key)
     }
@@ -278,9 +291,9 @@ impl Kernel {
     ///
     /// # Errors
     /// Why their reasons stay unknown. Tracing goes on without.
-    pub fn attach_drops(&mut self) -> Result<Drops, Off> {
+    pub fn attach_drops(&mut self) -> Result<Drops, Unavailable> {
         let Some(layout) = self.layout.take() else {
-            return Err(Off::new("drop reasons", Missing::NotAsked, "not asked for"));
+            return Err(Unavailable::new("drop reasons", Missing::NotAsked, "not asked for"));
         };
         Drops::attach(&mut self.ebpf, layout, self.key)
     }

@@ -4,6 +4,8 @@
 
 use caps::{CapSet, Capability};
 
+use crate::exit::{self, ExitCode};
+
 /// What loading and attaching take, with the reason. CAP_SYS_ADMIN stands for the first and the last, as in the kernel.
 const NEEDED: [(Capability, &str); 3] = [
     (Capability::CAP_BPF, "to create maps and load programs"),
@@ -16,6 +18,12 @@ const NEEDED: [(Capability, &str); 3] = [
 #[error("missing privilege: {lacks}; {}", grant())]
 pub struct Missing {
     lacks: String,
+}
+
+impl ExitCode for Missing {
+    fn exit_code(&self) -> u8 {
+        exit::PRIVILEGE
+    }
 }
 
 /// Whether tracing may begin.

@@ -1,35 +1,32 @@
 //! One run of the tracer, from the interfaces' names to the summary.
 
-use std::{collections::BTreeSet, io, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use tcptrace_capture::write::Writer;
+use tcptrace_capture::write::{self, Writer};
 use tcptrace_core::{
     event::{Counter, Tally},
     handshake::Nanos,
 };
 use tcptrace_filter::Filter;
-use tcptrace_report::{Setting, summary};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time,
-};
+use tcptrace_report::Setting;
+use tokio::time;
 
 use super::{
     events::{self, Reader},
     evidence::{self, Evidence},
     findings::Findings,
-    hooks::{self, Attached, Tc},
-    interfaces::{self, HookChoice, Interface, LinkWatch},
+    hooks::Tc,
+    interfaces::{self, HookChoice, Interface},
     kernel::{Kernel, Settings},
     log, privilege,
     signals::{Signals, ended},
     why::Diagnosis,
 };
 use crate::{
-    cli::{self, Args, LocalFacts},
     clock::{self, monotonic},
-    host::Host,
+    exit::FailOn,
+    host::{Host, LocalFacts},
     output::Output,
     recorder::Recorder,
     track::{Losses, Tracker},
@@ -41,9 +38,12 @@ macro_rules! say {
 }
 
 // After the macro, which they use.
+mod attachments;
 mod ending;
 mod links;
 mod telling;
+
+use attachments::Attachments;
 
 /// How often silence is looked for: where something is due, or may end.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -53,36 +53,40 @@ const LONGEST_SWEEP: Duration = Duration::from_secs(1);
 /// Traces until a signal, a limit or the end of standard output.
 ///
 /// # Errors
-/// When nothing can be traced: see `cli::exit` for which error becomes which code.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let filter = cli::filter(&args)?;
-    let settings = Settings {
-        max_attempts: cli::max_attempts(&args),
-        stall_after: args.stall_after.as_nanos() as u64,
-        tell_all: args.all,
-        // What does not fit there is still asked here.
-        filter: filter.as_ref().and_then(Filter::tests).unwrap_or_default(),
-        packets: if args.write.is_some() { evidence::RING } else { 0 },
-        decap: args.decap,
-        drops_within: if args.local == LocalFacts::Own { Host::own().own_cookie() } else { 0 },
-        debug: args.verbose > 1,
-        ..match args.local {
-            LocalFacts::All | LocalFacts::Own => Settings::default(),
-            LocalFacts::Off => Settings { connects: 0, drops: 0, ..Settings::default() },
-        }
-    };
-    let wanted = wanted(&args.interfaces)?;
+/// When nothing can be traced: each error says its exit code (`exit::ExitCode`).
+pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let settings = settings(&options);
+    let wanted = wanted(&options.interfaces)?;
     privilege::check()?;
     // Before signals are obeyed: a pipe without a reader is waited for here.
-    let writer = args.write.as_ref().map(|path| Writer::create(path, cli::rotation(&args))).transpose()?;
+    let writer = options.write.as_ref().map(|path| Writer::create(path, options.rotation)).transpose()?;
     // Before the banner: who reads it may send a signal at once.
     let signals = Signals::listen()?;
-    let mut session = Session::start(args, filter, wanted, &settings, writer)?;
+    let mut session = Session::start(options, wanted, &settings, writer)?;
     session.banner();
     let traced = session.trace(signals).await;
     // Whatever ended it: the evidence is completed, and what was found is said.
     let code = session.end();
     traced.map(|()| code)
+}
+
+/// What of it is fixed when the kernel programs are loaded.
+fn settings(options: &Options) -> Settings {
+    Settings {
+        max_attempts: options.max_attempts,
+        stall_after: options.stall_after.as_nanos() as u64,
+        tell_all: options.all,
+        // What does not fit there is still asked here.
+        filter: options.filter.as_ref().and_then(Filter::tests).unwrap_or_default(),
+        packets: if options.write.is_some() { evidence::RING } else { 0 },
+        decap: options.decap,
+        drops_within: if options.local == LocalFacts::Own { Host::own().own_cookie() } else { 0 },
+        debug: options.verbose > 1,
+        ..match options.local {
+            LocalFacts::All | LocalFacts::Own => Settings::default(),
+            LocalFacts::Off => Settings { connects: 0, drops: 0, ..Settings::default() },
+        }
+    }
 }
 
 /// The interfaces to trace: those named, or the default route's.
@@ -110,123 +114,169 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
     Ok(wanted)
 }
 
+/// What a run is asked for, whoever asks.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// By name; none: the default route's.
+    pub interfaces: Vec<String>,
+    pub hook: HookChoice,
+    /// How to attach TC programs; `None`: as the kernel can.
+    pub tc: Option<Tc>,
+    pub filter: Option<Filter>,
+    /// Slots of the table.
+    pub max_attempts: u32,
+    pub local: LocalFacts,
+    /// Look into tunnels.
+    pub decap: bool,
+    /// Report completed handshakes as well.
+    pub all: bool,
+    /// Without progress for so long, an attempt is stalled.
+    pub stall_after: Duration,
+    /// `None`: until a signal.
+    pub duration: Option<Duration>,
+    /// Reported attempts after which tracing ends.
+    pub count: Option<u64>,
+    pub fail_on: Vec<FailOn>,
+    pub json: bool,
+    pub color: anstream::ColorChoice,
+    pub quiet: bool,
+    /// 1: more about each attempt; 2: the kernel programs' log as well.
+    pub verbose: u8,
+    /// Where the packets of what is reported go.
+    pub write: Option<PathBuf>,
+    pub rotation: write::Options,
+}
+
 struct Session {
-    args: Args,
-    filter: Option<Filter>,
+    options: Options,
+    attachments: Attachments,
+    feed: Feed,
+    findings: Findings,
+    diagnosis: Diagnosis,
+    setting: Setting,
+    evidence: Option<Evidence>,
+    printed: Printed,
+}
+
+/// What the kernel gives: its events, its table, its counters, its log, and what is tracked of them.
+struct Feed {
     kernel: Kernel,
-    attached: Vec<Attached>,
-    /// How each interface was attached to, for the summary: it is made when nothing is any more.
-    attached_as: Vec<summary::Hook>,
-    /// Names of interfaces that went away and are waited for.
-    missing: Vec<String>,
-    watch: AsyncFd<LinkWatch>,
     reader: Reader,
     log: Option<aya_log::EbpfLogger<&'static dyn ::log::Log>>,
     tracker: Tracker,
-    findings: Findings,
-    diagnosis: Diagnosis,
     /// The most attempts that were pending at a sweep.
     most_pending: usize,
-    setting: Setting,
-    evidence: Option<Evidence>,
-    output: Option<Output>,
-    output_failed: Option<tokio::sync::oneshot::Receiver<io::Error>>,
     started: Nanos,
     /// When tracing ended; zero until then.
     ended: Nanos,
-    told: u64,
-    found: bool,
-    /// Notices of interfaces were lost, and no list has been read since.
-    is_stale: bool,
     /// It was said that the kernel's counters cannot be read.
     is_uncounted: bool,
 }
 
+/// What went to standard output, and by what.
+struct Printed {
+    output: Option<Output>,
+    failed: Option<tokio::sync::oneshot::Receiver<io::Error>>,
+    /// Reported attempts.
+    told: u64,
+    /// Something was found that `--fail-on` names.
+    found: bool,
+}
+
+impl Printed {
+    fn start(color: anstream::ColorChoice) -> Self {
+        let (output, failed) = Output::start(color);
+        Self { output: Some(output), failed: Some(failed), told: 0, found: false }
+    }
+}
+
+impl Feed {
+    fn start(mut kernel: Kernel, settings: &Settings) -> anyhow::Result<Self> {
+        let started = monotonic();
+        Ok(Self {
+            log: settings.debug.then(log::listen).and_then(|()| kernel.take_log()),
+            reader: Reader::new(kernel.take_events().context("the ring buffer was taken already")?)?,
+            tracker: Tracker::new(started, settings.stall_after, settings.tell_all),
+            kernel,
+            most_pending: 0,
+            started,
+            ended: Nanos(0),
+            is_uncounted: false,
+        })
+    }
+
+    /// The kernel's counters; that they cannot be read is said once.
+    fn read_counters(&mut self) -> Option<Tally> {
+        match self.kernel.tally() {
+            Ok(tally) => Some(tally),
+            Err(error) => {
+                if !self.is_uncounted {
+                    say!("cannot read the kernel's counters, so what is lost stays unknown: {error}");
+                }
+                self.is_uncounted = true;
+                None
+            }
+        }
+    }
+
+    fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+}
+
 impl Session {
     fn start(
-        args: Args,
-        filter: Option<Filter>,
+        options: Options,
         wanted: Vec<Interface>,
         settings: &Settings,
         writer: Option<Writer>,
     ) -> anyhow::Result<Self> {
         let mut kernel = Kernel::load(settings)?;
-        let watch = LinkWatch::open().context("cannot watch the interfaces")?;
-        // SAFETY: the watch keeps one descriptor open until it is dropped.
-        #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
-        let watch = unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?;
-        let attached = wanted
-            .into_iter()
-            .map(|interface| attach(&mut kernel, interface, &args))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let started = monotonic();
-        let log = settings.debug.then(log::listen).and_then(|()| kernel.take_log());
-        let reader = Reader::new(kernel.take_events().context("the ring buffer was taken already")?)?;
-        let evidence = kernel.take_packets().zip(writer).map(|(ring, it)| Evidence::new(ring, Recorder::start(it)));
+        let attachments = Attachments::open(&mut kernel, wanted, options.hook, options.tc)?;
+        let mut feed = Feed::start(kernel, settings)?;
+        let ring = feed.kernel.take_packets();
+        let evidence = ring.zip(writer).map(|(ring, writer)| Evidence::new(ring, Recorder::start(writer)));
         if let Some(evidence) = &evidence {
-            attached.iter().for_each(|it| evidence.interface(&it.interface));
+            attachments.interfaces().for_each(|interface| evidence.interface(interface));
         }
-        let styled = args.color.choice(&io::stdout());
-        let (output, output_failed) = Output::start(styled);
-        let interfaces = attached.iter().map(|it| (it.interface.index, it.interface.name.clone())).collect();
-        let accounts = kernel.take_accounts().context("the accounts were taken already")?;
+        let printed = Printed::start(options.color);
+        let interfaces = attachments.interfaces().map(|it| (it.index, it.name.clone())).collect();
+        let accounts = feed.kernel.take_accounts().context("the accounts were taken already")?;
         Ok(Self {
             findings: Findings::new(accounts),
-            diagnosis: Diagnosis::new(args.local, &mut kernel),
-            most_pending: 0,
-            tracker: Tracker::new(started, settings.stall_after, settings.tell_all),
+            diagnosis: Diagnosis::new(options.local, &mut feed.kernel),
             setting: Setting { clock: clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
-            args,
-            filter,
-            kernel,
-            attached_as: attached.iter().map(hook).collect(),
-            attached,
-            missing: Vec::new(),
-            watch,
-            reader,
-            log,
+            options,
+            attachments,
+            feed,
             evidence,
-            output: Some(output),
-            output_failed: Some(output_failed),
-            started,
-            ended: Nanos(0),
-            told: 0,
-            found: false,
-            is_stale: false,
-            is_uncounted: false,
+            printed,
         })
     }
 
     fn banner(&self) {
-        if self.args.quiet {
+        if self.options.quiet {
             return;
         }
-        for it in &self.attached {
-            say!("{}", describe(it));
-            if !it.interface.up {
-                say!("{} is down: no packets until it is up", it.interface.name);
-            }
-        }
-        for it in self.attached.iter().filter(|it| interfaces::is_translated_bridge(&it.interface.name)) {
-            say!(
-                "{} is a bridge with net.bridge.bridge-nf-call-iptables: translated connections may show one direction only; \
-                 its ports (-i) show both",
-                it.interface.name
-            );
-        }
-        let all = interfaces::list().unwrap_or_default();
+        self.attachments.banner();
+        let all = interfaces::list().unwrap_or_else(|error| {
+            say!("cannot tell which interfaces carry the same packets: {error}");
+            Vec::new()
+        });
         let name = |index| self.setting.interface(index);
         for (lower, upper) in interfaces::overlapping(&all) {
             if self.setting.interfaces.contains_key(&lower) && self.setting.interfaces.contains_key(&upper) {
                 say!("{} and {} carry the same packets: each is counted once", name(lower), name(upper));
             }
         }
-        if let Some(path) = &self.args.write {
+        if let Some(path) = &self.options.write {
             let memory = evidence::MEMORY >> 20;
             say!("the packets of failed attempts go to {}; up to {memory} MiB hold them until then", path.display());
         }
         self.diagnosis.unknown().iter().for_each(|it| say!("{it}"));
-        let table = &self.kernel.table;
+        let table = &self.feed.kernel.table;
         say!(
             "tracing; the table holds {} attempts in {} MiB; Ctrl-C ends",
             table.capacity(),
@@ -246,13 +296,13 @@ impl Session {
         let mut sweep = time::interval(SWEEP);
         let mut packets = time::interval(evidence::READ);
         packets.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        let duration = self.args.duration.unwrap_or(Duration::MAX);
+        let duration = self.options.duration.unwrap_or(Duration::MAX);
         let limit = time::sleep(duration.min(Duration::from_secs(10 * 365 * 86_400)));
         tokio::pin!(limit);
-        let mut output_failed = self.output_failed.take().context("a session traces once")?;
+        let mut output_failed = self.printed.failed.take().context("a session traces once")?;
         while !self.enough() {
             tokio::select! {
-                ready = self.reader.ready() => {
+                ready = self.feed.reader.ready() => {
                     ready.context("the ring buffer cannot be read any more")?;
                     self.read_events(events::BATCH);
                 }
@@ -262,7 +312,7 @@ impl Session {
                         return Ok(());
                     }
                 }
-                ready = self.watch.readable_mut() => {
+                ready = self.attachments.watch.readable_mut() => {
                     ready?.clear_ready();
                     self.links();
                 }
@@ -282,19 +332,17 @@ impl Session {
 
     /// What the ring still holds when tracing ends.
     fn drain(&mut self) {
-        self.ended = monotonic();
-        self.attached.clear();
+        self.feed.ended = monotonic();
+        self.attachments.detach();
         self.read_events(usize::MAX);
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
+        self.feed.flush_log();
     }
 
     /// Reads at most so many events.
     fn read_events(&mut self, most: usize) {
         for _ in 0..most {
-            let Some((transition, event)) = self.reader.read() else { return };
-            let report = self.tracker.event(transition, &event);
+            let Some((transition, event)) = self.feed.reader.read() else { return };
+            let report = self.feed.tracker.event(transition, &event);
             self.tell(report);
         }
     }
@@ -307,64 +355,48 @@ impl Session {
     }
 
     fn enough(&self) -> bool {
-        self.args.count.is_some_and(|count| self.told >= count)
-    }
-
-    /// The kernel's counters; that they cannot be read is said once.
-    fn read_counters(&mut self) -> Option<Tally> {
-        match self.kernel.tally() {
-            Ok(tally) => Some(tally),
-            Err(error) => {
-                if !self.is_uncounted {
-                    say!("cannot read the kernel's counters, so what is lost stays unknown: {error}");
-                }
-                self.is_uncounted = true;
-                None
-            }
-        }
+        self.options.count.is_some_and(|count| self.printed.told >= count)
     }
 
     /// Looks for silence, and says how long it need not look again.
     fn sweep(&mut self) -> Duration {
         clock::follow(&mut self.setting.clock);
         let now = monotonic();
-        if self.is_stale {
+        if self.attachments.is_stale {
             self.compare_links();
         }
         // Before the table, so that what changes after this is counted as a change the next time.
-        let tally = self.read_counters();
+        let tally = self.feed.read_counters();
         let changes = tally.as_ref().map(changes);
         let unnoted = tally.as_ref().map(|it| it.counters[Counter::DropUnnoted as usize]);
         if let Some(tally) = tally {
             let lost = |counter| tally.counters[counter as usize];
             let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
-            self.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
+            self.feed.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
         }
-        let unsent = self.diagnosis.tick(now, &self.kernel.table, unnoted);
+        let unsent = self.diagnosis.tick(now, &self.feed.kernel.table, unnoted);
         self.tell_unsent(&unsent);
         let mut reports = Vec::new();
-        let overview = self.kernel.table.each_pending(now, changes, |it| {
-            let (report, due) = self.tracker.look(it, now);
+        let overview = self.feed.kernel.table.each_pending(now, changes, |it| {
+            let (report, due) = self.feed.tracker.look(it, now);
             reports.extend(report);
             due
         });
-        self.most_pending = self.most_pending.max(overview.pending);
+        self.feed.most_pending = self.feed.most_pending.max(overview.pending);
         // Before what they stand for.
         let findings = self.findings.look(now);
         self.find(findings);
-        let table = &self.kernel.table;
-        reports.extend(self.tracker.sweep(now, |it| table.find(it)));
+        let table = &self.feed.kernel.table;
+        reports.extend(self.feed.tracker.sweep(now, |it| table.find(it)));
         self.tell(reports);
         for report in self.diagnosis.due(now, false) {
             self.tell_one(report);
         }
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
-        if self.is_stale || self.tracker.waits() || self.findings.are_on() || self.diagnosis.waits() {
+        self.feed.flush_log();
+        if self.attachments.is_stale || self.feed.tracker.waits() || self.findings.are_on() || self.diagnosis.waits() {
             return SWEEP;
         }
-        let longest = self.args.stall_after.clamp(SWEEP, LONGEST_SWEEP);
+        let longest = self.options.stall_after.clamp(SWEEP, LONGEST_SWEEP);
         Duration::from_nanos(overview.due.since(now)).clamp(SWEEP, longest)
     }
 }
@@ -372,37 +404,4 @@ impl Session {
 /// A count that grows with whatever changes a set of the table, before its lock is given back.
 fn changes(it: &Tally) -> u64 {
     it.transitions.iter().sum::<u64>() + it.counters[Counter::AnswerUnmatched as usize]
-}
-
-fn attach(kernel: &mut Kernel, interface: Interface, args: &Args) -> anyhow::Result<Attached> {
-    let hook = match args.hook {
-        cli::Hook::Auto => HookChoice::Auto,
-        cli::Hook::Xdp => HookChoice::Xdp,
-        cli::Hook::Tc => HookChoice::Tc,
-        cli::Hook::Generic => HookChoice::Generic,
-    };
-    let tc = args.tc.map(|tc| match tc {
-        cli::Tc::Tcx => Tc::Tcx,
-        cli::Tc::Clsact => Tc::Clsact,
-    });
-    hooks::attach(kernel, interface, hook, tc)
-}
-
-fn hook(it: &Attached) -> summary::Hook {
-    summary::Hook {
-        interface: it.interface.name.clone(),
-        ingress: it.ingress.to_string(),
-        reason: it.reason.clone(),
-        egress: it.egress.map(|it| it.name().to_owned()),
-    }
-}
-
-fn describe(it: &Attached) -> String {
-    let egress = it.egress.map_or("the same packets", Tc::name);
-    let beside = if it.beside.is_empty() {
-        String::new()
-    } else {
-        format!("; every packet is passed on to {}", it.beside.join(", "))
-    };
-    format!("{}: in by {} ({}), out by {egress}{beside}", it.interface.name, it.ingress, it.reason)
 }

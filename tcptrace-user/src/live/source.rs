@@ -7,7 +7,7 @@ use super::kernel::LoadError;
 /// A source that is off, in one line.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} stay unknown: {reason}")]
-pub struct Off {
+pub struct Unavailable {
     /// What it would have told, in the plural: `drop reasons`.
     pub what: &'static str,
     /// What is missing of each fact that it would have told.
@@ -15,7 +15,7 @@ pub struct Off {
     pub reason: String,
 }
 
-impl Off {
+impl Unavailable {
     /// A source off, for a reason of its own.
     pub(super) fn new(what: &'static str, missing: Missing, reason: impl Into<String>) -> Self {
         Self { what, missing, reason: reason.into() }

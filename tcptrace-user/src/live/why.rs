@@ -27,10 +27,10 @@ use super::{
     connects::{Connect, Connects},
     drops::Drops,
     kernel::Kernel,
-    source::Off,
+    source::Unavailable,
     table::Table,
 };
-use crate::{cli::LocalFacts, host::Host};
+use crate::host::{Host, LocalFacts};
 
 /// Between two looks at what was established, at least; and so many times as long as the last look took.
 const LOOK: u64 = 250_000_000;
@@ -63,8 +63,8 @@ pub struct Diagnosis {
 /// This host, where it is asked.
 struct Here {
     host: Host,
-    connects: Result<Connects, Off>,
-    drops: Result<Drops, Off>,
+    connects: Result<Connects, Unavailable>,
+    drops: Result<Drops, Unavailable>,
     calls: Calls,
     recent: Recent,
     /// The cookie of the one network namespace that is asked; `None` for all of them.

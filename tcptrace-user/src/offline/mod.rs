@@ -48,8 +48,9 @@ use tcptrace_vocabulary::{
 };
 
 use crate::{
-    cli::{self, Args, exit},
+    cli::{self, Args},
     clock::Clock,
+    exit::{self, ExitCode as Code},
     output, random,
 };
 
@@ -102,6 +103,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to {0}: it is being read; name another file with -w")]
 pub struct OwnInput(String);
+
+impl Code for OwnInput {
+    fn exit_code(&self) -> u8 {
+        exit::USAGE
+    }
+}
 
 fn refuse_own_input(args: &Args) -> Result<(), OwnInput> {
     let identity = |path: &Path| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));

@@ -14,8 +14,8 @@ use tcptrace_report::summary::{self, Summary};
 
 use super::Session;
 use crate::{
-    cli::exit,
     clock::monotonic,
+    exit,
     live::evidence::Evidence,
     output::{self, Output},
     recorder::Account,
@@ -24,16 +24,16 @@ use crate::{
 impl Session {
     pub(super) fn summary(&self) -> Summary {
         let mut servers: HashMap<_, _> =
-            self.tracker.servers.iter().map(|(&server, &told)| (server, (told, 0))).collect();
+            self.feed.tracker.servers.iter().map(|(&server, &told)| (server, (told, 0))).collect();
         let mut in_flight = 0;
-        let mut told = self.tracker.told;
-        let tally = self.kernel.tally().map_err(|error| error.to_string());
-        let now = if self.ended == Nanos(0) { monotonic() } else { self.ended };
-        for it in self.kernel.table.attempts() {
+        let mut told = self.feed.tracker.told;
+        let tally = self.feed.kernel.tally().map_err(|error| error.to_string());
+        let now = if self.feed.ended == Nanos(0) { monotonic() } else { self.feed.ended };
+        for it in self.feed.kernel.table.attempts() {
             if it.state() == State::Established {
                 servers.entry(it.server()).or_default().1 += 1;
                 told[Outcome::HalfClosed as usize] += u64::from(Outcome::to_the_end(&it) == Some(Outcome::HalfClosed));
-            } else if matches!(it.state(), State::SynSent | State::Answered) && !self.tracker.has_told(&it, now) {
+            } else if matches!(it.state(), State::SynSent | State::Answered) && !self.feed.tracker.has_told(&it, now) {
                 in_flight += 1;
             }
         }
@@ -41,34 +41,34 @@ impl Session {
             count_ends(tally, &mut told);
         }
         let mut user_losses = vec![
-            ("undecodable", self.reader.undecodable),
-            ("untracked", self.tracker.untracked),
-            ("servers_forgotten", self.tracker.servers_forgotten),
+            ("undecodable", self.feed.reader.undecodable),
+            ("untracked", self.feed.tracker.untracked),
+            ("servers_forgotten", self.feed.tracker.servers_forgotten),
             ("connects_unexplained", self.diagnosis.unexplained()),
             ("findings_forgotten", self.findings.forgotten()),
-            ("output_shed", self.output.as_ref().map_or(0, Output::shed)),
+            ("output_shed", self.printed.output.as_ref().map_or(0, Output::shed)),
             ("messages_shed", output::shed_messages()),
         ];
         user_losses.extend(self.evidence.iter().flat_map(Evidence::losses));
         Summary {
             offline: false,
             table: Some(summary::Table {
-                slots: self.kernel.table.capacity() as u64,
-                most_pending: self.most_pending as u64,
+                slots: self.feed.kernel.table.capacity() as u64,
+                most_pending: self.feed.most_pending as u64,
                 youngest_replaced: tally.as_ref().ok().map(|it| it.youngest_replaced).filter(|&age| age > 0),
             }),
             findings: self.findings.all().map(|it| (it.plain(), it.json(&self.setting))).collect(),
-            traced_for: now.since(self.started),
-            hooks: self.attached_as.clone(),
+            traced_for: now.since(self.feed.started),
+            hooks: self.attachments.attached_as.clone(),
             interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
             tally,
             told,
-            stalls: self.tracker.stalls,
+            stalls: self.feed.tracker.stalls,
             health_checks: self.diagnosis.checks.counted,
             overtaken: self.diagnosis.overtaken(),
             probes: self.diagnosis.probes.counted,
             causes: self.diagnosis.causes.clone(),
-            recovered: self.tracker.recovered,
+            recovered: self.feed.tracker.recovered,
             in_flight,
             servers,
             user_losses,
@@ -77,17 +77,17 @@ impl Session {
 
     /// Tells what is still open, and sums up: in the last JSON line, or behind the last text line.
     pub(super) fn end(mut self) -> ExitCode {
-        let table = &self.kernel.table;
-        let mut reports = self.tracker.finish(|it| table.find(it));
-        if self.args.all {
+        let table = &self.feed.kernel.table;
+        let mut reports = self.feed.tracker.finish(|it| table.find(it));
+        if self.options.all {
             let mut open: Vec<_> = table.attempts().filter(is_open).collect();
             open.sort_unstable_by_key(|it| it.first_syn);
-            reports.extend(open.iter().map(|it| self.tracker.close(it, self.ended, true)));
+            reports.extend(open.iter().map(|it| self.feed.tracker.close(it, self.feed.ended, true)));
         }
-        let findings = self.findings.look(self.ended);
+        let findings = self.findings.look(self.feed.ended);
         self.find(findings);
         self.tell(reports);
-        for report in self.diagnosis.due(self.ended, true) {
+        for report in self.diagnosis.due(self.feed.ended, true) {
             self.tell_one(report);
         }
         let findings = self.findings.finish();
@@ -96,21 +96,22 @@ impl Session {
         let summary = self.summary();
         // The ends of connections are told one by one with --all only, and counted by the kernel in any case: of what the
         // filter wants, if it is one that the kernel knows.
-        if self.filter.as_ref().is_none_or(|it| it.tests().is_some()) {
+        if self.options.filter.as_ref().is_none_or(|it| it.tests().is_some()) {
             let ends = Outcome::ALL.into_iter().filter(|it| it.is_open() && summary.told[*it as usize] > 0);
-            self.found |= ends.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)));
+            self.printed.found |=
+                ends.into_iter().any(|it| self.options.fail_on.iter().any(|finding| finding.covers(it)));
         }
-        if let Some(output) = self.output.take() {
-            output.finish((self.args.json && !self.is_silent()).then(|| summary.json()));
+        if let Some(output) = self.printed.output.take() {
+            output.finish((self.options.json && !self.is_silent()).then(|| summary.json()));
         }
-        if !self.args.json && !self.args.quiet {
+        if !self.options.json && !self.options.quiet {
             say!("{}", summary.text());
-        } else if !self.args.json && !summary.is_complete() {
+        } else if !self.options.json && !summary.is_complete() {
             say!("{}", summary.loss_line());
         }
         if self.evidence.as_ref().is_some_and(Evidence::has_failed) {
             ExitCode::from(exit::RUNTIME)
-        } else if self.found {
+        } else if self.printed.found {
             ExitCode::from(exit::FINDINGS)
         } else {
             ExitCode::SUCCESS
@@ -124,8 +125,8 @@ impl Session {
         evidence.finish(
             &self.setting,
             Account {
-                start_ns: wall(self.started),
-                end_ns: wall(self.ended),
+                start_ns: wall(self.feed.started),
+                end_ns: wall(self.feed.ended),
                 dropped: summary.tally.as_ref().ok().map(|it| it.counters[Counter::EvidenceLost as usize]),
                 comment: format!("packets of failed handshakes only; {}", summary.loss_line()),
             },

@@ -7,14 +7,14 @@ use tcptrace_report::{connect, finding::Finding, json, text};
 use tcptrace_vocabulary::{report::Report, verdict::Unsent};
 
 use super::Session;
-use crate::{cli, clock::monotonic};
+use crate::{clock::monotonic, exit::FailOn};
 
 impl Session {
     /// Tells what was found of many attempts together.
     pub(super) fn find(&mut self, findings: Vec<Finding>) {
         for it in findings {
-            self.found |= self.args.fail_on.contains(&cli::Finding::Any);
-            let line = if self.args.json { it.line(&self.setting) } else { it.text(&self.setting) };
+            self.printed.found |= self.options.fail_on.contains(&FailOn::Any);
+            let line = if self.options.json { it.line(&self.setting) } else { it.text(&self.setting) };
             self.line(line);
         }
     }
@@ -26,25 +26,25 @@ impl Session {
         for (is_probe, report) in reports {
             let it = report.attempt();
             // It was sent while a hook was still missing, by which its answer may have come.
-            if it.outcome == Outcome::NoReply && it.handshake.last_syn < self.started {
+            if it.outcome == Outcome::NoReply && it.handshake.last_syn < self.feed.started {
                 if matches!(report, Report::Attempt(_)) {
-                    self.tracker.forgive(it.handshake.server(), it.outcome, 1);
+                    self.feed.tracker.forgive(it.handshake.server(), it.outcome, 1);
                 }
                 continue;
             }
-            if is_probe && !self.args.all && self.diagnosis.probes.takes(&report, monotonic()) {
+            if is_probe && !self.options.all && self.diagnosis.probes.takes(&report, monotonic()) {
                 if let Report::Attempt(it) = &report {
-                    self.tracker.forgive(it.handshake.server(), it.outcome, 1);
+                    self.feed.tracker.forgive(it.handshake.server(), it.outcome, 1);
                 }
                 continue;
             }
-            let checks = if self.args.all { None } else { self.diagnosis.checks.takes(&report, monotonic()) };
+            let checks = if self.options.all { None } else { self.diagnosis.checks.takes(&report, monotonic()) };
             match checks {
                 Some(checks) => {
                     let it = report.attempt();
-                    self.tracker.forgive(it.handshake.server(), it.outcome, checks);
+                    self.feed.tracker.forgive(it.handshake.server(), it.outcome, checks);
                 }
-                None if !self.args.all && self.diagnosis.holds(&report, monotonic()) => {}
+                None if !self.options.all && self.diagnosis.holds(&report, monotonic()) => {}
                 None => self.tell_one(report),
             }
         }
@@ -53,47 +53,52 @@ impl Session {
     /// Tells a report, unless nobody wants it.
     pub(super) fn tell_one(&mut self, mut report: Report) {
         let it = report.attempt_mut();
-        it.outer = self.kernel.table.outer(&it.handshake);
-        if self.filter.as_ref().is_some_and(|filter| !filter.matches(it.handshake.client(), it.handshake.server())) {
+        it.outer = self.feed.kernel.table.outer(&it.handshake);
+        if self
+            .options
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !filter.matches(it.handshake.client(), it.handshake.server()))
+        {
             return;
         }
         // Of what was told when it opened the end is no other attempt.
         let counts = match &report {
             Report::Stall(_) => false,
             Report::Open(_) => true,
-            Report::Attempt(it) => !(self.args.all && it.outcome.is_open()),
+            Report::Attempt(it) => !(self.options.all && it.outcome.is_open()),
         };
         let it = report.attempt();
         let is_end = matches!(report, Report::Attempt(_));
-        self.found |= is_end && self.args.fail_on.iter().any(|finding| finding.covers(it.outcome));
+        self.printed.found |= is_end && self.options.fail_on.iter().any(|finding| finding.covers(it.outcome));
         // Of what was told as stalled or open the end is told all the same.
         if self.enough() && (!is_end || counts && it.stalled.is_none()) {
             return;
         }
-        if is_end && !(self.args.all || it.is_trouble()) {
+        if is_end && !(self.options.all || it.is_trouble()) {
             return;
         }
         if self.findings.takes(&report, monotonic()) {
             return;
         }
-        if !self.args.all && self.diagnosis.is_overtaken(report.attempt(), &self.kernel.table, monotonic()) {
-            self.diagnosis.note_overtaken(&report, &mut self.findings.networks, &self.kernel.table, monotonic);
+        if !self.options.all && self.diagnosis.is_overtaken(report.attempt(), &self.feed.kernel.table, monotonic()) {
+            self.diagnosis.note_overtaken(&report, &mut self.findings.networks, &self.feed.kernel.table, monotonic);
             return;
         }
         let it = report.attempt_mut();
         if it.wants_cause() {
-            self.diagnosis.explain(it, &self.kernel.table, monotonic);
+            self.diagnosis.explain(it, &self.feed.kernel.table, monotonic);
         }
         let it = report.attempt();
         let proven = it.is_trouble() && !matches!(report, Report::Stall(_));
         if let Some(evidence) = self.evidence.as_mut().filter(|_| proven) {
             evidence.verdict(it);
         }
-        self.told += u64::from(counts);
-        let line = if self.args.json {
+        self.printed.told += u64::from(counts);
+        let line = if self.options.json {
             json::line(&report, &self.setting)
         } else {
-            text::line(&report, &self.setting, self.args.quiet, self.args.verbose > 0)
+            text::line(&report, &self.setting, self.options.quiet, self.options.verbose > 0)
         };
         self.line(line);
     }
@@ -101,26 +106,27 @@ impl Session {
     /// Tells of calls of connect(2) that put no SYN on the wire.
     pub(super) fn tell_unsent(&mut self, unsent: &[Unsent]) {
         let client = |it: &Unsent| it.client.unwrap_or_default();
-        let wanted = |it: &&Unsent| self.filter.as_ref().is_none_or(|filter| filter.matches(client(it), it.server));
+        let wanted =
+            |it: &&Unsent| self.options.filter.as_ref().is_none_or(|filter| filter.matches(client(it), it.server));
         for it in unsent.iter().filter(wanted) {
-            self.found |= self.args.fail_on.contains(&cli::Finding::Any);
-            let line = if self.args.json {
+            self.printed.found |= self.options.fail_on.contains(&FailOn::Any);
+            let line = if self.options.json {
                 connect::line(it, &self.setting)
             } else {
-                connect::text(it, &self.setting, self.args.quiet)
+                connect::text(it, &self.setting, self.options.quiet)
             };
             self.line(line);
         }
     }
 
     fn line(&self, line: String) {
-        if let Some(output) = self.output.as_ref().filter(|_| !self.is_silent()) {
+        if let Some(output) = self.printed.output.as_ref().filter(|_| !self.is_silent()) {
             output.line(line);
         }
     }
 
     /// Standard output is the evidence's.
     pub(super) fn is_silent(&self) -> bool {
-        self.args.write.as_deref() == Some(Path::new("-"))
+        self.options.write.as_deref() == Some(Path::new("-"))
     }
 }
