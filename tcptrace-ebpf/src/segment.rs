@@ -199,12 +199,12 @@ pub struct Icmp {
     pub code: u8,
 }
 
-pub(crate) const TCP: u8 = 6;
-pub(crate) const ICMP: u8 = 1;
-pub(crate) const ICMPV6: u8 = 58;
+pub const TCP: u8 = 6;
+pub const ICMP: u8 = 1;
+pub const ICMPV6: u8 = 58;
 
-pub(crate) const IPV4: u16 = 0x0800;
-pub(crate) const IPV6: u16 = 0x86dd;
+pub const IPV4: u16 = 0x0800;
+pub const IPV6: u16 = 0x86dd;
 /// 802.1Q, 802.1ad and the older 0x9100 of double tagging.
 const VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
@@ -214,17 +214,17 @@ const MAX_TAGS: usize = 2;
 const MAX_EXTENSIONS: usize = 6;
 
 /// An IP header's account of what follows it.
-pub(crate) struct Network {
-    pub(crate) src: Addr,
-    pub(crate) dst: Addr,
-    pub(crate) protocol: u8,
+pub struct Network {
+    pub src: Addr,
+    pub dst: Addr,
+    pub protocol: u8,
     ttl: u8,
     /// Offset of the next header.
-    pub(crate) at: usize,
+    pub at: usize,
     /// Octets from `at` to the end of the datagram.
-    pub(crate) length: u16,
+    pub length: u16,
     /// Whether more fragments follow this one.
-    pub(crate) is_fragment: bool,
+    pub is_fragment: bool,
     id: u16,
 }
 
@@ -292,7 +292,7 @@ fn try_locate<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Found, Skip>
 }
 
 #[inline(always)]
-pub(crate) fn network<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Network, Skip> {
+pub fn network<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Network, Skip> {
     let (at, ethertype) = network_header(packet, link)?;
     let ip = match ethertype {
         IPV4 => ipv4(packet, at, false)?,
@@ -304,7 +304,7 @@ pub(crate) fn network<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Netw
 
 /// Where the IP header is, if it is one, by its EtherType.
 #[inline(always)]
-pub(crate) fn network_header<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<(usize, u16), Skip> {
+pub fn network_header<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<(usize, u16), Skip> {
     let mut at = 0;
     let mut ethertype = match link {
         Link::Ethernet => {
@@ -338,7 +338,7 @@ fn within_reach<P: Packet + ?Sized>(packet: &P, ip: Network) -> Result<Network, 
 
 /// RFC 791. A `quoted` header is one that an ICMP error carries: its length may exceed the quotation.
 #[inline(always)]
-pub(crate) fn ipv4<P: Packet + ?Sized>(packet: &P, at: usize, quoted: bool) -> Result<Network, Skip> {
+pub fn ipv4<P: Packet + ?Sized>(packet: &P, at: usize, quoted: bool) -> Result<Network, Skip> {
     let header: [u8; 20] = packet.bytes(at).ok_or(Skip::Malformed)?;
     let length = usize::from(header[0] & 0x0f) * 4;
     let total = u16_at(&header, 2);
@@ -364,7 +364,7 @@ pub(crate) fn ipv4<P: Packet + ?Sized>(packet: &P, at: usize, quoted: bool) -> R
 
 /// RFC 8200, with its extension headers (section 4) and the authentication header (RFC 4302).
 #[inline(always)]
-pub(crate) fn ipv6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
+pub fn ipv6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
     let header: [u8; 40] = packet.bytes(at).ok_or(Skip::Malformed)?;
     if header[0] >> 4 != 6 {
         return Err(Skip::Malformed);

@@ -5,12 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum};
 use tcptrace_capture::write;
 use tcptrace_core::{
-    outcome::Outcome,
     table::{Set, Slot, WAYS},
     tunnel::Outer,
 };
 use tcptrace_filter::{Filter, Mistake};
 use tcptrace_report::explain::Topic;
+use tcptrace_vocabulary::outcome::Outcome;
 
 use crate::{
     checklist::target,

@@ -9,13 +9,13 @@ use tcptrace_core::{
     event::Event,
     flow::{Addr, Endpoint},
     handshake::{End, Facts, Handshake, Nanos, State, Transition},
-    outcome::Outcome,
 };
 use tcptrace_vocabulary::{
     attempt::{
         Attempt, Foreign, Stalled, StalledBy, Trust, id, is_unacknowledged, may_have_begun_earlier, patience,
         was_in_trouble,
     },
+    outcome::Outcome,
     report::Report,
 };
 

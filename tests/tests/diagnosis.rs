@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State},
-    outcome::Outcome,
     segment::Flags,
 };
 use tcptrace_verdict::{case::Case, diagnose, past::Past};
@@ -14,6 +13,7 @@ use tcptrace_vocabulary::{
     attempt::{Attempt, Foreign, Trust},
     cause::{Cause, Confidence},
     facts::{Aborts, Counters, Dropped, Listener, Local, Missing, Neighbour, Place, Socket},
+    outcome::Outcome,
     scope::Extent,
     verdict::Verdict,
 };

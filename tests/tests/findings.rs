@@ -11,7 +11,6 @@ use tcptrace::clock::Clock;
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Point, State},
-    outcome::Outcome,
     pressure::Scope,
 };
 use tcptrace_report::{Setting, finding::Finding};
@@ -24,6 +23,7 @@ use tcptrace_verdict::patterns::{
 use tcptrace_vocabulary::{
     attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
     network::Network,
+    outcome::Outcome,
     report::Report,
 };
 

@@ -15,7 +15,6 @@ use tcptrace::{
 use tcptrace_core::{
     flow::{Addr, HashKey},
     handshake::{Nanos, Point},
-    outcome::Outcome,
     segment::Link,
     tunnel::{Kind, Outer},
 };
@@ -23,6 +22,7 @@ use tcptrace_report::{Setting, text};
 use tcptrace_tests::scenario::{self, Family};
 use tcptrace_vocabulary::{
     attempt::{Attempt, Stalled, StalledBy, Trust},
+    outcome::Outcome,
     report::Report,
 };
 

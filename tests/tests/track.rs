@@ -6,12 +6,12 @@ use tcptrace_core::{
     event::Event,
     flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos, Point, State, Transition},
-    outcome::Outcome,
     segment::{Flags, Options, Segment},
     seq::Seq,
 };
 use tcptrace_vocabulary::{
     attempt::{Attempt, StalledBy},
+    outcome::Outcome,
     report::Report,
 };
 

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tcptrace_core::{flow::Addr, handshake::Point, outcome::Outcome, pressure::Scope};
+use tcptrace_core::{flow::Addr, handshake::Point, pressure::Scope};
 use tcptrace_verdict::patterns::{avoided::Overtaken, flood::Flood, scan::Scan};
 use tcptrace_vocabulary::{
     network::Network,
+    outcome::Outcome,
     words::{count, endpoint, ip},
 };
 

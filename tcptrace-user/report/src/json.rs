@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer};
 use tcptrace_core::{
     handshake::{Facts, Handshake, Nanos, Offer, Point, State},
-    outcome::Outcome,
     segment::{Flags, Icmp, Options},
     tunnel,
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
     icmp::icmp_reason,
+    outcome::Outcome,
     report::Report,
     words::{NEGOTIATED, flag_names},
 };

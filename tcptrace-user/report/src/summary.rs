@@ -7,9 +7,9 @@ use tcptrace_core::{
     event::{Counter, Tally},
     flow::Endpoint,
     handshake::Transition,
-    outcome::Outcome,
 };
 use tcptrace_vocabulary::{
+    outcome::Outcome,
     verdict::Causes,
     words::{count, endpoint, ip},
 };

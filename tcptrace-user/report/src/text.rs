@@ -8,12 +8,12 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 use tcptrace_core::{
     handshake::{Facts, Handshake, Nanos, Offer},
-    outcome::Outcome,
     segment::Options,
 };
 use tcptrace_vocabulary::{
     attempt::{Attempt, StalledBy},
     icmp::icmp_reason,
+    outcome::Outcome,
     report::Report,
     words::{NEGOTIATED, count, endpoint, flag_names, ip},
 };

@@ -2,10 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tcptrace_core::{
-    handshake::{Nanos, State},
-    outcome::Outcome,
-};
+use tcptrace_core::handshake::{Nanos, State};
 use tcptrace_verdict::{
     case::Case,
     diagnose,
@@ -18,6 +15,7 @@ use tcptrace_verdict::{
 use tcptrace_vocabulary::{
     attempt::Attempt,
     facts::{Local, Missing, Process},
+    outcome::Outcome,
     report::Report,
     verdict::{Causes, Unsent, Why},
 };

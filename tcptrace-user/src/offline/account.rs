@@ -1,7 +1,7 @@
 //! A run's account: the summary, and what of it decides the exit code.
 
-use tcptrace_core::outcome::Outcome;
 use tcptrace_report::{finding::Finding, summary::Summary};
+use tcptrace_vocabulary::outcome::Outcome;
 
 use super::Run;
 use crate::output;

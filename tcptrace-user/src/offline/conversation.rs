@@ -5,14 +5,16 @@
 use tcptrace_core::{
     event::{Counter, STALLED_AT_TRY, Tally},
     flow::{Addr, Endpoint},
-    foreign::{Extent, Glance, Sender, Wireshark, Zeek},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
-    outcome::Outcome,
     segment::{Flags, Kind, Link, Segment},
     tunnel::Outer,
 };
 use tcptrace_verdict::patterns::race::Winner;
-use tcptrace_vocabulary::attempt::{Stalled, StalledBy, is_unacknowledged};
+use tcptrace_vocabulary::{
+    attempt::{Stalled, StalledBy, is_unacknowledged},
+    foreign::{Extent, Glance, Sender, Wireshark, Zeek},
+    outcome::Outcome,
+};
 
 use super::{
     kept::{Packets, Raw},

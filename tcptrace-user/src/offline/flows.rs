@@ -13,12 +13,15 @@ use std::{
 use tcptrace_core::{
     event::{Counter, Tally},
     flow::{self, Endpoint, HashKey},
-    foreign::{Extent, Glance, Wireshark},
     handshake::{Facts, Handshake, Nanos, Point, Side, State, Transition},
-    outcome::Outcome,
-    quoted,
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
 };
+use tcptrace_vocabulary::{
+    foreign::{Extent, Glance, Wireshark},
+    outcome::Outcome,
+};
+
+use crate::offline::quoted;
 
 pub use super::kept::{Kept, Raw};
 use tcptrace_filter::Filter;

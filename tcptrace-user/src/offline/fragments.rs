@@ -8,11 +8,14 @@ use std::collections::HashMap;
 
 use tcptrace_core::{
     flow::Endpoint,
-    foreign::{Extent, Glance},
-    fragment::{self, Datagram, Fragment},
-    quoted::Quoted,
     segment::{Flags, Link},
     seq::Seq,
+};
+use tcptrace_vocabulary::foreign::{Extent, Glance};
+
+use crate::offline::{
+    fragment::{self, Datagram, Fragment},
+    quoted::Quoted,
 };
 
 /// Datagrams after which those begun before as many go.

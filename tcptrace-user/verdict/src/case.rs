@@ -3,11 +3,11 @@
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos, Side},
-    outcome::Outcome,
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
     facts::{Counters, Dropped, Listener, Local, Neighbour, Place},
+    outcome::Outcome,
     words::{endpoint, ip},
 };
 

@@ -11,11 +11,11 @@ mod scope;
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::Side,
-    outcome::Outcome,
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
     cause::{Cause, Confidence},
+    outcome::Outcome,
     verdict::Verdict,
     words::ip,
 };

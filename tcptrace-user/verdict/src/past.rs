@@ -13,8 +13,8 @@ use std::{
 use tcptrace_core::{
     flow::Addr,
     handshake::{Facts, Handshake, Nanos},
-    outcome::Outcome,
 };
+use tcptrace_vocabulary::outcome::Outcome;
 
 /// Hosts kept in mind, and ports of all of them together; some 400 octets each with one port.
 const HOSTS: usize = 1 << 15;

@@ -1,8 +1,8 @@
 //! How far a failure reaches: told by what else worked around the same time.
 
-use tcptrace_core::outcome::Outcome;
 use tcptrace_vocabulary::{
     cause::Cause,
+    outcome::Outcome,
     scope::{Extent, Scope},
     words::{count, ip},
 };

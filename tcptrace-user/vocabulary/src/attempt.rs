@@ -3,15 +3,17 @@
 use tcptrace_core::{
     event::STALLED_AT_TRY,
     flow::{self, Addr},
-    foreign::{Extent, Glance, History, Sender, Wireshark, Zeek},
     handshake::{Facts, Handshake, Nanos, State},
-    outcome::Outcome,
     segment::Flags,
     seq::Seq,
     tunnel::Outer,
 };
 
-use crate::verdict::Why;
+use crate::{
+    foreign::{Extent, Glance, History, Sender, Wireshark, Zeek},
+    outcome::Outcome,
+    verdict::Why,
+};
 
 /// One line's worth of an attempt.
 #[derive(Clone, Debug, PartialEq)]

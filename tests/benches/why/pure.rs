@@ -7,7 +7,6 @@ use tcptrace::{clock::monotonic, host::Host};
 use tcptrace_core::{
     flow::Addr,
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, State},
-    outcome::Outcome,
     segment::Flags,
 };
 use tcptrace_tests::{
@@ -19,6 +18,7 @@ use tcptrace_verdict::{case::Case, diagnose, past::Past};
 use tcptrace_vocabulary::{
     attempt::{Attempt, Foreign, Trust},
     facts::{Local, Missing},
+    outcome::Outcome,
 };
 
 const HOSTS: u32 = 10_000;

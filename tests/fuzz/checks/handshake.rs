@@ -1,11 +1,13 @@
 //! A conversation of any frames: the machine takes every step, and what Zeek and Wireshark would say stays within bounds.
 
 use tcptrace_core::{
-    foreign::{Glance, Sender, Wireshark, Zeek},
     handshake::{Handshake, Nanos, Point, Side},
-    outcome::Outcome,
     segment::{Flags, Options, Segment},
     seq::Seq,
+};
+use tcptrace_vocabulary::{
+    foreign::{Glance, Sender, Wireshark, Zeek},
+    outcome::Outcome,
 };
 
 /// Eight octets a segment: side and pause, flags, and what is added to the numbers that are right.

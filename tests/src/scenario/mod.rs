@@ -33,9 +33,9 @@ use std::{fmt, time::Duration};
 use tcptrace_core::{
     event::Counter,
     handshake::{Handshake, Transition},
-    outcome::Outcome,
     segment::Link,
 };
+use tcptrace_vocabulary::outcome::Outcome;
 
 pub mod frame;
 pub mod model;

@@ -2,7 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-use tcptrace_core::{outcome::Outcome, segment::Flags};
+use tcptrace_core::segment::Flags;
+use tcptrace_vocabulary::outcome::Outcome;
 
 use super::{
     Expected, Family, Scenario, Seen, Step,

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use tcptrace_core::{
     handshake::{Facts, Handshake, Nanos, Side, State, Transition},
-    outcome::Outcome,
     segment::Flags,
 };
+use tcptrace_vocabulary::outcome::Outcome;
 
 use crate::attempt::{ELSEWHERE, HERE, SECOND, attempt, effect, segment};
 

@@ -5,11 +5,11 @@ use tcptrace_core::{
     event::Telling,
     flow::{Addr, Endpoint, HashKey, handshake_id, hash},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
-    outcome::Outcome,
     segment::{self, Flags, Found, Icmp, IcmpError, Link, Options, Segment},
     seq::Seq,
 };
 use tcptrace_tests::scenario::{self, model::Model};
+use tcptrace_vocabulary::outcome::Outcome;
 
 const CLIENT: Endpoint = Endpoint { addr: Addr::v4(0xc633_6402), port: 40_000 };
 const SERVER: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7102), port: 443 };

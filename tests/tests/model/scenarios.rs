@@ -3,10 +3,10 @@
 use tcptrace_core::{
     event::Telling,
     handshake::{Nanos, Point, Transition},
-    outcome::Outcome,
     segment::Link,
 };
 use tcptrace_tests::scenario::{self, Effect, Family, Scenario, Seen, Setting, frame, model::Model, words};
+use tcptrace_vocabulary::outcome::Outcome;
 
 /// Where the client's and the server's numbers start.
 const NUMBERS: [(u32, u32); 4] = [(u32::MAX, u32::MAX), (0, 0), (0x7fff_ffff, 0xffff_fff0), (u32::MAX - 99, 1)];

@@ -8,13 +8,14 @@ use std::{
 };
 
 use serde_json::json;
-use tcptrace_core::{outcome::Outcome, segment::Link};
+use tcptrace_core::segment::Link;
 use tcptrace_tests::{
     contract,
     lab::{TcpFrame, Tracer, flags},
     pcap::{self, Pcap, Stored},
     traffic::MACS,
 };
+use tcptrace_vocabulary::outcome::Outcome;
 
 /// A SYN that is refused, from each of these ports, a second apart.
 pub(crate) fn refused(ports: std::ops::Range<u16>) -> Pcap {

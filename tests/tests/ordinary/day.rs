@@ -10,11 +10,12 @@ use std::{
 };
 
 use serde_json::Value;
-use tcptrace_core::{outcome::Outcome, segment::Link};
+use tcptrace_core::segment::Link;
 use tcptrace_tests::{
     pcap::Pcap,
     scenario::{self, Family, Scenario, Setting},
 };
+use tcptrace_vocabulary::outcome::Outcome;
 
 const HOURS_24: Duration = Duration::from_secs(86_400);
 /// A second within the day and none of its edges.

@@ -11,11 +11,10 @@ mod told;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-use tcptrace_core::outcome::Outcome;
-use tcptrace_tests::pcap;
-
 use day::{Day, NO_WAY_NETWORK, SILENT_NETWORK};
+use serde_json::{Value, json};
+use tcptrace_tests::pcap;
+use tcptrace_vocabulary::outcome::Outcome;
 use told::{Judgement, TOLD};
 
 /// What a line says of an attempt, as [`TOLD`] writes it: outcome, stage, by what it was stalled, whether it recovered.

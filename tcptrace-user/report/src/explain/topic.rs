@@ -4,9 +4,9 @@
 //! The texts are matches over the variants and no table: an outcome without one does not compile. Only the reasons are a table:
 //! they are the kernel's words, of which these are the ones that say why a handshake failed.
 
-use tcptrace_core::outcome::Outcome;
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
+    outcome::Outcome,
     scope::Extent,
 };
 

@@ -8,9 +8,9 @@ use std::{
 use tcptrace_core::{
     event::{Counter, Tally, is_open},
     handshake::{Nanos, State, Transition},
-    outcome::Outcome,
 };
 use tcptrace_report::summary::{self, Summary};
+use tcptrace_vocabulary::outcome::Outcome;
 
 use super::Session;
 use crate::{

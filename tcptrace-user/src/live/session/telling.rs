@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use tcptrace_core::outcome::Outcome;
 use tcptrace_report::{connect, finding::Finding, json, text};
-use tcptrace_vocabulary::{report::Report, verdict::Unsent};
+use tcptrace_vocabulary::{outcome::Outcome, report::Report, verdict::Unsent};
 
 use super::Session;
 use crate::{clock::monotonic, exit::FailOn};

@@ -1,8 +1,9 @@
 //! The ends of conversations: when one is over, what it is told as, and in which order.
 
-use tcptrace_core::{flow::Endpoint, handshake::Nanos, outcome::Outcome};
-use tcptrace_vocabulary::attempt::{
-    Attempt, Foreign, Stalled, StalledBy, Trust, may_have_begun_earlier, patience, was_in_trouble,
+use tcptrace_core::{flow::Endpoint, handshake::Nanos};
+use tcptrace_vocabulary::{
+    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust, may_have_begun_earlier, patience, was_in_trouble},
+    outcome::Outcome,
 };
 
 use super::{Flows, Told};

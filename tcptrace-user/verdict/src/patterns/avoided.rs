@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use tcptrace_core::{flow::Addr, handshake::Nanos, outcome::Outcome};
-use tcptrace_vocabulary::{attempt::Attempt, network::Network};
+use tcptrace_core::{flow::Addr, handshake::Nanos};
+use tcptrace_vocabulary::{attempt::Attempt, network::Network, outcome::Outcome};
 
 /// So many attempts within [`WHILE`] make a finding; of a whole family, so many networks.
 const OFTEN: usize = 3;

@@ -12,10 +12,9 @@ use std::{
 use tcptrace_core::{
     flow::{self, Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos},
-    outcome::Outcome,
     segment::Flags,
 };
-use tcptrace_vocabulary::{attempt::Attempt, report::Report, ttl::hops};
+use tcptrace_vocabulary::{attempt::Attempt, outcome::Outcome, report::Report, ttl::hops};
 
 /// Attempts of this shape by one client to one port before they count as checks.
 pub const REPEATED: u32 = 3;

@@ -10,10 +10,9 @@ use tcptrace_core::{
     flood::Opening,
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Point},
-    outcome::Outcome,
     pressure::{self, Scope},
 };
-use tcptrace_vocabulary::{attempt::Attempt, report::Report};
+use tcptrace_vocabulary::{attempt::Attempt, outcome::Outcome, report::Report};
 
 /// A flood that pauses for less goes on.
 const PAUSE: u64 = 10_000_000_000;

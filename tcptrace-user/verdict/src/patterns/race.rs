@@ -11,9 +11,9 @@ use std::{collections::HashMap, ops::RangeInclusive};
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos},
-    outcome::Outcome,
     segment::Link,
 };
+use tcptrace_vocabulary::outcome::Outcome;
 
 /// How long a racer waits before it tries the next address (RFC 8305, section 8); none where the first is known to fail.
 const HEAD_START: RangeInclusive<u64> = 10_000_000..=2_000_000_000;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use tcptrace_core::{flow::Addr, handshake::Nanos, outcome::Outcome};
-use tcptrace_vocabulary::report::Report;
+use tcptrace_core::{flow::Addr, handshake::Nanos};
+use tcptrace_vocabulary::{outcome::Outcome, report::Report};
 
 /// Ports of a host that fail for one client within [`WHILE`] before they count as a scan. No service has so many.
 const PORTS: usize = 32;

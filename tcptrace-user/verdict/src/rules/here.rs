@@ -2,10 +2,9 @@
 
 use tcptrace_core::{
     handshake::{Facts, Side},
-    outcome::Outcome,
     segment::Flags,
 };
-use tcptrace_vocabulary::facts::Aborts;
+use tcptrace_vocabulary::{facts::Aborts, outcome::Outcome};
 
 use super::{Found, certain, likely, possible};
 use crate::case::Case;

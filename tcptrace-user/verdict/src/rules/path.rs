@@ -1,7 +1,10 @@
 //! What lies between the two: other ways, other addresses, other hosts under the same one.
 
-use tcptrace_core::{handshake::Facts, outcome::Outcome};
-use tcptrace_vocabulary::words::{ip, mac};
+use tcptrace_core::handshake::Facts;
+use tcptrace_vocabulary::{
+    outcome::Outcome,
+    words::{ip, mac},
+};
 
 use super::{Found, certain, likely, possible};
 use crate::{case::Case, past::Host};

@@ -1,10 +1,8 @@
 //! What the client did: fell silent, gave up, or only looked.
 
-use tcptrace_core::{
-    handshake::{Facts, Side},
-    outcome::Outcome,
-};
+use tcptrace_core::handshake::{Facts, Side};
 use tcptrace_vocabulary::{
+    outcome::Outcome,
     ttl::hops,
     words::{count, ip},
 };

@@ -4,11 +4,11 @@ use std::iter;
 
 use tcptrace_core::{
     handshake::{Facts, Side},
-    outcome::Outcome,
     segment::{Flags, Icmp},
 };
 use tcptrace_vocabulary::{
     icmp::icmp_reason,
+    outcome::Outcome,
     words::{flag_names, ip},
 };
 

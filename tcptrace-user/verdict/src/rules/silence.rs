@@ -1,7 +1,10 @@
 //! Nobody answered: whether the port, the host or the way to it is dead.
 
-use tcptrace_core::{handshake::Side, outcome::Outcome};
-use tcptrace_vocabulary::words::{count, ip};
+use tcptrace_core::handshake::Side;
+use tcptrace_vocabulary::{
+    outcome::Outcome,
+    words::{count, ip},
+};
 
 use super::{
     Found, certain, likely, possible,

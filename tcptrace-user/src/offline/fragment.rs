@@ -1,7 +1,7 @@
 //! A fragment of a TCP segment: which datagram's, and which part of it. Asked offline alone, and only of what
-//! [`crate::segment::locate`] says is one.
+//! [`tcptrace_core::segment::locate`] says is one.
 
-use crate::{
+use tcptrace_core::{
     flow::Addr,
     packet::Packet,
     segment::{self, IPV4, IPV6, Link, TCP},

@@ -5,7 +5,7 @@
 //! `TCPSessionAdapter.cc` and `conn/main.zeek`, and of Wireshark's `packet-tcp.c`, restated; where a rule surprises, the
 //! comment says so.
 
-use crate::{
+use tcptrace_core::{
     segment::{Flags, Segment},
     seq::Seq,
 };

@@ -1,6 +1,6 @@
 //! How an attempt ended, in the closed set of words that reports use.
 
-use crate::handshake::{Facts, Handshake, State};
+use tcptrace_core::handshake::{Facts, Handshake, State};
 
 /// What became of an attempt so far. The name is the value in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,15 +1,15 @@
 //! The TCP header that an ICMP error quotes, as Wireshark reads it: it counts the quotation as one more segment.
 //!
 //! Of errors of every kind, and only where sixteen octets of the header are there; what an error means to a handshake
-//! is [`crate::segment`]'s. Asked offline alone.
+//! is [`tcptrace_core::segment`]'s.
 
-use crate::{
+use tcptrace_core::{
     flow::Endpoint,
-    foreign::{Extent, Glance},
     packet::Packet,
     segment::{self, Flags, Link},
     seq::Seq,
 };
+use tcptrace_vocabulary::foreign::{Extent, Glance};
 
 /// A segment quoted.
 #[derive(Clone, Copy, Debug)]
