@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use tcptrace_core::outcome::Outcome;
+use tcptrace_vocabulary::outcome::Outcome;
 
 /// Failed while running.
 pub const RUNTIME: u8 = 1;

@@ -8,11 +8,11 @@ use tcptrace_core::{
 };
 
 /// What tells a datagram from others: its ends, its number, whether it is IPv6.
-pub type Datagram = (Addr, Addr, u32, bool);
+pub(super) type Datagram = (Addr, Addr, u32, bool);
 
 /// A part of a datagram.
 #[derive(Clone, Copy, Debug)]
-pub struct Fragment {
+pub(super) struct Fragment {
     pub of: Datagram,
     /// Where in the segment it belongs.
     pub offset: usize,
@@ -24,7 +24,7 @@ pub struct Fragment {
 }
 
 /// The fragment that a packet is.
-pub fn fragment<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Fragment> {
+pub(super) fn fragment<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Fragment> {
     let (at, ethertype) = segment::network_header(packet, link).ok()?;
     match ethertype {
         IPV4 => ipv4(packet, at),

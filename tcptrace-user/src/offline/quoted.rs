@@ -13,7 +13,7 @@ use tcptrace_vocabulary::foreign::{Extent, Glance};
 
 /// A segment quoted.
 #[derive(Clone, Copy, Debug)]
-pub struct Quoted {
+pub(super) struct Quoted {
     pub src: Endpoint,
     pub dst: Endpoint,
     pub glance: Glance,
@@ -23,7 +23,7 @@ pub struct Quoted {
 const READ: usize = 16;
 
 /// The quoted segment of a frame that is an error.
-pub fn quoted<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Quoted> {
+pub(super) fn quoted<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Quoted> {
     let ip = segment::network(packet, link).ok()?;
     let v6 = !ip.src.is_v4();
     let [kind, _, _, _, _, words]: [u8; 6] = packet.bytes(ip.at)?;
