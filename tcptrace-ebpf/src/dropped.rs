@@ -14,7 +14,6 @@
 #![expect(unsafe_code, reason = "the kernel's memory is read by address, and map values are raw memory")]
 
 use aya_ebpf::{
-    Global,
     helpers::{bpf_jiffies64, bpf_probe_read_kernel},
     macros::{map, raw_tracepoint},
     maps::{Array, PerCpuArray},
@@ -29,46 +28,12 @@ use tcptrace_core::{
     table,
 };
 
-use crate::maps::{self, MMAPABLE};
+use crate::maps::{self, MMAPABLE, config};
 
 #[map]
 static DROPS: Array<FlowDrops> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
-
-// Set before the programs load. Number of places, a power of two, less one:
-#[unsafe(no_mangle)]
-static DROP_MASK: Global<u64> = Global::new(0);
-/// Reasons that are none: what was consumed, and what nobody gave a reason for.
-#[unsafe(no_mangle)]
-static DROP_SKIPPED: Global<[u32; 4]> = Global::new([u32::MAX; 4]);
-/// Fields of `struct sk_buff`, in octets from its start.
-#[unsafe(no_mangle)]
-static SKB_HEAD: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SKB_NETWORK_HEADER: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SKB_PROTOCOL: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SKB_IIF: Global<u32> = Global::new(0);
-/// The cookie of the one network namespace that is looked at; zero: every one.
-#[unsafe(no_mangle)]
-static DROP_NETNS: Global<u64> = Global::new(0);
-#[unsafe(no_mangle)]
-static SKB_DEV: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SKB_SK: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SKB_DST: Global<u32> = Global::new(0);
-/// Fields of `struct dst_entry`, `struct net_device`, `struct sock_common` (with which each socket begins) and `struct net`.
-#[unsafe(no_mangle)]
-static DST_DEV: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static DEV_NET: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SOCK_NET: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static NET_COOKIE: Global<u32> = Global::new(0);
 
 /// EtherTypes as they lie in memory.
 const IPV4: u16 = 0x0800u16.to_be();
@@ -79,7 +44,7 @@ const IPV6: u16 = 0x86ddu16.to_be();
 #[inline(always)]
 fn kfree_skb(ctx: RawTracePointContext) -> i32 {
     let reason = ctx.arg::<u64>(2) as u32;
-    let [a, b, c, d] = DROP_SKIPPED.load();
+    let [a, b, c, d] = config!(skipped_reasons);
     if reason != a && reason != b && reason != c && reason != d {
         // None: nothing to note.
         let _ = on_drop(ctx.arg(0), reason);
@@ -97,12 +62,12 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
         return None;
     }
     // Who has not come as far as IP, or is on its way to it, has no protocol yet, or one that is not IP.
-    let protocol: u16 = field(skb, SKB_PROTOCOL.load())?;
+    let protocol: u16 = field(skb, config!(offsets.skb_protocol))?;
     if protocol != IPV4 && protocol != IPV6 {
         return None;
     }
-    let head: u64 = field(skb, SKB_HEAD.load())?;
-    let network_header: u16 = field(skb, SKB_NETWORK_HEADER.load())?;
+    let head: u64 = field(skb, config!(offsets.skb_head))?;
+    let network_header: u16 = field(skb, config!(offsets.skb_network_header))?;
     // A header that lies in a fragment and not in the head is not seen: what is there instead is no TCP header, or one of
     // a flow that nobody asks for.
     let it = drops::glimpse(&Memory(head as usize + usize::from(network_header)))?;
@@ -113,13 +78,13 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
     if !it.matters(is_followed && set.may_be_pending(tag), is_followed) {
         return None;
     }
-    let is_ours = is_followed || field::<u32>(skb, SKB_IIF.load())? == 0;
+    let is_ours = is_followed || field::<u32>(skb, config!(offsets.skb_iif))? == 0;
     let origin = if is_ours { Origin::Ours } else { Origin::Strange };
     if !budget.allows(origin) {
         maps::count(Counter::DropUnnoted);
         return None;
     }
-    let (netns, wanted) = (netns(skb).unwrap_or(0), DROP_NETNS.load());
+    let (netns, wanted) = (netns(skb).unwrap_or(0), config!(drop_netns));
     if wanted != 0 && netns != wanted {
         return None;
     }
@@ -136,7 +101,7 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
 /// Notes a packet in the place that a hash gives it.
 #[inline(always)]
 fn note(hash: u64, it: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> Option<()> {
-    let record = DROPS.get_ptr_mut((hash & DROP_MASK.load()) as u32)?;
+    let record = DROPS.get_ptr_mut((hash & config!(drop_mask)) as u32)?;
     // SAFETY: a map value, which is never freed.
     let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
         maps::count(Counter::DropUnnoted);
@@ -157,17 +122,17 @@ fn note(hash: u64, it: &Glimpse, origin: Origin, reason: u32, netns: u64, now: N
 #[inline(always)]
 fn netns(skb: usize) -> Option<u64> {
     let pointer = |of: u64, at: u32| if of == 0 { Some(0) } else { field::<u64>(of as usize, at) };
-    let dev = pointer(skb as u64, SKB_DEV.load())?;
-    let mut net = pointer(dev, DEV_NET.load())?;
+    let dev = pointer(skb as u64, config!(offsets.skb_dev))?;
+    let mut net = pointer(dev, config!(offsets.dev_net))?;
     if net == 0 {
-        net = pointer(pointer(skb as u64, SKB_SK.load())?, SOCK_NET.load())?;
+        net = pointer(pointer(skb as u64, config!(offsets.skb_sk))?, config!(offsets.sock_net))?;
     }
     if net == 0 {
         // The lowest bit says whether it is counted (SKB_DST_NOREF, include/linux/skbuff.h).
-        let dst = pointer(skb as u64, SKB_DST.load())? & !1;
-        net = pointer(pointer(dst, DST_DEV.load())?, DEV_NET.load())?;
+        let dst = pointer(skb as u64, config!(offsets.skb_dst))? & !1;
+        net = pointer(pointer(dst, config!(offsets.dst_dev))?, config!(offsets.dev_net))?;
     }
-    pointer(net, NET_COOKIE.load())
+    pointer(net, config!(offsets.net_cookie))
 }
 
 /// A field of the kernel's memory.

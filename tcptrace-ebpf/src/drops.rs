@@ -194,6 +194,46 @@ impl Glimpse {
     }
 }
 
+/// Where the running kernel keeps the fields that the hook reads: bytes from the start of the structure that the name
+/// begins with. A field that is not needed is 0, as all are where the hook is not loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FieldOffsets {
+    pub skb_head: u32,
+    pub skb_network_header: u32,
+    pub skb_protocol: u32,
+    /// `skb_iif`, the interface that it came in by; 0 where it did not come in.
+    pub skb_iif: u32,
+    pub skb_dev: u32,
+    pub skb_sk: u32,
+    /// `_skb_refdst`.
+    pub skb_dst: u32,
+    pub dst_dev: u32,
+    pub dev_net: u32,
+    /// In `struct sock_common`, with which every socket begins.
+    pub sock_net: u32,
+    pub net_cookie: u32,
+}
+
+const _: () = assert!(size_of::<FieldOffsets>() == 44);
+
+impl FieldOffsets {
+    /// The hook is not loaded.
+    pub const NONE: Self = Self {
+        skb_head: 0,
+        skb_network_header: 0,
+        skb_protocol: 0,
+        skb_iif: 0,
+        skb_dev: 0,
+        skb_sk: 0,
+        skb_dst: 0,
+        dst_dev: 0,
+        dev_net: 0,
+        sock_net: 0,
+        net_cookie: 0,
+    };
+}
+
 /// How much a CPU looks at within one tick of the kernel's jiffies, 1 to 10 ms.
 ///
 /// A packet that is looked at costs some 100 ns, one that is not a few; [`LOOKS`] in 4 ms are 1 % of a CPU. Strangers have

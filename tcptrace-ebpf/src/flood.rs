@@ -28,6 +28,7 @@ const RARER: u32 = 3;
 
 /// When a listener counts as flooded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Policy {
     /// Attempts that lead nowhere before an account overflows.
     pub burst: u32,
@@ -162,15 +163,15 @@ impl Account {
     /// Counts a packet that would open an attempt, and whether it is let in. `policy` and `now` are asked when `tick` is
     /// another than before, and after so many packets.
     #[inline(always)]
-    pub fn lets_in(
+    pub fn admit(
         &mut self,
-        it: &Opening,
+        opening: &Opening,
         tick: u32,
         policy: impl FnOnce() -> Policy,
         now: impl FnOnce() -> Nanos,
     ) -> bool {
         self.opens += 1;
-        self.answers += it.answers as u64;
+        self.answers += opening.answers as u64;
         let every = if self.scope == 0 { LOOK_EVERY } else { LOOK_COARSE_EVERY };
         let is_other = tick != self.tick;
         if is_other || self.opens & (every - 1) == 0 {
@@ -178,11 +179,11 @@ impl Account {
             self.look(policy(), now());
         }
         if is_other || self.opens & (LOOK_EVERY - 1) == 0 {
-            self.clients[self.drawn as usize & (DRAWN - 1)] = it.client;
+            self.clients[self.drawn as usize & (DRAWN - 1)] = opening.client;
             self.drawn = self.drawn.wrapping_add(1);
         }
         // Of what a finer account let in the low bits are zeros.
-        let draw = if self.scope == 0 { it.draw } else { it.draw.swap_bytes() };
+        let draw = if self.scope == 0 { opening.draw } else { opening.draw.swap_bytes() };
         if draw & ((1 << (self.shift & 31)) - 1) == 0 {
             return true;
         }
@@ -289,7 +290,7 @@ mod tests {
                 let opening = Opening { owner: SERVER, client: Addr::v4(draw), point: HERE, answers: false, draw };
                 let now = self.nanos;
                 assert!(self.account.claim(&SERVER, 0, HERE));
-                let is_in = self.account.lets_in(&opening, (now / 4_000_000) as u32, || POLICY, || Nanos(now));
+                let is_in = self.account.admit(&opening, (now / 4_000_000) as u32, || POLICY, || Nanos(now));
                 if is_in {
                     self.account.open();
                 }

@@ -47,6 +47,7 @@ pub struct Endpoint {
 
 /// The key that makes the flow hash unpredictable to whoever chooses addresses and ports; drawn anew at each load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct HashKey(pub u64, pub u64);
 
 /// The hash of a flow, equal for both directions: the two endpoints' keyed hashes, added and mixed.

@@ -4,12 +4,15 @@
 //! socket or allocator; time and the place of observation are arguments.
 #![cfg_attr(not(test), no_std)]
 
+pub mod admission;
+pub mod config;
 pub mod connect;
 pub mod drops;
 pub mod event;
 pub mod flood;
 pub mod flow;
 pub mod handshake;
+pub mod hooks;
 pub mod packet;
 pub mod predicate;
 pub mod pressure;

@@ -1,5 +1,5 @@
-//! The kernel programs: the hooks over one path. See `programs` for the hooks, `maps` for what they keep; `sockets` and
-//! `dropped` for what the host knows beside its packets.
+//! The kernel programs: the hooks over one path. See `programs` for the hooks, `attempts` for the path, `maps` for what
+//! they keep; `sockets` and `dropped` for what the host knows beside its packets.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -7,7 +7,11 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod attempts;
+#[cfg(target_arch = "bpf")]
 mod dropped;
+#[cfg(target_arch = "bpf")]
+mod frame;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -103,9 +103,10 @@ pub struct Pressure {
     /// The [`Scope`] that accounts have beside those of listeners; zero: they have none.
     pub scope: u8,
     pad: [u8; 3],
-    /// What accounts are asked about, and what they said of it. Both lie here because the stack has no room for them.
+    /// The packet that the accounts are asked about, and where they noted it until a slot takes that. Both lie here because
+    /// the stack has no room for them.
     pub asked: Opening,
-    pub standing: Standing,
+    pub notes: Notes,
 }
 
 const _: () = assert!(size_of::<Pressure>() == 192);
@@ -176,7 +177,7 @@ const SUM_LEAKS: u32 = 3;
 /// one, one that says whether the sum has it, and the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Standing(pub u64);
+pub struct Notes(pub u64);
 
 /// An account of a CPU and whose it was, by the last bits of its generation; and for how many an attempt stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,13 +217,9 @@ impl Note {
     }
 }
 
-impl Standing {
+impl Notes {
     /// Noted nowhere: there is no such CPU.
     pub const NOWHERE: Self = Self::new(0x3fff);
-    /// The filter does not want what would be noted.
-    pub const UNWANTED: Self = Self(Self::NOWHERE.0 + 1);
-    /// It is not let in.
-    pub const KEPT_OUT: Self = Self(Self::NOWHERE.0 + 2);
     /// Set in what counts in the sum.
     const IN_SUM: u64 = 1 << (2 * Note::BITS);
     const CPU: u32 = 2 * Note::BITS + 1;
@@ -261,10 +258,10 @@ impl Standing {
         (self.0 >> Self::CPU) as u32
     }
 
-    /// What accounts have noted.
+    /// The note in the listener's account, and the one in a coarser account.
     #[inline(always)]
     #[must_use]
-    pub const fn notes(self) -> [Option<Note>; 2] {
+    pub const fn each(self) -> [Option<Note>; 2] {
         const fn note(it: u64) -> Option<Note> {
             let it = it as u32 & ((1 << Note::BITS) - 1);
             if it & Note::IS_ONE == 0 { None } else { Some(Note(it)) }

@@ -31,17 +31,13 @@ use tcptrace_core::{
     handshake::Nanos,
 };
 
-use crate::maps::{self, MMAPABLE};
+use crate::maps::{self, MMAPABLE, config};
 
 #[map]
 static CONNECTS: Array<Connect> = Array::with_max_entries(1, MMAPABLE);
 /// As many as there are of those.
 #[map]
 static SENT: Array<u64> = Array::with_max_entries(1, MMAPABLE);
-
-/// Number of places, a power of two; set before the programs load.
-#[unsafe(no_mangle)]
-static CONNECT_PLACES: aya_ebpf::Global<u64> = aya_ebpf::Global::new(1);
 
 /// What lets the call go on. A program that ran before this one and refused has refused.
 const ALLOW: i32 = 1;
@@ -161,7 +157,7 @@ fn on_sent(ctx: &SockOpsContext) {
     }
     let client = Endpoint { addr: client_addr, port: client_port };
     let server = Endpoint { addr: server_addr, port: server_port };
-    let index = flow::hash(maps::hash_key(), client, server) & (CONNECT_PLACES.load() - 1);
+    let index = flow::hash(maps::hash_key(), client, server) & (config!(connect_places) - 1);
     if let Some(place) = SENT.get_ptr_mut(index as u32) {
         // After the record: who finds the cookie finds the flow. A word is written whole; of two writers one stays.
         // SAFETY: a map value, which is never freed, aligned.
@@ -171,7 +167,7 @@ fn on_sent(ctx: &SockOpsContext) {
 
 #[inline(always)]
 fn record_of(cookie: u64) -> Option<*mut Connect> {
-    CONNECTS.get_ptr_mut(connect::place(cookie, CONNECT_PLACES.load()))
+    CONNECTS.get_ptr_mut(connect::place(cookie, config!(connect_places)))
 }
 
 /// A field of a context, read as wide as the kernel's conversion wants it: the compiler would join or narrow plain reads.

@@ -44,7 +44,7 @@ const _: () = assert!(size_of::<Set>() == 32);
 pub struct Slot {
     pub handshake: crate::handshake::Handshake,
     /// Where its opening was noted.
-    pub standing: crate::pressure::Standing,
+    pub notes: crate::pressure::Notes,
 }
 
 const _: () = assert!(size_of::<Slot>() == 128);

@@ -9,7 +9,10 @@ use aya::{
     programs::{ProgramError, SchedClassifier, Xdp},
     util::{KernelVersion, nr_cpus, online_cpus},
 };
+pub use tcptrace_core::hooks::Program;
 use tcptrace_core::{
+    config::Config,
+    drops::FieldOffsets,
     event::Tally,
     flood::{ACCOUNTS, Policy},
     flow::HashKey,
@@ -149,41 +152,12 @@ struct PlainTest(Test);
 // SAFETY: `Test` is integers under repr(C), without a gap.
 unsafe impl Pod for PlainTest {}
 
-/// An entry point of the object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    XdpIngressFrags,
-    XdpIngress,
-    TcIngress,
-    TcEgress,
-    TcIngressIp,
-    TcEgressIp,
-    XdpIngressDecap,
-    TcIngressDecap,
-    TcEgressDecap,
-    TcIngressIpDecap,
-    TcEgressIpDecap,
-}
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PlainConfig(Config);
 
-impl Program {
-    /// Its name in the object, and in the kernel's list of programs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::XdpIngressFrags => "xdp_ingress_frags",
-            Self::XdpIngress => "xdp_ingress",
-            Self::TcIngress => "tc_ingress",
-            Self::TcEgress => "tc_egress",
-            Self::TcIngressIp => "tc_ingress_ip",
-            Self::TcEgressIp => "tc_egress_ip",
-            Self::XdpIngressDecap => "xdp_ingress_decap",
-            Self::TcIngressDecap => "tc_ingress_decap",
-            Self::TcEgressDecap => "tc_egress_decap",
-            Self::TcIngressIpDecap => "tc_ingress_ip_decap",
-            Self::TcEgressIpDecap => "tc_egress_ip_decap",
-        }
-    }
-}
+// SAFETY: `Config` is integers under repr(C), without a gap: its padding is a field.
+unsafe impl Pod for PlainConfig {}
 
 impl Kernel {
     /// Creates the maps. Programs are loaded when first asked for.
@@ -204,46 +178,36 @@ impl Kernel {
         let connects = settings.connects.next_power_of_two();
         let drops = settings.drops.next_power_of_two();
         let layout = (settings.drops > 0).then(Layout::of_this_kernel);
-        // Programs that are not loaded read none of it.
-        let layout_or = |field: fn(&Layout) -> u32| layout.as_ref().and_then(|it| it.as_ref().ok()).map_or(0, field);
-        let skipped = layout.as_ref().and_then(|it| it.as_ref().ok()).map_or([u32::MAX; 4], |it| it.skipped);
+        let known = layout.as_ref().and_then(|result| result.as_ref().ok());
+        let config = Config {
+            hash_key: key,
+            set_mask: u64::from(sets - 1),
+            stall_after: settings.stall_after,
+            connect_places: u64::from(connects),
+            drop_mask: u64::from(drops - 1),
+            drop_netns: settings.drops_within,
+            flood,
+            // Programs that are not loaded read none of it.
+            skipped_reasons: known.map_or(Config::UNSET.skipped_reasons, |layout| layout.skipped),
+            offsets: known.map_or(FieldOffsets::NONE, offsets),
+            tell_all: u8::from(settings.tell_all),
+            filtered: u8::from(!settings.filter.is_empty()),
+            keep_packets: u8::from(settings.packets > 0),
+            decap: u8::from(settings.decap),
+            pad: 0,
+        };
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("SETS", sets)
             .map_max_entries("SLOTS", slots)
             .map_max_entries("EVENTS", settings.ring.next_power_of_two().max(4096))
             .map_max_entries("OUTERS", if settings.decap { slots } else { 1 })
-            .override_global("DECAP", &u8::from(settings.decap), true)
             .map_max_entries("ACCOUNTS", cpus * ACCOUNTS as u32)
-            .override_global("FLOOD_BURST", &flood.burst, true)
-            .override_global("FLOOD_LEAK", &flood.leak, true)
-            .override_global("FLOOD_SUM", &flood.sum, true)
             .map_max_entries("PRESSURE", cpus)
             .map_max_entries("PACKETS", settings.packets.next_power_of_two().max(4096))
-            .override_global("KEEP_PACKETS", &u8::from(settings.packets > 0), true)
             .map_max_entries("CONNECTS", connects)
             .map_max_entries("SENT", connects)
-            .override_global("CONNECT_PLACES", &u64::from(connects), true)
             .map_max_entries("DROPS", drops)
-            .override_global("DROP_MASK", &u64::from(drops - 1), true)
-            .override_global("DROP_NETNS", &settings.drops_within, true)
-            .override_global("DROP_SKIPPED", &skipped, true)
-            .override_global("SKB_HEAD", &layout_or(|it| it.head), true)
-            .override_global("SKB_NETWORK_HEADER", &layout_or(|it| it.network_header), true)
-            .override_global("SKB_PROTOCOL", &layout_or(|it| it.protocol), true)
-            .override_global("SKB_IIF", &layout_or(|it| it.iif), true)
-            .override_global("SKB_DEV", &layout_or(|it| it.dev), true)
-            .override_global("SKB_SK", &layout_or(|it| it.sk), true)
-            .override_global("SKB_DST", &layout_or(|it| it.dst), true)
-            .override_global("DST_DEV", &layout_or(|it| it.dst_dev), true)
-            .override_global("DEV_NET", &layout_or(|it| it.dev_net), true)
-            .override_global("SOCK_NET", &layout_or(|it| it.sock_net), true)
-            .override_global("NET_COOKIE", &layout_or(|it| it.net_cookie), true)
-            .override_global("FILTERED", &u8::from(!settings.filter.is_empty()), true)
-            .override_global("SET_MASK", &u64::from(sets - 1), true)
-            .override_global("HASH_KEY_0", &key.0, true)
-            .override_global("HASH_KEY_1", &key.1, true)
-            .override_global("STALL_AFTER", &settings.stall_after, true)
-            .override_global("TELL_ALL", &u8::from(settings.tell_all), true)
+            .override_global("CONFIG", &PlainConfig(config), true)
             .override_global(aya_log::LEVEL, &if settings.debug { aya_log::Level::Debug as u8 } else { 0 }, true)
             .load(OBJECT)
             .map_err(|error| refused("maps", &error))?;
@@ -384,5 +348,22 @@ fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Loa
         Some(libc::EPERM) => LoadError::Privilege { what },
         Some(libc::ENOMEM) => LoadError::Memory { what },
         _ => LoadError::Kernel { what, reason },
+    }
+}
+
+/// What the hook of drops reads of the running kernel, as its program takes it.
+const fn offsets(layout: &Layout) -> FieldOffsets {
+    FieldOffsets {
+        skb_head: layout.head,
+        skb_network_header: layout.network_header,
+        skb_protocol: layout.protocol,
+        skb_iif: layout.iif,
+        skb_dev: layout.dev,
+        skb_sk: layout.sk,
+        skb_dst: layout.dst,
+        dst_dev: layout.dst_dev,
+        dev_net: layout.dev_net,
+        sock_net: layout.sock_net,
+        net_cookie: layout.net_cookie,
     }
 }
