@@ -2,6 +2,7 @@
 //!
 //! It does no work itself: each command has a file of its own, and CI calls nothing but these commands.
 
+mod arrows;
 mod bench;
 mod bless;
 mod build;
@@ -53,6 +54,12 @@ enum Task {
     },
     /// Check formatting, lints (on the host and for BPF), documentation and dependencies
     Check,
+    /// Print which room of the code uses which, as the table in ARCHITECTURE.md, and every circle among files
+    Arrows {
+        /// Fail where the table and the code differ, and for every circle
+        #[arg(long)]
+        check: bool,
+    },
     /// Build, then show tcptrace at work in a lab of network namespaces
     Demo,
     /// Build, then measure: packet, cores, live, host, memory, events, capture, or those of them that are
@@ -76,6 +83,7 @@ fn main() -> ExitCode {
         Task::Run { args } => run::run(&args),
         Task::Test { args } => test::run(&args),
         Task::Check => check::run(),
+        Task::Arrows { check } => arrows::run(check),
         Task::Demo => demo::run(),
         Task::Bench { args } => bench::run(&args),
         Task::Fuzz { args } => fuzz::run(&args),

@@ -45,10 +45,10 @@ impl Program {
 
     /// Lets a command that starts this program find the program's libraries, in place of those cargo set for xtask.
     pub(crate) fn with_libraries<'command>(&self, command: &'command mut Command) -> &'command mut Command {
-        let Some(root) = &self.root else { return command };
-        match env::join_paths(library_folders(root)) {
-            Ok(path) => command.env("LD_LIBRARY_PATH", path),
-            Err(_) => command,
+        let folders = self.root.iter().flat_map(|root| library_folders(root)).collect::<Vec<_>>();
+        match env::join_paths(&folders) {
+            Ok(path) if !folders.is_empty() => command.env("LD_LIBRARY_PATH", path),
+            _ => command,
         }
     }
 
