@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use tcptrace_core::handshake::Nanos;
 pub use tcptrace_vocabulary::clock::Clock;
 
@@ -24,11 +25,11 @@ pub fn follow(clock: &mut Clock) {
 }
 
 /// The monotonic clock, as `bpf_ktime_get_ns` reads it.
+///
+/// # Panics
+/// Never: every kernel has that clock.
 #[must_use]
-#[expect(unsafe_code, reason = "std's Instant does not tell its number")]
 pub fn monotonic() -> Nanos {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes to a local.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every kernel has a monotonic clock");
+    Nanos(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
 }

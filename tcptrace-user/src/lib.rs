@@ -16,4 +16,5 @@ pub mod offline;
 pub mod output;
 mod random;
 pub mod recorder;
+mod socket;
 pub mod track;

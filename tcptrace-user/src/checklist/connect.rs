@@ -12,12 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::socket::getsockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tcptrace_verdict::patterns::checks::probe_ports;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::{Instant as Deadline, timeout_at},
 };
+
+use crate::socket::TcpInfo;
 
 use super::{
     report::{Agreed, Connect, IcmpError, Tried},
@@ -77,8 +80,7 @@ impl Attempt {
         socket.set_nonblocking(true)?;
         // Without a queue, an ICMP error that comes while connect(2) holds the socket is forgotten (`tcp_v4_err`).
         socket::queue_errors(&socket, to.ip())?;
-        let limit = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        socket::set(&socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, limit)?;
+        socket.set_tcp_user_timeout(Some(wait))?;
         if let Some(hops) = hops {
             socket::set_hops(&socket, to.ip(), hops)?;
             take_probe_port(&socket, to, hops);
@@ -106,7 +108,7 @@ impl Attempt {
         loop {
             let ready = timeout_at(deadline, self.socket.ready(Interest::WRITABLE | Interest::ERROR)).await;
             let retries =
-                socket::tcp_info(socket).map_or(0, |it| u8::try_from(it.tcpi_total_retrans).unwrap_or(u8::MAX));
+                getsockopt(socket, TcpInfo).map_or(0, |it| u8::try_from(it.tcpi_total_retrans).unwrap_or(u8::MAX));
             // Before the queue is read, which takes the error away (`sock_dequeue_err_skb`).
             let error = socket.take_error();
             icmp = icmp.or_else(|| socket::icmp_of(socket));
@@ -117,7 +119,7 @@ impl Attempt {
             if let Ok(Some(error)) | Err(error) = error {
                 return Ended { icmp, retries, ..Ended::failed(self.began, &error) };
             }
-            let result = match (socket::tcp_info(socket), icmp) {
+            let result = match (getsockopt(socket, TcpInfo).map_err(io::Error::from), icmp) {
                 // An error that came while the kernel held the socket (in SYN-SENT, it makes nothing of it before the
                 // next SYN), or after the socket was asked for it.
                 (Ok(info), Some(told)) if matches!(info.tcpi_state, SYN_SENT | CLOSED) => Tried::Failed(told.errno),

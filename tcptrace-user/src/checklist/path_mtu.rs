@@ -10,10 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::socket::{getsockopt, sockopt::IpMtu};
+
+use crate::socket::Ipv6Mtu;
+
 use super::{
     ping::{Echo, Kind, echo},
     report::{MtuFound, PathMtu, Step},
-    socket,
     zone::Peer,
 };
 
@@ -40,8 +43,8 @@ fn assumed(to: Peer) -> io::Result<u32> {
     let socket = UdpSocket::bind(any)?;
     socket.connect(to.at(9))?;
     let mtu = match to.ip {
-        IpAddr::V4(_) => socket::get(&socket, libc::SOL_IP, libc::IP_MTU)?,
-        IpAddr::V6(_) => socket::get(&socket, libc::SOL_IPV6, libc::IPV6_MTU)?,
+        IpAddr::V4(_) => getsockopt(&socket, IpMtu)?,
+        IpAddr::V6(_) => getsockopt(&socket, Ipv6Mtu)?,
     };
     Ok(mtu.cast_unsigned())
 }

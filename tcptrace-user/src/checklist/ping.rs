@@ -11,11 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::socket::{
+    MsgFlags, setsockopt,
+    sockopt::{Ipv4RecvTtl, Ipv6DontFrag, Ipv6RecvHopLimit},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::Interest,
     time::{Instant as Deadline, sleep, timeout_at},
 };
+
+use crate::socket::{Ipv4MtuDiscover, Ipv6MtuDiscover};
 
 use super::{
     report::{IcmpError, Ping, Step},
@@ -112,7 +118,7 @@ pub(super) async fn echo(to: Peer, kind: Kind, wait: Duration) -> Result<Echo, S
         if let Some(icmp) = socket::icmp_of(socket.get_ref()) {
             return Ok(Echo::Error { took: began.elapsed(), icmp });
         }
-        match socket::receive(socket.get_ref(), &mut buffer, 0) {
+        match socket::receive(socket.get_ref(), &mut buffer, MsgFlags::empty()) {
             Ok(received) => {
                 let octets = &buffer[..received.length.min(buffer.len())];
                 let wanted = is_raw.then_some(identifier);
@@ -143,8 +149,8 @@ fn prepare(socket: &Socket, to: Peer, kind: Kind) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket::queue_errors(socket, to.ip)?;
     match to.ip {
-        IpAddr::V4(_) => socket::set(socket, libc::SOL_IP, libc::IP_RECVTTL, 1)?,
-        IpAddr::V6(_) => socket::set(socket, libc::SOL_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?,
+        IpAddr::V4(_) => setsockopt(socket, Ipv4RecvTtl, &true)?,
+        IpAddr::V6(_) => setsockopt(socket, Ipv6RecvHopLimit, &true)?,
     }
     if let Some(hops) = kind.hops {
         socket::set_hops(socket, to.ip, hops)?;
@@ -152,12 +158,10 @@ fn prepare(socket: &Socket, to: Peer, kind: Kind) -> io::Result<()> {
     if kind.size.is_some() {
         // PROBE: without what the kernel has learnt of the path's MTU, which may be out of date.
         match to.ip {
-            IpAddr::V4(_) => {
-                socket::set(socket, libc::SOL_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
-            }
+            IpAddr::V4(_) => setsockopt(socket, Ipv4MtuDiscover, &libc::IP_PMTUDISC_PROBE)?,
             IpAddr::V6(_) => {
-                socket::set(socket, libc::SOL_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
-                socket::set(socket, libc::SOL_IPV6, libc::IPV6_DONTFRAG, 1)?;
+                setsockopt(socket, Ipv6MtuDiscover, &libc::IPV6_PMTUDISC_PROBE)?;
+                setsockopt(socket, Ipv6DontFrag, &true)?;
             }
         }
     }

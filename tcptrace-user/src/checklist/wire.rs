@@ -15,9 +15,12 @@ use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_IND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET,
     BPF_W,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::sys::socket::{MsgFlags, getsockopt, setsockopt, sockopt::ReceiveTimestampns};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tcptrace_core::segment::{Flags, Found, Kind, Link, Segment, locate};
 use tcptrace_vocabulary::words::ip;
+
+use crate::socket::{PacketStatistics, bind_link};
 
 use super::{
     report::{Answered, Wire},
@@ -64,10 +67,11 @@ impl Tap {
         let socket = Socket::new(Domain::from(libc::AF_PACKET), Type::DGRAM, Some(Protocol::from(0)))?;
         socket.set_nonblocking(true)?;
         let _ = socket.set_recv_buffer_size(BUFFER);
-        socket::set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
-        socket::attach_filter(&socket, &mut filter(hosts)?)?;
+        setsockopt(&socket, ReceiveTimestampns, &true)?;
+        let filter: Vec<_> = filter(hosts)?.iter().map(|it| SockFilter::new(it.code, it.jt, it.jf, it.k)).collect();
+        socket.attach_filter(&filter)?;
         let only = interfaces.first().filter(|first| interfaces.iter().all(|it| it == *first));
-        socket::bind_link(&socket, only.copied().unwrap_or_default())?;
+        bind_link(&socket, libc::ETH_P_ALL, only.copied().unwrap_or_default())?;
         Ok(Self { socket, seen: Mutex::default() })
     }
 
@@ -75,7 +79,7 @@ impl Tap {
     fn drain(&self) -> std::sync::MutexGuard<'_, State> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = [0; OCTETS];
-        while let Ok(received) = socket::receive(&self.socket, &mut buffer, libc::MSG_TRUNC) {
+        while let Ok(received) = socket::receive(&self.socket, &mut buffer, MsgFlags::MSG_TRUNC) {
             if seen.packets.len() >= MOST {
                 seen.is_holed = true;
                 continue;
@@ -85,7 +89,7 @@ impl Tap {
             let time = received.time.unwrap_or_default();
             seen.packets.push(Seen { time, interface, is_outgoing, octets, original: received.length });
         }
-        seen.is_holed |= socket::shed(&self.socket).is_ok_and(|it| it > 0);
+        seen.is_holed |= getsockopt(&self.socket, PacketStatistics).is_ok_and(|it| it.tp_drops > 0);
         seen
     }
 

@@ -5,29 +5,32 @@
 //! they say of their sender is the same, and there are many more of them. Advertisements come by a raw ICMPv6 socket and
 //! not by a packet socket, whose filter would run for each IPv6 packet of the host.
 
-#![expect(unsafe_code, reason = "std has neither packet sockets nor raw ones")]
-
 use std::{
-    io,
-    mem::zeroed,
+    io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    ptr,
+    os::fd::AsRawFd as _,
 };
+
+use nix::sys::socket::{
+    ControlMessageOwned, LinkAddr, MsgFlags, recvfrom, recvmsg, setsockopt,
+    sockopt::{Ipv6RecvHopLimit, Ipv6RecvPacketInfo},
+};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use crate::socket::{Icmpv6Filter, bind_link};
 
 /// Packets read at one look, of each kind; more may be lost, of a flood that says no more than its beginning.
 const AT_ONCE: u32 = 1024;
-/// Octets of one that are read.
+/// Bytes of one that are read, and of its control messages.
 const LENGTH: usize = 256;
-/// `struct icmp6_filter` (include/uapi/linux/icmpv6.h).
-const ICMPV6_FILTER: libc::c_int = 1;
+const CONTROL: usize = 128;
 const ADVERTISEMENT: u8 = 136;
 
 /// Sockets that hear claims, as far as they may be opened.
 #[derive(Debug)]
 pub(super) struct Claims {
-    arp: Option<OwnedFd>,
-    advertisements: Option<OwnedFd>,
+    arp: Option<Socket>,
+    advertisements: Option<Socket>,
 }
 
 impl Claims {
@@ -103,13 +106,13 @@ fn is_station(link_address: &[u8; 6]) -> bool {
     link_address[0] & 1 == 0 && *link_address != [0; 6]
 }
 
-fn arp_socket() -> io::Result<OwnedFd> {
+fn arp_socket() -> io::Result<Socket> {
     // No protocol yet: it would receive before it filters.
-    let socket = open(libc::AF_PACKET, libc::SOCK_DGRAM, 0)?;
-    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let socket = open(Domain::PACKET, Type::DGRAM, Protocol::from(0))?;
+    let instruction = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
     let (half, word) = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
     let (equals, accept) = (libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET | libc::BPF_K);
-    let mut filter = [
+    socket.attach_filter(&[
         instruction(half, 0, 0, 6),
         instruction(equals | libc::BPF_K, 4, 0, 2),
         // The sender's address against the one that is asked for.
@@ -119,67 +122,33 @@ fn arp_socket() -> io::Result<OwnedFd> {
         instruction(equals | libc::BPF_X, 0, 1, 0),
         instruction(accept, 0, 0, LENGTH as u32),
         instruction(accept, 0, 0, 0),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    set(&socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
-    let protocol = (libc::ETH_P_ARP as u16).to_be();
-    // SAFETY: a structure of integers, of which zero is a value.
-    let mut any: libc::sockaddr_ll = unsafe { zeroed() };
-    (any.sll_family, any.sll_protocol) = (libc::AF_PACKET as u16, protocol);
-    let length = size_of::<libc::sockaddr_ll>() as u32;
-    // SAFETY: the address is a local of that length, which the kernel copies.
-    succeeded(unsafe { libc::bind(socket.as_raw_fd(), (&raw const any).cast(), length) })?;
+    ])?;
+    bind_link(&socket, libc::ETH_P_ARP, 0)?;
     Ok(socket)
 }
 
-fn advertisement_socket() -> io::Result<OwnedFd> {
-    let socket = open(libc::AF_INET6, libc::SOCK_RAW, libc::IPPROTO_ICMPV6)?;
+fn advertisement_socket() -> io::Result<Socket> {
+    let socket = open(Domain::IPV6, Type::RAW, Protocol::ICMPV6)?;
     // A bit that is set keeps a type away.
     let mut filter = [u32::MAX; 8];
     filter[usize::from(ADVERTISEMENT >> 5)] &= !(1 << (ADVERTISEMENT & 31));
-    set(&socket, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &filter)?;
-    set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, &1_i32)?;
-    set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &1_i32)?;
+    setsockopt(&socket, Icmpv6Filter, &filter)?;
+    setsockopt(&socket, Ipv6RecvHopLimit, &true)?;
+    setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
     Ok(socket)
 }
 
-fn open(family: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
-    // SAFETY: no memory is passed.
-    let socket = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol) };
-    succeeded(socket)?;
-    // SAFETY: the kernel has just given it, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(socket) })
+fn open(domain: Domain, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(domain, kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
-fn set<T>(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the value is read for its own length, and what a filter's program points to is still there.
-    succeeded(unsafe {
-        libc::setsockopt(socket.as_raw_fd(), level, option, ptr::from_ref(value).cast(), size_of::<T>() as u32)
-    })
-}
-
-fn succeeded(result: libc::c_int) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-fn receive_arp(socket: &OwnedFd) -> Option<(u32, Vec<u8>)> {
-    let mut octets = vec![0; LENGTH];
-    // SAFETY: a structure of integers, of which zero is a value.
-    let mut from: libc::sockaddr_ll = unsafe { zeroed() };
-    let mut length = size_of::<libc::sockaddr_ll>() as u32;
-    // SAFETY: the kernel writes at most as many octets as each buffer is said to have.
-    let received = unsafe {
-        libc::recvfrom(
-            socket.as_raw_fd(),
-            octets.as_mut_ptr().cast(),
-            octets.len(),
-            0,
-            (&raw mut from).cast(),
-            &raw mut length,
-        )
-    };
-    octets.truncate(usize::try_from(received).ok()?);
-    Some((from.sll_ifindex.cast_unsigned(), octets))
+fn receive_arp(socket: &Socket) -> Option<(u32, Vec<u8>)> {
+    let mut bytes = vec![0; LENGTH];
+    let (length, from) = recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut bytes).ok()?;
+    bytes.truncate(length);
+    Some((from?.ifindex() as u32, bytes))
 }
 
 struct Advertisement {
@@ -188,35 +157,22 @@ struct Advertisement {
     interface: Option<u32>,
 }
 
-fn receive_advertisement(socket: &OwnedFd) -> Option<Advertisement> {
-    let mut octets = vec![0_u8; LENGTH];
-    // Words, for the alignment of what the kernel puts there.
-    let mut control = [0_u64; 16];
-    let mut part = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: octets.len() };
-    // SAFETY: a structure of integers and pointers, of which zero is a value.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
-    (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control));
-    // SAFETY: all that the message points to are locals of the lengths that it says.
-    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
-    octets.truncate(usize::try_from(received).ok()?);
+fn receive_advertisement(socket: &Socket) -> Option<Advertisement> {
+    let mut octets = vec![0; LENGTH];
+    let mut control = [0; CONTROL];
+    let mut parts = [IoSliceMut::new(&mut octets)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()).ok()?;
     let (mut hops, mut interface) = (None, None);
-    // SAFETY: the kernel has filled in the header and so many octets of the control buffer as it says now; the macros
-    // give null at its end, and data that lies within it. It is read unaligned.
-    unsafe {
-        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
-        while let Some(it) = header.as_ref() {
-            let data = libc::CMSG_DATA(header);
-            match (it.cmsg_level, it.cmsg_type) {
-                (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => hops = Some(data.cast::<i32>().read_unaligned()),
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    interface = Some(data.cast::<libc::in6_pktinfo>().read_unaligned().ipi6_ifindex);
-                }
-                _ => {}
-            }
-            header = libc::CMSG_NXTHDR(&raw const message, header);
+    // Control messages that were cut say nothing, and what has no hop count is passed over.
+    for control in message.cmsgs().into_iter().flatten() {
+        match control {
+            ControlMessageOwned::Ipv6HopLimit(limit) => hops = Some(limit),
+            ControlMessageOwned::Ipv6PacketInfo(packet) => interface = Some(packet.ipi6_ifindex),
+            _ => {}
         }
     }
+    let length = message.bytes;
+    octets.truncate(length);
     Some(Advertisement { octets, hops, interface })
 }
 

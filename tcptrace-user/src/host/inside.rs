@@ -5,9 +5,9 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsRawFd,
 };
 
+use nix::sys::socket::getsockopt;
 use tcptrace_core::handshake::Nanos;
 use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Missing, Socket};
 
@@ -17,7 +17,10 @@ use super::{
     missing,
     routes::{self, Route},
 };
-use crate::netlink::{Channel, addresses, neighbours, neighbours::Entry, sockets};
+use crate::{
+    netlink::{Channel, addresses, neighbours, neighbours::Entry, sockets},
+    socket::NetnsCookie,
+};
 
 /// For how long a way is what it was.
 const KEPT: u64 = 200_000_000;
@@ -129,23 +132,6 @@ impl Inside {
     /// The kernel's number of this network namespace, never used again (since 5.14), as BPF programs see it.
     pub(super) fn cookie(&self) -> Fact<u64> {
         let socket = self.route.as_ref().map_err(|why| *why)?;
-        cookie(socket).map_err(|error| missing(&error))
+        getsockopt(socket, NetnsCookie).map_err(|error| missing(&error.into()))
     }
-}
-
-#[expect(unsafe_code, reason = "std has no such option of a socket")]
-fn cookie(socket: &impl AsRawFd) -> io::Result<u64> {
-    let mut cookie = 0_u64;
-    let mut length = size_of::<u64>() as u32;
-    // SAFETY: the kernel writes at most `length` octets, which is what there is room for.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }

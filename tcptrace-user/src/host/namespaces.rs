@@ -20,6 +20,7 @@ use std::{
 };
 
 use caps::{CapSet, Capability};
+use nix::sched::{CloneFlags, setns};
 use tcptrace_core::handshake::Nanos;
 use tcptrace_vocabulary::facts::{Fact, Missing};
 
@@ -289,20 +290,17 @@ fn enter_and_open(path: &Path, id: Id, now: Nanos) -> Fact<Inside> {
 }
 
 /// Moves the calling thread. A process's number may have become another's since the namespace was found.
-#[expect(unsafe_code, reason = "std cannot enter a namespace")]
 fn enter(path: &Path, id: Id) -> io::Result<()> {
     let file = File::open(path)?;
     if file.metadata()?.ino() != id || !is_of_this_host(&file)? {
         return Err(ErrorKind::NotFound.into());
     }
-    // SAFETY: no memory is passed.
-    let entered = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
-    if entered == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(setns(file, CloneFlags::CLONE_NEWNET)?)
 }
 
 /// Whether a namespace belongs to the user namespace of this process. Any user can make one of their own, with any address in
 /// it: that is no part of this host.
-#[expect(unsafe_code, reason = "std has no ioctl")]
+#[expect(unsafe_code, reason = "nix makes an ioctl safe to name, and not to call")]
 fn is_of_this_host(namespace: &File) -> io::Result<bool> {
     // _IO(0xb7, 1), include/uapi/linux/nsfs.h
     const NS_GET_USERNS: libc::Ioctl = 0xb701;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use nix::sys::signal::{SigSet, Signal};
 
 use super::{clsact, kernel::Program};
 
@@ -49,13 +50,10 @@ impl Drop for Guard {
 ///
 /// # Errors
 /// When the kernel refuses to list or to remove filters.
-#[expect(unsafe_code, reason = "signals are ignored by a system call that std does not have")]
 pub fn run(index: u32, added_qdisc: bool, programs: &[u32]) -> anyhow::Result<()> {
     // What ends a whole control group (systemd) ends its owner as well: this one sees it out.
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: ignoring a signal runs no handler.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
+    // Blocked and not ignored, which is the same for a process of one thread, and safe to ask for.
+    SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]).thread_block()?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
     for program in [Program::TcIngress, Program::TcEgress, Program::TcIngressIp, Program::TcEgressIp] {
         for filter in clsact::stale_filters(index, program.name())? {

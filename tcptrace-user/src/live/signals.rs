@@ -1,6 +1,6 @@
 //! The signals that tracing obeys.
 
-use std::io;
+use std::{fs, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -39,11 +39,28 @@ pub(super) async fn ended(interrupt: &mut Signal, terminate: &mut Signal, hangup
     }
 }
 
-#[expect(unsafe_code, reason = "std does not tell how a signal is handled")]
-fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: sigaction fills a structure of integers and asks for no change.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+/// Whether this process was started with a signal ignored (`SigIgn` of proc(5), a bit a signal from the lowest on). One that
+/// cannot be known counts as not ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    is_in_mask(&status, signal)
+}
+
+fn is_in_mask(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_ignored_by_its_bit() {
+        let status = "Name:\tx\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
+        for (signal, expected) in [(libc::SIGHUP, true), (libc::SIGPIPE, true), (libc::SIGINT, false)] {
+            assert_eq!(is_in_mask(status, signal), expected, "{signal}");
+        }
+        assert!(!is_in_mask("", libc::SIGHUP));
     }
 }
