@@ -13,7 +13,6 @@ use tcptrace_report::explain::Topic;
 use tcptrace_vocabulary::outcome::Outcome;
 
 use crate::{
-    checklist::target,
     exit::{self, FailOn},
     host::LocalFacts,
     live::{
@@ -24,6 +23,7 @@ use crate::{
         session::Options,
     },
     offline::OwnInput,
+    probe::target,
 };
 
 /// The exit code of an error: what the first type says that it is or holds, else [`exit::RUNTIME`].

@@ -4,7 +4,6 @@
 //! [`tcptrace_vocabulary::attempt::Attempt`] of each handshake, which `tcptrace_report` renders; it does not know where
 //! packets came from.
 
-pub mod checklist;
 pub mod cli;
 pub mod clock;
 pub mod exit;
@@ -14,6 +13,7 @@ pub mod live;
 pub mod netlink;
 pub mod offline;
 pub mod output;
+pub mod probe;
 mod random;
 pub mod recorder;
 mod socket;

@@ -7,11 +7,10 @@ use std::{
 
 use clap::Parser as _;
 use tcptrace::{
-    checklist,
     cli::{self, Args, Command},
     explain,
     live::{guard, session},
-    offline, output,
+    offline, output, probe,
 };
 use tcptrace_report::json;
 
@@ -31,7 +30,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             guard::run(*index, *added_qdisc, programs)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Some(Command::Diagnose(args)) => return checklist::run(args),
+        Some(Command::Diagnose(args)) => return probe::run(args),
         Some(Command::Schema) => {
             // A reader that has seen enough (`| head`) is no error.
             let _ = io::stdout().write_all(json::SCHEMA.as_bytes());

@@ -7,7 +7,7 @@
 use std::{io, net::IpAddr, time::Instant};
 
 use super::{
-    report::{Neighbour, NeighbourState, Route, Source, Step, Way},
+    diagnosis::{Neighbour, NeighbourState, Route, Source, Step, Way},
     zone::Peer,
 };
 use crate::netlink::{Channel, Error, addresses, links, neighbours, routes};

@@ -17,9 +17,10 @@ use tokio::{
 };
 
 use super::{
-    Shared, dns,
+    Shared,
+    diagnosis::{Answer, Names, Resolver, Step},
+    dns,
     hosts::{self, NameServer, Resolution},
-    report::{Answer, Names, Resolver, Step},
     target::literal,
     zone::{self, Peer},
 };
@@ -37,12 +38,12 @@ pub(super) async fn resolve(shared: &Shared, host: &str, files: &Files, found: &
     if let Some((address, _)) = literal(host) {
         let addresses = vec![address.to_canonical()];
         let names = Names { is_address: true, addresses: addresses.clone(), ..Names::default() };
-        shared.change(|report| report.names = Some(names));
+        shared.change(|diagnosis| diagnosis.names = Some(names));
         let _ = found.send(Some(addresses));
         return;
     }
     let _running = shared.begin("name");
-    shared.change(|report| report.names = Some(Names::default()));
+    shared.change(|diagnosis| diagnosis.names = Some(Names::default()));
     let from_file = fs::read_to_string(&files.hosts).map(|text| hosts::of_file(&text, host)).unwrap_or_default();
     change(shared, |names| names.hosts = from_file);
 
@@ -85,7 +86,7 @@ pub(super) struct Files {
 }
 
 fn change(shared: &Shared, change: impl FnOnce(&mut Names)) {
-    shared.change(|report| report.names.as_mut().map(change));
+    shared.change(|diagnosis| diagnosis.names.as_mut().map(change));
 }
 
 /// What applications are told, in their order.
@@ -206,5 +207,5 @@ fn peer(server: &NameServer) -> Result<Peer, String> {
 
 /// It said that there is no such name, which is worth asking for another.
 fn is_told(answer: &Answer) -> bool {
-    matches!(answer.result, Err(super::report::DnsFailure::NxDomain))
+    matches!(answer.result, Err(super::diagnosis::DnsFailure::NxDomain))
 }

@@ -17,10 +17,9 @@ use tokio::{
 
 use super::{
     Shared, connect,
+    diagnosis::{By, Connect, Probed, Tried, Way, Zone},
     names::{self, Files},
-    path_mtu, ping,
-    report::{By, Connect, Probed, Tried, Way, Zone},
-    route, walk,
+    path_mtu, ping, route, walk,
     wire::Tap,
     zone::{Peer, is_zoned, on_the_wire},
 };
@@ -38,7 +37,7 @@ const CONNECTS: usize = 128;
 /// Where the packet socket is left, for whoever writes what it saw.
 pub(super) type TapSlot = Arc<Mutex<Option<Arc<Tap>>>>;
 
-/// Everything. What it finds is in the report, as soon as it is found.
+/// Everything. What it finds is in the diagnosis, as soon as it is found.
 pub(super) async fn all(shared: &Shared, files: Files, zone: Option<Zone>, tap: &TapSlot) {
     let host = shared.change(|it| it.host.clone());
     let (found, mut addresses) = watch::channel(None);

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    report::{Answer, DnsFailure},
+    diagnosis::{Answer, DnsFailure},
     zone::Peer,
 };
 

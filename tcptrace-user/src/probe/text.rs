@@ -1,4 +1,4 @@
-//! The report for eyes: one line a step with its mark, then the verdict in one paragraph. Rendering only.
+//! The diagnosis for eyes: one line a step with its mark, then the verdict in one paragraph. Rendering only.
 //!
 //! Marks: `ok`; `!!` where something is wrong; `??` where nothing can be said; `--` what is only there to compare with.
 //! Whatever came from the network is escaped.
@@ -14,8 +14,10 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
+    diagnosis::{
+        Agreed, By, Connect, Diagnosis, End, MtuFound, Names, NeighbourState, Probed, Resolver, Tried, Walk, Way,
+    },
     findings::{self, listed},
-    report::{Agreed, By, Connect, End, MtuFound, Names, NeighbourState, Probed, Report, Resolver, Tried, Walk, Way},
     verdict::{Outcome, Verdict},
 };
 use crate::output::plain;
@@ -36,7 +38,7 @@ enum Mark {
 }
 
 /// All of it, styled; `anstream` takes the styles out where they are not wanted.
-pub(super) fn render(report: &Report, verdict: &Verdict) -> String {
+pub(super) fn render(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
     let mut out = String::new();
     let mut line = |mark: Mark, step: &str, took: Option<Duration>, text: &str| {
         let (style, word) = match mark {
@@ -48,14 +50,14 @@ pub(super) fn render(report: &Report, verdict: &Verdict) -> String {
         let took = took.map_or_else(String::new, duration);
         let _ = writeln!(out, "{style}{word}{style:#}  {step:<9} {took:>8}  {}", plain(text));
     };
-    if report.ports_assumed {
+    if diagnosis.ports_assumed {
         line(Mark::Aside, "ports", None, "none given: 443 and 80, of which one is enough");
     }
-    if let Some(names) = &report.names {
-        name_lines(report, names, &mut line);
+    if let Some(names) = &diagnosis.names {
+        name_lines(diagnosis, names, &mut line);
     }
-    let many = report.addresses.len() > 1;
-    for at in &report.addresses {
+    let many = diagnosis.addresses.len() > 1;
+    for at in &diagnosis.addresses {
         let of = if many { format!("{}: ", at.name()) } else { String::new() };
         let mut line = |mark: Mark, step: &str, took: Option<Duration>, text: &str| {
             line(mark, step, took, &format!("{of}{text}"));
@@ -75,19 +77,19 @@ pub(super) fn render(report: &Report, verdict: &Verdict) -> String {
             walk_line(walk, &mut line);
         }
     }
-    for left in &report.left_out {
+    for left in &diagnosis.left_out {
         line(Mark::Untold, "left out", None, left);
     }
     out.push('\n');
-    out.push_str(&paragraph(report, verdict));
+    out.push_str(&paragraph(diagnosis, verdict));
     out
 }
 
-fn name_lines(report: &Report, names: &Names, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
+fn name_lines(diagnosis: &Diagnosis, names: &Names, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
     if names.is_address {
         return;
     }
-    let host = &report.host;
+    let host = &diagnosis.host;
     let found = findings::of_names(names);
     let took = names.system.as_ref().map(|it| it.took);
     let more = match names.passed_over {
@@ -308,7 +310,7 @@ fn walk_line(walk: &Walk, line: &mut impl FnMut(Mark, &str, Option<Duration>, &s
 }
 
 /// The verdict.
-fn paragraph(report: &Report, verdict: &Verdict) -> String {
+fn paragraph(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
     let style = match verdict.outcome {
         Outcome::Reachable => GREEN,
         Outcome::Partly | Outcome::Unfinished => YELLOW,
@@ -333,7 +335,7 @@ fn paragraph(report: &Report, verdict: &Verdict) -> String {
             text.push('.');
         }
     }
-    if report.interrupted {
+    if diagnosis.interrupted {
         text.push_str(" Interrupted: this is what was known by then.");
     }
     let wrapped = wrap(&plain(&text));

@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use super::{
     Shared,
     connect::Attempt,
+    diagnosis::{By, End, Hop, IcmpError, Tried, Walk},
     ping::{Echo, Kind, echo},
-    report::{By, End, Hop, IcmpError, Tried, Walk},
     zone::Peer,
 };
 

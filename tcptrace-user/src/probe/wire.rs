@@ -20,12 +20,11 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tcptrace_core::segment::{Flags, Found, Kind, Link, Segment, locate};
 use tcptrace_vocabulary::words::ip;
 
-use crate::socket::{PacketStatistics, bind_link};
-
 use super::{
-    report::{Answered, Wire},
+    diagnosis::{Answered, Wire},
     socket,
 };
+use crate::socket::{PacketStatistics, bind_link};
 
 /// Packets kept, and octets of each.
 const MOST: usize = 4096;

@@ -20,13 +20,12 @@ use tokio::{
     time::{Instant as Deadline, timeout_at},
 };
 
-use crate::socket::TcpInfo;
-
 use super::{
-    report::{Agreed, Connect, IcmpError, Tried},
+    diagnosis::{Agreed, Connect, IcmpError, Tried},
     socket,
     zone::on_the_wire,
 };
+use crate::socket::TcpInfo;
 
 /// How long an answer is waited for: three or four SYNs, at 0, 1, (2,) 3 seconds.
 pub(super) const WAIT: Duration = Duration::from_millis(3600);

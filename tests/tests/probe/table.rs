@@ -1,13 +1,17 @@
 //! The verdict as a table: facts, and what they mean. No lab, no socket.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
-
-use tcptrace::checklist::report::{
-    Agreed, Answer, Answered, By, Connect, DnsFailure, End, Hop, IcmpError, Names, Neighbour, NeighbourState, Ping,
-    Probed, Report, Resolver, Route, Source, Step, Tried, Walk, Way, Wire,
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
 };
-use tcptrace::checklist::verdict::judge;
+
+use tcptrace::probe::{
+    diagnosis::{
+        Agreed, Answer, Answered, By, Connect, Diagnosis, DnsFailure, End, Hop, IcmpError, Names, Neighbour,
+        NeighbourState, Ping, Probed, Resolver, Route, Source, Step, Tried, Walk, Way, Wire,
+    },
+    verdict::judge,
+};
 use tcptrace_core::segment::{Flags, Icmp, Options};
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2));
@@ -94,9 +98,9 @@ fn without_a_way(errno: i32) -> Probed {
     Probed { route, ..at(vec![failed(errno)]) }
 }
 
-fn report(addresses: Vec<Probed>) -> Report {
+fn diagnosis(addresses: Vec<Probed>) -> Diagnosis {
     let names = Names { addresses: addresses.iter().map(|it| it.address).collect(), ..Names::default() };
-    Report {
+    Diagnosis {
         host: "web.example".to_owned(),
         ports: vec![PORT],
         ports_assumed: false,
@@ -109,8 +113,8 @@ fn report(addresses: Vec<Probed>) -> Report {
     }
 }
 
-fn verdict(report: &Report) -> [&'static str; 4] {
-    let it = judge(report);
+fn verdict(diagnosis: &Diagnosis) -> [&'static str; 4] {
+    let it = judge(diagnosis);
     [
         it.outcome.name(),
         it.cause.map_or("-", |it| it.name()),
@@ -314,7 +318,7 @@ fn one_address_fails_in_every_way() {
         ("nothing yet", at(vec![]), ["unfinished", "-", "-", "-"]),
     ];
     for (what, at, expected) in rows {
-        assert_eq!(verdict(&report(vec![at])), expected, "{what}");
+        assert_eq!(verdict(&diagnosis(vec![at])), expected, "{what}");
     }
 }
 
@@ -341,10 +345,10 @@ fn addresses_and_ports_are_weighed_together() {
         ),
     ];
     for (what, addresses, expected) in rows {
-        assert_eq!(verdict(&report(addresses)), expected, "{what}");
+        assert_eq!(verdict(&diagnosis(addresses)), expected, "{what}");
     }
 
-    let usual = |connects| Report { ports: vec![443, 80], ports_assumed: true, ..report(vec![at(connects)]) };
+    let usual = |connects| Diagnosis { ports: vec![443, 80], ports_assumed: true, ..diagnosis(vec![at(connects)]) };
     let closed = connect(443, Tried::Failed(ECONNREFUSED));
     assert_eq!(verdict(&usual(vec![closed.clone(), connect(80, OPEN)])), ["reachable", "-", "-", "-"]);
     let both = usual(vec![closed, connect(80, Tried::Failed(ECONNREFUSED))]);
@@ -366,13 +370,13 @@ fn a_name_without_an_address_is_no_attempt() {
         (Ok(Vec::new()), "exists and has no address"),
         (Err(DnsFailure::Other("x".to_owned())), "has no address here"),
     ] {
-        let mut report = report(Vec::new());
-        report.names = Some(Names { system: system.clone(), resolvers: vec![resolver(answer)], ..Names::default() });
-        let it = judge(&report);
+        let mut diagnosis = diagnosis(Vec::new());
+        diagnosis.names = Some(Names { system: system.clone(), resolvers: vec![resolver(answer)], ..Names::default() });
+        let it = judge(&diagnosis);
         assert_eq!((it.outcome.name(), it.cause), ("unresolved", None));
         assert!(it.headline.contains(text), "{}", it.headline);
     }
-    let mut report = report(Vec::new());
-    report.names = None;
-    assert_eq!(verdict(&report), ["unfinished", "-", "-", "-"]);
+    let mut diagnosis = diagnosis(Vec::new());
+    diagnosis.names = None;
+    assert_eq!(verdict(&diagnosis), ["unfinished", "-", "-", "-"]);
 }

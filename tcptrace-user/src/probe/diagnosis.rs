@@ -12,7 +12,7 @@ use tcptrace_core::segment::{Flags, Icmp, Options};
 
 /// Everything that was found out about one host.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct Diagnosis {
     /// As it was asked for.
     pub host: String,
     /// The ports asked for, in that order.

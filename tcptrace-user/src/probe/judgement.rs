@@ -15,7 +15,9 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    report::{By, Connect, End, IcmpError, Neighbour, NeighbourState, Ping, Probed, Report, Route, Tried, Walk, Way},
+    diagnosis::{
+        By, Connect, Diagnosis, End, IcmpError, Neighbour, NeighbourState, Ping, Probed, Route, Tried, Walk, Way,
+    },
     verdict::Scope,
 };
 
@@ -61,7 +63,7 @@ impl Why {
 }
 
 /// Judges; `None` where the connect has no end yet, or a good one.
-pub(super) fn of(report: &Report, at: &Probed, port: u16) -> Option<Judgement> {
+pub(super) fn of(diagnosis: &Diagnosis, at: &Probed, port: u16) -> Option<Judgement> {
     let connect = at.connects.iter().find(|it| it.port == port)?;
     let errno = match connect.result {
         Tried::Open(_) => return None,
@@ -72,7 +74,7 @@ pub(super) fn of(report: &Report, at: &Probed, port: u16) -> Option<Judgement> {
         .or_else(|| by_icmp(at, connect))
         .or_else(|| by_rst(at, connect))
         .or_else(|| by_neighbour(at))
-        .or_else(|| local(report, at, connect))
+        .or_else(|| local(diagnosis, at, connect))
         .unwrap_or_else(|| silence(at, connect));
     let Why { cause, confidence, scope, by, evidence } = why;
     let headline = headline(cause, &at.name(), port);
@@ -263,17 +265,17 @@ fn by_neighbour(at: &Probed) -> Option<Why> {
 }
 
 /// The SYN was not seen leaving.
-fn local(report: &Report, at: &Probed, connect: &Connect) -> Option<Why> {
+fn local(diagnosis: &Diagnosis, at: &Probed, connect: &Connect) -> Option<Why> {
     let left = |it: &Connect| it.wire.map(|wire| wire.syns > 0);
     if left(connect)? {
         return None;
     }
-    let (mut same, mut all) = (at.connects.iter(), report.addresses.iter().flat_map(|it| &it.connects));
+    let (mut same, mut all) = (at.connects.iter(), diagnosis.addresses.iter().flat_map(|it| &it.connects));
     let scope = if same.any(|it| left(it) == Some(true)) {
         Scope::Port
     } else if all.any(|it| left(it) == Some(true)) {
         Scope::Host
-    } else if report.addresses.len() > 1 {
+    } else if diagnosis.addresses.len() > 1 {
         Scope::Everything
     } else {
         Scope::Host

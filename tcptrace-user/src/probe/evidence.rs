@@ -15,7 +15,7 @@ use tcptrace_vocabulary::errno::errno_name;
 
 use super::{
     Shared,
-    report::{Report, Tried, Way},
+    diagnosis::{Diagnosis, Tried, Way},
     verdict::Verdict,
     wire::{Seen, Tap, socket_addr},
 };
@@ -28,7 +28,7 @@ pub(super) fn write(
     path: &Path,
     tap: Option<&Tap>,
     shared: &Shared,
-    report: &Report,
+    diagnosis: &Diagnosis,
     verdict: &Verdict,
 ) -> anyhow::Result<()> {
     let name = path.display().to_string();
@@ -46,9 +46,9 @@ pub(super) fn write(
     let mut writer = Writer::create(path, Options::default()).with_context(|| format!("cannot write '{name}'"))?;
     let mut interfaces = BTreeMap::new();
     for ((_, from, to), packets) in &handshakes {
-        let comment = comment(report, verdict, *from, *to);
+        let comment = comment(diagnosis, verdict, *from, *to);
         for (number, packet) in packets.iter().enumerate() {
-            let name = interface_name(report, packet.interface);
+            let name = interface_name(diagnosis, packet.interface);
             let interface = *interfaces.entry(packet.interface).or_insert_with(|| {
                 writer.interface(Interface { name: &name, link: RAW, snaplen: 0, description: None })
             });
@@ -76,8 +76,8 @@ fn ends(octets: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     }
 }
 
-fn interface_name(report: &Report, index: u32) -> String {
-    let mut names = report.addresses.iter().filter_map(|it| match it.route.as_ref()?.found.as_ref().ok()? {
+fn interface_name(diagnosis: &Diagnosis, index: u32) -> String {
+    let mut names = diagnosis.addresses.iter().filter_map(|it| match it.route.as_ref()?.found.as_ref().ok()? {
         Way::Route(route) if route.index == index => Some(route.interface.clone()),
         Way::Route(_) | Way::None { .. } => None,
     });
@@ -85,8 +85,8 @@ fn interface_name(report: &Report, index: u32) -> String {
 }
 
 /// What became of one handshake; of the one that the verdict is of, the verdict.
-fn comment(report: &Report, verdict: &Verdict, from: SocketAddr, to: SocketAddr) -> String {
-    let at = report.addresses.iter().find(|it| it.address == to.ip());
+fn comment(diagnosis: &Diagnosis, verdict: &Verdict, from: SocketAddr, to: SocketAddr) -> String {
+    let at = diagnosis.addresses.iter().find(|it| it.address == to.ip());
     let connect = at.and_then(|it| it.connects.iter().find(|it| it.from == Some(from)));
     let Some(connect) = connect else { return "tcptrace: diagnose: to learn how far SYNs get".to_owned() };
     if let (Some(cause), Some(confidence)) = (verdict.cause, verdict.confidence)

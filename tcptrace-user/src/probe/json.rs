@@ -1,4 +1,4 @@
-//! The report as one JSON object: the definition `diagnosis` of the schema. Rendering only.
+//! The diagnosis as one JSON object: the definition `diagnosis` of the schema. Rendering only.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -13,29 +13,30 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    findings,
-    report::{
-        Agreed, Answer, By, Connect, End, Hop, IcmpError, MtuFound, Names, Probed, Report, Resolver, Tried, Walk, Way,
+    diagnosis::{
+        Agreed, Answer, By, Connect, Diagnosis, End, Hop, IcmpError, MtuFound, Names, Probed, Resolver, Tried, Walk,
+        Way,
     },
+    findings,
     verdict::{Scope, Verdict},
 };
 
 /// The object, without the line's end.
-pub(super) fn line(report: &Report, verdict: &Verdict) -> String {
+pub(super) fn line(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
     let object = json!({
         "v": VERSION,
         "type": "diagnosis",
-        "at": format!("{:.9}", report.began),
-        "took_s": seconds(report.took),
-        "interrupted": report.interrupted,
-        "host": report.host,
-        "ports": report.ports,
-        "ports_assumed": report.ports_assumed,
+        "at": format!("{:.9}", diagnosis.began),
+        "took_s": seconds(diagnosis.took),
+        "interrupted": diagnosis.interrupted,
+        "host": diagnosis.host,
+        "ports": diagnosis.ports,
+        "ports_assumed": diagnosis.ports_assumed,
         "result": verdict.outcome.name(),
         "verdict": self::verdict(verdict),
-        "names": report.names.as_ref().map(names),
-        "addresses": report.addresses.iter().map(address).collect::<Vec<_>>(),
-        "left_out": report.left_out,
+        "names": diagnosis.names.as_ref().map(names),
+        "addresses": diagnosis.addresses.iter().map(address).collect::<Vec<_>>(),
+        "left_out": diagnosis.left_out,
     });
     object.to_string()
 }

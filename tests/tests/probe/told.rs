@@ -1,12 +1,16 @@
 //! What `tcptrace diagnose --json` said in a namespace, and how to hold it against the truth.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use serde_json::Value;
-use tcptrace_tests::contract;
-use tcptrace_tests::lab::{Finished, Lab, Ns, SERVER_V4, SERVER_V6, Tracer};
+use tcptrace_tests::{
+    contract,
+    lab::{Finished, Lab, Ns, SERVER_V4, SERVER_V6, Tracer},
+};
 
 /// Longer than any diagnosis may take, on a machine that is busy building.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);

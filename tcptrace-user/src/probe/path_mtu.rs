@@ -12,13 +12,12 @@ use std::{
 
 use nix::sys::socket::{getsockopt, sockopt::IpMtu};
 
-use crate::socket::Ipv6Mtu;
-
 use super::{
+    diagnosis::{MtuFound, PathMtu, Step},
     ping::{Echo, Kind, echo},
-    report::{MtuFound, PathMtu, Step},
     zone::Peer,
 };
+use crate::socket::Ipv6Mtu;
 
 const WAIT: Duration = Duration::from_millis(900);
 /// What is tried where large packets vanish: Ethernet, PPPoE, common tunnels, WireGuard, the least of IPv6 and of IPv4.

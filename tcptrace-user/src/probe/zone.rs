@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    report::{Way, Zone},
+    diagnosis::{Way, Zone},
     route,
     target::{Mistake, literal},
 };

@@ -21,13 +21,12 @@ use tokio::{
     time::{Instant as Deadline, sleep, timeout_at},
 };
 
-use crate::socket::{Ipv4MtuDiscover, Ipv6MtuDiscover};
-
 use super::{
-    report::{IcmpError, Ping, Step},
+    diagnosis::{IcmpError, Ping, Step},
     socket,
     zone::Peer,
 };
+use crate::socket::{Ipv4MtuDiscover, Ipv6MtuDiscover};
 
 const REQUESTS: u8 = 3;
 const BETWEEN: Duration = Duration::from_millis(100);

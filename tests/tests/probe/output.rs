@@ -1,13 +1,14 @@
 //! How it is said: as text, without privilege, interrupted, with evidence.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::process::{Command, Output, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::Read as _,
+    process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
 
-use nix::pty::openpty;
-use nix::sys::signal::Signal;
+use nix::{pty::openpty, sys::signal::Signal};
 use tcptrace_tests::lab::{Lab, SERVER_V4, Tracer};
 
 use crate::told::{PATIENCE, run};

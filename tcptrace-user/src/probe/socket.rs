@@ -1,4 +1,4 @@
-//! What the checklist receives beside a datagram's bytes: control messages, the error queue, where it was seen.
+//! What a probe receives beside a datagram's bytes: control messages, the error queue, where it was seen.
 //!
 //! By nix, without unsafe code of its own but for a promise that tokio asks for.
 //! <https://man7.org/linux/man-pages/man7/ip.7.html>, `IP_RECVERR`
@@ -17,7 +17,7 @@ use socket2::Socket;
 use tcptrace_core::segment::Icmp;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::report::IcmpError;
+use super::diagnosis::IcmpError;
 
 /// `SO_EE_ORIGIN_ICMP` and `SO_EE_ORIGIN_ICMP6` (include/uapi/linux/errqueue.h).
 const BY_ICMP: u8 = 2;

@@ -1,12 +1,13 @@
 //! `tcptrace diagnose`: what a person goes through by hand when a host cannot be connected to, in seconds.
 //!
 //! Name, route, ping, path MTU, connects, what the handshakes agreed on, where SYNs end. Steps that do not need each
-//! other run at once, and write what they find into one [`Report`], which is judged and printed at the end, or as far
+//! other run at once, and write what they find into one [`Diagnosis`], which is judged and printed at the end, or as far
 //! as it is on Ctrl-C. It needs no privilege and no BPF; with CAP_NET_RAW it sees its own packets as well.
 //!
 //! It does not scan: a handful of ports, a few SYNs each, one walk per address family at a time.
 
 mod connect;
+pub mod diagnosis;
 mod dns;
 mod evidence;
 mod findings;
@@ -17,7 +18,6 @@ mod names;
 mod path_mtu;
 mod ping;
 mod progress;
-pub mod report;
 mod route;
 mod socket;
 mod steps;
@@ -38,9 +38,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use diagnosis::{Diagnosis, Zone};
 use jiff::Timestamp;
 use progress::{Progress, Running, Steps};
-use report::{Report, Zone};
 use target::Target;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -53,17 +53,17 @@ use crate::{cli::DiagnoseArgs, exit};
 /// When it ends, whatever is missing.
 const LIMIT: Duration = Duration::from_millis(9_800);
 
-/// The report that all steps write into, the sockets that they used, and which of them are under way.
+/// The diagnosis that all steps write into, the sockets that they used, and which of them are under way.
 #[derive(Clone)]
 pub(super) struct Shared {
-    report: Arc<Mutex<Report>>,
+    diagnosis: Arc<Mutex<Diagnosis>>,
     sockets: Arc<Mutex<BTreeSet<SocketAddr>>>,
     steps: Steps,
 }
 
 impl Shared {
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
-        change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Diagnosis) -> T) -> T {
+        change(&mut self.diagnosis.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Says that a step, by its name in the text, is under way until what this returns is dropped.
@@ -88,7 +88,7 @@ impl Shared {
 pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
     let Target { host, ports, ports_assumed } = Target::parse(&args.target)?;
     let zone = zone::of(&host)?;
-    let report = Report {
+    let diagnosis = Diagnosis {
         host,
         ports,
         ports_assumed,
@@ -99,7 +99,8 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
         addresses: Vec::new(),
         left_out: Vec::new(),
     };
-    let shared = Shared { report: Arc::new(Mutex::new(report)), sockets: Arc::default(), steps: Steps::default() };
+    let shared =
+        Shared { diagnosis: Arc::new(Mutex::new(diagnosis)), sockets: Arc::default(), steps: Steps::default() };
     let resolv_conf = args.resolv_conf.clone().unwrap_or_else(|| PathBuf::from("/etc/resolv.conf"));
     let files = names::Files { hosts: PathBuf::from("/etc/hosts"), resolv_conf };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -112,12 +113,12 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
     runtime.shutdown_background();
     let tap = tap?;
 
-    let report = shared.change(|it| it.clone());
-    let verdict = verdict::judge(&report);
+    let diagnosis = shared.change(|it| it.clone());
+    let verdict = verdict::judge(&diagnosis);
     if let Some(path) = &args.write {
-        evidence::write(path, tap.as_deref(), &shared, &report, &verdict)?;
+        evidence::write(path, tap.as_deref(), &shared, &diagnosis, &verdict)?;
     }
-    let text = if args.json { json::line(&report, &verdict) + "\n" } else { text::render(&report, &verdict) };
+    let text = if args.json { json::line(&diagnosis, &verdict) + "\n" } else { text::render(&diagnosis, &verdict) };
     // Where the packets go, words would make a file that nothing reads.
     let printed = if args.write.as_deref().is_some_and(|it| it.as_os_str() == "-") {
         anstream::AutoStream::new(io::stderr(), args.color.choice(&io::stderr())).write_all(text.as_bytes())
@@ -128,7 +129,7 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
     drop(printed);
     Ok(match verdict.outcome {
         Outcome::Reachable | Outcome::Partly => ExitCode::SUCCESS,
-        Outcome::Unfinished if report.interrupted => ExitCode::SUCCESS,
+        Outcome::Unfinished if diagnosis.interrupted => ExitCode::SUCCESS,
         Outcome::Unreachable | Outcome::Unresolved | Outcome::Unfinished => ExitCode::from(exit::FINDINGS),
     })
 }

@@ -8,8 +8,8 @@ use std::{net::IpAddr, time::Duration};
 use tcptrace_vocabulary::cause::{Cause, Confidence};
 
 use super::{
+    diagnosis::{Diagnosis, DnsFailure, MtuFound, Names, Probed, Tried, Way},
     judgement::{self, Judgement},
-    report::{DnsFailure, MtuFound, Names, Probed, Report, Tried, Way},
 };
 
 /// How far the trouble reaches, as far as was seen.
@@ -132,30 +132,30 @@ impl Verdict {
 
 /// Judges.
 #[must_use]
-pub fn judge(report: &Report) -> Verdict {
-    let mut verdict = match &report.names {
-        Some(names) if names.addresses.is_empty() => unresolved(report, names),
-        Some(_) if !report.addresses.is_empty() => resolved(report),
-        _ => unfinished(report),
+pub fn judge(diagnosis: &Diagnosis) -> Verdict {
+    let mut verdict = match &diagnosis.names {
+        Some(names) if names.addresses.is_empty() => unresolved(diagnosis, names),
+        Some(_) if !diagnosis.addresses.is_empty() => resolved(diagnosis),
+        _ => unfinished(diagnosis),
     };
-    verdict.notes.extend(report.addresses.iter().filter_map(mtu_note));
+    verdict.notes.extend(diagnosis.addresses.iter().filter_map(mtu_note));
     verdict
 }
 
-fn unfinished(report: &Report) -> Verdict {
-    let took = report.took.as_secs_f64();
+fn unfinished(diagnosis: &Diagnosis) -> Verdict {
+    let took = diagnosis.took.as_secs_f64();
     Verdict::plain(Outcome::Unfinished, format!("ended after {took:.1} s, before anything was known"))
 }
 
 /// Nothing was tried, so there is no cause of the vocabulary: it is about attempts.
-fn unresolved(report: &Report, names: &Names) -> Verdict {
+fn unresolved(diagnosis: &Diagnosis, names: &Names) -> Verdict {
     let is_going_on = names.system.is_none();
     let failures: Vec<_> =
         names.resolvers.iter().flat_map(|it| [&it.v4, &it.v6]).map(|it| it.result.as_ref().err()).collect();
     let all = |wanted: &DnsFailure| !failures.is_empty() && failures.iter().all(|it| *it == Some(wanted));
-    let host = &report.host;
-    if is_going_on && report.interrupted && failures.is_empty() {
-        return unfinished(report);
+    let host = &diagnosis.host;
+    if is_going_on && diagnosis.interrupted && failures.is_empty() {
+        return unfinished(diagnosis);
     }
     let (headline, next) = if all(&DnsFailure::NxDomain) {
         (format!("there is no name {host}"), "check its spelling, and whether it exists only in another network's DNS")
@@ -198,18 +198,18 @@ fn has_way(at: &Probed) -> bool {
     !at.route.as_ref().is_some_and(|it| matches!(it.found, Ok(Way::None { .. })))
 }
 
-fn resolved(report: &Report) -> Verdict {
-    let reached = |port: u16| report.addresses.iter().any(|at| is_open(at, port));
-    let open: Vec<u16> = report.ports.iter().copied().filter(|port| reached(*port)).collect();
-    let is_reached = if report.ports_assumed { !open.is_empty() } else { open.len() == report.ports.len() };
+fn resolved(diagnosis: &Diagnosis) -> Verdict {
+    let reached = |port: u16| diagnosis.addresses.iter().any(|at| is_open(at, port));
+    let open: Vec<u16> = diagnosis.ports.iter().copied().filter(|port| reached(*port)).collect();
+    let is_reached = if diagnosis.ports_assumed { !open.is_empty() } else { open.len() == diagnosis.ports.len() };
     // Of ports that nobody asked for, one that opens is enough.
-    let wanted: &[u16] = if is_reached { &open } else { &report.ports };
+    let wanted: &[u16] = if is_reached { &open } else { &diagnosis.ports };
     let mut judgements = Vec::new();
     for &port in wanted.iter().filter(|port| is_reached || !reached(**port)) {
-        for at in report.addresses.iter().filter(|at| !is_open(at, port)) {
+        for at in diagnosis.addresses.iter().filter(|at| !is_open(at, port)) {
             // Where another family works, none of this one is how that host is meant to be.
             if !is_reached || has_way(at) {
-                judgements.extend(judgement::of(report, at, port));
+                judgements.extend(judgement::of(diagnosis, at, port));
             }
         }
     }
@@ -219,12 +219,12 @@ fn resolved(report: &Report) -> Verdict {
     let mut verdict = match best {
         Some(it) if is_reached => Verdict::of(Outcome::Partly, it),
         Some(it) => Verdict::of(Outcome::Unreachable, it),
-        None if is_reached => Verdict::plain(Outcome::Reachable, reachable(report, &open)),
-        None => return unfinished(report),
+        None if is_reached => Verdict::plain(Outcome::Reachable, reachable(diagnosis, &open)),
+        None => return unfinished(diagnosis),
     };
     if verdict.outcome == Outcome::Partly {
         let working: Vec<_> =
-            report.addresses.iter().filter(|at| wanted.iter().all(|port| is_open(at, *port))).collect();
+            diagnosis.addresses.iter().filter(|at| wanted.iter().all(|port| is_open(at, *port))).collect();
         if let Some(at) = working.first() {
             verdict.notes.push(format!("{} works: clients that try every address (RFC 8305) get through", at.name()));
         }
@@ -236,15 +236,15 @@ fn resolved(report: &Report) -> Verdict {
     verdict
 }
 
-fn reachable(report: &Report, open: &[u16]) -> String {
-    let times = report.addresses.iter().flat_map(|at| &at.connects);
+fn reachable(diagnosis: &Diagnosis, open: &[u16]) -> String {
+    let times = diagnosis.addresses.iter().flat_map(|at| &at.connects);
     let times = times.filter(|it| open.contains(&it.port) && matches!(it.result, Tried::Open(_))).map(|it| it.took);
     let slowest = times.max().unwrap_or_default();
     let ports: Vec<_> = open.iter().map(ToString::to_string).collect();
     let (port, is) = if open.len() == 1 { ("port", "is") } else { ("ports", "are") };
-    let of = match report.addresses.as_slice() {
+    let of = match diagnosis.addresses.as_slice() {
         [only] => only.name(),
-        all => format!("all {} addresses of {}", all.iter().filter(|it| has_way(it)).count(), report.host),
+        all => format!("all {} addresses of {}", all.iter().filter(|it| has_way(it)).count(), diagnosis.host),
     };
     let slow = if slowest >= Duration::from_millis(900) { ": slow, a SYN was lost" } else { "" };
     format!("{port} {} of {of} {is} open, in at most {:.1} ms{slow}", ports.join(", "), slowest.as_secs_f64() * 1e3)

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use super::report::{Answer, DnsFailure, Names, Resolver};
+use super::diagnosis::{Answer, DnsFailure, Names, Resolver};
 
 /// Slower than this, users notice.
 const SLOW: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ pub(super) fn listed<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>) -> Str
 
 #[cfg(test)]
 mod tests {
-    use super::{super::report::Step, *};
+    use super::{super::diagnosis::Step, *};
 
     fn answer(result: Result<&[&str], DnsFailure>) -> Answer {
         let result = result.map(|it| it.iter().map(|it| it.parse().expect("an address")).collect());

@@ -1,8 +1,10 @@
 //! Beside a tracer on the same host: the probes of the hop walk are not told as failures, the connects are.
 
 use serde_json::Value;
-use tcptrace_tests::contract;
-use tcptrace_tests::lab::{Lab, SERVER_V4, SERVER_V6, Tracer};
+use tcptrace_tests::{
+    contract,
+    lab::{Lab, SERVER_V4, SERVER_V6, Tracer},
+};
 
 use crate::told::{diagnose, target};
 
