@@ -16,7 +16,7 @@ use tcptrace_core::{
 use tcptrace_report::{Setting, finding::Finding};
 use tcptrace_tests::contract;
 use tcptrace_verdict::patterns::{
-    avoided::{Networks, Overtaken},
+    avoided::{Networks, Avoided},
     flood::{Flood, Floods, Passage, Passed},
     scan::{Scan, Scans},
 };
@@ -408,7 +408,7 @@ fn lines_are_as_they_were() {
     let v6 = Addr { hi: 0x2001_0db8_0000_0000, lo: 1 };
     let mut attempts = [0; Outcome::ALL.len()];
     (attempts[Outcome::NoReply as usize], attempts[Outcome::Unreachable as usize]) = (3, 1);
-    let round = |network| Overtaken { network, began: at(0), last: at(300), is_over: false, clients: 2, attempts };
+    let round = |network| Avoided { network, began: at(0), last: at(300), is_over: false, clients: 2, attempts };
     let coarse = |scope, addr| {
         let clients = [client(1), client(2)];
         Passage { scope, owner: Endpoint { addr, port: 0 }, ..passage(IN, clients) }
@@ -426,10 +426,10 @@ fn lines_are_as_they_were() {
         flood(coarse(Scope::Everything, Addr::default()), &[]),
         Finding::Scan(scanned.clone()),
         Finding::Scan(Scan { host: v6, is_over: true, ..scanned }),
-        Finding::Overtaken(round(Network::of(v6))),
-        Finding::Overtaken(Overtaken { is_over: true, clients: 1, ..round(Network::of(SERVER.addr)) }),
-        Finding::Overtaken(round(Network::family(v6))),
-        Finding::Overtaken(round(Network::family(SERVER.addr))),
+        Finding::Avoided(round(Network::of(v6))),
+        Finding::Avoided(Avoided { is_over: true, clients: 1, ..round(Network::of(SERVER.addr)) }),
+        Finding::Avoided(round(Network::family(v6))),
+        Finding::Avoided(round(Network::family(SERVER.addr))),
     ];
     let setting = Setting {
         clock: Clock::EPOCH,

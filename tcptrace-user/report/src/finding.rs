@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tcptrace_core::{flow::Addr, handshake::Point, pressure::Scope};
-use tcptrace_verdict::patterns::{avoided::Overtaken, flood::Flood, scan::Scan};
+use tcptrace_verdict::patterns::{avoided::Avoided, flood::Flood, scan::Scan};
 use tcptrace_vocabulary::{
     network::Network,
     outcome::Outcome,
@@ -17,7 +17,7 @@ use crate::{Setting, json::VERSION, short, text};
 pub enum Finding {
     Flood(Box<Flood>),
     Scan(Scan),
-    Overtaken(Overtaken),
+    Avoided(Avoided),
 }
 
 impl Finding {
@@ -27,7 +27,7 @@ impl Finding {
         let (word, is_over, at, began) = match self {
             Self::Flood(it) => (flood_word(it), it.is_over, it.last, it.began),
             Self::Scan(it) => ("scan", it.is_over, it.last, it.began),
-            Self::Overtaken(it) => ("overtaken", it.is_over, it.last, it.began),
+            Self::Avoided(it) => ("avoided", it.is_over, it.last, it.began),
         };
         let word = if is_over { format!("{word} over") } else { word.to_owned() };
         text::columns(setting, at, text::RED, &word, &self.whom(), at.since(began), &self.story())
@@ -39,7 +39,7 @@ impl Finding {
         let word = match self {
             Self::Flood(it) => flood_word(it),
             Self::Scan(_) => "scan",
-            Self::Overtaken(_) => "overtaken",
+            Self::Avoided(_) => "avoided",
         };
         format!("{word} {}: {}", self.whom(), self.story())
     }
@@ -48,7 +48,7 @@ impl Finding {
         match self {
             Self::Flood(it) => flooded(it),
             Self::Scan(it) => format!("{} → {}:*", ip(it.client), bracketed(it.host)),
-            Self::Overtaken(it) => format!("* → {}", name(it.network)),
+            Self::Avoided(it) => format!("* → {}", name(it.network)),
         }
     }
 
@@ -56,7 +56,7 @@ impl Finding {
         match self {
             Self::Flood(it) => flood_story(it),
             Self::Scan(it) => format!("{} tried: {}", count(it.ports as u64, "port"), outcomes(&it.attempts)),
-            Self::Overtaken(it) => overtaken_story(it),
+            Self::Avoided(it) => avoided_story(it),
         }
     }
 
@@ -110,8 +110,8 @@ impl Finding {
                 "ports": it.ports,
                 "attempts": counts(&it.attempts),
             }),
-            Self::Overtaken(it) => json!({
-                "type": "overtaken",
+            Self::Avoided(it) => json!({
+                "type": "avoided",
                 "state": state(it.is_over),
                 "network": name(it.network),
                 "began": time(it.began),
@@ -201,7 +201,7 @@ fn flood_story(it: &Flood) -> String {
     story
 }
 
-fn overtaken_story(it: &Overtaken) -> String {
+fn avoided_story(it: &Avoided) -> String {
     let whole = match (it.network.prefix, it.network.addr.is_v4()) {
         (0, true) => "no IPv4 address",
         (0, false) => "no IPv6 address",

@@ -37,7 +37,7 @@ impl Findings {
             found.extend(floods.into_iter().map(|it| Finding::Flood(Box::new(it))));
         }
         found.extend(self.scans.look(now).into_iter().map(Finding::Scan));
-        found.extend(self.networks.look(now).into_iter().map(Finding::Overtaken));
+        found.extend(self.networks.look(now).into_iter().map(Finding::Avoided));
         found
     }
 
@@ -50,14 +50,14 @@ impl Findings {
     /// Tracing ends: what has not ended does.
     pub fn finish(&mut self) -> Vec<Finding> {
         let floods = self.floods.finish().into_iter().map(|it| Finding::Flood(Box::new(it)));
-        let networks = self.networks.finish().into_iter().map(Finding::Overtaken);
+        let networks = self.networks.finish().into_iter().map(Finding::Avoided);
         floods.chain(self.scans.finish().into_iter().map(Finding::Scan)).chain(networks).collect()
     }
 
     /// All of the run, as they are now.
     pub fn all(&self) -> impl Iterator<Item = Finding> {
         let floods = self.floods.floods.iter().cloned().map(|it| Finding::Flood(Box::new(it)));
-        let networks = self.networks.all().cloned().map(Finding::Overtaken);
+        let networks = self.networks.all().cloned().map(Finding::Avoided);
         floods.chain(self.scans.all().cloned().map(Finding::Scan)).chain(networks)
     }
 

@@ -40,7 +40,7 @@ use tcptrace_report::{Setting, finding::Finding, json, text};
 use tcptrace_verdict::{
     case::Case,
     diagnose,
-    patterns::avoided::{Networks, Overtaken},
+    patterns::avoided::{Networks, Avoided},
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
@@ -396,8 +396,8 @@ impl<'a> Run<'a> {
         self.find(found)
     }
 
-    fn find(&mut self, found: Vec<Overtaken>) -> Result<(), Stop> {
-        for it in found.into_iter().map(Finding::Overtaken) {
+    fn find(&mut self, found: Vec<Avoided>) -> Result<(), Stop> {
+        for it in found.into_iter().map(Finding::Avoided) {
             self.line.clear();
             let line = if self.args.json { it.line(&self.setting) } else { it.text(&self.setting) };
             self.line.extend_from_slice(line.as_bytes());

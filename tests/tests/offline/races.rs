@@ -195,7 +195,7 @@ fn one_address_is_one_host() {
 }
 
 fn finding(state: &str, network: &str, clients: u64, attempts: Value) -> Value {
-    json!(["overtaken", state, network, clients, attempts])
+    json!(["avoided", state, network, clients, attempts])
 }
 
 fn findings(making: Making) -> Vec<Value> {

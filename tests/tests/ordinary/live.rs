@@ -72,10 +72,10 @@ fn only_what_is_justified_is_told_live() {
 
 fn kind(line: &Value) -> Kind {
     let text = |it: &Value| it.as_str().unwrap_or("-").to_owned();
-    if line["type"] == "overtaken" && line["network"] == scenery::SILENT_NETWORK {
+    if line["type"] == "avoided" && line["network"] == scenery::SILENT_NETWORK {
         return (
             "eyeballs_loser_silent",
-            format!("overtaken {}", text(&line["state"])),
+            format!("avoided {}", text(&line["state"])),
             "-".to_owned(),
             "-".to_owned(),
         );

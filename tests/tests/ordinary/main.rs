@@ -38,7 +38,7 @@ fn only_what_is_justified_is_told() {
     let mut told: BTreeMap<(&str, String), usize> = BTreeMap::new();
     let mut causes: BTreeMap<[String; 4], usize> = BTreeMap::new();
     let mut failures = String::new();
-    let (findings, lines): (Vec<_>, Vec<_>) = read.lines.iter().partition(|it| it["type"] == "overtaken");
+    let (findings, lines): (Vec<_>, Vec<_>) = read.lines.iter().partition(|it| it["type"] == "avoided");
     for line in lines {
         let case = day.case_of(&line["client"]["ip"], &line["client"]["port"]);
         let words = words(line);

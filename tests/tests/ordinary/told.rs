@@ -119,14 +119,14 @@ pub(crate) static TOLD_LIVE: &[Told] = &[
     },
     Told {
         case: "eyeballs_loser_silent",
-        words: "overtaken began",
+        words: "avoided began",
         judgement: News,
         causes: &["-"],
         why: "one line for all that goes there: the network leads nowhere",
     },
     Told {
         case: "eyeballs_loser_silent",
-        words: "overtaken over",
+        words: "avoided over",
         judgement: News,
         causes: &["-"],
         why: "and one with how much it was",

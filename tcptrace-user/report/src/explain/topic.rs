@@ -60,12 +60,12 @@ pub enum Word {
     Scan,
     Outage,
     NotSent,
-    Overtaken,
+    Avoided,
 }
 
 impl Word {
     pub const ALL: [Self; 7] =
-        [Self::Stalled, Self::Recovered, Self::Flood, Self::Scan, Self::Outage, Self::NotSent, Self::Overtaken];
+        [Self::Stalled, Self::Recovered, Self::Flood, Self::Scan, Self::Outage, Self::NotSent, Self::Avoided];
 
     /// As in text and JSON.
     #[must_use]
@@ -77,7 +77,7 @@ impl Word {
             Self::Scan => "scan",
             Self::Outage => "outage",
             Self::NotSent => "not_sent",
-            Self::Overtaken => "overtaken",
+            Self::Avoided => "avoided",
         }
     }
 }
@@ -238,7 +238,7 @@ const fn word(it: Word) -> &'static str {
         Word::Scan => include_str!("words/scan.md"),
         Word::Outage => include_str!("words/outage.md"),
         Word::NotSent => include_str!("words/not_sent.md"),
-        Word::Overtaken => include_str!("words/overtaken.md"),
+        Word::Avoided => include_str!("words/avoided.md"),
     }
 }
 

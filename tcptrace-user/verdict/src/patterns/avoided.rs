@@ -20,7 +20,7 @@ const KEPT: usize = 1024;
 
 /// A network that clients go round, as it is told.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Overtaken {
+pub struct Avoided {
     pub network: Network,
     pub began: Nanos,
     /// Its last attempt's first SYN.
@@ -42,7 +42,7 @@ struct Lost {
 }
 
 struct Running {
-    told: Overtaken,
+    told: Avoided,
     clients: HashSet<Addr>,
 }
 
@@ -51,9 +51,9 @@ struct Running {
 pub struct Networks {
     recent: HashMap<Network, VecDeque<Lost>>,
     running: HashMap<Network, Running>,
-    over: VecDeque<Overtaken>,
+    over: VecDeque<Avoided>,
     /// To be told.
-    news: Vec<Overtaken>,
+    news: Vec<Avoided>,
     /// Those that had to be forgotten.
     pub forgotten: u64,
 }
@@ -86,19 +86,19 @@ impl Networks {
     }
 
     /// Those to be told.
-    pub fn look(&mut self, now: Nanos) -> Vec<Overtaken> {
+    pub fn look(&mut self, now: Nanos) -> Vec<Avoided> {
         self.expire(now);
         std::mem::take(&mut self.news)
     }
 
     /// Tracing ends: so do they.
-    pub fn finish(&mut self) -> Vec<Overtaken> {
+    pub fn finish(&mut self) -> Vec<Avoided> {
         self.end(|_| true);
         std::mem::take(&mut self.news)
     }
 
     /// Every one so far.
-    pub fn all(&self) -> impl Iterator<Item = &Overtaken> {
+    pub fn all(&self) -> impl Iterator<Item = &Avoided> {
         self.over.iter().chain(self.running.values().map(|it| &it.told))
     }
 
@@ -122,7 +122,7 @@ impl Networks {
     fn begin(&mut self, network: Network) {
         let recent = self.recent.remove(&network).unwrap_or_default();
         let Some(first) = recent.front() else { return };
-        let told = Overtaken {
+        let told = Avoided {
             network,
             began: first.at,
             last: first.at,
@@ -140,9 +140,9 @@ impl Networks {
         self.end(|it| now.since(it.last) >= PAUSE);
     }
 
-    fn end(&mut self, is_over: impl Fn(&Overtaken) -> bool) {
+    fn end(&mut self, is_over: impl Fn(&Avoided) -> bool) {
         for (_, Running { told, .. }) in self.running.extract_if(|_, it| is_over(&it.told)) {
-            let told = Overtaken { is_over: true, ..told };
+            let told = Avoided { is_over: true, ..told };
             if self.over.len() >= KEPT {
                 self.over.pop_front();
                 self.forgotten += 1;
