@@ -196,7 +196,7 @@ fn open_unsolicited<C: Hook>(ctx: &C, locked: &mut LockedSet, tag: u16, answer: 
     let Some(slot) = locked.slot(way) else { return };
     let handshake = &mut slot.handshake;
     maps::tell_replaced(handshake, observation.now);
-    *handshake = Handshake::unasked(answer, observation.now, observation.point);
+    *handshake = Handshake::unsolicited(answer, observation.now, observation.point);
     slot.notes = maps::waiting_notes();
     maps::note_opening(slot.notes);
     note_tunnel(ctx, locked, way, observation.tunnel);

@@ -100,7 +100,7 @@ macro_rules! counters {
         }
 
         impl Counter {
-            /// Every counter, in the order of its place in [`Tally`].
+            /// Every counter, in the order of its place in [`Counters`].
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// The name in reports.
@@ -165,7 +165,7 @@ pub const BUCKETS: usize = 32;
 /// One CPU's counters: all it does not tell one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Tally {
+pub struct Counters {
     pub counters: [u64; Counter::ALL.len()],
     /// By [`Transition`].
     pub transitions: [u64; TRANSITIONS],
@@ -179,7 +179,7 @@ pub struct Tally {
     pub youngest_replaced: u64,
 }
 
-impl Default for Tally {
+impl Default for Counters {
     fn default() -> Self {
         Self {
             counters: [0; Counter::ALL.len()],
@@ -192,7 +192,7 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
+impl Counters {
     /// Adds another CPU's.
     pub fn add(&mut self, other: &Self) {
         fn sum(to: &mut [u64], from: &[u64]) {

@@ -3,7 +3,7 @@
 //! | map | holds | when full |
 //! | --- | --- | --- |
 //! | `SETS`, `SLOTS`, `OUTERS` | the attempts, [`WAYS`] to a set | the set's oldest settled attempt makes room, else its oldest, counted |
-//! | `TALLY` | counters | they wrap |
+//! | `COUNTERS` | counters | they wrap |
 //! | `ACCOUNTS` | what each CPU knows of listeners | the listener that opens more attempts that lead nowhere stays |
 //! | `PRESSURE` | the sum of what a CPU lets in | accounts become coarser |
 //! | `EVENTS` | transitions worth telling | the event is counted as lost, by kind |

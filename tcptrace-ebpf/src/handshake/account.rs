@@ -41,7 +41,7 @@ impl Handshake {
     /// acknowledged.
     #[inline(always)]
     #[must_use]
-    pub fn unasked(answer: &Segment, now: Nanos, at: Point) -> Self {
+    pub fn unsolicited(answer: &Segment, now: Nanos, at: Point) -> Self {
         Self {
             client_addr: answer.dst.addr,
             server_addr: answer.src.addr,

@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{PerCpuArray, RingBuf},
 };
 use tcptrace_core::{
-    event::{Counter, Event, TRANSITIONS, Tally, VERSION},
+    event::{Counter, Counters, Event, TRANSITIONS, VERSION},
     flow::Addr,
     handshake::{Handshake, Nanos, Point, Transition},
     segment::{Kind, Segment},
@@ -22,7 +22,7 @@ use super::{
 };
 
 #[map]
-static TALLY: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
@@ -30,10 +30,10 @@ static PACKETS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// This CPU's counters.
 #[inline(always)]
-pub(crate) fn counters() -> Option<&'static mut Tally> {
+pub(crate) fn counters() -> Option<&'static mut Counters> {
     // SAFETY: a per-CPU value, and programs on one CPU do not preempt each other. On PREEMPT_RT they may: the cost is a
     // lost increment.
-    TALLY.get_ptr_mut(0).map(|value| unsafe { &mut *value })
+    COUNTERS.get_ptr_mut(0).map(|value| unsafe { &mut *value })
 }
 
 #[inline(always)]

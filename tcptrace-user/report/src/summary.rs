@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::HashMap, fmt::Write as _};
 
 use serde_json::{Map, Value, json};
 use tcptrace_core::{
-    event::{Counter, Tally},
+    event::{Counter, Counters},
     flow::Endpoint,
     handshake::Transition,
 };
@@ -51,7 +51,7 @@ pub struct Summary {
     pub hooks: Vec<Hook>,
     /// The counters of packets, transitions and losses: the kernel's live, the reader's of a capture. An error says why
     /// the kernel's could not be read; nothing that rests on them is then known.
-    pub tally: Result<Tally, String>,
+    pub tally: Result<Counters, String>,
     /// Attempts by outcome, told one by one or only counted.
     pub told: [u64; Outcome::ALL.len()],
     pub stalls: u64,
@@ -237,13 +237,13 @@ impl Summary {
         });
         let tally = self.tally.as_ref().ok();
         let counters = |wanted: fn(Counter) -> bool| {
-            let counters = |tally: &Tally| {
+            let counters = |tally: &Counters| {
                 let counters = Counter::ALL.iter().filter(|it| wanted(**it));
                 object(counters.map(|it| (it.name().to_owned(), tally.counters[*it as usize])).collect())
             };
             tally.map(counters)
         };
-        let segments = |tally: &Tally| {
+        let segments = |tally: &Counters| {
             object(Transition::ALL.iter().map(|&it| (name(it).to_owned(), tally.transitions[it as usize])).collect())
         };
         let servers: Vec<_> = self
@@ -365,7 +365,7 @@ const fn name(it: Transition) -> &'static str {
 mod tests {
     use super::*;
 
-    fn summary(tally: Result<Tally, String>, user_losses: Vec<(&'static str, u64)>) -> Summary {
+    fn summary(tally: Result<Counters, String>, user_losses: Vec<(&'static str, u64)>) -> Summary {
         Summary {
             offline: false,
             traced_for: 1_000_000_000,
@@ -391,11 +391,11 @@ mod tests {
     fn losses_are_none_only_where_the_counters_say_so() {
         let unread = || Err("Bad file descriptor".to_owned());
         let unknown = "those in the kernel are unknown: the kernel's counters could not be read: Bad file descriptor";
-        let mut lost = Tally::default();
+        let mut lost = Counters::default();
         lost.lost[Transition::Refused as usize] = 4;
         let shed = || vec![("output_shed", 3)];
         for (what, summary, is_complete, expected) in [
-            ("nothing", summary(Ok(Tally::default()), vec![]), true, "losses: none".to_owned()),
+            ("nothing", summary(Ok(Counters::default()), vec![]), true, "losses: none".to_owned()),
             ("both", summary(Ok(lost), shed()), false, "losses: 4 ring_full_refused, 3 output_shed".to_owned()),
             ("unread", summary(unread(), vec![]), false, format!("losses: {unknown}")),
             ("unread, and lost here", summary(unread(), shed()), false, format!("losses: 3 output_shed, {unknown}")),
@@ -410,10 +410,10 @@ mod tests {
         let unread = json(Err("Bad file descriptor".to_owned()));
         for field in ["/attempts/opened", "/attempts/by_outcome/closed", "/packets", "/segments", "/counters"] {
             assert_eq!(unread.pointer(field), Some(&Value::Null), "{field}");
-            assert!(json(Ok(Tally::default())).pointer(field).is_some_and(|it| !it.is_null()), "{field}");
+            assert!(json(Ok(Counters::default())).pointer(field).is_some_and(|it| !it.is_null()), "{field}");
         }
         assert_eq!(unread.pointer("/attempts/by_outcome/refused"), Some(&json!(0)), "userspace counts it");
         assert_eq!(unread["uncounted"], "the kernel's counters could not be read: Bad file descriptor");
-        assert_eq!(json(Ok(Tally::default()))["uncounted"], Value::Null);
+        assert_eq!(json(Ok(Counters::default()))["uncounted"], Value::Null);
     }
 }

@@ -13,7 +13,7 @@ pub use tcptrace_core::hooks::Program;
 use tcptrace_core::{
     config::Config,
     drops::FieldOffsets,
-    event::Tally,
+    event::Counters,
     flood::{ACCOUNTS, Policy},
     flow::HashKey,
     predicate::Test,
@@ -127,7 +127,7 @@ pub struct Kernel {
     /// The attempts.
     pub table: Table,
     accounts: Option<Accounts>,
-    tally: PerCpuArray<MapData, PlainTally>,
+    tally: PerCpuArray<MapData, PlainCounters>,
     key: HashKey,
     keeps_connects: bool,
     /// What the hook of drops reads of this kernel, until it is attached; `None` where it is off.
@@ -140,10 +140,10 @@ pub struct Kernel {
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct PlainTally(Tally);
+struct PlainCounters(Counters);
 
-// SAFETY: `Tally` is an array of integers under repr(C).
-unsafe impl Pod for PlainTally {}
+// SAFETY: `Counters` is an array of integers under repr(C).
+unsafe impl Pod for PlainCounters {}
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -215,8 +215,10 @@ impl Kernel {
         let table = Table::map(array(&ebpf, "SETS"), array(&ebpf, "SLOTS"), outers, key)
             .map_err(|error| refused("table", &error))?;
         let accounts = Accounts::map(array(&ebpf, "ACCOUNTS")).map_err(|error| refused("accounts", &error))?;
-        let tally =
-            ebpf.take_map("TALLY").and_then(|map| PerCpuArray::try_from(map).ok()).expect("TALLY is in the object");
+        let tally = ebpf
+            .take_map("COUNTERS")
+            .and_then(|map| PerCpuArray::try_from(map).ok())
+            .expect("COUNTERS is in the object");
         let filter = ebpf.map_mut("FILTER").and_then(|map| Array::try_from(map).ok());
         let mut filter: Array<_, PlainTest> = filter.expect("FILTER is in the object");
         for (index, test) in (0..).zip(&settings.filter) {
@@ -285,9 +287,9 @@ impl Kernel {
     ///
     /// # Errors
     /// Those of the map look-up.
-    pub fn tally(&self) -> Result<Tally, aya::maps::MapError> {
-        let mut sum = Tally::default();
-        for PlainTally(cpu) in self.tally.get(&0, 0)?.iter() {
+    pub fn tally(&self) -> Result<Counters, aya::maps::MapError> {
+        let mut sum = Counters::default();
+        for PlainCounters(cpu) in self.tally.get(&0, 0)?.iter() {
             sum.add(cpu);
         }
         Ok(sum)

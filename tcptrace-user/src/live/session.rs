@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, path::PathBuf, process::ExitCode, time::Dur
 use anyhow::Context as _;
 use tcptrace_capture::write::{self, Writer};
 use tcptrace_core::{
-    event::{Counter, Tally},
+    event::{Counter, Counters},
     handshake::Nanos,
 };
 use tcptrace_filter::Filter;
@@ -206,7 +206,7 @@ impl Feed {
     }
 
     /// The kernel's counters; that they cannot be read is said once.
-    fn read_counters(&mut self) -> Option<Tally> {
+    fn read_counters(&mut self) -> Option<Counters> {
         match self.kernel.tally() {
             Ok(tally) => Some(tally),
             Err(error) => {
@@ -402,6 +402,6 @@ impl Session {
 }
 
 /// A count that grows with whatever changes a set of the table, before its lock is given back.
-fn changes(it: &Tally) -> u64 {
+fn changes(it: &Counters) -> u64 {
     it.transitions.iter().sum::<u64>() + it.counters[Counter::AnswerUnmatched as usize]
 }

@@ -3,7 +3,7 @@
 //! What most conversations never have is in [`Cold`], which most never allocate.
 
 use tcptrace_core::{
-    event::{Counter, STALLED_AT_TRY, Tally},
+    event::{Counter, Counters, STALLED_AT_TRY},
     flow::{Addr, Endpoint},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
     segment::{Flags, Kind, Link, Segment},
@@ -233,7 +233,7 @@ impl Conversation {
         self.has_handshake() && copy.step(side, seen.it, seen.at, seen.point) == Transition::Superseded
     }
 
-    pub(super) fn see(&mut self, seen: &Seen<'_>, from_client: bool, stall_after: u64, tally: &mut Tally) {
+    pub(super) fn see(&mut self, seen: &Seen<'_>, from_client: bool, stall_after: u64, tally: &mut Counters) {
         let &Seen { it, ref glance, at, point, .. } = seen;
         let counter = if self.is_control(it) { Counter::Control } else { Counter::Established };
         tally.counters[counter as usize] += 1;
@@ -286,7 +286,7 @@ impl Conversation {
     }
 
     /// What a segment does to the attempt, and whether it stalled before or thereby.
-    fn step(&mut self, side: Side, it: &Segment, at: Nanos, point: Point, stall_after: u64, tally: &mut Tally) {
+    fn step(&mut self, side: Side, it: &Segment, at: Nanos, point: Point, stall_after: u64, tally: &mut Counters) {
         let hs = &mut self.handshake;
         let silence = Nanos(hs.last_seen().0.saturating_add(stall_after));
         let silent = hs.state().is_pending() && at >= silence;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tcptrace_core::{
-    event::{Counter, Tally},
+    event::{Counter, Counters},
     flow::{self, Endpoint, HashKey},
     handshake::{Facts, Handshake, Nanos, Point, Side, State, Transition},
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
@@ -76,7 +76,7 @@ pub struct Flows {
     /// The first packet's time, and the last's.
     pub began: Option<Nanos>,
     pub now: Nanos,
-    pub tally: Tally,
+    pub tally: Counters,
     pub told: [u64; Outcome::ALL.len()],
     pub stalls: u64,
     pub recovered: u64,
@@ -153,7 +153,7 @@ impl Flows {
             room: Room::default(),
             began: None,
             now: Nanos(0),
-            tally: Tally::default(),
+            tally: Counters::default(),
             told: [0; Outcome::ALL.len()],
             stalls: 0,
             recovered: 0,

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use tcptrace_core::{
-    event::{Counter, Event, Tally, Telling, VERSION},
+    event::{Counter, Counters, Event, Telling, VERSION},
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Point, State, Transition},
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Segment, Skip},
@@ -18,7 +18,7 @@ use super::Effect;
 /// Attempts, counters and events.
 pub struct Model {
     pub telling: Telling,
-    pub tally: Tally,
+    pub tally: Counters,
     /// Everything told so far.
     pub events: Vec<(Transition, Event)>,
     attempts: HashMap<(Endpoint, Endpoint), Handshake>,
@@ -35,7 +35,7 @@ impl Model {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(telling: Telling) -> Self {
-        Self { telling, tally: Tally::default(), events: Vec::new(), attempts: HashMap::new() }
+        Self { telling, tally: Counters::default(), events: Vec::new(), attempts: HashMap::new() }
     }
 
     /// The attempt between two endpoints, in whichever order.
@@ -74,7 +74,7 @@ impl Model {
                 Kind::Syn => self.open(&segment, sight),
                 Kind::SynAck => {
                     self.count(sight, Counter::AnswerUnmatched);
-                    let unasked = Handshake::unasked(&segment, sight.now, sight.point);
+                    let unasked = Handshake::unsolicited(&segment, sight.now, sight.point);
                     self.attempts.insert(key, unasked);
                 }
                 Kind::Rst => self.count(sight, Counter::RstUnmatched),

@@ -12,7 +12,7 @@ use tcptrace::{
     track::Found as Slot,
 };
 use tcptrace_core::{
-    event::{Counter, Tally},
+    event::{Counter, Counters},
     flood::Policy,
     flow::Endpoint,
     handshake::{Handshake, Nanos},
@@ -92,7 +92,7 @@ impl Past {
 
 /// A flow is found by some bits of a hash, so a data packet may by chance be looked at more closely: then it is counted
 /// as the other of these two kinds.
-fn counted(tally: &Tally) -> impl PartialEq + fmt::Debug {
+fn counted(tally: &Counters) -> impl PartialEq + fmt::Debug {
     let mut tally = *tally;
     let established = std::mem::take(&mut tally.counters[Counter::Established as usize]);
     tally.counters[Counter::Control as usize] += established;

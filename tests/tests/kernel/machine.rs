@@ -16,7 +16,7 @@ const FRAME_SIZE: u64 = 512;
 /// What pointers in the context lead to, beside the frame.
 const DEVICE: u64 = 4 << 32;
 /// This CPU's part of the one per-CPU map.
-const TALLY: u64 = 5 << 32;
+const COUNTERS: u64 = 5 << 32;
 const MAPS: u64 = 6 << 32;
 
 /// How a program's context is laid out.
@@ -75,7 +75,7 @@ pub(crate) fn execute(code: &[Instruction], context: Context, frame: &[u8]) -> R
         }
     }
     let written = machine.memory.iter().filter(|(at, _)| !(STACK - 8 * FRAME_SIZE..STACK).contains(at));
-    let counted = written.map(|(at, octet)| match at.checked_sub(TALLY) {
+    let counted = written.map(|(at, octet)| match at.checked_sub(COUNTERS) {
         Some(offset) if offset < 8 * Counter::ALL.len() as u64 => Ok((offset as usize / 8, u64::from(*octet))),
         _ => Err(format!("{octet} was written to {at:x}")),
     });
@@ -111,14 +111,14 @@ impl Machine<'_> {
                 self.registers[it.to()] = low(result);
             }
             // A per-CPU pointer becomes this CPU's.
-            7 if it.code == 0xbf && it.offset == -1 => self.registers[it.to()] = TALLY,
+            7 if it.code == 0xbf && it.offset == -1 => self.registers[it.to()] = COUNTERS,
             7 if it.offset == 0 => {
                 self.registers[it.to()] = calculated(it.code & 0xf0, self.registers[it.to()], operand, 64)?;
             }
             // Older kernels call for a per-CPU map, and only for that.
             5 if it.code == 0x85 => {
                 (it.from() == 0 && self.registers[1] >= MAPS).then_some(())?;
-                self.registers[0] = TALLY;
+                self.registers[0] = COUNTERS;
             }
             5 if it.code == 0x05 => return Some(it.offset.into()),
             6 if it.code == 0x06 => return Some(it.immediate),

@@ -21,7 +21,7 @@ use tcptrace::live::{
     kernel::{Kernel, Program, Settings},
 };
 use tcptrace_core::{
-    event::{Event, Tally, Telling},
+    event::{Counters, Event, Telling},
     flood::Policy,
     flow::Endpoint,
     handshake::{Handshake, Point, Transition},
@@ -73,7 +73,7 @@ pub(crate) struct Rig {
     events: RingBuf<MapData>,
     sets: Array<MapData, [u64; SET_WORDS]>,
     slots: Array<MapData, [u64; SLOT_WORDS]>,
-    counted: Tally,
+    counted: Counters,
 }
 
 const SET_WORDS: usize = size_of::<Set>() / 8;
@@ -99,7 +99,7 @@ impl Rig {
         let sets = Array::try_from(Map::Array(map_of(&mut kernel, hook, "SETS"))).expect("an array of sets");
         let slots = Array::try_from(Map::Array(map_of(&mut kernel, hook, "SLOTS"))).expect("an array of slots");
         let events = kernel.take_events().expect("nobody has taken it");
-        Self { kernel, hook, programs, interfaces, events, sets, slots, counted: Tally::default() }
+        Self { kernel, hook, programs, interfaces, events, sets, slots, counted: Counters::default() }
     }
 
     /// Where the kernel takes a packet to be seen.
@@ -153,7 +153,7 @@ impl Rig {
     }
 
     /// What has been counted since the last [`Rig::fresh`].
-    pub(crate) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Counters {
         let mut tally = self.kernel.tally().expect("the counters can be read");
         let minus = |from: &mut [u64], what: &[u64]| from.iter_mut().zip(what).for_each(|(from, what)| *from -= what);
         minus(&mut tally.counters, &self.counted.counters);

@@ -7,7 +7,7 @@ use std::{thread, time::Duration};
 
 use tcptrace::live::kernel::{Program, Settings};
 use tcptrace_core::{
-    event::{Event, Tally},
+    event::{Counters, Event},
     handshake::{Handshake, Nanos, Transition},
 };
 use tcptrace_tests::scenario::{self, Effect, Family, Scenario, Setting, Step, frame, model::Model, words};
@@ -67,7 +67,7 @@ fn pause(step: &Step, two_points: bool) -> Duration {
 }
 
 /// The histograms' buckets depend on the machine; how much is in them does not.
-pub(crate) fn without_buckets(tally: &Tally) -> (Vec<u64>, Vec<u64>, Vec<u64>, u64, u64) {
+pub(crate) fn without_buckets(tally: &Counters) -> (Vec<u64>, Vec<u64>, Vec<u64>, u64, u64) {
     let (answers, acks) = (tally.syn_to_answer.iter().sum(), tally.answer_to_ack.iter().sum());
     (tally.counters.into(), tally.transitions.into(), tally.lost.into(), answers, acks)
 }

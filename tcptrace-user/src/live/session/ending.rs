@@ -6,7 +6,7 @@ use std::{
 };
 
 use tcptrace_core::{
-    event::{Counter, Tally, is_open},
+    event::{Counter, Counters, is_open},
     handshake::{Nanos, State, Transition},
 };
 use tcptrace_report::summary::{self, Summary};
@@ -135,7 +135,7 @@ impl Session {
 }
 
 /// Adds the ends of connections, which the kernel counts; that one is half closed, only its slot says.
-fn count_ends(tally: &Tally, told: &mut [u64; Outcome::ALL.len()]) {
+fn count_ends(tally: &Counters, told: &mut [u64; Outcome::ALL.len()]) {
     let count = |transition: Transition| tally.transitions[transition as usize];
     let ends = [
         (Outcome::Closed, Transition::Closed),
