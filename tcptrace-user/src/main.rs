@@ -33,7 +33,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(Command::Diagnose(args)) => return probe::run(args),
         Some(Command::Schema) => {
             // A reader that has seen enough (`| head`) is no error.
-            let _ = io::stdout().write_all(json::SCHEMA.as_bytes());
+            let _ = io::stdout().write_all(json::schema().as_bytes());
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Explain { name }) => {

@@ -16,7 +16,7 @@ use tcptrace_core::{
 use tcptrace_report::{Setting, finding::Finding};
 use tcptrace_tests::contract;
 use tcptrace_verdict::patterns::{
-    avoided::{Networks, Avoided},
+    avoided::{Avoided, Networks},
     flood::{Flood, Floods, Passage, Passed},
     scan::{Scan, Scans},
 };

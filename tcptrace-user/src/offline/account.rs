@@ -15,7 +15,7 @@ impl Run<'_> {
         let unsupported = self.unsupported.values().sum();
         Summary {
             table: None,
-            findings: findings.map(|it| (it.plain(), it.json(&self.setting))).collect(),
+            findings: findings.collect(),
             offline: true,
             traced_for: self.flows.now.since(self.flows.began.unwrap_or(self.flows.now)),
             interfaces: self.files.clone(),

@@ -429,7 +429,7 @@ impl<'a> Run<'a> {
         let shed = self.complete()?;
         let summary = self.summary(shed);
         if self.args.json && !self.silent {
-            writeln!(self.out, "{}", summary.json()).map_err(Stop::Output)?;
+            writeln!(self.out, "{}", summary.json(&self.setting)).map_err(Stop::Output)?;
         }
         if !self.silent {
             self.out.flush().map_err(Stop::Output)?;

@@ -73,12 +73,7 @@ fn only_what_is_justified_is_told_live() {
 fn kind(line: &Value) -> Kind {
     let text = |it: &Value| it.as_str().unwrap_or("-").to_owned();
     if line["type"] == "avoided" && line["network"] == scenery::SILENT_NETWORK {
-        return (
-            "eyeballs_loser_silent",
-            format!("avoided {}", text(&line["state"])),
-            "-".to_owned(),
-            "-".to_owned(),
-        );
+        return ("eyeballs_loser_silent", format!("avoided {}", text(&line["state"])), "-".to_owned(), "-".to_owned());
     }
     let mut words = words(line);
     if line["type"] != "attempt" {

@@ -57,7 +57,7 @@ impl Session {
                 most_pending: self.feed.most_pending as u64,
                 youngest_replaced: tally.as_ref().ok().map(|it| it.youngest_replaced).filter(|&age| age > 0),
             }),
-            findings: self.findings.all().map(|it| (it.plain(), it.json(&self.setting))).collect(),
+            findings: self.findings.all().collect(),
             traced_for: now.since(self.feed.started),
             hooks: self.attachments.attached_as.clone(),
             interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
@@ -102,7 +102,7 @@ impl Session {
                 ends.into_iter().any(|it| self.options.fail_on.iter().any(|finding| finding.covers(it)));
         }
         if let Some(output) = self.printed.output.take() {
-            output.finish((self.options.json && !self.is_silent()).then(|| summary.json()));
+            output.finish((self.options.json && !self.is_silent()).then(|| summary.json(&self.setting)));
         }
         if !self.options.json && !self.options.quiet {
             say!("{}", summary.text());

@@ -4,10 +4,9 @@
 
 use std::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
-use jiff::tz::TimeZone;
+use anstyle::Style;
 use tcptrace_core::{
-    handshake::{Facts, Handshake, Nanos, Offer},
+    handshake::{Facts, Handshake, Offer},
     segment::Options,
 };
 use tcptrace_vocabulary::{
@@ -18,12 +17,11 @@ use tcptrace_vocabulary::{
     words::{NEGOTIATED, count, endpoint, flag_names, ip},
 };
 
-use crate::{Setting, why};
-
-pub(super) const RED: Style = AnsiColor::Red.on_default().bold();
-const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
-const GREEN: Style = AnsiColor::Green.on_default();
-pub(super) const DIM: Style = Style::new().dimmed();
+use super::{
+    columns::{DIM, GREEN, RED, YELLOW, columns},
+    why,
+};
+use crate::Setting;
 
 /// A report's line, without its end, styled; `anstream` takes the styles out where they are not wanted. `quiet` leaves
 /// out the options, `verbose` adds each side's numbers.
@@ -65,19 +63,6 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     line
 }
 
-/// The columns that every line has: when, what, who, how long, and what there is to say.
-pub(super) fn columns(
-    setting: &Setting,
-    at: Nanos,
-    style: Style,
-    word: &str,
-    whom: &str,
-    lasted: u64,
-    story: &str,
-) -> String {
-    format!("{}  {style}{word:<15}{style:#}  {whom:<44}  {:>8}  {story}", time(at, setting), duration(lasted))
-}
-
 fn style(outcome: Outcome) -> Style {
     match outcome {
         Outcome::Established | Outcome::Closed => GREEN,
@@ -90,12 +75,6 @@ fn style(outcome: Outcome) -> Style {
         | Outcome::ResetByServer => YELLOW,
         Outcome::HalfClosed | Outcome::AnswerOnly | Outcome::Midstream => DIM,
     }
-}
-
-/// Local time to the millisecond.
-fn time(at: Nanos, setting: &Setting) -> String {
-    let format = if setting.dated { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
-    setting.timestamp(at).to_zoned(TimeZone::system()).strftime(format).to_string()
 }
 
 /// An attempt's outcome and what led to it, in a line without style: for the comment of a packet.
@@ -206,14 +185,4 @@ fn options(hs: &Handshake) -> String {
         }
     }
     words.join(" ")
-}
-
-/// A duration in three digits or so.
-pub(super) fn duration(nanos: u64) -> String {
-    match nanos {
-        0..1_000 => format!("{nanos} ns"),
-        1_000..1_000_000 => format!("{} µs", nanos / 1_000),
-        1_000_000..1_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
-        _ => format!("{:.2} s", nanos as f64 / 1e9),
-    }
 }

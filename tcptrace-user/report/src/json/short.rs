@@ -1,24 +1,28 @@
 //! Short texts without an allocation: a line of JSON has a dozen of them. Addresses, times, numbers in base sixteen.
 
-use std::fmt::{self, Write};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+};
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use tcptrace_core::flow::Addr;
 
-/// Octets of the longest: an IPv6 address has at most 45, a time 30.
+/// Bytes of the longest: an IPv6 address has at most 45, a time 30.
 const LENGTH: usize = 48;
 
-/// A text of at most [`LENGTH`] octets. What does not fit is an error of whoever writes it.
-#[derive(Clone, Copy)]
-pub(super) struct Short {
-    octets: [u8; LENGTH],
+/// A text of at most [`LENGTH`] bytes. A longer one is an error of its writer.
+#[derive(Clone, Copy, Debug)]
+struct Short {
+    bytes: [u8; LENGTH],
     length: usize,
 }
 
 impl Short {
     const fn new() -> Self {
-        Self { octets: [0; LENGTH], length: 0 }
+        Self { bytes: [0; LENGTH], length: 0 }
     }
 
     fn of(text: fmt::Arguments<'_>) -> Self {
@@ -28,9 +32,9 @@ impl Short {
         short
     }
 
-    fn push(&mut self, octet: u8) {
-        if let Some(free) = self.octets.get_mut(self.length) {
-            *free = octet;
+    fn push(&mut self, byte: u8) {
+        if let Some(free) = self.bytes.get_mut(self.length) {
+            *free = byte;
             self.length += 1;
         }
     }
@@ -43,14 +47,14 @@ impl Short {
     }
 
     fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.octets[..self.length]).unwrap_or_default()
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
 
 impl Write for Short {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length + text.len();
-        self.octets.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
         self.length = end;
         Ok(())
     }
@@ -63,7 +67,62 @@ impl Serialize for Short {
 }
 
 /// An address, IPv4 as such.
-pub(super) fn ip(addr: Addr) -> Short {
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Ip(Short);
+
+/// A moment in UTC with nanoseconds: what jiff prints, at a tenth of the cost.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Time(Short);
+
+/// The id of a handshake: sixteen digits in base sixteen.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct HandshakeId(Short);
+
+impl Ip {
+    pub(super) fn of(addr: Addr) -> Self {
+        Self(ip(addr))
+    }
+}
+
+impl Time {
+    /// A moment by its nanoseconds since the epoch.
+    pub(super) fn of(nanos: i128) -> Self {
+        Self(time(nanos))
+    }
+}
+
+impl HandshakeId {
+    pub(super) fn of(number: u64) -> Self {
+        Self(hex(number))
+    }
+}
+
+macro_rules! schemas {
+    ($($text:ty, $name:literal, $schema:tt;)*) => {
+        $(impl JsonSchema for $text {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        })*
+    };
+}
+
+schemas! {
+    Ip, "ip", { "type": "string", "pattern": "^[0-9a-f.:]+$" };
+    Time, "time", {
+        "type": "string",
+        "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$",
+        "description": "UTC, nanoseconds",
+    };
+    HandshakeId, "handshake_id", { "type": "string", "pattern": "^[0-9a-f]{16}$" };
+}
+
+/// An address, IPv4 as such.
+fn ip(addr: Addr) -> Short {
     if !addr.is_v4() {
         return Short::of(format_args!("{}", tcptrace_vocabulary::words::ip(addr)));
     }
@@ -79,7 +138,7 @@ pub(super) fn ip(addr: Addr) -> Short {
 }
 
 /// Sixteen digits.
-pub(super) fn hex(number: u64) -> Short {
+fn hex(number: u64) -> Short {
     let mut short = Short::new();
     for place in (0..16).rev() {
         short.push(b"0123456789abcdef"[(number >> (place * 4)) as usize & 15]);
@@ -87,8 +146,8 @@ pub(super) fn hex(number: u64) -> Short {
     short
 }
 
-/// Nanoseconds since the epoch as a time of day in UTC with all nine digits: what jiff prints, at a tenth of the cost.
-pub(super) fn time(nanos: i128) -> Short {
+/// Nanoseconds since the epoch as a time of day in UTC with all nine digits.
+fn time(nanos: i128) -> Short {
     let Ok(nanos) = u64::try_from(nanos) else {
         // Before 1970: a clock that was never set.
         return Short::of(format_args!("{:.9}", Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::UNIX_EPOCH)));

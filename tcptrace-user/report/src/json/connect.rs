@@ -1,0 +1,52 @@
+//! The line of a connect(2) that put no SYN on the wire.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tcptrace_vocabulary::verdict::Unsent;
+
+use super::{
+    part::Endpoint,
+    short::Time,
+    why::{CauseLine, ProcessLine, ScopeLine},
+    word::Version,
+};
+use crate::Setting;
+
+/// A connect(2) on this host that put no SYN on the wire.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "connect", deny_unknown_fields)]
+pub(super) struct ConnectLine<'a> {
+    v: Version,
+    r#type: ConnectType,
+    /// when it was called
+    first_seen: Time,
+    /// null if the call failed before it had a port
+    client: Option<Endpoint>,
+    server: Endpoint,
+    process: ProcessLine<'a>,
+    cause: CauseLine<'a>,
+    scope: ScopeLine<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum ConnectType {
+    Connect,
+}
+
+/// A JSON line, without its end.
+#[must_use]
+pub(crate) fn line(unsent: &Unsent, setting: &Setting) -> String {
+    let line = ConnectLine {
+        v: Version,
+        r#type: ConnectType::Connect,
+        first_seen: Time::of(setting.clock.wall(unsent.called)),
+        client: unsent.client.map(Endpoint::of),
+        server: Endpoint::of(unsent.server),
+        process: ProcessLine::of(&unsent.process),
+        cause: CauseLine::of(&unsent.verdict),
+        scope: ScopeLine::of(&unsent.verdict),
+    };
+    serde_json::to_string(&line).unwrap_or_default()
+}

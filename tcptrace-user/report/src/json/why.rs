@@ -1,0 +1,283 @@
+//! The cause of a failure, its scope, and what this host knows of it: objects within a line.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tcptrace_core::handshake::Side;
+use tcptrace_vocabulary::{
+    cause::{Cause, Confidence},
+    facts::{Aborts, Counters, Dropped, Fact, Listener, Missing, Neighbour, Process},
+    scope::{Extent, Scope},
+    verdict::{Verdict, Why},
+    words::mac,
+};
+
+use super::{part::Endpoint, short::Ip, word::Word};
+
+/// Why it failed; null for what did not.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "cause", deny_unknown_fields)]
+pub(super) struct CauseLine<'a> {
+    name: Word<Cause>,
+    /// certain: nothing else leaves this behind; possible: others do as well
+    confidence: Word<Confidence>,
+    /// what it rests on, for people
+    evidence: &'a [String],
+    /// what to do; where the cause is unknown, what would tell
+    next: &'a [String],
+}
+
+/// How far it reaches, judged by what else was tried in the ten minutes around it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "scope", deny_unknown_fields)]
+pub(super) struct ScopeLine<'a> {
+    extent: Word<Extent>,
+    evidence: &'a [String],
+}
+
+/// What this host knows of it; null in captures. The reason for a null in it is in trust.missing, or the end is elsewhere.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "local", deny_unknown_fields)]
+pub(super) struct LocalLine<'a> {
+    client_here: Option<bool>,
+    server_here: Option<bool>,
+    /// the process that called connect(2)
+    process: Option<ProcessLine<'a>>,
+    /// the state of the client's socket now, null where there is none
+    socket: Option<&'static str>,
+    /// whether a socket listens on the server's port; null where that is not known
+    listening: Option<bool>,
+    listener: Option<ListenerLine<'a>>,
+    drops: Option<Vec<DropLine<'a>>>,
+    counters: Option<CounterLine>,
+    aborts: Option<AbortLine>,
+    neighbour: Option<NeighbourLine>,
+}
+
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "process", deny_unknown_fields)]
+pub(super) struct ProcessLine<'a> {
+    pid: u32,
+    command: &'a str,
+    unit: Option<&'a str>,
+    container: Option<&'a str>,
+}
+
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct ListenerLine<'a> {
+    process: Option<ProcessLine<'a>>,
+    /// connections that wait for accept(2)
+    queue: u32,
+    /// how many may wait
+    queue_max: u32,
+    /// sockets that listen there (SO_REUSEPORT)
+    sockets: u32,
+}
+
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct DropLine<'a> {
+    from: Word<Side>,
+    /// the kernel's word: enum skb_drop_reason
+    reason: &'a str,
+    count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TranslatedLine")]
+    translated: Option<TranslatedLine>,
+}
+
+/// The ends of the SYN when it was dropped, where this host had translated it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct TranslatedLine {
+    client: Endpoint,
+    server: Endpoint,
+}
+
+/// Growth of the kernel's counters since the attempt began; memory as it is now, in pages.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct CounterLine {
+    listen_overflows: u64,
+    listen_drops: u64,
+    syncookies_sent: u64,
+    syn_queue_drops: u64,
+    abort_on_memory: u64,
+    memory_pressures: u64,
+    challenge_acks: u64,
+    memory_pages: u64,
+    memory_limit: u64,
+}
+
+/// What TCP reset by itself within a second of the RST of a connection, where that was sent from: TCPAbortOnMemory;
+/// TCPAbortOnClose, TCPAbortOnData, TCPAbortOnLinger and TCPAbortOnTimeout.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct AbortLine {
+    for_memory: u64,
+    otherwise: u64,
+}
+
+/// The link-layer neighbour by which the other end is reached.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct NeighbourLine {
+    ip: Ip,
+    /// it is the other end itself, and no router to it
+    is_peer: bool,
+    /// it answers neither ARP nor neighbour solicitations
+    failed: bool,
+    /// in the recent past, the newest first
+    link_addresses: Vec<String>,
+}
+
+/// A fact of this host that was looked up and is not known.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "missing_fact", deny_unknown_fields)]
+pub(super) struct MissingLine {
+    fact: LocalFact,
+    why: Word<Missing>,
+}
+
+/// The facts of this host that may be missing.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum LocalFact {
+    Ends,
+    Process,
+    Socket,
+    Listener,
+    Drops,
+    Counters,
+    Neighbour,
+}
+
+impl<'a> CauseLine<'a> {
+    pub(super) fn of(verdict: &'a Verdict) -> Self {
+        let Verdict { cause, confidence, evidence, next, .. } = verdict;
+        Self { name: Word(*cause), confidence: Word(*confidence), evidence, next }
+    }
+}
+
+impl<'a> ScopeLine<'a> {
+    pub(super) fn of(verdict: &'a Verdict) -> Self {
+        let Scope { extent, evidence } = &verdict.scope;
+        Self { extent: Word(*extent), evidence }
+    }
+}
+
+impl<'a> LocalLine<'a> {
+    /// `None` in captures, where no host was looked at.
+    pub(super) fn of(why: &'a Why) -> Option<Self> {
+        let local = &why.local;
+        if local.client_here == Err(Missing::NotAsked) {
+            return None;
+        }
+        let listener = present(&local.listener);
+        Some(Self {
+            client_here: local.client_here.ok(),
+            server_here: local.server_here.ok(),
+            process: local.process.as_ref().ok().map(ProcessLine::of),
+            socket: present(&local.socket).map(|socket| socket.state),
+            listening: local.listener.as_ref().ok().map(Option::is_some),
+            listener: listener.map(ListenerLine::of),
+            drops: local.drops.as_ref().ok().map(|drops| drops.iter().map(DropLine::of).collect()),
+            counters: local.counters.as_ref().ok().map(CounterLine::of),
+            aborts: local.aborts.ok().map(|Aborts { for_memory, otherwise }| AbortLine { for_memory, otherwise }),
+            neighbour: present(&local.neighbour).map(NeighbourLine::of),
+        })
+    }
+}
+
+/// What is known and there.
+fn present<T>(fact: &Fact<Option<T>>) -> Option<&T> {
+    fact.as_ref().ok().and_then(Option::as_ref)
+}
+
+impl<'a> ListenerLine<'a> {
+    fn of(listener: &'a Listener) -> Self {
+        let Listener { process, queue, queue_max, sockets } = listener;
+        let process = process.as_ref().ok().map(ProcessLine::of);
+        Self { process, queue: *queue, queue_max: *queue_max, sockets: *sockets }
+    }
+}
+
+impl<'a> DropLine<'a> {
+    fn of(dropped: &'a Dropped) -> Self {
+        let ends = |(client, server)| TranslatedLine { client: Endpoint::of(client), server: Endpoint::of(server) };
+        Self {
+            from: Word(dropped.from),
+            reason: &dropped.reason,
+            count: dropped.count,
+            translated: dropped.translated.map(ends),
+        }
+    }
+}
+
+impl CounterLine {
+    fn of(counters: &Counters) -> Self {
+        let Counters {
+            listen_overflows,
+            listen_drops,
+            syncookies_sent,
+            syn_queue_drops,
+            abort_on_memory,
+            memory_pressures,
+            challenge_acks,
+            memory_pages,
+            memory_limit,
+        } = *counters;
+        Self {
+            listen_overflows,
+            listen_drops,
+            syncookies_sent,
+            syn_queue_drops,
+            abort_on_memory,
+            memory_pressures,
+            challenge_acks,
+            memory_pages,
+            memory_limit,
+        }
+    }
+}
+
+impl NeighbourLine {
+    fn of(neighbour: &Neighbour) -> Self {
+        Self {
+            ip: Ip::of(neighbour.addr()),
+            is_peer: neighbour.is_peer,
+            failed: neighbour.failed,
+            link_addresses: neighbour.link_addresses.iter().map(mac).collect(),
+        }
+    }
+}
+
+impl<'a> ProcessLine<'a> {
+    pub(super) fn of(process: &'a Process) -> Self {
+        let Process { pid, command, unit, container } = process;
+        Self { pid: *pid, command, unit: unit.as_deref(), container: container.as_deref() }
+    }
+}
+
+/// The facts that were looked up and are not known.
+pub(super) fn missing(why: Option<&Why>) -> Vec<MissingLine> {
+    fn note<T>(into: &mut Vec<MissingLine>, fact: LocalFact, known: &Fact<T>) {
+        match known {
+            // Nothing can be known here about an end that is elsewhere.
+            Ok(_) | Err(Missing::NotAsked | Missing::Elsewhere) => {}
+            Err(why) => into.push(MissingLine { fact, why: Word(*why) }),
+        }
+    }
+    let mut missing = Vec::new();
+    if let Some(Why { local, .. }) = why {
+        note(&mut missing, LocalFact::Ends, &local.client_here);
+        note(&mut missing, LocalFact::Process, &local.process);
+        note(&mut missing, LocalFact::Socket, &local.socket);
+        note(&mut missing, LocalFact::Listener, &local.listener);
+        note(&mut missing, LocalFact::Drops, &local.drops);
+        note(&mut missing, LocalFact::Counters, &local.counters);
+        note(&mut missing, LocalFact::Neighbour, &local.neighbour);
+    }
+    missing
+}

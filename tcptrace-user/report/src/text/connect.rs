@@ -1,0 +1,19 @@
+//! The line of a connect(2) that put no SYN on the wire, for people.
+
+use tcptrace_vocabulary::{verdict::Unsent, words::endpoint};
+
+use super::{
+    columns::{RED, columns},
+    why,
+};
+use crate::Setting;
+
+/// A line, without its end, styled, and below it the cause.
+#[must_use]
+pub(crate) fn connect(unsent: &Unsent, setting: &Setting, quiet: bool) -> String {
+    let client = unsent.client.map_or_else(|| "*".to_owned(), endpoint);
+    let whom = format!("{client} → {}", endpoint(unsent.server));
+    let story = format!("connect(2) by {}, no SYN", why::name(&unsent.process));
+    let line = columns(setting, unsent.called, RED, "not_sent", &whom, 0, &story);
+    line + &why::verdict(&unsent.verdict, None, quiet)
+}

@@ -1,0 +1,150 @@
+//! The lines of floods, scans and avoided networks, for people.
+
+use tcptrace_core::{flow::Addr, pressure::Scope};
+use tcptrace_verdict::patterns::{avoided::Avoided, flood::Flood};
+use tcptrace_vocabulary::{
+    outcome::Outcome,
+    words::{count, endpoint, ip},
+};
+
+use super::columns::{RED, columns};
+use crate::{
+    Setting,
+    finding::{Finding, flooded_network, network_name},
+};
+
+impl Finding {
+    /// A line for people, without its end, styled.
+    #[must_use]
+    pub fn text(&self, setting: &Setting) -> String {
+        let (word, is_over, at, began) = match self {
+            Self::Flood(flood) => (flood_word(flood), flood.is_over, flood.last, flood.began),
+            Self::Scan(scan) => ("scan", scan.is_over, scan.last, scan.began),
+            Self::Avoided(avoided) => ("avoided", avoided.is_over, avoided.last, avoided.began),
+        };
+        let word = if is_over { format!("{word} over") } else { word.to_owned() };
+        columns(setting, at, RED, &word, &self.whom(), at.since(began), &self.story())
+    }
+
+    /// The same for the summary, which has neither time nor style.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        let word = match self {
+            Self::Flood(flood) => flood_word(flood),
+            Self::Scan(_) => "scan",
+            Self::Avoided(_) => "avoided",
+        };
+        format!("{word} {}: {}", self.whom(), self.story())
+    }
+
+    fn whom(&self) -> String {
+        match self {
+            Self::Flood(flood) => flooded(flood),
+            Self::Scan(scan) => format!("{} → {}:*", ip(scan.client), bracketed(scan.host)),
+            Self::Avoided(avoided) => format!("* → {}", network_name(avoided.network)),
+        }
+    }
+
+    fn story(&self) -> String {
+        match self {
+            Self::Flood(flood) => flood_story(flood),
+            Self::Scan(scan) => format!("{} tried: {}", count(scan.ports as u64, "port"), outcomes(&scan.attempts)),
+            Self::Avoided(avoided) => avoided_story(avoided),
+        }
+    }
+}
+
+/// Both ends of a flood: where it comes from and what it goes to.
+fn flooded(flood: &Flood) -> String {
+    match flood.scope {
+        Scope::Listener => format!("* → {}", endpoint(flood.owner)),
+        Scope::Host => format!("* → {}:*", bracketed(flood.owner.addr)),
+        Scope::Network | Scope::WideNetwork => format!("* → {}", flooded_network(flood).unwrap_or_default()),
+        Scope::Client => format!("{} → *", ip(flood.owner.addr)),
+        Scope::Everything => "* → *".to_owned(),
+    }
+}
+
+/// A flood that this host sends is no attack: something that the host needs does not answer, or refuses.
+fn flood_word(flood: &Flood) -> &'static str {
+    if flood.leaves() { "outage" } else { "flood" }
+}
+
+fn flood_story(flood: &Flood) -> String {
+    let (rate, uncounted) = (rate(flood.rate()), flood.passed().over);
+    let mut story = format!("{rate} a second: {}; {}; {uncounted} only counted", packets(flood), sources(flood));
+    if flood.attempts.iter().any(|count| *count > 0) {
+        story += &format!("; of those followed {}", outcomes(&flood.attempts));
+    }
+    if let ports @ [_, ..] = &flood.ports()[..] {
+        let named = ports.iter().map(|(port, share)| format!("{} to port {port}", percent(*share)));
+        story += &format!(" ({})", named.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(cookies) = flood.cookies.filter(|cookies| *cookies > 0 && !flood.is_of_answers()) {
+        story += &format!("; {} sent by this host", count(cookies, "SYN cookie"));
+    }
+    story
+}
+
+fn packets(flood: &Flood) -> String {
+    if flood.is_of_answers() {
+        return format!("{} without SYN", count(flood.packets(), "SYN/ACK"));
+    }
+    let share = flood.completed_share();
+    let completed = if share > 0.0 { percent(share) } else { "none".to_owned() };
+    format!("{}, {completed} completed", count(flood.packets(), "SYN"))
+}
+
+fn sources(flood: &Flood) -> String {
+    let sources = flood.sources();
+    match &sources.top()[..] {
+        _ if sources.sample == 0 => "sources unknown".to_owned(),
+        [] => format!("spread over {} networks or more in a sample of {}", sources.networks, sources.sample),
+        top => {
+            let named = top.iter().map(|(addr, share)| format!("{} ({})", ip(*addr), percent(*share)));
+            format!("from {}", named.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn avoided_story(avoided: &Avoided) -> String {
+    let whole = match (avoided.network.prefix, avoided.network.addr.is_v4()) {
+        (0, true) => "no IPv4 address",
+        (0, false) => "no IPv6 address",
+        _ => "nobody there",
+    };
+    let (attempts, clients) =
+        (count(avoided.attempts.iter().sum(), "attempt"), count(avoided.clients as u64, "client"));
+    format!("{whole} answers: {attempts} of {clients} went on over another address; {}", outcomes(&avoided.attempts))
+}
+
+/// A host in front of its port.
+fn bracketed(host: Addr) -> String {
+    let host = ip(host);
+    if host.is_ipv6() { format!("[{host}]") } else { host.to_string() }
+}
+
+fn outcomes(attempts: &[u64; Outcome::ALL.len()]) -> String {
+    let some = Outcome::ALL.into_iter().filter(|it| attempts[*it as usize] > 0);
+    let words: Vec<_> = some.map(|it| format!("{} {}", attempts[it as usize], it.name())).collect();
+    if words.is_empty() { "none ended yet".to_owned() } else { words.join(", ") }
+}
+
+/// A rate in two digits and a unit.
+fn rate(per_second: f64) -> String {
+    match per_second {
+        1e6.. => format!("{:.1} M", per_second / 1e6),
+        1e4.. => format!("{:.0} k", per_second / 1e3),
+        _ => format!("{per_second:.0}"),
+    }
+}
+
+/// A share, never rounded to all or nothing.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        it if it < 0.1 => "under 0.1 %".to_owned(),
+        it if it < 10.0 => format!("{it:.1} %"),
+        it if (99.5..100.0).contains(&it) => "over 99 %".to_owned(),
+        it => format!("{it:.0} %"),
+    }
+}

@@ -1,0 +1,12 @@
+//! Lines for people, styled; `anstream` removes the styles where they are not wanted.
+
+mod attempt;
+mod columns;
+mod connect;
+mod finding;
+mod summary;
+mod why;
+
+pub(crate) use connect::connect;
+
+pub use attempt::{line, verdict};

@@ -1,0 +1,160 @@
+//! The summary for people: a paragraph, and its last line alone.
+
+use std::fmt::Write as _;
+
+use tcptrace_core::{
+    event::{Counter, Counters},
+    flow::Endpoint,
+    handshake::Transition,
+};
+use tcptrace_vocabulary::{
+    outcome::Outcome,
+    words::{count, endpoint, ip},
+};
+
+use super::columns::duration;
+use crate::summary::{Summary, Table, is_packets};
+
+impl Summary {
+    /// The paragraph for people, without its end.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut lines = vec![self.totals()];
+        lines.extend(self.cause_line());
+        lines.extend(self.time_lines());
+        lines.extend(self.worst().into_iter().map(|worst| self.server_line(worst)));
+        lines.extend(self.findings.iter().map(|finding| format!("  {}", finding.plain())));
+        lines.extend(self.table.as_ref().map(table_line));
+        lines.extend(self.tally.as_ref().ok().map(packet_line));
+        lines.push(format!("  {}", self.loss_line()));
+        lines.join("\n")
+    }
+
+    /// What was lost, in a line.
+    #[must_use]
+    pub fn loss_line(&self) -> String {
+        let losses = self.losses();
+        let mut losses: Vec<_> = losses.iter().map(|(stage, count)| format!("{count} {stage}")).collect();
+        if let Some(unread) = self.unread() {
+            losses.push(format!("those in the kernel are unknown: {unread}"));
+        } else if losses.is_empty() {
+            losses.push("none".to_owned());
+        }
+        format!("losses: {}", losses.join(", "))
+    }
+
+    fn totals(&self) -> String {
+        let attempts = self.tally.as_ref().map_or_else(
+            |_| "attempts and handshakes not counted".to_owned(),
+            |tally| {
+                let [opened, established] = [Transition::Opened, Transition::Completed]
+                    .map(|transition| tally.transitions[transition as usize]);
+                format!("{}, {established} established", count(opened, "attempt"))
+            },
+        );
+        let mut line = format!("{} on {}: {attempts}", duration(self.traced_for), self.interfaces.join(", "));
+        for counted in counts(&self.told) {
+            let _ = write!(line, ", {counted}");
+        }
+        let _ = write!(line, "; {} stalled, {} recovered, {} in flight", self.stalls, self.recovered, self.in_flight);
+        line
+    }
+
+    fn cause_line(&self) -> Option<String> {
+        let causes = self.causes.counts().into_iter().map(|(cause, count)| format!("{count} {cause}"));
+        let unlisted = [
+            (self.health_checks, "health check"),
+            (self.overtaken, "overtaken attempt"),
+            (self.probes, "hop-walk probe"),
+        ];
+        let unlisted = unlisted.into_iter().filter(|(number, _)| *number > 0);
+        let unlisted = unlisted.map(|(number, what)| format!("{} not listed (--all does)", count(number, what)));
+        let all: Vec<_> = causes.chain(unlisted).collect();
+        (!all.is_empty()).then(|| format!("  causes: {}", all.join(", ")))
+    }
+
+    fn time_lines(&self) -> impl Iterator<Item = String> {
+        let times = self
+            .tally
+            .iter()
+            .flat_map(|tally| [("SYN to SYN/ACK", &tally.syn_to_answer), ("SYN/ACK to ACK", &tally.answer_to_ack)]);
+        times.filter_map(|(label, buckets)| {
+            let (median, tail) = (percentile(buckets, 50)?, percentile(buckets, 99)?);
+            Some(format!("  {label}: half under {}, 99 % under {}", duration(median), duration(tail)))
+        })
+    }
+
+    fn server_line(&self, (server, told, established): (Endpoint, [u64; Outcome::ALL.len()], u64)) -> String {
+        let mut line = format!("  {}: {}", endpoint(server), counts(&told).collect::<Vec<_>>().join(", "));
+        if established > 0 {
+            let what = if self.offline { "established" } else { "established still in the table" };
+            let _ = write!(line, "; {established} {what}");
+        }
+        let works = self.works(server);
+        if !works.is_empty() {
+            let ports = works.iter().map(|(port, count)| format!("{port} ({count})")).collect::<Vec<_>>();
+            let _ = write!(line, "; {} answers on {}", ip(server.addr), ports.join(", "));
+        }
+        line
+    }
+}
+
+fn packet_line(tally: &Counters) -> String {
+    let seen = |counter: Counter| tally.counters[counter as usize];
+    let packets = Counter::ALL.iter().filter(|counter| is_packets(**counter) && seen(**counter) > 0);
+    let packets: Vec<_> = packets.map(|counter| format!("{} {}", seen(*counter), counter.name())).collect();
+    format!("  packets: {}", if packets.is_empty() { "none".to_owned() } else { packets.join(", ") })
+}
+
+/// Attempts by outcome in words, without the established ones.
+fn counts(told: &[u64; Outcome::ALL.len()]) -> impl Iterator<Item = String> {
+    let some = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Established);
+    let some = some.map(|outcome| (outcome, told[outcome as usize])).filter(|(_, count)| *count > 0);
+    some.map(|(outcome, count)| format!("{count} {}", outcome.name()))
+}
+
+fn table_line(table: &Table) -> String {
+    let Table { slots, most_pending, youngest_replaced } = table;
+    let mut line = format!("  table: at most {most_pending} of {slots} slots pending");
+    if let Some(age) = youngest_replaced {
+        let _ = write!(line, "; the youngest that lost its slot was {} old", duration(*age));
+    }
+    line
+}
+
+/// Nanoseconds that a percentage of the times stays under; the upper end of a bucket. `None` without times.
+fn percentile(buckets: &[u64], percent: u64) -> Option<u64> {
+    let total: u64 = buckets.iter().sum();
+    let wanted = (total * percent).div_ceil(100);
+    let mut sum = 0;
+    for (bucket, count) in buckets.iter().enumerate() {
+        sum += count;
+        if sum >= wanted && total > 0 {
+            return Some((1 << bucket) * 1_000);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary::of_nothing;
+
+    #[test]
+    fn losses_are_none_only_where_the_counters_say_so() {
+        let unread = || Err("Bad file descriptor".to_owned());
+        let unknown = "those in the kernel are unknown: the kernel's counters could not be read: Bad file descriptor";
+        let mut lost = Counters::default();
+        lost.lost[Transition::Refused as usize] = 4;
+        let shed = || vec![("output_shed", 3)];
+        for (what, summary, is_complete, expected) in [
+            ("nothing", of_nothing(Ok(Counters::default()), vec![]), true, "losses: none".to_owned()),
+            ("both", of_nothing(Ok(lost), shed()), false, "losses: 4 ring_full_refused, 3 output_shed".to_owned()),
+            ("unread", of_nothing(unread(), vec![]), false, format!("losses: {unknown}")),
+            ("unread, and lost here", of_nothing(unread(), shed()), false, format!("losses: 3 output_shed, {unknown}")),
+        ] {
+            assert_eq!((summary.is_complete(), summary.loss_line()), (is_complete, expected), "{what}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The cause of a failure with what it rests on, below the line of an attempt.
+
+use std::fmt::Write as _;
+
+use tcptrace_vocabulary::{
+    attempt::Attempt,
+    cause::Cause,
+    facts::{Local, Process},
+    scope::Extent,
+    verdict::Verdict,
+};
+
+use super::columns::DIM;
+
+/// The column at which a cause stands: below the outcome.
+const INDENT: &str = "              ";
+
+/// What stands below an attempt's line: cause and evidence, then what to do. Nothing where nobody asked why; `quiet` has
+/// the word alone, on the same line.
+#[must_use]
+pub(super) fn text(it: &Attempt, quiet: bool) -> String {
+    let Some(why) = it.why.as_deref() else { return String::new() };
+    verdict(&why.verdict, who(&why.local), quiet)
+}
+
+/// The same of a verdict, and of who is at the ends.
+pub(super) fn verdict(verdict: &Verdict, who: Option<String>, quiet: bool) -> String {
+    let word = match verdict.cause {
+        Cause::Unknown => "cause unknown".to_owned(),
+        cause => format!("{}, {}", cause.name(), verdict.confidence.name()),
+    };
+    if quiet {
+        return format!("  ({word})");
+    }
+    let scope = match verdict.scope.extent {
+        Extent::Attempt => ", this attempt only",
+        Extent::Client => ", this client only",
+        Extent::Port => ", this port only",
+        Extent::Host => ", this host only",
+        Extent::Network => ", this network",
+        Extent::Everything => ", everything from here",
+        Extent::Unknown => "",
+    };
+    let evidence: Vec<_> = verdict.evidence.iter().chain(&verdict.scope.evidence).map(String::as_str).collect();
+    let mut text = format!("\n{INDENT}{word}{scope}: {}", evidence.join("; "));
+    if let Some(who) = who {
+        let _ = write!(text, "; {who}");
+    }
+    if let Some(next) = verdict.next.first() {
+        let _ = write!(text, "\n{INDENT}{DIM}→ {next}{DIM:#}");
+    }
+    text
+}
+
+/// The same within the comment of a packet.
+#[must_use]
+pub(super) fn comment(it: &Attempt) -> String {
+    let Some(why) = it.why.as_deref() else { return String::new() };
+    let Verdict { cause, confidence, evidence, .. } = &why.verdict;
+    match cause {
+        Cause::Unknown => String::new(),
+        _ => format!("; {}, {}: {}", cause.name(), confidence.name(), evidence.join("; ")),
+    }
+}
+
+/// The processes at the ends that are on this host.
+fn who(local: &Local) -> Option<String> {
+    let client = local.process.as_ref().ok().map(|it| format!("asked by {}", name(it)));
+    let listener = local.listener.as_ref().ok().and_then(Option::as_ref);
+    let listener = listener.and_then(|it| it.process.as_ref().ok()).map(|it| format!("{} listens", name(it)));
+    let all: Vec<_> = client.into_iter().chain(listener).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// A process chooses its own name: what it holds is escaped.
+pub(super) fn name(it: &Process) -> String {
+    let place = it.container.as_ref().or(it.unit.as_ref()).map(|it| format!(", {}", it.escape_debug()));
+    format!("{} (pid {}{})", it.command.escape_debug(), it.pid, place.unwrap_or_default())
+}

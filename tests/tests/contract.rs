@@ -1,0 +1,63 @@
+//! The JSON contract does not shrink: what its first version promises, the schema that is printed promises as well.
+//!
+//! That lines are what either says is held by every suite that sees one (`tcptrace_tests::contract::hold`).
+
+use serde_json::Value;
+use tcptrace_tests::contract::{fields, first, printed};
+
+/// Definitions that readers may refer to by name.
+const DEFINITIONS: [&str; 12] = [
+    "attempt",
+    "connect",
+    "finding",
+    "flood",
+    "scan",
+    "avoided",
+    "summary",
+    "diagnosis",
+    "outcome",
+    "cause",
+    "scope",
+    "endpoint",
+];
+
+#[test]
+fn every_field_of_the_first_version_is_still_there() {
+    let (first, printed) = (fields(&first()), fields(&printed()));
+    assert!(first.len() > 250, "the walk found {} fields", first.len());
+    let mut wrong = Vec::new();
+    for (path, then) in &first {
+        let Some(now) = printed.get(path) else {
+            wrong.push(format!("{path}: gone"));
+            continue;
+        };
+        if !now.types.is_subset(&then.types) {
+            wrong.push(format!("{path}: {:?} was {:?}", now.types, then.types));
+        }
+        if !then.words.is_subset(&now.words) || then.words.is_empty() != now.words.is_empty() {
+            wrong.push(format!("{path}: {:?} was {:?}", now.words, then.words));
+        }
+        if !then.required.is_subset(&now.required) {
+            wrong.push(format!("{path}: requires {:?}, did {:?}", now.required, then.required));
+        }
+        if (&now.pattern, now.is_closed) != (&then.pattern, then.is_closed) {
+            wrong.push(format!("{path}: {now:?} was {then:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_has_been_added_to_the_first_version() {
+    let (first, printed) = (fields(&first()), fields(&printed()));
+    let added: Vec<_> = printed.keys().filter(|path| !first.contains_key(*path)).collect();
+    assert!(added.is_empty(), "write these into CHANGELOG.md and into this test: {added:?}");
+}
+
+#[test]
+fn the_definitions_have_the_names_they_had() {
+    let printed = printed();
+    for name in DEFINITIONS {
+        assert!(printed["$defs"].get(name).is_some_and(Value::is_object), "{name}");
+    }
+}
