@@ -213,8 +213,8 @@ pub fn max_attempts(args: &Args) -> u32 {
 
 /// When the evidence goes on in another file.
 #[must_use]
-pub fn rotation(args: &Args) -> write::Options {
-    write::Options {
+pub fn rotation(args: &Args) -> write::Rotation {
+    write::Rotation {
         rotate_size: args.rotate_size.map(|millions| millions * 1_000_000),
         rotate_every: args.rotate_every,
         keep: args.keep.map(|it| it as usize),

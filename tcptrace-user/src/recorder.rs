@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tcptrace_capture::write::{Direction, Interface, InterfaceId, Packet, Statistics, Writer};
+use tcptrace_capture::write::{Direction, InterfaceDescription, InterfaceId, PacketRecord, Statistics, Writer};
 
 use crate::output;
 
@@ -194,11 +194,11 @@ impl Desk {
             let name = format!("#{}", it.interface);
             let unknown = Described { name, link: 1, snaplen: 0 };
             let Described { name, link, snaplen } = known.get(&it.interface).unwrap_or(&unknown);
-            let described = Interface { name, link: *link, snaplen: *snaplen, description: None };
+            let described = InterfaceDescription { name, link: *link, snaplen: *snaplen, description: None };
             (self.writer.interface(described), 0)
         });
         *count += 1;
-        self.writer.packet(&Packet {
+        self.writer.packet(&PacketRecord {
             interface: *interface,
             time_ns: it.time_ns,
             octets: &it.octets,

@@ -14,11 +14,13 @@ use std::{
 
 use tcptrace_capture::{
     self,
-    write::{Direction, Interface, InterfaceId, Options, Packet, Statistics, Writer},
+    write::{Direction, InterfaceDescription, InterfaceId, PacketRecord, Rotation, Statistics, Writer},
 };
 
-const ETHERNET: Interface<'_> = Interface { name: "eth0", link: 1, snaplen: 262_144, description: Some("up → link") };
-const TUNNEL: Interface<'_> = Interface { name: "tun0", link: 101, snaplen: 0, description: None };
+const ETHERNET: InterfaceDescription<'_> =
+    InterfaceDescription { name: "eth0", link: 1, snaplen: 262_144, description: Some("up → link") };
+const TUNNEL: InterfaceDescription<'_> =
+    InterfaceDescription { name: "tun0", link: 101, snaplen: 0, description: None };
 
 /// 2026-11-21 09:30:00.123456789 UTC.
 const TIME: u64 = 1_795_253_400_123_456_789;
@@ -45,8 +47,8 @@ fn ip() -> Vec<u8> {
     packet
 }
 
-fn plain(interface: InterfaceId, time_ns: u64, octets: &[u8]) -> Packet<'_> {
-    Packet { interface, time_ns, octets, original: octets.len() as u32, direction: None, comment: None }
+fn plain(interface: InterfaceId, time_ns: u64, octets: &[u8]) -> PacketRecord<'_> {
+    PacketRecord { interface, time_ns, octets, original: octets.len() as u32, direction: None, comment: None }
 }
 
 /// A packet as the reader gives it, with its interface's name and link type.
@@ -116,7 +118,7 @@ fn tshark(file: &Path, fields: &[&str]) -> Vec<Vec<String>> {
 #[test]
 fn what_is_written_is_read_back() {
     let path = directory("read_back").join("trace.pcapng");
-    let mut writer = Writer::create(&path, Options::default()).unwrap();
+    let mut writer = Writer::create(&path, Rotation::default()).unwrap();
     let mut expected = Vec::new();
     let ethernet = writer.interface(ETHERNET);
     let mut tunnel = None;
@@ -136,7 +138,7 @@ fn what_is_written_is_read_back() {
         ][usize::from(length / 2 % 3)];
         let original = u32::from(length) * 20;
         let comment = (length % 5 == 0).then_some("verdict");
-        let packet = Packet { interface, time_ns: time, octets: &octets, original, direction, comment };
+        let packet = PacketRecord { interface, time_ns: time, octets: &octets, original, direction, comment };
         writer.packet(&packet).unwrap();
         expected.push(Read {
             time: Some(time),
@@ -155,17 +157,17 @@ fn what_is_written_is_read_back() {
 #[test]
 fn tshark_shows_what_was_written() {
     let path = directory("tshark").join("trace.pcapng");
-    let mut writer = Writer::create(&path, Options::default()).unwrap();
+    let mut writer = Writer::create(&path, Rotation::default()).unwrap();
     let eth = writer.interface(ETHERNET);
     let (frame, packet) = (ethernet(), ip());
-    let syn = Packet { original: 1514, direction: Some(Direction::Outgoing), ..plain(eth, TIME, &frame) };
+    let syn = PacketRecord { original: 1514, direction: Some(Direction::Outgoing), ..plain(eth, TIME, &frame) };
     writer.packet(&syn).unwrap();
     let tun = writer.interface(TUNNEL);
     let comment = "port closed — 拒否 \"x\" 🛑";
     let reset =
-        Packet { direction: Some(Direction::Incoming), comment: Some(comment), ..plain(tun, TIME + 1, &packet) };
+        PacketRecord { direction: Some(Direction::Incoming), comment: Some(comment), ..plain(tun, TIME + 1, &packet) };
     writer.packet(&reset).unwrap();
-    writer.packet(&Packet { comment: Some(""), ..plain(eth, 999_999_999, &frame) }).unwrap();
+    writer.packet(&PacketRecord { comment: Some(""), ..plain(eth, 999_999_999, &frame) }).unwrap();
     writer.group_end().unwrap();
     writer.finish().unwrap();
     let fields = ["frame.time_epoch", "frame.comment", "frame.interface_name", "frame.len", "frame.cap_len"];
@@ -184,7 +186,7 @@ fn tshark_shows_what_was_written() {
 #[test]
 fn statistics_end_each_file() {
     let path = directory("statistics").join("trace.pcapng");
-    let mut writer = Writer::create(&path, Options { rotate_size: Some(1), ..Options::default() }).unwrap();
+    let mut writer = Writer::create(&path, Rotation { rotate_size: Some(1), ..Rotation::default() }).unwrap();
     let (eth, tun) = (writer.interface(ETHERNET), writer.interface(TUNNEL));
     let frame = ethernet();
     let told = Statistics { received: 1000, dropped: Some(17), comment: None, start_ns: TIME, end_ns: TIME + SECOND };
@@ -234,15 +236,15 @@ fn statistics_end_each_file() {
 #[test]
 fn long_comments_are_cut_between_characters() {
     let path = directory("comments").join("trace.pcapng");
-    let mut writer = Writer::create(&path, Options::default()).unwrap();
+    let mut writer = Writer::create(&path, Rotation::default()).unwrap();
     let eth = writer.interface(ETHERNET);
     let frame = ethernet();
     let comments = ["a".repeat(65_532), "a".repeat(65_533), "é".repeat(40_000), format!("a{}", "漢".repeat(30_000))];
     let written = [65_532, 65_532, 65_532, 65_530];
     for comment in &comments {
-        writer.packet(&Packet { comment: Some(comment), ..plain(eth, TIME, &frame) }).unwrap();
+        writer.packet(&PacketRecord { comment: Some(comment), ..plain(eth, TIME, &frame) }).unwrap();
     }
-    writer.packet(&Packet { comment: Some("x\ny"), ..plain(eth, TIME, &frame) }).unwrap();
+    writer.packet(&PacketRecord { comment: Some("x\ny"), ..plain(eth, TIME, &frame) }).unwrap();
     writer.finish().unwrap();
     let rows = tshark(&path, &["frame.comment", "frame.len"]);
     for ((row, comment), length) in rows.iter().zip(&comments).zip(written) {
@@ -257,13 +259,13 @@ fn long_comments_are_cut_between_characters() {
 #[test]
 fn packets_are_cut_to_the_snapshot_length() {
     let path = directory("snaplen").join("trace.pcapng");
-    let mut writer = Writer::create(&path, Options::default()).unwrap();
-    let narrow = writer.interface(Interface { snaplen: 7, ..ETHERNET });
+    let mut writer = Writer::create(&path, Rotation::default()).unwrap();
+    let narrow = writer.interface(InterfaceDescription { snaplen: 7, ..ETHERNET });
     let wide = writer.interface(TUNNEL);
     let long = vec![0x45; 300_000];
     writer.packet(&plain(narrow, TIME, &long[..8])).unwrap();
     writer.packet(&plain(wide, TIME, &long)).unwrap();
-    writer.packet(&Packet { original: 3, ..plain(wide, TIME, &long[..8]) }).unwrap();
+    writer.packet(&PacketRecord { original: 3, ..plain(wide, TIME, &long[..8]) }).unwrap();
     writer.finish().unwrap();
     let rows = tshark(&path, &["frame.cap_len", "frame.len"]);
     assert_eq!(rows, [["7", "8"], ["262144", "300000"], ["8", "8"]]);
@@ -272,7 +274,7 @@ fn packets_are_cut_to_the_snapshot_length() {
 }
 
 /// Writes groups of packets, whose octets begin with the group's number, and reads which groups are in which file.
-fn groups(path: &Path, options: Options, groups: &[(u64, usize)]) -> (Vec<PathBuf>, Vec<Vec<u8>>) {
+fn groups(path: &Path, options: Rotation, groups: &[(u64, usize)]) -> (Vec<PathBuf>, Vec<Vec<u8>>) {
     let mut writer = Writer::create(path, options).unwrap();
     let (eth, tun) = (writer.interface(ETHERNET), writer.interface(TUNNEL));
     for (number, &(time, packets)) in groups.iter().enumerate() {
@@ -319,7 +321,7 @@ fn whole(contents: &[Vec<u8>], written: &[(u64, usize)]) -> Vec<Vec<u8>> {
 fn size_rotates_between_groups() {
     let path = directory("size").join("trace.pcapng");
     let most = 1_500;
-    let options = Options { rotate_size: Some(most), ..Options::default() };
+    let options = Rotation { rotate_size: Some(most), ..Rotation::default() };
     // The fifth is longer than a file by itself.
     let written = [3, 2, 5, 1, 40, 1, 4, 9, 2, 2, 2, 2].map(|packets| (TIME, packets));
     let (files, contents) = groups(&path, options, &written);
@@ -348,11 +350,11 @@ fn size_rotates_between_groups() {
 fn a_file_may_be_exactly_as_long() {
     let path = directory("exact").join("trace.pcapng");
     let written = [(TIME, 3), (TIME, 4)];
-    let (files, _) = groups(&path, Options::default(), &written);
+    let (files, _) = groups(&path, Rotation::default(), &written);
     assert_eq!(files, [path.as_path()]);
     let length = fs::metadata(&path).unwrap().len();
     for (most, expected) in [(length, vec![vec![0, 1]]), (length - 1, vec![vec![0], vec![1]])] {
-        let options = Options { rotate_size: Some(most), ..Options::default() };
+        let options = Rotation { rotate_size: Some(most), ..Rotation::default() };
         let (_, contents) = groups(&path, options, &written);
         assert_eq!(whole(&contents, &written), expected);
     }
@@ -371,17 +373,17 @@ fn a_late_interface_takes_its_room() {
         }
         writer.finish().unwrap()
     };
-    assert_eq!(write(Options::default()), [path.as_path()]);
+    assert_eq!(write(Rotation::default()), [path.as_path()]);
     let length = fs::metadata(&path).unwrap().len();
     for (most, files) in [(length, 1), (length - 1, 2)] {
-        assert_eq!(write(Options { rotate_size: Some(most), ..Options::default() }).len(), files);
+        assert_eq!(write(Rotation { rotate_size: Some(most), ..Rotation::default() }).len(), files);
     }
 }
 
 #[test]
 fn time_rotates_between_groups() {
     let path = directory("time").join("trace.pcapng");
-    let options = Options { rotate_every: Some(Duration::from_secs(60)), ..Options::default() };
+    let options = Rotation { rotate_every: Some(Duration::from_secs(60)), ..Rotation::default() };
     let second = |second: u64| TIME + second * SECOND;
     let times = [second(0), second(60) - 1, second(60), second(61), second(58), second(118), second(400), second(401)];
     let written = times.map(|time| (time, 3));
@@ -393,7 +395,7 @@ fn time_rotates_between_groups() {
 #[test]
 fn a_time_far_off_does_not_stop_rotation() {
     let path = directory("far_off").join("trace.pcapng");
-    let options = Options { rotate_every: Some(Duration::from_secs(60)), ..Options::default() };
+    let options = Rotation { rotate_every: Some(Duration::from_secs(60)), ..Rotation::default() };
     let written = [TIME, u64::MAX, TIME + SECOND, TIME + 59 * SECOND, TIME + 61 * SECOND].map(|time| (time, 1));
     let (_, contents) = groups(&path, options, &written);
     assert_eq!(whole(&contents, &written), [vec![0], vec![1, 2, 3], vec![4]]);
@@ -402,13 +404,13 @@ fn a_time_far_off_does_not_stop_rotation() {
 #[test]
 fn a_group_that_straddles_the_time_is_whole() {
     let path = directory("straddle").join("trace.pcapng");
-    let options = Options { rotate_every: Some(Duration::from_secs(60)), ..Options::default() };
+    let options = Rotation { rotate_every: Some(Duration::from_secs(60)), ..Rotation::default() };
     let mut writer = Writer::create(&path, options).unwrap();
     let eth = writer.interface(ETHERNET);
     let frame = ethernet();
     for (group, seconds) in [vec![0], vec![50, 200, 70], vec![201]].into_iter().enumerate() {
         for second in seconds {
-            let packet = Packet { original: 100 + group as u32, ..plain(eth, TIME + second * SECOND, &frame) };
+            let packet = PacketRecord { original: 100 + group as u32, ..plain(eth, TIME + second * SECOND, &frame) };
             writer.packet(&packet).unwrap();
         }
         writer.group_end().unwrap();
@@ -423,7 +425,7 @@ fn the_oldest_files_go() {
     let directory = directory("keep");
     let path = directory.join("trace.pcapng");
     fs::write(directory.join("trace_00000_20200101000000.pcapng"), "of an earlier run").unwrap();
-    let options = Options { rotate_size: Some(1), keep: Some(3), ..Options::default() };
+    let options = Rotation { rotate_size: Some(1), keep: Some(3), ..Rotation::default() };
     let written = [(TIME, 2); 7];
     let (files, contents) = groups(&path, options, &written);
     assert_eq!(whole(&contents, &written), [vec![4], vec![5], vec![6]]);
@@ -434,7 +436,7 @@ fn the_oldest_files_go() {
 #[test]
 fn a_very_long_group_is_not_split() {
     let path = directory("long_group").join("trace.pcapng");
-    let options = Options { rotate_size: Some(3 << 20), ..Options::default() };
+    let options = Rotation { rotate_size: Some(3 << 20), ..Rotation::default() };
     let mut writer = Writer::create(&path, options).unwrap();
     let eth = writer.interface(ETHERNET);
     let octets = vec![0; 64 << 10];
@@ -442,7 +444,7 @@ fn a_very_long_group_is_not_split() {
         for second in 0..packets {
             let original = (100_000 + group) as u32;
             let time = TIME + u64::from(second) * SECOND;
-            writer.packet(&Packet { original, ..plain(eth, time, &octets) }).unwrap();
+            writer.packet(&PacketRecord { original, ..plain(eth, time, &octets) }).unwrap();
         }
         if group == 1 {
             // It is not all held back either.
@@ -458,13 +460,13 @@ fn a_very_long_group_is_not_split() {
 #[test]
 fn interfaces_keep_their_identity_over_files() {
     let path = directory("identity").join("trace.pcapng");
-    let options = Options { rotate_size: Some(1), ..Options::default() };
+    let options = Rotation { rotate_size: Some(1), ..Rotation::default() };
     let mut writer = Writer::create(&path, options).unwrap();
     let frame = ethernet();
     let mut ids = Vec::new();
     for number in 0..4 {
         let name = format!("veth{number}");
-        ids.push(writer.interface(Interface { name: &name, ..ETHERNET }));
+        ids.push(writer.interface(InterfaceDescription { name: &name, ..ETHERNET }));
         for id in &ids {
             writer.packet(&plain(*id, TIME, &frame)).unwrap();
         }
@@ -481,8 +483,8 @@ fn interfaces_keep_their_identity_over_files() {
 #[test]
 fn an_interface_of_another_writer_is_refused() {
     let directory = directory("another_writer");
-    let mut one = Writer::create(directory.join("one"), Options::default()).unwrap();
-    let mut other = Writer::create(directory.join("other"), Options::default()).unwrap();
+    let mut one = Writer::create(directory.join("one"), Rotation::default()).unwrap();
+    let mut other = Writer::create(directory.join("other"), Rotation::default()).unwrap();
     let id = one.interface(ETHERNET);
     let error = other.packet(&plain(id, TIME, &ethernet())).unwrap_err();
     assert_eq!(error.to_string(), "a packet is of interface 0, and 0 are described");
@@ -493,7 +495,7 @@ fn an_interface_of_another_writer_is_refused() {
 #[test]
 fn without_packets_there_is_a_file_all_the_same() {
     let path = directory("empty").join("trace.pcapng");
-    let mut writer = Writer::create(&path, Options::default()).unwrap();
+    let mut writer = Writer::create(&path, Rotation::default()).unwrap();
     writer.interface(ETHERNET);
     writer.group_end().unwrap();
     writer.finish().unwrap();
@@ -504,7 +506,7 @@ fn without_packets_there_is_a_file_all_the_same() {
 #[test]
 fn a_dropped_writer_completes_its_file() {
     let path = directory("drop").join("trace.pcapng");
-    let mut writer = Writer::create(&path, Options::default()).unwrap();
+    let mut writer = Writer::create(&path, Rotation::default()).unwrap();
     let eth = writer.interface(ETHERNET);
     writer.packet(&plain(eth, TIME, &ethernet())).unwrap();
     writer.statistics(eth, Statistics { received: 1, dropped: Some(0), comment: None, start_ns: 0, end_ns: 1 });
@@ -517,11 +519,11 @@ fn a_dropped_writer_completes_its_file() {
 fn files_are_private_and_overwritten() {
     let directory = directory("private");
     let path = directory.join("trace.pcapng");
-    Writer::create(&path, Options::default()).unwrap().finish().unwrap();
+    Writer::create(&path, Rotation::default()).unwrap().finish().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
     let length = fs::metadata(&path).unwrap().len();
     fs::write(&path, vec![0; 10_000]).unwrap();
-    Writer::create(&path, Options::default()).unwrap().finish().unwrap();
+    Writer::create(&path, Rotation::default()).unwrap().finish().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), length);
 }
 
@@ -531,7 +533,7 @@ fn symbolic_links_are_not_followed() {
     let (victim, path) = (directory.join("victim"), directory.join("trace.pcapng"));
     fs::write(&victim, "precious").unwrap();
     symlink(&victim, &path).unwrap();
-    let error = Writer::create(&path, Options::default()).unwrap_err().to_string();
+    let error = Writer::create(&path, Rotation::default()).unwrap_err().to_string();
     let path = path.display();
     let cause = "it is a symbolic link, which may be a trap; give the file that it points to";
     assert_eq!(error, format!("cannot create '{path}': {cause}"));
@@ -539,14 +541,14 @@ fn symbolic_links_are_not_followed() {
     // One that points nowhere is not made to point somewhere.
     let (nowhere, dangling) = (directory.join("nowhere"), directory.join("dangling"));
     symlink(&nowhere, &dangling).unwrap();
-    Writer::create(&dangling, Options::default()).unwrap_err();
+    Writer::create(&dangling, Rotation::default()).unwrap_err();
     assert!(!nowhere.exists());
 }
 
 #[test]
 fn what_cannot_be_created_is_named() {
     let path = directory("nowhere").join("no/such/trace.pcapng");
-    let error = Writer::create(&path, Options::default()).unwrap_err();
+    let error = Writer::create(&path, Rotation::default()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     let text = format!("cannot create '{}': No such file or directory (os error 2)", path.display());
     assert_eq!(error.to_string(), text);
@@ -554,7 +556,7 @@ fn what_cannot_be_created_is_named() {
 
 #[test]
 fn a_full_disk_is_an_error() {
-    let error = Writer::create("/dev/full", Options::default()).unwrap_err();
+    let error = Writer::create("/dev/full", Rotation::default()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(error.to_string(), "cannot write to '/dev/full': No space left on device (os error 28)");
 }
@@ -565,7 +567,7 @@ fn a_closed_pipe_is_an_error_once() {
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     // Read and write, so that neither side waits for the other.
     let reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let mut writer = Writer::create(&path, Options::default()).unwrap();
+    let mut writer = Writer::create(&path, Rotation::default()).unwrap();
     let eth = writer.interface(ETHERNET);
     let frame = ethernet();
     writer.packet(&plain(eth, TIME, &frame)).unwrap();
@@ -594,7 +596,7 @@ fn a_closed_pipe_is_an_error_once() {
 fn a_directory_that_comes_back_is_written_to_again() {
     let directory = directory("comes_back").join("inner");
     fs::create_dir(&directory).unwrap();
-    let options = Options { rotate_size: Some(1), ..Options::default() };
+    let options = Rotation { rotate_size: Some(1), ..Rotation::default() };
     let mut writer = Writer::create(directory.join("trace.pcapng"), options).unwrap();
     let eth = writer.interface(ETHERNET);
     let frame = ethernet();
@@ -643,7 +645,7 @@ fn a_file_that_cannot_grow_ends_with_a_whole_block() {
 #[test]
 #[ignore = "run by another test, under a limit"]
 fn grow_in_a_child() {
-    let mut writer = Writer::create(child_path(), Options::default()).unwrap();
+    let mut writer = Writer::create(child_path(), Rotation::default()).unwrap();
     let eth = writer.interface(ETHERNET);
     let (frame, long) = (ethernet(), vec![0; 60_000]);
     let mut group = |octets: &[u8], packets| {
@@ -677,7 +679,7 @@ fn standard_output_is_not_rotated() {
 #[ignore = "run by another test, which reads its output"]
 fn stdout_in_a_child() {
     child_path();
-    let options = Options { rotate_size: Some(1), rotate_every: Some(Duration::ZERO), keep: Some(1) };
+    let options = Rotation { rotate_size: Some(1), rotate_every: Some(Duration::ZERO), keep: Some(1) };
     let mut writer = Writer::create("-", options).unwrap();
     let eth = writer.interface(ETHERNET);
     for second in 0..20 {

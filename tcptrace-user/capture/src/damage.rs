@@ -4,7 +4,8 @@ use std::{fmt, io};
 
 use thiserror::Error;
 
-use super::window::CAPACITY;
+/// The bytes of a capture that can be seen at once; a longer part can only be skipped.
+pub(super) const CAPACITY: usize = 1 << 20;
 
 /// Something wrong with a capture.
 #[derive(Debug)]

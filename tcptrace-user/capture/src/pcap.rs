@@ -7,8 +7,8 @@ use std::io::Read;
 
 use super::{
     BELIEVED, Direction, Found, Interface, LinkType, Order, Record,
-    damage::{Damage, DamageKind, Part},
-    window::{CAPACITY, Window},
+    damage::{CAPACITY, Damage, DamageKind, Part},
+    window::Window,
 };
 
 const FILE_HEADER: usize = 24;

@@ -8,8 +8,8 @@ use std::io::Read;
 use super::{
     BELIEVED, Direction, Found, Interface, LinkType, Order, Record,
     clock::Clock,
-    damage::{Damage, DamageKind, Part},
-    window::{CAPACITY, Window},
+    damage::{CAPACITY, Damage, DamageKind, Part},
+    window::Window,
 };
 
 const SECTION: u32 = 0x0a0d_0d0a;

@@ -8,10 +8,7 @@ use std::{
     ops::Range,
 };
 
-use super::damage::{Damage, DamageKind, Part};
-
-/// The most that can be seen at once; what is longer can only be skipped.
-pub(super) const CAPACITY: usize = 1 << 20;
+use super::damage::{CAPACITY, Damage, DamageKind, Part};
 
 pub(super) struct Window<R> {
     from: R,

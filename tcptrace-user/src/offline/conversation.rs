@@ -12,7 +12,7 @@ use tcptrace_core::{
 use tcptrace_verdict::patterns::race::Winner;
 use tcptrace_vocabulary::{
     attempt::{Stalled, StalledBy, is_unacknowledged},
-    foreign::{Extent, Glance, Sender, Wireshark, Zeek},
+    foreign::{Dissection, Glance, Sender, Wireshark, Zeek},
     outcome::Outcome,
 };
 
@@ -262,7 +262,7 @@ impl Conversation {
         {
             self.handshake.facts.0 |= if it.src == answer.src { Facts::SERVER_RST } else { Facts::CLIENT_RST };
         }
-        self.settle(was, it, glance.extent, from_client);
+        self.settle(was, it, glance.dissection, from_client);
     }
 
     /// Whether a segment is counted, and kept as evidence, as one of the handshake or of an end.
@@ -272,12 +272,12 @@ impl Conversation {
 
     /// After a segment: which bare ACKs are known to change nothing from now on. What they set (a side's first data, a
     /// letter, a bit of completeness) is never taken back, but by another state of the handshake.
-    fn settle(&mut self, was: State, it: &Segment, extent: Extent, from_client: bool) {
+    fn settle(&mut self, was: State, it: &Segment, dissection: Dissection, from_client: bool) {
         if was != self.handshake.state() || it.flags.any(Flags::SYN) {
             self.settled = 0;
         }
         if let Some(Class(bit)) = Class::of(it, from_client)
-            && extent == Extent::Known
+            && dissection == Dissection::Known
             && !self.is_pending()
             && self.zeek.is_settled()
         {

@@ -17,7 +17,7 @@ use tcptrace_core::{
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
 };
 use tcptrace_vocabulary::{
-    foreign::{Extent, Glance, Wireshark},
+    foreign::{Dissection, Glance, Wireshark},
     outcome::Outcome,
 };
 
@@ -180,7 +180,7 @@ impl Flows {
                 let (header, length) = (located.header(), usize::from(located.length()));
                 let is_odd = header < 20 || length < header || located.is_fragment;
                 let mut segment = Segment::read(octets, &located);
-                let mut extent = Extent::Known;
+                let mut dissection = Dissection::Known;
                 let mut completed = None;
                 if is_odd {
                     let piece = if located.is_fragment { self.fragments.see(octets, link) } else { Piece::Shown };
@@ -196,7 +196,7 @@ impl Flows {
                         }
                         return;
                     };
-                    extent = odd;
+                    dissection = odd;
                 }
                 if segment.options.present & Options::MALFORMED != 0 && located.end() > octets.len() {
                     self.on_cut_options(&mut segment, octets, &located, raw);
@@ -206,7 +206,7 @@ impl Flows {
                 {
                     self.announced.see(&segment, payload);
                 }
-                self.on_tcp(&segment, extent, at, point, raw, (octets, link));
+                self.on_tcp(&segment, dissection, at, point, raw, (octets, link));
                 if let Some(it) = completed {
                     self.overhear(it.src, it.dst, &it.glance);
                 }
@@ -246,14 +246,14 @@ impl Flows {
         length: usize,
         is_fragment: bool,
         is_shown: bool,
-    ) -> Option<Extent> {
+    ) -> Option<Dissection> {
         if header >= 20 && length >= READ {
-            return Some(if is_shown { Extent::Unknown } else { Extent::Hidden });
+            return Some(if is_shown { Dissection::Unknown } else { Dissection::Hidden });
         }
         self.count(Counter::Malformed);
         if length >= READ && is_shown {
-            let extent = if is_fragment { Extent::Nothing } else { Extent::NoHeader };
-            self.overhear(it.src, it.dst, &Glance { extent, ..Glance::from(it) });
+            let dissection = if is_fragment { Dissection::Nothing } else { Dissection::NoHeader };
+            self.overhear(it.src, it.dst, &Glance { dissection, ..Glance::from(it) });
         }
         None
     }
@@ -296,13 +296,21 @@ impl Flows {
     }
 
     #[inline]
-    fn on_tcp(&mut self, it: &Segment, extent: Extent, at: Nanos, point: Point, raw: Raw<'_>, frame: (&[u8], Link)) {
+    fn on_tcp(
+        &mut self,
+        it: &Segment,
+        dissection: Dissection,
+        at: Nanos,
+        point: Point,
+        raw: Raw<'_>,
+        frame: (&[u8], Link),
+    ) {
         let hash = self.hash(it.src, it.dst);
         let found = self.table.find(hash, it.src, it.dst);
         // Most packets: the connection goes on, and nothing is new.
         if let Some((slot, from_client)) = found
             && let Some(class) = Class::of(it, from_client)
-            && extent == Extent::Known
+            && dissection == Dissection::Known
         {
             let conversation = self.table.get_mut(slot);
             if conversation.is_settled(class) {
@@ -311,7 +319,7 @@ impl Flows {
                 return self.count(Counter::Established);
             }
         }
-        let seen = Seen { it, glance: Glance { extent, ..Glance::from(it) }, at, point, raw, frame };
+        let seen = Seen { it, glance: Glance { dissection, ..Glance::from(it) }, at, point, raw, frame };
         self.on_news(found, hash, &seen);
     }
 

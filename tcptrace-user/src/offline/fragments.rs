@@ -11,7 +11,7 @@ use tcptrace_core::{
     segment::{Flags, Link},
     seq::Seq,
 };
-use tcptrace_vocabulary::foreign::{Extent, Glance};
+use tcptrace_vocabulary::foreign::{Dissection, Glance};
 
 use crate::offline::{
     fragment::{self, Datagram, Fragment},
@@ -97,11 +97,11 @@ impl Partial {
     fn segment(&self, (src, dst, ..): Datagram) -> Option<Quoted> {
         let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, ..] = self.header;
         let (length, header) = (self.end?, usize::from(offset >> 4) * 4);
-        let extent = match length {
+        let dissection = match length {
             ..READ => return None,
-            _ if header < 20 => Extent::NoHeader,
-            _ if length < header => Extent::Unknown,
-            _ => Extent::Known,
+            _ if header < 20 => Dissection::NoHeader,
+            _ if length < header => Dissection::Unknown,
+            _ => Dissection::Known,
         };
         Some(Quoted {
             src: Endpoint { addr: src, port: u16::from_be_bytes([s0, s1]) },
@@ -111,7 +111,7 @@ impl Partial {
                 seq: Seq(u32::from_be_bytes([q0, q1, q2, q3])),
                 ack: Seq(u32::from_be_bytes([a0, a1, a2, a3])),
                 payload: u16::try_from(length.saturating_sub(header)).unwrap_or(u16::MAX),
-                extent,
+                dissection,
             },
         })
     }

@@ -35,9 +35,9 @@ impl Run<'_> {
             let id = *described.id.get_or_insert_with(|| {
                 let name = self.setting.interface(*interface);
                 let link = described.link;
-                writer.interface(write::Interface { name: &name, link, snaplen: 0, description: None })
+                writer.interface(write::InterfaceDescription { name: &name, link, snaplen: 0, description: None })
             });
-            let written = writer.packet(&write::Packet {
+            let written = writer.packet(&write::PacketRecord {
                 interface: id,
                 time_ns: at.0,
                 octets,

@@ -9,7 +9,7 @@ use tcptrace_core::{
     segment::{self, Flags, Link},
     seq::Seq,
 };
-use tcptrace_vocabulary::foreign::{Extent, Glance};
+use tcptrace_vocabulary::foreign::{Dissection, Glance};
 
 /// A segment quoted.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ pub(super) fn quoted<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Quote
             seq: Seq(u32::from_be_bytes([q0, q1, q2, q3])),
             ack: Seq(u32::from_be_bytes([a0, a1, a2, a3])),
             payload: 0,
-            extent: if offset >> 4 < 5 { Extent::Nothing } else { Extent::Unknown },
+            dissection: if offset >> 4 < 5 { Dissection::Nothing } else { Dissection::Unknown },
         },
     })
 }

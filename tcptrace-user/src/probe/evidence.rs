@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 use anyhow::Context as _;
 use tcptrace_capture::{
     Direction,
-    write::{Interface, Options, Packet, Writer},
+    write::{InterfaceDescription, PacketRecord, Rotation, Writer},
 };
 use tcptrace_core::segment::{Found, Link, locate};
 use tcptrace_vocabulary::errno::errno_name;
@@ -43,17 +43,17 @@ pub(super) fn write(
         handshakes.entry((begun, from, to)).or_default().push(packet);
     }
 
-    let mut writer = Writer::create(path, Options::default()).with_context(|| format!("cannot write '{name}'"))?;
+    let mut writer = Writer::create(path, Rotation::default()).with_context(|| format!("cannot write '{name}'"))?;
     let mut interfaces = BTreeMap::new();
     for ((_, from, to), packets) in &handshakes {
         let comment = comment(diagnosis, verdict, *from, *to);
         for (number, packet) in packets.iter().enumerate() {
             let name = interface_name(diagnosis, packet.interface);
             let interface = *interfaces.entry(packet.interface).or_insert_with(|| {
-                writer.interface(Interface { name: &name, link: RAW, snaplen: 0, description: None })
+                writer.interface(InterfaceDescription { name: &name, link: RAW, snaplen: 0, description: None })
             });
             let direction = if packet.is_outgoing { Direction::Outgoing } else { Direction::Incoming };
-            writer.packet(&Packet {
+            writer.packet(&PacketRecord {
                 interface,
                 time_ns: packet.time,
                 octets: &packet.octets,

@@ -10,7 +10,7 @@ use tcptrace_core::{
 };
 
 use crate::{
-    foreign::{Extent, Glance, History, Sender, Wireshark, Zeek},
+    foreign::{Dissection, Glance, History, Sender, Wireshark, Zeek},
     outcome::Outcome,
     verdict::Why,
 };
@@ -53,7 +53,7 @@ impl Foreign {
     pub fn of(it: &Handshake) -> Self {
         let (mut zeek, mut wireshark) = (Zeek::default(), Wireshark::default());
         let see = |from, flags: u8, seq: Seq, ack: Seq, payload: u16| {
-            let glance = Glance { flags: Flags(flags), seq, ack, payload, extent: Extent::Known };
+            let glance = Glance { flags: Flags(flags), seq, ack, payload, dissection: Dissection::Known };
             zeek.see(from, &glance);
             wireshark.see(from, &glance);
         };

@@ -25,12 +25,12 @@ pub struct Glance {
     pub ack: Seq,
     /// Octets of payload.
     pub payload: u16,
-    pub extent: Extent,
+    pub dissection: Dissection,
 }
 
 /// What Wireshark makes of a segment, by how long it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Extent {
+pub enum Dissection {
     #[default]
     Known,
     /// A fragment, a quotation, or less than its own header: it has no payload, and no numbers are counted from it.
@@ -45,17 +45,17 @@ pub enum Extent {
 
 impl From<&Segment> for Glance {
     fn from(it: &Segment) -> Self {
-        Self { flags: it.flags, seq: it.seq, ack: it.ack, payload: it.payload, extent: Extent::Known }
+        Self { flags: it.flags, seq: it.seq, ack: it.ack, payload: it.payload, dissection: Dissection::Known }
     }
 }
 
 impl Glance {
     fn has_flags(&self) -> bool {
-        matches!(self.extent, Extent::Known | Extent::Unknown)
+        matches!(self.dissection, Dissection::Known | Dissection::Unknown)
     }
 
     fn has_payload(&self) -> bool {
-        self.extent == Extent::Known && self.payload > 0
+        self.dissection == Dissection::Known && self.payload > 0
     }
 }
 
@@ -99,13 +99,13 @@ impl Wireshark {
 
     /// Follows a packet of this conversation.
     pub fn see(&mut self, from: Sender, it: &Glance) {
-        if it.extent == Extent::Hidden {
+        if it.dissection == Dissection::Hidden {
             return;
         }
         let (own, peer) = (from as usize, 1 - from as usize);
         // Without its SYN a side's numbers are counted from the one before the first seen.
         let (syn, ack) = (it.flags.any(Flags::SYN), it.flags.any(Flags::ACK));
-        let counts = matches!(it.extent, Extent::Known | Extent::NoHeader);
+        let counts = matches!(it.dissection, Dissection::Known | Dissection::NoHeader);
         if syn && ack && self.based[own] {
             self.base[own] = it.seq;
         }

@@ -26,7 +26,7 @@ const GROUP: usize = 1 << 20;
 
 /// When to begin the next file, and how many to keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct Rotation {
     /// The most octets a file has. Only a group that is longer by itself exceeds it, alone in its file; and what is
     /// said of interfaces after the last group comes on top.
     pub rotate_size: Option<u64>,
@@ -38,7 +38,7 @@ pub struct Options {
 
 /// What packets were captured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interface<'a> {
+pub struct InterfaceDescription<'a> {
     pub name: &'a str,
     /// The link type's number. <https://www.tcpdump.org/linktypes.html>
     pub link: u16,
@@ -53,7 +53,7 @@ pub struct InterfaceId(u32);
 
 /// A packet as it was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet<'a> {
+pub struct PacketRecord<'a> {
     pub interface: InterfaceId,
     /// Nanoseconds since the Unix epoch.
     pub time_ns: u64,
@@ -120,8 +120,8 @@ impl Writer {
     /// # Errors
     ///
     /// If it cannot be created or written to, or is a symbolic link: others may put one where everyone can write.
-    pub fn create(path: impl AsRef<Path>, options: Options) -> io::Result<Self> {
-        let mut files = Files::new(path.as_ref(), &options);
+    pub fn create(path: impl AsRef<Path>, rotation: Rotation) -> io::Result<Self> {
+        let mut files = Files::new(path.as_ref(), &rotation);
         let mut output = files.open_next()?;
         // A reader at the other end of a pipe waits for it.
         output.write(&pcapng::section())?;
@@ -137,9 +137,9 @@ impl Writer {
     }
 
     /// Describes an interface, in this file and each later one.
-    pub fn interface(&mut self, interface: Interface<'_>) -> InterfaceId {
+    pub fn interface(&mut self, interface: InterfaceDescription<'_>) -> InterfaceId {
         let id = InterfaceId(self.interfaces.len() as u32);
-        let Interface { snaplen, .. } = interface;
+        let InterfaceDescription { snaplen, .. } = interface;
         let interface = pcapng::interface(&interface);
         self.interfaces.push(Described { interface, snaplen, statistics: Vec::new() });
         id
@@ -150,7 +150,7 @@ impl Writer {
     /// # Errors
     ///
     /// If the interface is another writer's. If the group is so long that part of it is written now, and that fails.
-    pub fn packet(&mut self, packet: &Packet<'_>) -> io::Result<()> {
+    pub fn packet(&mut self, packet: &PacketRecord<'_>) -> io::Result<()> {
         let InterfaceId(number) = packet.interface;
         let Some(described) = self.interfaces.get(number as usize) else {
             let text = format!("a packet is of interface {number}, and {} are described", self.interfaces.len());

@@ -4,7 +4,7 @@
 //! (names, secrets, custom) it writes none.
 //! <https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/draft-ietf-opsawg-pcapng.html>
 
-use super::{Direction, Interface, Packet, Statistics};
+use super::{Direction, InterfaceDescription, PacketRecord, Statistics};
 
 const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
@@ -47,7 +47,7 @@ pub(super) fn section() -> Vec<u8> {
     octets
 }
 
-pub(super) fn interface(interface: &Interface<'_>) -> Vec<u8> {
+pub(super) fn interface(interface: &InterfaceDescription<'_>) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut block = Block::begin(&mut octets, INTERFACE);
     block.u16(interface.link);
@@ -61,7 +61,7 @@ pub(super) fn interface(interface: &Interface<'_>) -> Vec<u8> {
 }
 
 /// Appends a packet, cut to what its interface's snapshot length promises.
-pub(super) fn packet(into: &mut Vec<u8>, number: u32, snaplen: u32, packet: &Packet<'_>) {
+pub(super) fn packet(into: &mut Vec<u8>, number: u32, snaplen: u32, packet: &PacketRecord<'_>) {
     let most = if snaplen == 0 { PACKET } else { PACKET.min(snaplen as usize) };
     let captured = &packet.octets[..packet.octets.len().min(most)];
     let mut block = Block::begin(into, ENHANCED_PACKET);

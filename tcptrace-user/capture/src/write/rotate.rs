@@ -15,7 +15,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::Options;
+use super::Rotation;
 
 /// Packets are nobody else's business.
 const MODE: u32 = 0o600;
@@ -52,9 +52,9 @@ struct Limits {
 }
 
 impl Files {
-    pub(super) fn new(path: &Path, options: &Options) -> Self {
-        let keep = options.keep.map_or(usize::MAX, |keep| keep.max(1));
-        let limits = Limits { size: options.rotate_size, every: options.rotate_every };
+    pub(super) fn new(path: &Path, rotation: &Rotation) -> Self {
+        let keep = rotation.keep.map_or(usize::MAX, |keep| keep.max(1));
+        let limits = Limits { size: rotation.rotate_size, every: rotation.rotate_every };
         Self { path: path.to_owned(), limits, keep, number: 0, kept: VecDeque::new() }
     }
 
