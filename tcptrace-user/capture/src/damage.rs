@@ -13,6 +13,7 @@ pub struct Damage {
     /// Octets into the (decompressed) capture: where it ends if it ends too early or cannot be read on, otherwise where
     /// the damaged record begins.
     pub offset: u64,
+    /// What is wrong.
     pub what: DamageKind,
 }
 
@@ -20,33 +21,83 @@ pub struct Damage {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DamageKind {
+    /// The capture has not even a file header.
     #[error("the capture is empty: it has not even a file header")]
     Empty,
+    /// It begins as neither format does: its first bytes.
     #[error("this is neither a pcap nor a pcapng capture: it begins with {}", Hex(.0))]
     Unrecognised(Vec<u8>),
+    /// A version of the format that is not known.
     #[error("version {major}.{minor} of the format is not known")]
-    Version { major: u16, minor: u16 },
+    Version {
+        /// The first number.
+        major: u16,
+        /// The second number.
+        minor: u16,
+    },
+    /// The capture ends within a part.
     #[error("the {part} announces {announced} octets and {there} are there")]
-    BreaksOff { part: Part, announced: u64, there: u64 },
+    BreaksOff {
+        /// The part.
+        part: Part,
+        /// Its length in bytes by its header.
+        announced: u64,
+        /// The bytes that are in the file.
+        there: u64,
+    },
     /// Reading or decompressing failed.
     #[error("{0}")]
     Unreadable(io::Error),
+    /// A record that says it is longer than any packet.
     #[error("the record announces {captured} octets, more than a packet has and than the snapshot length {snaplen}")]
-    Absurd { captured: u32, snaplen: u32 },
+    Absurd {
+        /// Its length in bytes by its header.
+        captured: u32,
+        /// The capture's snapshot length in bytes.
+        snaplen: u32,
+    },
+    /// A part that is too long to be read; it is left out.
     #[error("the {part} has {length} octets and is left out: at most {CAPACITY} are read")]
-    TooLong { part: Part, length: u64 },
+    TooLong {
+        /// The part.
+        part: Part,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// A block length that no block of its kind has, in bytes.
     #[error("a block announces a length of {0} octets, which no block of its kind has")]
     BlockLength(u32),
+    /// The lengths at both ends of a block differ.
     #[error("a block's length is {first} at its beginning and {last} at its end")]
-    BlockLengths { first: u32, last: u32 },
+    BlockLengths {
+        /// The length at the beginning, in bytes.
+        first: u32,
+        /// The length at the end, in bytes.
+        last: u32,
+    },
+    /// A byte-order magic that names no order.
     #[error("a section has the byte-order magic {0:#010x}, which is no order")]
     ByteOrder(u32),
+    /// A packet that is longer than its block.
     #[error("a packet of {announced} octets is in a block with room for {room}")]
-    Overfull { announced: u32, room: u32 },
+    Overfull {
+        /// The packet's length in bytes by its header.
+        announced: u32,
+        /// The bytes that the block has for it.
+        room: u32,
+    },
+    /// A packet of an interface that the section does not describe.
     #[error("a packet is of interface {interface}, and the section describes {described}")]
-    NoInterface { interface: u32, described: usize },
+    NoInterface {
+        /// The interface's number in the section.
+        interface: u32,
+        /// How many interfaces the section describes.
+        described: usize,
+    },
+    /// Damaged options of the interface with this number: its packets have no times.
     #[error("the options of interface {0} are damaged: its packets are without times")]
     InterfaceOptions(usize),
+    /// More interfaces than are kept: how many are kept.
     #[error("a description of an interface is left out: {0} are kept")]
     TooManyInterfaces(usize),
 }
@@ -54,10 +105,15 @@ pub enum DamageKind {
 /// A part of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// The header of a pcap file.
     FileHeader,
+    /// The header of a pcap record.
     RecordHeader,
+    /// The packet of a pcap record.
     Record,
+    /// The type and length of a pcapng block.
     BlockHeader,
+    /// The body of a pcapng block.
     Block,
 }
 

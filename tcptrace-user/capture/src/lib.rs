@@ -3,6 +3,7 @@
 //! Knows nothing of protocols above the link layer, never holds more of a capture than one buffer, and does not
 //! repair: what is damaged is reported with its place, and what is whole before it is delivered.
 //! <https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/>
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 // The formats are read here and not by the crate pcap-parser because that allocates for each packet with options, does
 // not know the obsolete Packet Block, and says of damage neither where it is nor which lengths disagree.
@@ -34,6 +35,7 @@ const BELIEVED: u32 = 256 << 10;
 pub struct Packet<'a> {
     /// Nanoseconds since the Unix epoch. `None`: the capture does not say, or not in a way that can be trusted.
     pub time: Option<u64>,
+    /// The bytes that were captured, from the link-layer header on.
     pub octets: &'a [u8],
     /// Its length on the wire.
     pub original: u32,
@@ -50,9 +52,11 @@ pub struct Packet<'a> {
 /// An interface, as the capture describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
+    /// The link type of its packets.
     pub link: LinkType,
     /// The most octets kept of a packet; 0 is without limit.
     pub snaplen: u32,
+    /// Its name; `None` if the capture gives none.
     pub name: Option<String>,
 }
 

@@ -13,22 +13,37 @@ use thiserror::Error;
 pub struct LinkType(pub u32);
 
 impl LinkType {
+    /// BSD loopback: the address family in the byte order of the capturing host.
     pub const NULL: Self = Self(0);
+    /// Ethernet.
     pub const ETHERNET: Self = Self(1);
+    /// PPP, with or without HDLC framing.
     pub const PPP: Self = Self(9);
+    /// An IPv4 or IPv6 packet without a link-layer header.
     pub const RAW: Self = Self(101);
-    /// The numbers that RAW has in captures of some BSDs.
+    /// RAW's number on other BSDs.
     pub const RAW_BSD: Self = Self(12);
+    /// RAW's number on OpenBSD.
     pub const RAW_OPENBSD: Self = Self(14);
+    /// IEEE 802.11.
     pub const IEEE802_11: Self = Self(105);
+    /// OpenBSD loopback: the address family in network byte order.
     pub const LOOP: Self = Self(108);
+    /// Linux cooked capture, version 1.
     pub const LINUX_SLL: Self = Self(113);
+    /// IEEE 802.11 behind a Prism header.
     pub const IEEE802_11_PRISM: Self = Self(119);
+    /// IEEE 802.11 behind a radiotap header.
     pub const IEEE802_11_RADIOTAP: Self = Self(127);
+    /// IEEE 802.11 behind an AVS header.
     pub const IEEE802_11_AVS: Self = Self(163);
+    /// Per-Packet Information.
     pub const PPI: Self = Self(192);
+    /// An IPv4 packet without a link-layer header.
     pub const IPV4: Self = Self(228);
+    /// An IPv6 packet without a link-layer header.
     pub const IPV6: Self = Self(229);
+    /// Linux cooked capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
     /// The capture's description of the interface cannot be read.
     pub const UNKNOWN: Self = Self(u32::MAX);
@@ -48,7 +63,9 @@ pub enum Payload<'a> {
 /// Which way a packet went, seen from the machine that captured it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
+    /// Received by the capturing host.
     Incoming,
+    /// Sent by the capturing host.
     Outgoing,
 }
 

@@ -15,6 +15,7 @@
 //! value      = address | network [ "/" length | "mask" mask ] | port | port "-" port
 //! ```
 //! <https://www.tcpdump.org/manpages/pcap-filter.7.html>
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 use std::fmt;
 
@@ -40,7 +41,10 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Reads a filter, or says what is wrong with it and where.
+    /// Reads a filter.
+    ///
+    /// # Errors
+    /// The first mistake in the text, with its place and the remedy.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
         parse::filter(text).map(|root| Self { root })
     }

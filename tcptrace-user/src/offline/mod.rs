@@ -40,7 +40,7 @@ use tcptrace_report::{Setting, finding::Finding, json, text};
 use tcptrace_verdict::{
     case::Case,
     diagnose,
-    patterns::avoided::{Networks, Avoided},
+    patterns::avoided::{Avoided, Networks},
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,

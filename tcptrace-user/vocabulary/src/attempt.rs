@@ -1,4 +1,6 @@
-//! An attempt as it is told: the core's state, with what only userspace knows of it.
+//! An attempt as it is reported: the core's state, with what only userspace knows of it.
+//!
+//! Reading packets and following their states is the core's; this module adds names, times and sources of errors.
 
 use tcptrace_core::{
     event::STALLED_AT_TRY,
@@ -18,60 +20,67 @@ use crate::{
 /// One line's worth of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
+    /// What the core recorded of its packets.
     pub handshake: Handshake,
+    /// What became of it by now.
     pub outcome: Outcome,
-    /// When it was found stalled, and by what.
+    /// When it was found stalled, and by which sign; `None` if it never stalled.
     pub stalled: Option<Stalled>,
-    /// Established after it had been told as stalled or failed.
+    /// Whether it was established after it had been reported as stalled or failed.
     pub recovered: bool,
-    /// Who sent the ICMP error.
+    /// The sender of the ICMP error; `None` without an error, or if the sender is not known.
     pub icmp_from: Option<Addr>,
-    /// Who else answered the SYN.
+    /// Another address than the SYN went to, which answered it.
     pub answered_from: Option<Addr>,
-    /// The tunnel that its first packet came in.
+    /// The tunnel that its first packet came in; `None` if it came in none.
     pub outer: Option<Outer>,
     /// When its first and its last packet were seen.
     pub seen: (Nanos, Nanos),
+    /// The same attempt in the words of Zeek and Wireshark.
     pub foreign: Foreign,
+    /// What may be missing from this record.
     pub trust: Trust,
-    /// Why it failed, once that was asked.
+    /// Why it failed; `None` until a verdict is made, and for an attempt without trouble.
     pub why: Option<Box<Why>>,
 }
 
-/// What Zeek and Wireshark would say.
+/// The words of Zeek and Wireshark for an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
+    /// Zeek's connection state, such as `S0`.
     pub conn_state: &'static str,
+    /// Zeek's history letters.
     pub history: History,
+    /// Wireshark's `tcp.completeness`, the sum of the bits in [`Wireshark`].
     pub completeness: u8,
 }
 
 impl Foreign {
-    /// What they would say of the packets that make this state. Live only these are known, and not the others' order:
-    /// data after the handshake, and a FIN or RST that came again, leave no trace.
+    /// Their words for the packets that lead to this state. Live, only these packets are known, without their order: data
+    /// after the handshake and a repeated FIN or RST leave no trace.
     #[must_use]
-    pub fn of(it: &Handshake) -> Self {
+    pub fn of(handshake: &Handshake) -> Self {
         let (mut zeek, mut wireshark) = (Zeek::default(), Wireshark::default());
         let see = |from, flags: u8, seq: Seq, ack: Seq, payload: u16| {
             let glance = Glance { flags: Flags(flags), seq, ack, payload, dissection: Dissection::Known };
             zeek.see(from, &glance);
             wireshark.see(from, &glance);
         };
-        if it.state() == State::Unasked {
-            replay_unasked(it, see);
+        if handshake.state() == State::Unasked {
+            replay_unasked(handshake, see);
         } else {
-            replay(it, see);
+            replay(handshake, see);
         }
         Self { conn_state: zeek.conn_state(), history: zeek.history(), completeness: wireshark.completeness() }
     }
 }
 
 /// The packets that make an attempt, one after the other: sender, flags, sequence and acknowledgement number, payload.
-fn replay(it: &Handshake, mut see: impl FnMut(Sender, u8, Seq, Seq, u16)) {
+fn replay(handshake: &Handshake, mut see: impl FnMut(Sender, u8, Seq, Seq, u16)) {
     use Sender::{First as Client, Other as Server};
-    let [isn, server_isn] = [it.isn, it.server_isn];
+    let [isn, server_isn] = [handshake.isn, handshake.server_isn];
     let [next, server_next] = [isn.add(1), server_isn.add(1)];
-    let facts = it.facts;
+    let facts = handshake.facts;
     see(Client, Flags::SYN, isn, Seq(0), facts.any(Facts::SYN_DATA).into());
     if facts.any(Facts::CHALLENGED) {
         see(Server, Flags::ACK, server_isn, isn, 0);
@@ -85,15 +94,15 @@ fn replay(it: &Handshake, mut see: impl FnMut(Sender, u8, Seq, Seq, u16)) {
     if facts.any(Facts::RECOVERING) {
         see(Server, Flags::RST | Flags::ACK, Seq(0), next, 0);
     }
-    if it.answer.tries > 0 {
+    if handshake.answer.tries > 0 {
         see(Server, Flags::SYN | Flags::ACK, server_isn, next, 0);
     }
-    match it.state() {
-        State::Refused => see(Server, it.end.flags, Seq(0), next, 0),
-        State::Aborted => see(Client, it.end.flags, next, server_next, 0),
-        State::ResetOnAnswer => see(Server, it.end.flags, server_next, next, 0),
+    match handshake.state() {
+        State::Refused => see(Server, handshake.end.flags, Seq(0), next, 0),
+        State::Aborted => see(Client, handshake.end.flags, next, server_next, 0),
+        State::ResetOnAnswer => see(Server, handshake.end.flags, server_next, next, 0),
         State::Established => {
-            let fin = it.end.flags & Flags::FIN;
+            let fin = handshake.end.flags & Flags::FIN;
             see(Client, Flags::ACK | fin, next, server_next, 0);
             if facts.any(Facts::CLIENT_FIN) && fin == 0 {
                 see(Client, Flags::FIN | Flags::ACK, next, server_next, 0);
@@ -112,23 +121,25 @@ fn replay(it: &Handshake, mut see: impl FnMut(Sender, u8, Seq, Seq, u16)) {
     }
 }
 
-/// The same where a SYN/ACK came first: its sender did.
-fn replay_unasked(it: &Handshake, mut see: impl FnMut(Sender, u8, Seq, Seq, u16)) {
+/// The same for a conversation that begins with a SYN/ACK: the server is its first sender.
+fn replay_unasked(handshake: &Handshake, mut see: impl FnMut(Sender, u8, Seq, Seq, u16)) {
     use Sender::{First as Server, Other as Client};
-    let [next, server_next] = [it.isn.add(1), it.server_isn.add(1)];
-    see(Server, Flags::SYN | Flags::ACK, it.server_isn, next, 0);
-    if it.facts.any(Facts::CLIENT_RST) {
+    let [next, server_next] = [handshake.isn.add(1), handshake.server_isn.add(1)];
+    see(Server, Flags::SYN | Flags::ACK, handshake.server_isn, next, 0);
+    if handshake.facts.any(Facts::CLIENT_RST) {
         see(Client, Flags::RST, next, server_next, 0);
     }
-    if it.facts.any(Facts::SERVER_RST) {
+    if handshake.facts.any(Facts::SERVER_RST) {
         see(Server, Flags::RST, server_next, next, 0);
     }
 }
 
-/// An attempt's want of progress.
+/// An attempt without progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stalled {
+    /// When it was found stalled.
     pub at: Nanos,
+    /// The sign that it stalled.
     pub by: StalledBy,
 }
 
@@ -158,7 +169,7 @@ impl StalledBy {
 /// How far a line can be relied on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// It was still open when it was told: tracing ended, or it is told as stalled.
+    /// It was still open when it was reported: tracing ended, or it stalled.
     pub still_open: bool,
     /// It began so soon after tracing did that earlier SYNs may have gone unseen.
     pub may_have_begun_earlier: bool,
@@ -181,7 +192,7 @@ impl Attempt {
         self.outcome.is_failure() || self.stalled.is_some() || self.recovered
     }
 
-    /// Whether it did not go as it should, so that why is worth saying.
+    /// Whether it went wrong in any way, so that a verdict is made.
     #[must_use]
     pub fn wants_cause(&self) -> bool {
         let cut = matches!(self.outcome, Outcome::ResetByClient | Outcome::ResetByServer | Outcome::AnswerOnly);
@@ -201,7 +212,7 @@ impl Attempt {
         self.handshake.facts.any(Facts::CLIENT_DATA | Facts::SERVER_DATA)
     }
 
-    /// Nanoseconds from the first SYN to the last thing seen.
+    /// Nanoseconds from the first packet seen to the last.
     #[must_use]
     pub fn duration(&self) -> u64 {
         self.seen.1.since(self.seen.0)
@@ -210,7 +221,7 @@ impl Attempt {
 
 /// Linux, Windows and macOS double the pause between tries: the next SYN comes within the time passed so far, and the
 /// second within three seconds (RFC 6298, section 2; RFC 2988 before it). What is silent for twice that and a little
-/// more has given up. Should it try again all the same, it is told again.
+/// more has given up. If it tries again after all, it is reported again.
 const GIVE_UP_SLACK: u64 = 5_000_000_000;
 
 /// How long after the start of tracing an attempt may be one that began before it: Linux's longest pause.
@@ -218,39 +229,39 @@ const LONGEST_PAUSE: u64 = 64_000_000_000;
 
 /// How long an attempt may be silent before it counts as given up.
 #[must_use]
-pub fn patience(it: &Handshake, stall_after: u64) -> u64 {
-    let tried_for = it.last_seen().since(it.first_syn);
+pub fn patience(handshake: &Handshake, stall_after: u64) -> u64 {
+    let tried_for = handshake.last_seen().since(handshake.first_syn);
     stall_after.max(tried_for.saturating_mul(2).saturating_add(GIVE_UP_SLACK))
 }
 
 /// Whether the server sent its SYN/ACK again for want of an ACK, twice. A SYN that is sent again provokes one more at once: two
 /// timers that fire together (both begin with a second, RFC 6298, section 2) make three SYN/ACKs of one that was lost.
 #[must_use]
-pub fn is_unacknowledged(it: &Handshake) -> bool {
-    /// Of two pauses, one and two seconds, the half.
+pub fn is_unacknowledged(handshake: &Handshake) -> bool {
+    /// Half of two pauses, of one and two seconds.
     const TWO_PAUSES: u64 = 1_500_000_000;
-    it.answer.tries >= STALLED_AT_TRY && it.last_answer.since(it.first_answer) >= TWO_PAUSES
+    handshake.answer.tries >= STALLED_AT_TRY && handshake.last_answer.since(handshake.first_answer) >= TWO_PAUSES
 }
 
-/// Whether an attempt that was to be told as established had been in trouble before.
+/// Whether an established attempt had been in trouble before.
 #[must_use]
-pub fn was_in_trouble(it: &Handshake, stalled: Option<Stalled>, stall_after: u64) -> bool {
-    const TOLD: u32 = Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER;
-    stalled.is_some_and(|stalled| stalled.at <= it.ended)
-        || it.facts.any(TOLD)
-        || it.syn.tries >= STALLED_AT_TRY
-        || is_unacknowledged(it) && it.last_answer <= it.ended
-        || it.ended.since(it.first_syn) >= stall_after
+pub fn was_in_trouble(handshake: &Handshake, stalled: Option<Stalled>, stall_after: u64) -> bool {
+    const TROUBLE: u32 = Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER;
+    stalled.is_some_and(|stalled| stalled.at <= handshake.ended)
+        || handshake.facts.any(TROUBLE)
+        || handshake.syn.tries >= STALLED_AT_TRY
+        || is_unacknowledged(handshake) && handshake.last_answer <= handshake.ended
+        || handshake.ended.since(handshake.first_syn) >= stall_after
 }
 
 /// Whether an attempt may have begun before tracing did.
 #[must_use]
-pub fn may_have_begun_earlier(it: &Handshake, started: Nanos) -> bool {
-    it.first_syn.since(started) < LONGEST_PAUSE
+pub fn may_have_begun_earlier(handshake: &Handshake, started: Nanos) -> bool {
+    handshake.first_syn.since(started) < LONGEST_PAUSE
 }
 
 /// A handshake's id.
 #[must_use]
-pub fn id(it: &Handshake) -> u64 {
-    flow::handshake_id(it.client(), it.server(), it.isn.0)
+pub fn id(handshake: &Handshake) -> u64 {
+    flow::handshake_id(handshake.client(), handshake.server(), handshake.isn.0)
 }

@@ -24,21 +24,21 @@ macro_rules! causes {
 }
 
 causes! {
-    /// Nobody listens on the port, and the host says so by a RST.
+    /// No socket listens on the port, and the host answers with a RST.
     PortClosed = "port_closed",
     /// Something on the way, or the host's own rules, rejected it: by an ICMP error or by a RST that is not the host's.
     FirewallReject = "firewall_reject",
-    /// Something on the way, or the host's own rules, dropped it without a word.
+    /// Something on the way, or the host's own rules, dropped it without an answer.
     FirewallDrop = "firewall_drop",
     /// The host answers nothing at all.
     HostDown = "host_down",
-    /// A router knows no way.
+    /// A router has no route.
     NetworkUnreachable = "network_unreachable",
     /// The SYN never left this host.
     NoRouteOrLocalBlock = "no_route_or_local_block",
     /// The listener's accept queue is full.
     ListenQueueFull = "listen_queue_full",
-    /// It came in, and this host's own rules dropped it before TCP.
+    /// The packet came in, and this host's own rules dropped it before TCP.
     DroppedByLocalFirewall = "dropped_by_local_firewall",
     /// Half-open attempts to one listener from many sources.
     SynFlood = "syn_flood",
@@ -48,7 +48,7 @@ causes! {
     AnswerLostLocally = "answer_lost_locally",
     /// The other half of the handshake goes another way.
     AsymmetricPath = "asymmetric_path",
-    /// The answer comes from another address than was asked.
+    /// The answer comes from another address than the SYN went to.
     NatMismatch = "nat_mismatch",
     /// The ports are in use by an older connection.
     PortReuse = "port_reuse",
@@ -58,7 +58,7 @@ causes! {
     DuplicateIp = "duplicate_ip",
     /// The application stopped before the kernel would have.
     ApplicationGaveUp = "application_gave_up",
-    /// Somebody looks whether the port is open.
+    /// A checker looks whether the port is open.
     HealthCheck = "health_check",
     /// TCP has no memory left.
     OutOfMemory = "out_of_memory",

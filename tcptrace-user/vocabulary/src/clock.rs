@@ -1,4 +1,4 @@
-//! Moments of one clock as the time of day. Reading a clock is somebody else's.
+//! Moments of one clock as the time of day. Nothing here reads a clock.
 
 use tcptrace_core::handshake::Nanos;
 

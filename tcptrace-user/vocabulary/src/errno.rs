@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// An errno's name, as far as a connect has it.
+/// The name of an errno that connect(2) returns; the C library's text for any other.
 #[must_use]
 pub fn errno_name(errno: i32) -> String {
     let name = match errno {
@@ -28,7 +28,7 @@ pub fn errno_name(errno: i32) -> String {
     name.to_owned()
 }
 
-/// What the C library says of an errno, without its number.
+/// The C library's text for an errno, without its number.
 #[must_use]
 pub fn errno_text(errno: i32) -> String {
     let text = io::Error::from_raw_os_error(errno).to_string();

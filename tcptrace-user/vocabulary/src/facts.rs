@@ -1,6 +1,6 @@
 //! What this host knows of an attempt beyond its packets: pure data, gathered by `host` and `live`.
 //!
-//! Each fact may be missing, and then says why: a verdict never takes what is not known for something that is not so.
+//! Each fact may be missing, with the reason. A verdict never reads a missing fact as "no".
 
 use tcptrace_core::{
     flow::{Addr, Endpoint},
@@ -10,10 +10,10 @@ use tcptrace_core::{
 /// A fact, or why there is none.
 pub type Fact<T> = Result<T, Missing>;
 
-/// Why a fact is not known. The text is what `trust` says.
+/// Why a fact is not known. The name is the value in `trust.missing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Missing {
-    /// It was not asked for: captures, or diagnosis turned off.
+    /// It was not looked up: captures, or diagnosis turned off.
     NotAsked,
     /// The end that would know it is not on this host, or in no network namespace that was found.
     Elsewhere,
@@ -21,7 +21,7 @@ pub enum Missing {
     Privilege,
     /// This kernel does not offer it.
     Kernel,
-    /// It was there and is no more: the process has ended, another took its place.
+    /// It is gone: the process has ended, or another took its place.
     Gone,
     /// Reading it failed.
     Failed,
@@ -45,16 +45,17 @@ impl Missing {
 /// What this host knows of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Local {
-    /// Which ends are on this host, in any of its network namespaces.
+    /// Whether the client is on this host, in any of its network namespaces.
     pub client_here: Fact<bool>,
+    /// Whether the server is on this host.
     pub server_here: Fact<bool>,
     /// The process that called connect(2).
     pub process: Fact<Process>,
-    /// The client's socket now; `None`: there is none any more.
+    /// The client's socket now; `None` if it is gone.
     pub socket: Fact<Option<Socket>>,
     /// SYNs that the client's kernel sends before it gives up by itself.
     pub syn_tries: Fact<u32>,
-    /// Who listens on the server's port; `None`: nobody.
+    /// The listener on the server's port; `None` if there is none.
     pub listener: Fact<Option<Listener>>,
     /// What the local kernel dropped of the attempt, newest first.
     pub drops: Fact<Vec<Dropped>>,
@@ -85,9 +86,10 @@ impl Local {
     }
 }
 
-/// A process, as people name it.
+/// A process by the names that people use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
+    /// The process id in this host's own namespace.
     pub pid: u32,
     /// `comm`, or the first word of the command line where that is longer.
     pub command: String,
@@ -102,17 +104,22 @@ pub struct Process {
 pub struct Socket {
     /// As the kernel numbers them (include/net/tcp_states.h), by name: `SYN-SENT`.
     pub state: &'static str,
+    /// The cookie of the socket (SO_COOKIE): unique while the host is up.
     pub cookie: u64,
+    /// The inode of the socket in /proc/PID/fd; 0 once no process has it.
     pub inode: u32,
+    /// The user who owns it.
     pub uid: u32,
 }
 
 /// A listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
+    /// The process that listens.
     pub process: Fact<Process>,
-    /// Connections that wait for accept(2), and how many may.
+    /// Connections that wait for accept(2).
     pub queue: u32,
+    /// How many connections may wait: the backlog of listen(2), capped by net.core.somaxconn.
     pub queue_max: u32,
     /// How many sockets listen there (SO_REUSEPORT).
     pub sockets: u32,
@@ -126,10 +133,12 @@ impl Listener {
     }
 }
 
-/// The network namespace in which a packet was dropped, by whose address it has.
+/// The network namespace in which a packet was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {
+    /// The namespace that has the client's address.
     Client,
+    /// The namespace that has the server's address.
     Server,
     /// One of this host that is neither's: a router, a bridge.
     Between,
@@ -141,6 +150,7 @@ pub enum Place {
 /// A packet of an attempt that the local kernel dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
+    /// When it was dropped first.
     pub at: Nanos,
     /// Whose packet it was.
     pub from: Side,
@@ -148,26 +158,34 @@ pub struct Dropped {
     pub reason: String,
     /// How often, for this packet's flow and reason.
     pub count: u64,
-    /// In whose network namespace, and its cookie; zero: nobody said.
+    /// Whose network namespace dropped it.
     pub place: Place,
+    /// The cookie of that namespace; 0 if it is not known.
     pub netns: u64,
-    /// From where to where it went by then, if that is not what came by: this host had translated it.
+    /// Its ends when it was dropped, if this host had translated them; otherwise `None`.
     pub translated: Option<(Endpoint, Endpoint)>,
 }
 
 /// Growth of the kernel's counters (proc_net_snmp, RFC 4022 and Linux's own) since an attempt began, and memory now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// `ListenOverflows`: connections that found the accept queue full.
     pub listen_overflows: u64,
+    /// `ListenDrops`: SYNs and final ACKs that a listener dropped, for a full accept queue or any other reason.
     pub listen_drops: u64,
+    /// `SyncookiesSent`.
     pub syncookies_sent: u64,
     /// `TCPReqQFullDrop`: SYNs dropped because the SYN queue was full and cookies are off.
     pub syn_queue_drops: u64,
+    /// `TCPAbortOnMemory`.
     pub abort_on_memory: u64,
+    /// `TCPMemoryPressures`: how often TCP entered memory pressure.
     pub memory_pressures: u64,
+    /// `TCPChallengeACK`.
     pub challenge_acks: u64,
-    /// Pages that TCP's sockets take (`mem` of /proc/net/sockstat), and the limit (tcp_mem's third number).
+    /// Pages that TCP's sockets use now: `mem` of /proc/net/sockstat.
     pub memory_pages: u64,
+    /// The limit in pages: the third number of net.ipv4.tcp_mem.
     pub memory_limit: u64,
 }
 
@@ -198,6 +216,7 @@ impl Neighbour {
 pub struct Neighbour {
     /// Whether it is the other end itself, and not a router to it.
     pub is_peer: bool,
+    /// Its IP address.
     pub address: std::net::IpAddr,
     /// No answer to ARP (RFC 826) or to a neighbour solicitation (RFC 4861).
     pub failed: bool,

@@ -1,5 +1,5 @@
-//! Two foreign vocabularies, so that people can join what is said here with what they have: Zeek's connection state and
-//! history, and Wireshark's conversation completeness. Computed, printed, and never asked: neither decides an outcome.
+//! Two foreign vocabularies, so that people can join tcptrace's lines with data they have: Zeek's connection state and
+//! history, and Wireshark's conversation completeness. They are computed and printed; neither decides an outcome.
 //!
 //! Both follow one conversation from its first packet, with or without a handshake in it. The rules are those of Zeek's
 //! `TCPSessionAdapter.cc` and `conn/main.zeek`, and of Wireshark's `packet-tcp.c`, restated; where a rule surprises, the
@@ -10,42 +10,50 @@ use tcptrace_core::{
     seq::Seq,
 };
 
-/// Who sent a packet: whoever sent the conversation's first one, or the other.
+/// The sender of a packet, by who sent the first packet of the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
+    /// The sender of the first packet.
     First = 0,
+    /// The other end.
     Other = 1,
 }
 
-/// What either vocabulary reads of a packet.
+/// The part of a packet that both vocabularies read.
 #[derive(Clone, Copy, Debug)]
 pub struct Glance {
+    /// The flags.
     pub flags: Flags,
+    /// The sequence number.
     pub seq: Seq,
+    /// The acknowledgement number, whether or not the ACK flag is set.
     pub ack: Seq,
-    /// Octets of payload.
+    /// Bytes of payload.
     pub payload: u16,
+    /// How much of it Wireshark reads.
     pub dissection: Dissection,
 }
 
-/// What Wireshark makes of a segment, by how long it is.
+/// How much of a segment Wireshark reads, which depends on its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dissection {
     #[default]
+    /// The header and the length of the payload.
     Known,
     /// A fragment, a quotation, or less than its own header: it has no payload, and no numbers are counted from it.
     Unknown,
-    /// A header shorter than 20 octets by its own account: a packet, of which no flag is looked at.
+    /// The header gives its own length as less than 20 bytes: the packet counts, its flags do not.
     NoHeader,
     /// Both of these.
     Nothing,
-    /// A fragment that is not shown by itself: no packet of the conversation.
+    /// A fragment that Wireshark does not show by itself: no packet of the conversation.
     Hidden,
 }
 
 impl From<&Segment> for Glance {
-    fn from(it: &Segment) -> Self {
-        Self { flags: it.flags, seq: it.seq, ack: it.ack, payload: it.payload, dissection: Dissection::Known }
+    fn from(segment: &Segment) -> Self {
+        let Segment { flags, seq, ack, payload, .. } = *segment;
+        Self { flags, seq, ack, payload, dissection: Dissection::Known }
     }
 }
 
@@ -82,46 +90,52 @@ enum Packets {
 }
 
 impl Wireshark {
+    /// A SYN.
     pub const SYN: u8 = 1;
+    /// A SYN/ACK.
     pub const SYN_ACK: u8 = 2;
+    /// An ACK without payload.
     pub const ACK: u8 = 4;
+    /// A segment with payload.
     pub const DATA: u8 = 8;
+    /// A FIN.
     pub const FIN: u8 = 16;
+    /// A RST.
     pub const RST: u8 = 32;
 
     /// Whether this packet begins another conversation on the same addresses and ports: a pure SYN with a number that is
     /// not its side's base.
     #[must_use]
-    pub fn is_another(&self, from: Sender, it: &Glance) -> bool {
-        let pure = it.flags.0 & (Flags::SYN | Flags::ACK) == Flags::SYN;
-        pure && self.based[from as usize] && self.base[from as usize] != it.seq
+    pub fn is_another(&self, from: Sender, glance: &Glance) -> bool {
+        let pure = glance.flags.0 & (Flags::SYN | Flags::ACK) == Flags::SYN;
+        pure && self.based[from as usize] && self.base[from as usize] != glance.seq
     }
 
     /// Follows a packet of this conversation.
-    pub fn see(&mut self, from: Sender, it: &Glance) {
-        if it.dissection == Dissection::Hidden {
+    pub fn see(&mut self, from: Sender, glance: &Glance) {
+        if glance.dissection == Dissection::Hidden {
             return;
         }
         let (own, peer) = (from as usize, 1 - from as usize);
         // Without its SYN a side's numbers are counted from the one before the first seen.
-        let (syn, ack) = (it.flags.any(Flags::SYN), it.flags.any(Flags::ACK));
-        let counts = matches!(it.dissection, Dissection::Known | Dissection::NoHeader);
+        let (syn, ack) = (glance.flags.any(Flags::SYN), glance.flags.any(Flags::ACK));
+        let counts = matches!(glance.dissection, Dissection::Known | Dissection::NoHeader);
         if syn && ack && self.based[own] {
-            self.base[own] = it.seq;
+            self.base[own] = glance.seq;
         }
         if counts && !self.based[own] {
-            self.base[own] = if syn { it.seq } else { it.seq.add(u32::MAX) };
+            self.base[own] = if syn { glance.seq } else { glance.seq.add(u32::MAX) };
             self.based[own] = true;
         }
         if counts && ack && !self.based[peer] {
-            self.base[peer] = it.ack.add(u32::MAX);
+            self.base[peer] = glance.ack.add(u32::MAX);
             self.based[peer] = true;
         }
-        let later = Self::later(it);
+        let later = Self::later(glance);
         match self.packets {
             Packets::None => {
-                if syn && !ack && it.has_flags() {
-                    self.bits = Self::SYN | if it.has_payload() { Self::DATA } else { 0 };
+                if syn && !ack && glance.has_flags() {
+                    self.bits = Self::SYN | if glance.has_payload() { Self::DATA } else { 0 };
                 }
                 self.first = later;
                 self.packets = Packets::One;
@@ -145,16 +159,16 @@ impl Wireshark {
         Self { packets: Packets::More, ..Self::default() }
     }
 
-    fn later(it: &Glance) -> u8 {
-        if !it.has_flags() {
+    fn later(glance: &Glance) -> u8 {
+        if !glance.has_flags() {
             return 0;
         }
-        let has = |bits: u8| it.flags.0 & bits == bits;
+        let has = |bits: u8| glance.flags.0 & bits == bits;
         let mut set = 0;
         if has(Flags::SYN | Flags::ACK) {
             set |= Self::SYN_ACK;
         } else if has(Flags::ACK) {
-            set |= if it.has_payload() { Self::DATA } else { Self::ACK };
+            set |= if glance.has_payload() { Self::DATA } else { Self::ACK };
         }
         if has(Flags::FIN | Flags::ACK) {
             set |= Self::FIN;
@@ -201,7 +215,7 @@ struct Side {
     data: bool,
 }
 
-// Of each there is one for every conversation that is followed.
+// Every conversation that is followed has one of each.
 const _: () = assert!(size_of::<Zeek>() <= 64 && size_of::<Wireshark>() <= 16);
 
 impl Side {
@@ -217,12 +231,12 @@ impl Side {
     }
 }
 
-/// Letters of a history that are kept: hosts that go on resetting would let it grow without end.
+/// The most letters of a history: hosts that keep resetting would let it grow without end.
 const LETTERS: usize = 40;
 
 /// The letters there are, the originator's; the other side's are small.
 const ALPHABET: &[u8; 8] = b"SHADFRIQ";
-/// In a letter's number: the other side's.
+/// The bit in a letter's number that marks the other side's.
 const SMALL: u8 = 8;
 
 /// Zeek's `conn_state` and `history`.
@@ -261,22 +275,22 @@ impl core::fmt::Debug for History {
 
 impl Zeek {
     /// Follows a packet.
-    pub fn see(&mut self, from: Sender, it: &Glance) {
+    pub fn see(&mut self, from: Sender, glance: &Glance) {
         let own = from as usize;
-        self.flip_if_answer_came_first(own, it);
-        self.start(own, it);
-        self.note(own, it);
+        self.flip_if_answer_came_first(own, glance);
+        self.start(own, glance);
+        self.note(own, glance);
         let peer = 1 - own;
-        if it.flags.any(Flags::ACK) && self.sides[peer].state == State::Inactive {
-            self.sides[peer].start = it.ack.add(u32::MAX);
+        if glance.flags.any(Flags::ACK) && self.sides[peer].state == State::Inactive {
+            self.sides[peer].start = glance.ack.add(u32::MAX);
         }
-        self.step(own, it);
-        self.sides[own].data |= it.payload > 0 && !it.flags.any(Flags::RST);
+        self.step(own, glance);
+        self.sides[own].data |= glance.payload > 0 && !glance.flags.any(Flags::RST);
     }
 
-    /// A conversation that begins with a SYN/ACK whose receiver goes on: the receiver is its originator.
-    fn flip_if_answer_came_first(&mut self, own: usize, it: &Glance) {
-        let goes_on = !it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) && it.flags.any(Flags::ACK);
+    /// If a conversation begins with a SYN/ACK and its receiver continues, the receiver is the originator.
+    fn flip_if_answer_came_first(&mut self, own: usize, glance: &Glance) {
+        let goes_on = !glance.flags.any(Flags::SYN | Flags::FIN | Flags::RST) && glance.flags.any(Flags::ACK);
         if goes_on && own != self.originator() as usize && self.length == 1 && self.letter_at(0) == b'H' {
             self.originator = own as u8;
             let sides = &mut self.sides;
@@ -287,10 +301,10 @@ impl Zeek {
         }
     }
 
-    /// From where relative numbers are counted.
-    fn start(&mut self, own: usize, it: &Glance) {
+    /// Sets the number that relative numbers are counted from.
+    fn start(&mut self, own: usize, glance: &Glance) {
         let side = &mut self.sides[own];
-        let syn = it.flags.any(Flags::SYN);
+        let syn = glance.flags.any(Flags::SYN);
         let anew = match side.state {
             State::Inactive => true,
             State::SynSent | State::SynAckSent | State::Established | State::Partial => syn,
@@ -298,13 +312,13 @@ impl Zeek {
             State::Closed => false,
         };
         if anew {
-            side.start = if syn { it.seq } else { it.seq.add(u32::MAX) };
+            side.start = if syn { glance.seq } else { glance.seq.add(u32::MAX) };
         }
     }
 
-    fn note(&mut self, own: usize, it: &Glance) {
-        let relative = it.seq.0.wrapping_sub(self.sides[own].start.0);
-        let has = |bits| it.flags.any(bits);
+    fn note(&mut self, own: usize, glance: &Glance) {
+        let relative = glance.seq.0.wrapping_sub(self.sides[own].start.0);
+        let has = |bits| glance.flags.any(bits);
         let (fin, syn, rst) = (has(Flags::FIN), has(Flags::SYN), has(Flags::RST));
         match (syn, fin, rst) {
             (_, true, true) => self.once(own, 0, b'I'),
@@ -312,9 +326,9 @@ impl Zeek {
             // SYN and SYN/ACK are one kind of packet: of a side that sends both the second is noted by its number.
             (true, false, false) => self.again(own, 0, if has(Flags::ACK) { b'H' } else { b'S' }, relative),
             // A FIN's number is that of its end.
-            (false, true, false) => self.again(own, 1, b'F', relative.wrapping_add(it.payload.into())),
+            (false, true, false) => self.again(own, 1, b'F', relative.wrapping_add(glance.payload.into())),
             (false, false, true) => self.again(own, 2, b'R', relative),
-            (false, false, false) if it.payload > 0 => self.once(own, 2, b'D'),
+            (false, false, false) if glance.payload > 0 => self.once(own, 2, b'D'),
             (false, false, false) if has(Flags::ACK) => self.once(own, 3, b'A'),
             (false, false, false) => {}
         }
@@ -364,11 +378,11 @@ impl Zeek {
         self.sides.iter().all(|side| side.state != State::Inactive)
     }
 
-    fn step(&mut self, own: usize, it: &Glance) {
-        let has = |bits| it.flags.any(bits);
+    fn step(&mut self, own: usize, glance: &Glance) {
+        let has = |bits| glance.flags.any(bits);
         let peer = 1 - own;
         match self.sides[own].state {
-            State::Inactive => self.step_inactive(own, it),
+            State::Inactive => self.step_inactive(own, glance),
             State::SynSent | State::SynAckSent => {
                 if has(Flags::FIN) {
                     self.sides[own].becomes(State::Closed);
@@ -403,8 +417,8 @@ impl Zeek {
         }
     }
 
-    fn step_inactive(&mut self, own: usize, it: &Glance) {
-        let has = |bits| it.flags.any(bits);
+    fn step_inactive(&mut self, own: usize, glance: &Glance) {
+        let has = |bits| glance.flags.any(bits);
         let peer = 1 - own;
         if has(Flags::SYN) {
             if own == usize::from(self.originator) {
@@ -424,9 +438,9 @@ impl Zeek {
         }
         if self.sides[own].state == State::Inactive {
             let early =
-                own != usize::from(self.originator) && it.payload == 0 && self.sides[peer].state == State::SynSent;
+                own != usize::from(self.originator) && glance.payload == 0 && self.sides[peer].state == State::SynSent;
             if early {
-                // Some hosts acknowledge a SYN before they answer it.
+                // Some hosts acknowledge a SYN before they answer glance.
             } else if has(Flags::ACK) && self.sides[peer].state == State::Established {
                 self.sides[own].becomes(State::Established);
             } else {
@@ -453,7 +467,7 @@ impl Zeek {
         self.letters().any(|letter| b"ADF".contains(&letter.to_ascii_uppercase()))
     }
 
-    /// Who Zeek takes for the originator.
+    /// The side that Zeek takes for the originator.
     #[must_use]
     pub fn originator(&self) -> Sender {
         if self.originator == 0 { Sender::First } else { Sender::Other }

@@ -1,12 +1,12 @@
-//! What an ICMP error means, in one place for every reader of it.
+//! The meaning of an ICMP error (RFC 792, RFC 1812, RFC 4443), in one place for every reader.
 
 use tcptrace_core::segment::Icmp;
 
 /// The meaning of an ICMP error, in nmap's words (its reason codes) where it has one.
 #[must_use]
-pub fn icmp_reason(it: Icmp) -> &'static str {
-    if it.v6 {
-        return match (it.kind, it.code) {
+pub fn icmp_reason(error: Icmp) -> &'static str {
+    if error.v6 {
+        return match (error.kind, error.code) {
             (1, 0) => "net-unreach",
             (1, 1) => "admin-prohibited",
             (1, 2) => "beyond-scope",
@@ -19,7 +19,7 @@ pub fn icmp_reason(it: Icmp) -> &'static str {
             _ => "unreachable",
         };
     }
-    match (it.kind, it.code) {
+    match (error.kind, error.code) {
         (3, 0 | 6) => "net-unreach",
         (3, 1 | 7) => "host-unreach",
         (3, 2) => "proto-unreach",

@@ -1,7 +1,8 @@
 //! The words that every part of tcptrace shares: outcomes, causes, scopes, facts of the host, attempts and verdicts.
 //!
-//! Nothing here decides, renders or reads anything; everything above uses it. `SEMANTICS` of the project gives each word
-//! its meaning.
+//! Nothing here decides, renders or reads anything; everything above uses it. docs/causes.md lists the causes
+//! with their evidence.
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 pub mod attempt;
 pub mod cause;

@@ -7,12 +7,14 @@ use tcptrace_core::flow::Addr;
 /// A network by its first address: /24, of IPv6 /64; or a whole family, /0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network {
+    /// Its first address.
     pub addr: Addr,
+    /// The length of its prefix in bits, counted in its own family.
     pub prefix: u8,
 }
 
 impl Network {
-    /// That of a host.
+    /// The network of a host.
     #[must_use]
     pub const fn of(host: Addr) -> Self {
         if host.is_v4() {
@@ -22,7 +24,7 @@ impl Network {
         }
     }
 
-    /// All that are of a host's family.
+    /// All addresses of a host's family.
     #[must_use]
     pub const fn family(host: Addr) -> Self {
         Self { addr: if host.is_v4() { Addr::v4(0) } else { Addr { hi: 0, lo: 0 } }, prefix: 0 }

@@ -1,4 +1,6 @@
 //! How an attempt ended, in the closed set of words that reports use.
+//!
+//! An outcome is read off the core's states and facts; the core itself does not know it.
 
 use tcptrace_core::handshake::{Facts, Handshake, State};
 
@@ -85,33 +87,33 @@ impl Outcome {
         matches!(self, Self::Established | Self::Closed | Self::HalfClosed | Self::ResetByClient | Self::ResetByServer)
     }
 
-    /// The outcome of an attempt as it stands, of its handshake and of what came after it: for who sees that to its end.
+    /// The outcome of an attempt by now, with what came after its handshake; `None` for a slot that holds none.
     #[must_use]
-    pub const fn to_the_end(it: &Handshake) -> Option<Self> {
-        let handshake = Self::of(it);
-        let Some(Self::Established) = handshake else { return handshake };
+    pub const fn to_the_end(handshake: &Handshake) -> Option<Self> {
+        let opened = Self::of(handshake);
+        let Some(Self::Established) = opened else { return opened };
         // A RST that follows both FINs changes nothing any more.
-        Some(if it.facts.has_both_fins() {
+        Some(if handshake.facts.has_both_fins() {
             Self::Closed
-        } else if it.facts.any(Facts::CLIENT_RST) {
+        } else if handshake.facts.any(Facts::CLIENT_RST) {
             Self::ResetByClient
-        } else if it.facts.any(Facts::SERVER_RST) {
+        } else if handshake.facts.any(Facts::SERVER_RST) {
             Self::ResetByServer
-        } else if it.facts.any(Facts::CLIENT_FIN | Facts::SERVER_FIN) {
+        } else if handshake.facts.any(Facts::CLIENT_FIN | Facts::SERVER_FIN) {
             Self::HalfClosed
         } else {
             Self::Established
         })
     }
 
-    /// The outcome of a handshake as it stands; `None` for a slot that holds none.
+    /// The outcome of a handshake by now; `None` for a slot that holds none.
     #[must_use]
-    pub const fn of(it: &Handshake) -> Option<Self> {
-        Some(match it.state() {
+    pub const fn of(handshake: &Handshake) -> Option<Self> {
+        Some(match handshake.state() {
             State::Free => return None,
-            State::SynSent if it.facts.any(Facts::UNREACHABLE) => Self::Unreachable,
-            State::SynSent if it.facts.any(Facts::CHALLENGED) => Self::Challenged,
-            State::SynSent if it.facts.any(Facts::WRONG_ANSWER) => Self::WrongAnswer,
+            State::SynSent if handshake.facts.any(Facts::UNREACHABLE) => Self::Unreachable,
+            State::SynSent if handshake.facts.any(Facts::CHALLENGED) => Self::Challenged,
+            State::SynSent if handshake.facts.any(Facts::WRONG_ANSWER) => Self::WrongAnswer,
             State::SynSent => Self::NoReply,
             State::Answered => Self::HalfOpen,
             State::Established => Self::Established,

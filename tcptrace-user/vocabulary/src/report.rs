@@ -1,8 +1,8 @@
-//! What there is to report of attempts, before anything decides what becomes of it.
+//! A report about an attempt, before anything decides whether it is printed.
 
 use crate::attempt::Attempt;
 
-/// Something to tell.
+/// Something to report.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
     /// An attempt stalls; a line about its end follows.

@@ -13,9 +13,9 @@ pub enum Extent {
     Host,
     /// Every host of its network that was tried.
     Network,
-    /// Whatever was tried.
+    /// Everything that was tried.
     Everything,
-    /// Nothing else was tried that would tell.
+    /// Nothing else was tried that could show it.
     Unknown,
 }
 
@@ -42,6 +42,8 @@ impl Extent {
 /// An extent, and what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
+    /// What fails along with the attempt.
     pub extent: Extent,
+    /// The sentences that it rests on.
     pub evidence: Vec<String>,
 }

@@ -13,11 +13,15 @@ use crate::{
 /// Why an attempt failed, how sure that is, and what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
+    /// The cause.
     pub cause: Cause,
+    /// How sure it is.
     pub confidence: Confidence,
+    /// The sentences that it rests on, the strongest first.
     pub evidence: Vec<String>,
+    /// How far the failure reaches.
     pub scope: Scope,
-    /// What to do next; of what is unknown, what would tell.
+    /// What to do next; for an unknown cause, what would find it.
     pub next: Vec<String>,
 }
 
@@ -26,11 +30,12 @@ pub struct Verdict {
 pub struct Causes(BTreeMap<Cause, u64>);
 
 impl Causes {
-    pub fn count(&mut self, it: &Verdict) {
-        *self.0.entry(it.cause).or_default() += 1;
+    /// Counts a verdict.
+    pub fn count(&mut self, verdict: &Verdict) {
+        *self.0.entry(verdict.cause).or_default() += 1;
     }
 
-    /// Those that there were, the most frequent first.
+    /// The causes that occurred with their numbers, the most frequent first.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
         let mut counts: Vec<_> = self.0.iter().map(|(cause, count)| (cause.name(), *count)).collect();
@@ -39,20 +44,26 @@ impl Causes {
     }
 }
 
-/// A verdict, with what this host knew.
+/// A verdict, with the facts of this host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Why {
+    /// The verdict.
     pub verdict: Verdict,
+    /// The facts of this host that it was made with.
     pub local: Local,
 }
 
 /// A connect(2) that put no SYN on the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unsent {
+    /// When connect(2) was called.
     pub called: Nanos,
-    /// Where it had come so far as to have one.
+    /// Its own address and port; `None` if the call failed before it had them.
     pub client: Option<Endpoint>,
+    /// The address and port that the call was for.
     pub server: Endpoint,
+    /// The process that called.
     pub process: Process,
+    /// Why no SYN was sent.
     pub verdict: Verdict,
 }

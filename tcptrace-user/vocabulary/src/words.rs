@@ -1,6 +1,6 @@
 //! Addresses, numbers and names in words, the same in text, in JSON and in evidence.
 //!
-//! Rendering of whole lines is the report's.
+//! Whole lines are rendered by `tcptrace-report`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -17,8 +17,8 @@ pub fn ip(addr: Addr) -> IpAddr {
 
 /// `address:port`, with brackets around IPv6.
 #[must_use]
-pub fn endpoint(it: Endpoint) -> String {
-    std::net::SocketAddr::new(ip(it.addr), it.port).to_string()
+pub fn endpoint(endpoint: Endpoint) -> String {
+    std::net::SocketAddr::new(ip(endpoint.addr), endpoint.port).to_string()
 }
 
 /// A number of things, in words.
@@ -49,6 +49,6 @@ pub const NEGOTIATED: [(u8, &str, &str); 5] = [
 
 /// A link-layer address as people write it.
 #[must_use]
-pub fn mac(octets: &[u8; 6]) -> String {
-    octets.map(|it| format!("{it:02x}")).join(":")
+pub fn mac(address: &[u8; 6]) -> String {
+    address.map(|it| format!("{it:02x}")).join(":")
 }

@@ -39,11 +39,13 @@ pub struct Rotation {
 /// What packets were captured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceDescription<'a> {
+    /// Its name.
     pub name: &'a str,
     /// The link type's number. <https://www.tcpdump.org/linktypes.html>
     pub link: u16,
     /// The most octets kept of a packet; 0 is without limit.
     pub snaplen: u32,
+    /// A description for people; `None` writes none.
     pub description: Option<&'a str>,
 }
 
@@ -54,12 +56,15 @@ pub struct InterfaceId(u32);
 /// A packet as it was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketRecord<'a> {
+    /// The interface that it was captured on.
     pub interface: InterfaceId,
     /// Nanoseconds since the Unix epoch.
     pub time_ns: u64,
+    /// The bytes that are kept of it.
     pub octets: &'a [u8],
     /// Its length on the wire.
     pub original: u32,
+    /// Which way it went; `None` if that is not known.
     pub direction: Option<Direction>,
     /// Texts of more than 65 532 octets are cut, here and elsewhere.
     pub comment: Option<&'a str>,
@@ -68,12 +73,15 @@ pub struct PacketRecord<'a> {
 /// What became of the packets of an interface since capturing began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics<'a> {
+    /// Packets that came by.
     pub received: u64,
-    /// `None`: not known.
+    /// Packets that were lost before they could be written; `None` if that is not known.
     pub dropped: Option<u64>,
+    /// A text for people; `None` writes none.
     pub comment: Option<&'a str>,
     /// Nanoseconds since the Unix epoch.
     pub start_ns: u64,
+    /// Nanoseconds since the Unix epoch.
     pub end_ns: u64,
 }
 

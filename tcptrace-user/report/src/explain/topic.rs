@@ -13,11 +13,17 @@ use tcptrace_vocabulary::{
 /// A word that reports use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
+    /// An outcome of an attempt.
     Outcome(Outcome),
+    /// A cause of a failure.
     Cause(Cause),
+    /// How sure a verdict is.
     Confidence(Confidence),
+    /// How far a failure reaches.
     Scope(Extent),
+    /// A reason for which the kernel drops packets.
     Drop(Reason),
+    /// Another word that begins a line.
     Word(Word),
 }
 
@@ -54,16 +60,24 @@ const REASONS: &[(&str, &[&str], &str)] = &[
 /// What lines begin with besides outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
+    /// `stalled`
     Stalled,
+    /// `recovered`
     Recovered,
+    /// `flood`
     Flood,
+    /// `scan`
     Scan,
+    /// `outage`: a flood that this host sends
     Outage,
+    /// `not_sent`: a connect(2) without a SYN
     NotSent,
+    /// `avoided`: a network where nothing answers and that clients avoid
     Avoided,
 }
 
 impl Word {
+    /// Every word, in the order of the documentation.
     pub const ALL: [Self; 7] =
         [Self::Stalled, Self::Recovered, Self::Flood, Self::Scan, Self::Outage, Self::NotSent, Self::Avoided];
 

@@ -1,4 +1,4 @@
-//! Short texts without an allocation: a line of JSON has a dozen of them. Addresses, times, numbers in base sixteen.
+//! Addresses, times and ids as text without an allocation: a line of JSON has a dozen of them.
 
 use std::{
     borrow::Cow,
@@ -39,7 +39,7 @@ impl Short {
         }
     }
 
-    /// A number in so many digits, the last ones.
+    /// The last digits of a number, `count` of them.
     fn digits(&mut self, number: u64, count: u32) {
         for place in (0..count).rev() {
             self.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);

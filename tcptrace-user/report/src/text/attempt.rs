@@ -1,4 +1,5 @@
-//! One line an attempt, for eyes: when, what became of it, who, how long, who sent what, options; below it why.
+//! One line an attempt, for people: when, its outcome, its ends, how long it lasted, its packets, its options; below it the
+//! cause.
 //!
 //! Columns line up for IPv4; nothing is cut.
 
@@ -23,29 +24,34 @@ use super::{
 };
 use crate::Setting;
 
-/// A report's line, without its end, styled; `anstream` takes the styles out where they are not wanted. `quiet` leaves
-/// out the options, `verbose` adds each side's numbers.
+/// A report's line, without its end, styled. `quiet` leaves out the options, `verbose` adds each side's numbers.
 #[must_use]
 pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> String {
-    let (it, word, style, at) = match report {
-        Report::Stall(it) => (it, "stalled", YELLOW, it.stalled.map_or(it.handshake.last_seen(), |stalled| stalled.at)),
-        Report::Open(it) | Report::Attempt(it) if it.recovered && it.outcome == Outcome::Established => {
-            (it, "recovered", GREEN, it.handshake.last_seen())
+    let (attempt, word, style, at) = match report {
+        Report::Stall(attempt) => {
+            (attempt, "stalled", YELLOW, attempt.stalled.map_or(attempt.handshake.last_seen(), |stalled| stalled.at))
         }
-        Report::Open(it) => (it, it.outcome.name(), style(it.outcome), it.handshake.last_seen()),
-        Report::Attempt(it) => (it, it.outcome.name(), style(it.outcome), it.seen.1),
+        Report::Open(attempt) | Report::Attempt(attempt)
+            if attempt.recovered && attempt.outcome == Outcome::Established =>
+        {
+            (attempt, "recovered", GREEN, attempt.handshake.last_seen())
+        }
+        Report::Open(attempt) => {
+            (attempt, attempt.outcome.name(), style(attempt.outcome), attempt.handshake.last_seen())
+        }
+        Report::Attempt(attempt) => (attempt, attempt.outcome.name(), style(attempt.outcome), attempt.seen.1),
     };
-    let hs = &it.handshake;
+    let hs = &attempt.handshake;
     let whom = format!("{} → {}", endpoint(hs.client()), endpoint(hs.server()));
     let lasted = match report {
         Report::Stall(_) => at.since(hs.first_syn),
-        Report::Open(it) | Report::Attempt(it) => it.duration(),
+        Report::Open(attempt) | Report::Attempt(attempt) => attempt.duration(),
     };
-    let mut line = columns(setting, at, style, word, &whom, lasted, &story(report, it));
-    if !quiet && it.outcome != Outcome::Midstream {
+    let mut line = columns(setting, at, style, word, &whom, lasted, &story(report, attempt));
+    if !quiet && attempt.outcome != Outcome::Midstream {
         let _ = write!(line, "  {DIM}[{}]{DIM:#}", options(hs));
     }
-    if let Some((outer, kind)) = it.outer.and_then(|it| Some((it, it.kind()?))) {
+    if let Some((outer, kind)) = attempt.outer.and_then(|outer| Some((outer, outer.kind()?))) {
         let _ = write!(line, "  (in {}", kind.name());
         if let Some((from, to)) = outer.ends() {
             let _ = write!(line, " {} → {}", ip(from), ip(to));
@@ -53,13 +59,14 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
         line.push(')');
     }
     if verbose {
-        let _ = write!(line, "  {DIM}{}{DIM:#}", details(it));
+        let _ = write!(line, "  {DIM}{}{DIM:#}", details(attempt));
     }
-    if it.trust.events_lost + it.trust.attempts_lost > 0 {
-        let (events, attempts) = (count(it.trust.events_lost, "event"), count(it.trust.attempts_lost, "attempt"));
+    if attempt.trust.events_lost + attempt.trust.attempts_lost > 0 {
+        let (events, attempts) =
+            (count(attempt.trust.events_lost, "event"), count(attempt.trust.attempts_lost, "attempt"));
         let _ = write!(line, "  (while {events} and {attempts} were lost)");
     }
-    line.push_str(&why::text(it, quiet));
+    line.push_str(&why::text(attempt, quiet));
     line
 }
 
@@ -77,33 +84,33 @@ fn style(outcome: Outcome) -> Style {
     }
 }
 
-/// An attempt's outcome and what led to it, in a line without style: for the comment of a packet.
+/// An attempt's outcome and the packets that led to it, in a line without style: for the comment of a packet.
 #[must_use]
-pub fn verdict(it: &Attempt) -> String {
-    let word = if it.recovered { "recovered" } else { it.outcome.name() };
-    let story = story(&Report::Attempt(it.clone()), it);
-    format!("tcptrace: {word}: {story}{}; handshake {:016x}", why::comment(it), it.id())
+pub fn verdict(attempt: &Attempt) -> String {
+    let word = if attempt.recovered { "recovered" } else { attempt.outcome.name() };
+    let story = story(&Report::Attempt(attempt.clone()), attempt);
+    format!("tcptrace: {word}: {story}{}; handshake {:016x}", why::comment(attempt), attempt.id())
 }
 
-/// Who sent what.
-fn story(report: &Report, it: &Attempt) -> String {
-    let hs = &it.handshake;
+/// The packets in the order in which they came, and their senders.
+fn story(report: &Report, attempt: &Attempt) -> String {
+    let hs = &attempt.handshake;
     let syns = times(hs.syn.tries, "SYN");
     let answers = times(hs.answer.tries, "SYN/ACK");
     let rst = || {
         let ttl = hs.end.ttl;
         format!("{} (ttl {ttl}, window {})", flag_names(hs.end.flags), hs.end.window)
     };
-    let mut story = match it.outcome {
+    let mut story = match attempt.outcome {
         Outcome::NoReply => format!("{syns}, no answer"),
         Outcome::Refused => format!("{syns}, server sent {}", rst()),
-        Outcome::Unreachable => match (hs.unreachable(), it.icmp_from) {
+        Outcome::Unreachable => match (hs.unreachable(), attempt.icmp_from) {
             (Some(icmp), Some(from)) => format!("{syns}, ICMP {} from {}", icmp_reason(icmp), ip(from)),
             (Some(icmp), None) => format!("{syns}, ICMP {}", icmp_reason(icmp)),
             (None, _) => syns,
         },
         Outcome::Challenged => format!("{syns}, server sent an ACK without SYN: these ports are in use there"),
-        Outcome::WrongAnswer => match it.answered_from {
+        Outcome::WrongAnswer => match attempt.answered_from {
             Some(from) => format!("{syns}, answered by {} instead", ip(from)),
             None => format!("{syns}, the SYN/ACK acknowledges another SYN"),
         },
@@ -114,24 +121,24 @@ fn story(report: &Report, it: &Attempt) -> String {
         Outcome::Closed => format!("{syns}, {answers}, ACK, FIN from both"),
         Outcome::HalfClosed if hs.facts.any(Facts::CLIENT_FIN) => format!("{syns}, {answers}, ACK, FIN from client"),
         Outcome::HalfClosed => format!("{syns}, {answers}, ACK, FIN from server"),
-        Outcome::ResetByClient => format!("{syns}, {answers}, ACK, {}, RST from client", data(it)),
-        Outcome::ResetByServer => format!("{syns}, {answers}, ACK, {}, RST from server", data(it)),
+        Outcome::ResetByClient => format!("{syns}, {answers}, ACK, {}, RST from client", data(attempt)),
+        Outcome::ResetByServer => format!("{syns}, {answers}, ACK, {}, RST from server", data(attempt)),
         Outcome::AnswerOnly => format!("{answers}, its SYN not seen"),
         Outcome::Midstream => "seen only from the middle".to_owned(),
         Outcome::Established if hs.answer.tries == 0 => format!("{syns}, answered by a way not seen here"),
         Outcome::Established => format!("{syns}, {answers}, ACK"),
     };
-    if let (Report::Stall(_), Some(stalled)) = (report, it.stalled) {
+    if let (Report::Stall(_), Some(stalled)) = (report, attempt.stalled) {
         match stalled.by {
             StalledBy::ThirdSyn => {}
-            StalledBy::ThirdSynAck if it.outcome == Outcome::Established => {
-                story.push_str(", and the server sends SYN/ACK again: the final ACK does not reach it");
+            StalledBy::ThirdSynAck if attempt.outcome == Outcome::Established => {
+                story.push_str(", and the server sends SYN/ACK again: the final ACK does not reach attempt");
             }
             StalledBy::ThirdSynAck => {}
             StalledBy::Silence => story.push_str(", silent since"),
         }
     }
-    if it.trust.still_open && matches!(report, Report::Attempt(_)) {
+    if attempt.trust.still_open && matches!(report, Report::Attempt(_)) {
         story.push_str(", still open");
     }
     if hs.facts.any(Facts::FALLBACK) {
@@ -140,8 +147,8 @@ fn story(report: &Report, it: &Attempt) -> String {
     story
 }
 
-fn data(it: &Attempt) -> &'static str {
-    if it.had_data() { "data" } else { "no data" }
+fn data(attempt: &Attempt) -> &'static str {
+    if attempt.had_data() { "data" } else { "no data" }
 }
 
 fn times(tries: u8, what: &str) -> String {
@@ -152,13 +159,13 @@ fn times(tries: u8, what: &str) -> String {
     }
 }
 
-/// What `-v` adds: the id, and each side's numbers.
-fn details(it: &Attempt) -> String {
-    let hs = &it.handshake;
-    let offer = |it: &Offer, isn: u32| format!("isn {isn} window {} ttl {}", it.window, it.ttl);
+/// The part that `-v` adds: the id, and each side's numbers.
+fn details(attempt: &Attempt) -> String {
+    let hs = &attempt.handshake;
+    let offer = |offer: &Offer, isn: u32| format!("isn {isn} window {} ttl {}", offer.window, offer.ttl);
     let answer = if hs.answer.tries > 0 { offer(&hs.answer, hs.server_isn.0) } else { "no answer".to_owned() };
     let syn = if hs.syn.tries > 0 { offer(&hs.syn, hs.isn.0) } else { "no SYN".to_owned() };
-    format!("id {:016x}, client {syn}, server {answer}", it.id())
+    format!("id {:016x}, client {syn}, server {answer}", attempt.id())
 }
 
 /// The options agreed on, or offered while there is no answer.

@@ -15,15 +15,15 @@ use super::columns::DIM;
 /// The column at which a cause stands: below the outcome.
 const INDENT: &str = "              ";
 
-/// What stands below an attempt's line: cause and evidence, then what to do. Nothing where nobody asked why; `quiet` has
-/// the word alone, on the same line.
+/// The text below an attempt's line: cause and evidence, then what to do. It is empty without a verdict; `quiet` puts the
+/// word alone on the same line.
 #[must_use]
-pub(super) fn text(it: &Attempt, quiet: bool) -> String {
-    let Some(why) = it.why.as_deref() else { return String::new() };
+pub(super) fn text(attempt: &Attempt, quiet: bool) -> String {
+    let Some(why) = attempt.why.as_deref() else { return String::new() };
     verdict(&why.verdict, who(&why.local), quiet)
 }
 
-/// The same of a verdict, and of who is at the ends.
+/// The same for a verdict, with the processes at the ends.
 pub(super) fn verdict(verdict: &Verdict, who: Option<String>, quiet: bool) -> String {
     let word = match verdict.cause {
         Cause::Unknown => "cause unknown".to_owned(),
@@ -54,8 +54,8 @@ pub(super) fn verdict(verdict: &Verdict, who: Option<String>, quiet: bool) -> St
 
 /// The same within the comment of a packet.
 #[must_use]
-pub(super) fn comment(it: &Attempt) -> String {
-    let Some(why) = it.why.as_deref() else { return String::new() };
+pub(super) fn comment(attempt: &Attempt) -> String {
+    let Some(why) = attempt.why.as_deref() else { return String::new() };
     let Verdict { cause, confidence, evidence, .. } = &why.verdict;
     match cause {
         Cause::Unknown => String::new(),
@@ -72,8 +72,8 @@ fn who(local: &Local) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// A process chooses its own name: what it holds is escaped.
-pub(super) fn name(it: &Process) -> String {
-    let place = it.container.as_ref().or(it.unit.as_ref()).map(|it| format!(", {}", it.escape_debug()));
-    format!("{} (pid {}{})", it.command.escape_debug(), it.pid, place.unwrap_or_default())
+/// A process by name and pid. A process chooses its own name, so it is escaped.
+pub(super) fn name(process: &Process) -> String {
+    let place = process.container.as_ref().or(process.unit.as_ref()).map(|place| format!(", {}", place.escape_debug()));
+    format!("{} (pid {}{})", process.command.escape_debug(), process.pid, place.unwrap_or_default())
 }
