@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and what each exit code means.
+//! The command line: its flags, their help, and the exit codes. It decides nothing about packets.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -41,100 +41,177 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     TYPES.iter().find_map(|code_of| code_of(error)).unwrap_or(exit::RUNTIME)
 }
 
-/// What `--max-attempts` takes at most: a table of 8 GiB.
+/// The greatest value of `--max-attempts`: a table of 8 GiB.
 const MOST_ATTEMPTS: u64 = 1 << 26;
 
-/// Watches TCP handshakes in the kernel and reports those that stall or are reset.
+/// Watches TCP handshakes and reports those that fail or stall.
+///
+/// tcptrace traces an interface in the kernel, or reads a capture with -r. It reports each TCP handshake that fails or
+/// stalls, with the cause, the evidence and the next step.
 #[derive(Parser, Debug)]
-#[command(name = "tcptrace", version, args_conflicts_with_subcommands = true, after_help = AFTER)]
+#[command(
+    name = "tcptrace",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = AFTER,
+    after_long_help = AFTER_LONG
+)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Interface to trace; may be given several times [default: the default route's]
-    #[arg(short, long = "iface", value_name = "INTERFACE")]
+    /// Trace this interface [default: that of the default route]
+    ///
+    /// Give it several times for several interfaces. A packet that passes two of them is counted once.
+    #[arg(short, long = "iface", value_name = "INTERFACE", help_heading = TRACE)]
     pub interfaces: Vec<String>,
-    /// Capture to read instead (pcap or pcapng, also in gzip or zstd; - for standard input); may be given several times
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "hook", "duration"])]
+    /// Read this capture instead of tracing
+    ///
+    /// The file is pcap or pcapng, plain or in gzip or zstd; - is standard input. Several files are read as one. It
+    /// needs no privilege.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["interfaces", "hook", "duration"],
+        help_heading = TRACE
+    )]
     pub read: Vec<PathBuf>,
-    /// Where to read incoming packets; auto takes what costs the host least, and says why
-    #[arg(long, value_enum, default_value_t, value_name = "HOOK")]
+    /// Read incoming packets at this hook
+    ///
+    /// auto takes the hook that costs the host least; a line at start names it and the reason.
+    #[arg(long, value_enum, default_value_t, value_name = "HOOK", help_heading = TRACE)]
     pub hook: HookChoice,
-    /// Report completed handshakes as well; of a capture, also what is seen only from the middle
-    #[arg(short, long)]
+    /// Report successful handshakes too
+    ///
+    /// Each is reported when it completes, and again when the connection ends. From a capture, connections that are
+    /// seen only from the middle are reported as well.
+    #[arg(short, long, help_heading = REPORT)]
     pub all: bool,
-    /// Seconds without progress after which an attempt is reported as stalled
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    /// Report an attempt as stalled after this many seconds without progress
+    ///
+    /// The third SYN or SYN/ACK is a stall even sooner.
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds, help_heading = REPORT)]
     pub stall_after: Duration,
-    /// JSON lines instead of text
-    #[arg(long)]
+    /// Print JSON lines instead of text
+    ///
+    /// `tcptrace schema` prints the JSON Schema of the lines.
+    #[arg(long, help_heading = REPORT)]
     pub json: bool,
-    /// Stop after so many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    /// Stop after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = STOP)]
     pub duration: Option<Duration>,
-    /// Stop after so many reported attempts
-    #[arg(short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Stop after this many reported attempts
+    #[arg(short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), help_heading = STOP)]
     pub count: Option<u64>,
-    /// Exit with 3 if an attempt ended so; `any` for every failure
-    #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = fail_on)]
+    /// Exit with 3 if an attempt with this outcome is reported
+    ///
+    /// Separate several outcomes by commas. any stands for every failure, including floods and scans.
+    #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = fail_on, help_heading = STOP)]
     pub fail_on: Vec<FailOn>,
-    /// Attempts that the table holds, 132 bytes each; rounded up to a power of two
-    #[arg(long, value_name = "COUNT", default_value_t = 1 << 18, value_parser = clap::value_parser!(u32).range(1..=MOST_ATTEMPTS as i64))]
+    /// Hold this many attempts in the table
+    ///
+    /// Each takes 132 bytes. The number is rounded up to a power of two. Choose twice the number of attempts that you
+    /// expect at once.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1 << 18,
+        value_parser = clap::value_parser!(u32).range(1..=MOST_ATTEMPTS as i64),
+        help_heading = MEMORY
+    )]
     pub max_attempts: u32,
-    /// Memory that the table may take, in octets or with K, M, G, instead of --max-attempts
-    #[arg(long, value_name = "SIZE", conflicts_with = "max_attempts", value_parser = octets)]
+    /// Give the table this much memory, in bytes or with K, M or G
+    ///
+    /// Use it instead of --max-attempts.
+    #[arg(long, value_name = "SIZE", conflicts_with = "max_attempts", value_parser = bytes, help_heading = MEMORY)]
     pub memory: Option<u64>,
-    /// When to colour
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    /// Colour the output
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = REPORT)]
     pub color: Color,
-    /// Addresses and ports as numbers: they always are
-    #[arg(short)]
+    /// Do nothing: addresses and ports are always numbers
+    #[arg(short, help_heading = REPORT)]
     pub numeric: bool,
-    /// Shorter lines, no banner
-    #[arg(short, long)]
+    /// Print shorter lines and no banner
+    #[arg(short, long, help_heading = REPORT)]
     pub quiet: bool,
-    /// More about each attempt; twice: the kernel programs' own log as well
-    #[arg(short, long, action = clap::ArgAction::Count)]
+    /// Print more about each attempt
+    ///
+    /// Twice, it also prints the kernel programs' own log.
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = REPORT)]
     pub verbose: u8,
-    /// Whom to ask about sockets, processes and rules: every network namespace of this host, its own, or nobody
-    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
+    /// Where to look up sockets, processes and firewall rules
+    ///
+    /// These facts make a cause more certain. The line names the facts that could not be read.
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE", help_heading = TRACE)]
     pub local: LocalFacts,
     /// Look into tunnels: VXLAN, Geneve, GRE, IP in IP, MPLS
-    #[arg(long)]
+    #[arg(long, help_heading = TRACE)]
     pub decap: bool,
-    /// Write the packets of what is reported to this file (pcapng; - for standard output), the verdict as a comment
-    #[arg(short, long, value_name = "FILE")]
+    /// Write the packets of reported attempts to this pcapng file
+    ///
+    /// The verdict is a comment on the packet that decided. - writes to standard output.
+    #[arg(short, long, value_name = "FILE", help_heading = EVIDENCE)]
     pub write: Option<PathBuf>,
-    /// Begin another file after so many million octets
-    #[arg(short = 'C', value_name = "MILLIONS", requires = "write", value_parser = clap::value_parser!(u64).range(1..1 << 40))]
+    /// Begin a new file after this many million bytes
+    #[arg(
+        short = 'C',
+        value_name = "MILLIONS",
+        requires = "write",
+        value_parser = clap::value_parser!(u64).range(1..1 << 40),
+        help_heading = EVIDENCE
+    )]
     pub rotate_size: Option<u64>,
-    /// Begin another file after so many seconds, by the packets' times
-    #[arg(short = 'G', value_name = "SECONDS", requires = "write", value_parser = seconds)]
+    /// Begin a new file after this many seconds
+    ///
+    /// The seconds are measured by the packets' own times.
+    #[arg(short = 'G', value_name = "SECONDS", requires = "write", value_parser = seconds, help_heading = EVIDENCE)]
     pub rotate_every: Option<Duration>,
-    /// Keep so many files, the newest
-    #[arg(short = 'W', value_name = "COUNT", requires = "write", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Keep only this many files, the newest
+    #[arg(
+        short = 'W',
+        value_name = "COUNT",
+        requires = "write",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = EVIDENCE
+    )]
     pub keep: Option<u32>,
-    /// Which attempts, in a subset of pcap-filter(7): src is the client, dst the server
+    /// Trace only attempts that match, in a subset of pcap-filter(7)
+    ///
+    /// src is the client and dst is the server. The filter has host, net, port and portrange, each with src or dst;
+    /// tcp, ip and ip6; and, or, not and parentheses. Addresses are numbers.
     #[arg(value_name = "FILTER", trailing_var_arg = true)]
     pub filter: Vec<String>,
-    /// How to attach TC programs
+    /// Attach TC programs in this way
     #[arg(long, value_enum, hide = true)]
     pub tc: Option<Tc>,
 }
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Find out why a host cannot be connected to: name, route, ping, path MTU, ports, hops, and a verdict
-    #[command(after_help = AFTER_DIAGNOSE)]
+    /// Find out why a host cannot be reached
+    ///
+    /// diagnose checks name, route, ping, path MTU, ports and hops, one after the other, and ends with a verdict, its
+    /// evidence and the next step. It needs no privilege.
+    #[command(after_help = AFTER_DIAGNOSE, after_long_help = AFTER_DIAGNOSE_LONG)]
     Diagnose(DiagnoseArgs),
-    /// Print the JSON Schema of the lines that --json prints
+    /// Print the JSON Schema of what --json prints
+    ///
+    /// One schema describes every kind of line: attempts, stalls, calls of connect(2), floods, scans, the summary, and
+    /// the object that `tcptrace diagnose --json` prints.
+    #[command(after_long_help = AFTER_SCHEMA)]
     Schema,
-    /// Say what a word of a line means (outcome, cause, confidence, scope, drop reason), how to confirm it, and what to do
+    /// Explain a word of a line: what it means, how to confirm it, what to do
+    ///
+    /// The word is an outcome, a cause, a confidence, a scope, a drop reason of the kernel, or the first word of a line.
+    /// Its page says what it means, what it looks like on the wire, how to confirm it, what to do, and what it is
+    /// mistaken for.
+    #[command(after_long_help = AFTER_EXPLAIN)]
     Explain {
-        /// The word, as a line has it [default: list all]
-        #[arg(value_parser = Topic::find)]
+        /// The word, as a line prints it [default: list all words]
+        #[arg(value_name = "WORD", value_parser = Topic::find)]
         name: Option<Topic>,
     },
-    /// Takes the filters of a killed tracer off an interface
+    /// Take the filters of a killed tracer off an interface
     #[command(name = crate::live::guard::SUBCOMMAND, hide = true)]
     Guard {
         index: u32,
@@ -144,48 +221,105 @@ pub enum Command {
     },
 }
 
-/// What `diagnose` takes.
+/// The arguments of `diagnose`.
 #[derive(clap::Args, Debug)]
 pub struct DiagnoseArgs {
-    /// HOST or HOST:PORT,PORT, an IPv6 address with ports in brackets, a link-local one with %INTERFACE, and further ports [default: 443 and 80, of which one is enough]
+    /// The host, with one or more ports [default: 443 and 80, one of which has to answer]
+    ///
+    /// Write HOST or HOST:PORT,PORT. Further ports can follow as words of their own. An IPv6 address with ports needs
+    /// brackets: [2001:db8::1]:443. A link-local address needs its interface: fe80::1%eth0.
     #[arg(required = true, value_name = "HOST[:PORT]")]
     pub target: Vec<String>,
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
-    /// Write its own packets to this file (pcapng; - for standard output, and words to standard error), each handshake's
-    /// end as a comment
+    /// Write the packets that it sends and receives to this pcapng file
+    ///
+    /// Each handshake has its end as a comment. - writes to standard output and moves the text to standard error. It
+    /// needs CAP_NET_RAW.
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
-    /// When to colour
+    /// Colour the output
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
-    /// Whose resolvers to ask, instead of those in /etc/resolv.conf
+    /// Use the resolvers of this file instead of /etc/resolv.conf
     #[arg(long, value_name = "FILE", hide = true)]
     pub resolv_conf: Option<PathBuf>,
 }
 
-const AFTER_DIAGNOSE: &str = "\
-It takes a second when all is well, ten at most. No privilege is needed; with CAP_NET_RAW it also sees whether its SYNs
-leave this host. Ctrl-C prints what is known by then.
-Exit codes: 0 every port can be reached over some address, 3 one cannot, 1 failed while running, 2 wrong usage.";
+const TRACE: &str = "What to trace";
+const REPORT: &str = "What to print";
+const STOP: &str = "When to stop, and the exit code";
+const EVIDENCE: &str = "Packets as evidence";
+const MEMORY: &str = "Memory";
 
-const AFTER: &str = "\
-Lines go to standard output, everything else to standard error. SIGUSR1 prints the summary so far.
-Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 found what --fail-on names, 69 the kernel lacks something,
-77 missing privilege.";
+const AFTER: &str = "`tcptrace --help` has more about each flag, and examples.";
+
+const AFTER_LONG: &str = "\
+Examples:
+  sudo tcptrace -i eth0                   report what fails or stalls on eth0
+  sudo tcptrace -i eth0 dst port 443      only attempts to port 443
+  sudo tcptrace --all -c 20               20 attempts on the default route's interface, good ones too
+  sudo tcptrace --json --duration 60      a minute of JSON lines, then a summary
+  sudo tcptrace -w failed.pcapng          also keep the packets of what failed, for Wireshark
+  tcptrace -r file.pcapng.gz              read a capture instead
+  tcpdump -U -w - | tcptrace -r -         read a capture while it is taken
+  tcptrace -r file.pcap --fail-on refused exit with 3 if anything was refused
+  tcptrace explain half_open              explain a word of a line
+
+Reports go to standard output, everything else to standard error. SIGUSR1 prints the summary so far; Ctrl-C prints it
+and ends.
+
+Exit codes:
+  0   done
+  1   failed while running
+  2   wrong usage
+  3   --fail-on found an outcome that it names
+  69  the kernel lacks something
+  77  missing privilege";
+
+const AFTER_DIAGNOSE: &str = "`tcptrace diagnose --help` has more about each flag, and examples.";
+
+const AFTER_DIAGNOSE_LONG: &str = "\
+Examples:
+  tcptrace diagnose example.org:22        why does ssh not connect?
+  tcptrace diagnose example.org:80,443    two ports
+  tcptrace diagnose '[2001:db8::1]:443'   an IPv6 address with a port
+  tcptrace diagnose --json 203.0.113.2    one JSON object, for programs
+
+It takes a second if all is well, ten at most. Ctrl-C prints what is known by then. With CAP_NET_RAW it also sees
+whether its SYNs leave this host.
+
+Exit codes:
+  0   every port can be reached over some address
+  1   failed while running
+  2   wrong usage
+  3   a port cannot be reached over any address";
+
+const AFTER_SCHEMA: &str = "\
+Examples:
+  tcptrace schema > tcptrace.schema.json
+  tcptrace schema | jq '.[\"$defs\"] | keys'    the kinds of objects";
+
+const AFTER_EXPLAIN: &str = "\
+Examples:
+  tcptrace explain                    list all words
+  tcptrace explain listen_queue_full  a cause
+  tcptrace explain NETFILTER_DROP     a drop reason of the kernel";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set
     #[default]
     Auto,
+    /// Also into files and pipes
     Always,
+    /// Not at all
     Never,
 }
 
 impl Color {
-    /// What it means for a stream.
+    /// The choice for a stream.
     #[must_use]
     pub fn choice(self, stream: &impl anstream::stream::RawStream) -> anstream::ColorChoice {
         match self {
@@ -196,13 +330,13 @@ impl Color {
     }
 }
 
-/// Octets that an attempt takes in the kernel, and more with tunnels looked into.
+/// Bytes that an attempt takes in the kernel, and what `--decap` adds.
 const LIVE: u64 = (size_of::<Slot>() + size_of::<Set>() / WAYS) as u64;
 const LIVE_OUTER: u64 = size_of::<Outer>() as u64;
-/// Octets that a conversation of a capture takes: as many are open at most as wait to be told.
+/// Bytes that a conversation of a capture takes: once while it is open, and once while it waits to be reported.
 const READ: u64 = 2 * 272;
 
-/// How many attempts the table is to hold: as many, by a power of two, as memory is given for.
+/// The number of attempts that the table holds: the greatest power of two that fits `--memory`, if that is given.
 #[must_use]
 pub fn max_attempts(args: &Args) -> u32 {
     let Some(memory) = args.memory else { return args.max_attempts };
@@ -211,7 +345,7 @@ pub fn max_attempts(args: &Args) -> u32 {
     1 << most.ilog2()
 }
 
-/// When the evidence goes on in another file.
+/// When the evidence continues in a new file.
 #[must_use]
 pub fn rotation(args: &Args) -> write::Rotation {
     write::Rotation {
@@ -224,16 +358,16 @@ pub fn rotation(args: &Args) -> write::Rotation {
 /// The filter of the command line, if there is one.
 ///
 /// # Errors
-/// When it is none; the error points at the words.
+/// When the words are not a filter; the error points at the wrong one.
 pub fn filter(args: &Args) -> Result<Option<Filter>, Mistake> {
     let text = args.filter.join(" ");
     if text.is_empty() { Ok(None) } else { Filter::parse(&text).map(Some) }
 }
 
-/// What a live run is asked for.
+/// The options of a live run.
 ///
 /// # Errors
-/// When the filter is none; the error points at the words.
+/// When the words are not a filter; the error points at the wrong one.
 pub fn live(args: Args) -> Result<Options, Mistake> {
     Ok(Options {
         filter: filter(&args)?,
@@ -262,23 +396,24 @@ fn fail_on(text: &str) -> Result<FailOn, String> {
         return Ok(FailOn::Any);
     }
     let known = Outcome::ALL.into_iter().find(|outcome| outcome.name() == text).map(FailOn::Outcome);
-    known.ok_or_else(|| format!("no such outcome; these are: any, {}", Outcome::ALL.map(Outcome::name).join(", ")))
+    known.ok_or_else(|| format!("no such outcome; these exist: any, {}", Outcome::ALL.map(Outcome::name).join(", ")))
 }
 
-fn octets(text: &str) -> Result<u64, String> {
+fn bytes(text: &str) -> Result<u64, String> {
     let units = [('K', 10), ('M', 20), ('G', 30)];
     let unit = units.into_iter().find(|(unit, _)| text.to_ascii_uppercase().ends_with(*unit));
     let number = text.get(..text.len() - usize::from(unit.is_some())).and_then(|it| it.parse::<u64>().ok());
-    let octets = number.and_then(|it| it.checked_mul(1 << unit.map_or(0, |(_, shift)| shift)));
-    let octets = octets.ok_or_else(|| "a number of octets is wanted; K, M or G may follow it".to_owned())?;
-    if octets < 1 << 20 { Err("less than a megabyte holds too few attempts".to_owned()) } else { Ok(octets) }
+    let bytes = number.and_then(|it| it.checked_mul(1 << unit.map_or(0, |(_, shift)| shift)));
+    let bytes = bytes.ok_or_else(|| "not a number of bytes; write one, with K, M or G if you like: 64M".to_owned())?;
+    if bytes < 1 << 20 { Err("too few attempts fit; give 1M or more".to_owned()) } else { Ok(bytes) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.trim_end_matches('s').parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let seconds: f64 =
+        text.trim_end_matches('s').parse().map_err(|_| "not a number of seconds; write one, such as 2.5".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(it) if !it.is_zero() && it < Duration::from_secs(10 * 365 * 86_400) => Ok(it),
-        _ => Err("a number of seconds above zero is wanted".to_owned()),
+        _ => Err("out of range; write seconds above zero and below ten years".to_owned()),
     }
 }
 

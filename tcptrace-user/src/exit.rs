@@ -11,7 +11,7 @@ use tcptrace_vocabulary::outcome::Outcome;
 pub const RUNTIME: u8 = 1;
 /// Wrong usage.
 pub const USAGE: u8 = 2;
-/// Something was found that `--fail-on` names; of `diagnose`: it cannot be reached.
+/// `--fail-on` found an outcome that it names, or `diagnose` could not reach a port.
 pub const FINDINGS: u8 = 3;
 /// The kernel lacks something.
 pub const UNAVAILABLE: u8 = 69;
@@ -36,7 +36,7 @@ pub fn code_of<E: ExitCode>(error: &anyhow::Error) -> Option<u8> {
     error.downcast_ref::<E>().map(E::exit_code)
 }
 
-/// What `--fail-on` takes.
+/// A value of `--fail-on`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailOn {
     /// Every failure, and every finding about many attempts.
@@ -45,7 +45,7 @@ pub enum FailOn {
 }
 
 impl FailOn {
-    /// Whether an attempt that ended so is meant.
+    /// Whether the value covers an attempt with this outcome.
     #[must_use]
     pub fn covers(self, outcome: Outcome) -> bool {
         match self {

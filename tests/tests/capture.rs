@@ -465,15 +465,15 @@ fn damage_says_what_and_where() {
     let mut cut = File::pcap(Order::Little, 0xa1b2_c3d4, 1, 65_535);
     cut.record(1, 2, 1000, &frame(1500, 0), 1500);
     let cut = &cut.octets[..24 + 16 + 37];
-    assert_eq!(text(cut), ["the capture breaks off at octet 77: the record announces 1500 octets and 37 are there"]);
+    assert_eq!(text(cut), ["the capture ends too early at byte 77: truncated record: the header says 1500 bytes, the file has 37"]);
     let cut = &cut[..30];
     assert_eq!(
         text(cut),
-        ["the capture breaks off at octet 30: the record header announces 16 octets and 6 are there"]
+        ["the capture ends too early at byte 30: truncated record header: the header says 16 bytes, the file has 6"]
     );
     let cut = &some_pcapng(Order::Big).octets[..30];
-    assert_eq!(text(cut), ["the capture breaks off at octet 30: the block announces 44 octets and 30 are there"]);
-    assert_eq!(text(&[]), ["the capture is empty: it has not even a file header"]);
+    assert_eq!(text(cut), ["the capture ends too early at byte 30: truncated block: the header says 44 bytes, the file has 30"]);
+    assert_eq!(text(&[]), ["the capture is empty: it does not even have a file header"]);
     assert_eq!(
         text(b"PK\x03\x04 and so on"),
         ["this is neither a pcap nor a pcapng capture: it begins with 50 4b 03 04 20 61 6e 64"]
@@ -484,8 +484,8 @@ fn damage_says_what_and_where() {
     absurd.octets[end - 8..end - 4].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
     assert_eq!(
         text(&absurd.octets),
-        ["the capture is damaged at octet 283: the record announces 2147483647 octets, more than a packet has and \
-          than the snapshot length 65535"]
+        ["the capture is damaged at byte 283: the record header says 2147483647 bytes, more than any packet and \
+          more than the snapshot length 65535"]
     );
     assert_eq!(read(&absurd.octets[..]).0.len(), 4);
 }
@@ -838,7 +838,7 @@ fn every_cut_of_a_compressed_file_delivers_what_can_be_decompressed() {
             assert_eq!(damages.len(), 1, "cut at {cut}: {damages:?}");
             if decoded != octets {
                 let text = damages[0].to_string();
-                assert!(text.ends_with(&format!("compressed file breaks off at its octet {cut}")), "{text}");
+                assert!(text.ends_with(&format!("compressed file ends too early at its byte {cut}")), "{text}");
                 assert_eq!(damages[0].offset, decoded.len() as u64);
             }
         }

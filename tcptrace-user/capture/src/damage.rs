@@ -10,8 +10,8 @@ pub(super) const CAPACITY: usize = 1 << 20;
 /// Something wrong with a capture.
 #[derive(Debug)]
 pub struct Damage {
-    /// Octets into the (decompressed) capture: where it ends if it ends too early or cannot be read on, otherwise where
-    /// the damaged record begins.
+    /// Bytes into the (decompressed) capture: the end of what can be read if the capture ends too early or is unreadable,
+    /// otherwise the beginning of the damaged record.
     pub offset: u64,
     /// What is wrong.
     pub what: DamageKind,
@@ -22,13 +22,13 @@ pub struct Damage {
 #[non_exhaustive]
 pub enum DamageKind {
     /// The capture has not even a file header.
-    #[error("the capture is empty: it has not even a file header")]
+    #[error("the capture is empty: it does not even have a file header")]
     Empty,
     /// It begins as neither format does: its first bytes.
     #[error("this is neither a pcap nor a pcapng capture: it begins with {}", Hex(.0))]
     Unrecognised(Vec<u8>),
     /// A version of the format that is not known.
-    #[error("version {major}.{minor} of the format is not known")]
+    #[error("unknown format version {major}.{minor}; save the capture as pcap 2.4 or pcapng 1.0")]
     Version {
         /// The first number.
         major: u16,
@@ -36,7 +36,7 @@ pub enum DamageKind {
         minor: u16,
     },
     /// The capture ends within a part.
-    #[error("the {part} announces {announced} octets and {there} are there")]
+    #[error("truncated {part}: the header says {announced} bytes, the file has {there}")]
     BreaksOff {
         /// The part.
         part: Part,
@@ -49,7 +49,7 @@ pub enum DamageKind {
     #[error("{0}")]
     Unreadable(io::Error),
     /// A record that says it is longer than any packet.
-    #[error("the record announces {captured} octets, more than a packet has and than the snapshot length {snaplen}")]
+    #[error("the record header says {captured} bytes, more than any packet and more than the snapshot length {snaplen}")]
     Absurd {
         /// Its length in bytes by its header.
         captured: u32,
@@ -57,7 +57,7 @@ pub enum DamageKind {
         snaplen: u32,
     },
     /// A part that is too long to be read; it is left out.
-    #[error("the {part} has {length} octets and is left out: at most {CAPACITY} are read")]
+    #[error("skipped a {part} of {length} bytes; the limit is {CAPACITY}")]
     TooLong {
         /// The part.
         part: Part,
@@ -65,10 +65,10 @@ pub enum DamageKind {
         length: u64,
     },
     /// A block length that no block of its kind has, in bytes.
-    #[error("a block announces a length of {0} octets, which no block of its kind has")]
+    #[error("a block header says {0} bytes, an impossible length for its kind")]
     BlockLength(u32),
     /// The lengths at both ends of a block differ.
-    #[error("a block's length is {first} at its beginning and {last} at its end")]
+    #[error("a block's length is {first} bytes at its beginning and {last} at its end")]
     BlockLengths {
         /// The length at the beginning, in bytes.
         first: u32,
@@ -76,10 +76,10 @@ pub enum DamageKind {
         last: u32,
     },
     /// A byte-order magic that names no order.
-    #[error("a section has the byte-order magic {0:#010x}, which is no order")]
+    #[error("unknown byte-order magic {0:#010x} in a section header")]
     ByteOrder(u32),
     /// A packet that is longer than its block.
-    #[error("a packet of {announced} octets is in a block with room for {room}")]
+    #[error("a packet of {announced} bytes is in a block with room for {room}")]
     Overfull {
         /// The packet's length in bytes by its header.
         announced: u32,
@@ -87,7 +87,7 @@ pub enum DamageKind {
         room: u32,
     },
     /// A packet of an interface that the section does not describe.
-    #[error("a packet is of interface {interface}, and the section describes {described}")]
+    #[error("a packet names interface {interface}, but its section describes only {described}")]
     NoInterface {
         /// The interface's number in the section.
         interface: u32,
@@ -95,10 +95,10 @@ pub enum DamageKind {
         described: usize,
     },
     /// Damaged options of the interface with this number: its packets have no times.
-    #[error("the options of interface {0} are damaged: its packets are without times")]
+    #[error("the options of interface {0} are damaged: its packets have no times")]
     InterfaceOptions(usize),
     /// More interfaces than are kept: how many are kept.
-    #[error("a description of an interface is left out: {0} are kept")]
+    #[error("skipped an interface description; the limit is {0}")]
     TooManyInterfaces(usize),
 }
 

@@ -122,7 +122,7 @@ impl Source {
         }
         let kind = error.kind();
         let text = if kind == io::ErrorKind::UnexpectedEof {
-            format!("the {name} compressed file breaks off at its octet {}", self.consumed())
+            format!("the {name} compressed file ends too early at its byte {}", self.consumed())
         } else {
             format!("the {name} compressed file is damaged: {error}")
         };

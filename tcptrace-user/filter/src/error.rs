@@ -1,7 +1,6 @@
-//! What can be wrong with a filter, and how it is shown: the words under which the carets stand are the wrong ones.
+//! Mistakes in a filter, and how they are shown: carets stand under the wrong words.
 //!
-//! The text is whatever somebody typed, so it is shown without control characters and cut to what a terminal shows in
-//! a line.
+//! The text is user input, so it is shown without control characters and cut to one line of a terminal.
 
 use std::{fmt, net::Ipv4Addr, ops::Range};
 
@@ -22,7 +21,7 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    /// The wrong words' place in the text, in octets; empty at the end of the text if something is missing there.
+    /// The range of the wrong words in the text, in bytes; empty, and at the end of the text, if something is missing.
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
@@ -32,11 +31,11 @@ impl Mistake {
 /// What is wrong. Words are already in quotes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("{expected} is expected{after}, not {found}")]
+    #[error("expected {expected}{after}, found {found}")]
     Unexpected { expected: &'static str, after: String, found: String },
-    #[error("{0} is not in tcptrace's part of pcap-filter, which is host, net, port, portrange, tcp, ip and ip6")]
+    #[error("{0} is not in tcptrace's subset of pcap-filter; use host, net, port, portrange, tcp, ip and ip6")]
     Outside(String),
-    #[error("{0} cannot be compared: headers' octets are not in tcptrace's part of pcap-filter")]
+    #[error("{0} cannot be compared: header bytes are not in tcptrace's subset of pcap-filter")]
     Comparison(String),
     #[error("{0} is never seen: only TCP is traced")]
     Untraced(String),
@@ -60,17 +59,17 @@ pub(super) enum Problem {
     Family { protocol: &'static str, word: String, family: &'static str },
     #[error("no such port {0}")]
     NoSuchPort(String),
-    #[error("no port is {0}; the highest is 65535")]
+    #[error("no such port {0}; the highest is 65535")]
     PortTooHigh(String),
     #[error("{0} is not one port; write 'portrange'")]
     RangeAsPort(String),
-    #[error("{0} is not a range; write two ports and a hyphen between them")]
+    #[error("{0} is not a range; write two ports with a hyphen between them")]
     NoRange(String),
     #[error("{0} is a name, and names are not resolved; write an address")]
     Name(String),
     #[error("{0} is not an address")]
     NoAddress(String),
-    #[error("{0} is not a whole address; write all four octets, or 'net' for a network")]
+    #[error("{0} is not a whole address; write all four numbers, or 'net' for a network")]
     PartialAddress(String),
     #[error("{word} is traced as IPv4; write {inner}")]
     Mapped { word: String, inner: Ipv4Addr },
@@ -78,15 +77,15 @@ pub(super) enum Problem {
     LeadingZero(String),
     #[error("'{net}' has bits set outside of its mask; write {remedy}")]
     HostBits { net: String, remedy: String },
-    #[error("{word} is not a prefix's length; the longest is {longest}")]
+    #[error("{word} is not a prefix length; the longest is {longest}")]
     Length { word: String, longest: u32 },
     #[error("'{word}' is too short for a mask or a length; write {remedy}")]
     ShortNet { word: String, remedy: Ipv4Addr },
     #[error("'net 0' can be read in two ways; write 0.0.0.0/8 or 0.0.0.0/32")]
     NetZero,
-    #[error("masks are IPv4's; write a prefix's length")]
+    #[error("only IPv4 has masks; write a prefix length")]
     MaskOfV6,
-    #[error("a mask goes with 'net' alone")]
+    #[error("a mask goes with 'net' only")]
     MaskOfHost,
 }
 

@@ -220,7 +220,7 @@ impl Parser<'_> {
         let Some(divider) = self.cursor.take(|it| matches!(it, Token::Slash | Token::Mask)) else {
             return literal.net(word, None).map_err(|problem| self.cursor.mistake(span.clone(), problem));
         };
-        let expected = if divider == Token::Slash { "a prefix's length" } else { "a mask" };
+        let expected = if divider == Token::Slash { "a prefix length" } else { "a mask" };
         let (suffix, last) = self.cursor.value(expected)?;
         let there = |problem| self.cursor.mistake(last.clone(), problem);
         let net = if divider == Token::Slash {

@@ -45,15 +45,15 @@ pub struct Host {
     syn_tries: Option<(Nanos, Fact<u32>)>,
 }
 
-/// Whom to ask about sockets, processes and rules.
+/// Where to look up sockets, processes and firewall rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LocalFacts {
-    /// This host, with its containers
+    /// In all network namespaces of this host, so in its containers too
     #[default]
     All,
-    /// This network namespace
+    /// In this network namespace only
     Own,
-    /// Only what comes by on the wire
+    /// Nowhere: the verdict rests on packets alone
     Off,
 }
 

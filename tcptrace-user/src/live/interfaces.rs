@@ -72,16 +72,17 @@ pub fn default_route() -> Result<Option<u32>, Error> {
     index.map_err(|error| Error::Netlink { table: "routes", error })
 }
 
-/// Where incoming packets are to be read, as `--hook` names it.
+/// The hook for incoming packets, as `--hook` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum HookChoice {
+    /// Native XDP on physical NICs, TC elsewhere
     #[default]
     Auto,
     /// Native XDP, in the driver
     Xdp,
     /// TC ingress
     Tc,
-    /// Generic XDP: slower than TC, for comparison
+    /// Generic XDP, slower than TC; for comparison
     Generic,
 }
 
