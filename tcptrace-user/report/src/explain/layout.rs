@@ -1,7 +1,7 @@
-//! From the texts to a terminal: paragraphs flow to its width, commands and diagrams stay as they are.
+//! Lays a text out for a terminal: paragraphs flow to its width, commands and diagrams stay as they are.
 //!
-//! Not Markdown, but the five forms that the texts use: `# `, `## `, `- `, four spaces, and what is left, prose. A
-//! command is never broken, since it is there to be copied: its comment goes before it where both do not fit.
+//! This is not Markdown, but the five forms that the texts use: `# `, `## `, `- `, four spaces, and prose. A command is
+//! never broken, because readers copy it. Its comment goes on the line before it if both do not fit on one.
 
 use anstyle::Style;
 
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(plain(&page(text, 20)), narrow);
     }
 
-    /// Nothing gets lost, and only what is not to be broken is longer than the line.
+    /// No word gets lost, and only commands and diagrams are longer than the line.
     #[test]
     fn every_text_fits_a_terminal() {
         for topic in Topic::all() {

@@ -1,8 +1,8 @@
-//! What can be explained: outcomes, causes, confidences, scopes, the kernel's reasons for drops, and a few words more; each with
-//! its text.
+//! The words that can be explained: outcomes, causes, confidences, scopes, drop reasons of the kernel, and a few more; each
+//! with its text.
 //!
-//! The texts are matches over the variants and no table: an outcome without one does not compile. Only the reasons are a table:
-//! they are the kernel's words, of which these are the ones that say why a handshake failed.
+//! The texts are matches over the variants, so that an outcome without a text does not compile. Only drop reasons are a
+//! table: they are the kernel's words, and these are the ones that say why a handshake failed.
 
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
@@ -31,8 +31,8 @@ pub enum Topic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason(usize);
 
-/// A reason, its kin on the same page, and the page: those that the rules treat (`diagnose::case`), and those of TCP's
-/// authentication, which drops SYNs without a word.
+/// A reason, related reasons on the same page, and the page. The table has the reasons that the rules treat, and those of
+/// TCP's authentication, which drops SYNs without an answer.
 const REASONS: &[(&str, &[&str], &str)] = &[
     ("NETFILTER_DROP", &[], include_str!("drops/NETFILTER_DROP.md")),
     ("TC_INGRESS", &[], include_str!("drops/TC_INGRESS.md")),
@@ -57,7 +57,7 @@ const REASONS: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// What lines begin with besides outcomes.
+/// First words of lines that are not outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// `stalled`
@@ -81,7 +81,7 @@ impl Word {
     pub const ALL: [Self; 7] =
         [Self::Stalled, Self::Recovered, Self::Flood, Self::Scan, Self::Outage, Self::NotSent, Self::Avoided];
 
-    /// As in text and JSON.
+    /// The word in text and JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -97,7 +97,7 @@ impl Word {
 }
 
 impl Topic {
-    /// Everything, in the order in which it is listed.
+    /// Every word, in the order of the list.
     pub fn all() -> impl Iterator<Item = Self> {
         let outcomes = Outcome::ALL.into_iter().map(Self::Outcome);
         let causes = Cause::ALL.iter().copied().map(Self::Cause);
@@ -109,7 +109,7 @@ impl Topic {
         outcomes.chain(causes).chain(confidences).chain(scopes).chain(drops).chain(words)
     }
 
-    /// The vocabulary's word.
+    /// The word of the vocabulary.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -122,7 +122,7 @@ impl Topic {
         }
     }
 
-    /// Other words that its page is about.
+    /// Other words that the page explains.
     #[must_use]
     pub const fn kin(self) -> &'static [&'static str] {
         match self {
@@ -131,7 +131,7 @@ impl Topic {
         }
     }
 
-    /// What it is in a sentence.
+    /// The first sentence of the page.
     #[must_use]
     pub fn sentence(self) -> &'static str {
         let title = self.text().lines().next().unwrap_or_default();
@@ -151,10 +151,10 @@ impl Topic {
         }
     }
 
-    /// Finds it by its name; `-` and capitals do as well.
+    /// Finds a word by its name. Case does not matter, and `-` stands for `_`.
     ///
     /// # Errors
-    /// When there is none of that name: what is like it.
+    /// If there is no such word: the words that are spelt like it.
     pub fn find(name: &str) -> Result<Self, String> {
         let wanted = name.trim().to_ascii_lowercase().replace(['-', ' '], "_");
         let is_it = |name: &str| name.eq_ignore_ascii_case(&wanted);
@@ -167,7 +167,7 @@ impl Topic {
     }
 }
 
-/// Up to three names that somebody may have meant: those that hold the word, then those spelt like it.
+/// Up to three likely names: those that contain the word, then those that are spelt like it.
 fn nearest(wanted: &str) -> Vec<&'static str> {
     let likeness = |name: &str| {
         let name = name.to_ascii_lowercase();
@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Where a text sends its reader, there is something.
+    /// Every word that a text refers to has a page.
     #[test]
     fn texts_refer_to_words_that_there_are() {
         let known: Vec<_> =
@@ -294,7 +294,7 @@ mod tests {
         }
     }
 
-    /// What a line may name has a page.
+    /// Every word of a line has a page.
     #[test]
     fn every_word_of_a_verdict_is_found() {
         let confidences = [Confidence::Certain, Confidence::Likely, Confidence::Possible].map(Confidence::name);
