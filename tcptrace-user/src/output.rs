@@ -1,7 +1,7 @@
 //! Standard output and standard error, each behind a thread of its own: a slow pipe or a full disk never holds up
 //! tracing.
 //!
-//! What does not fit into the queue is shed and counted. A reader that goes away (`| head`) ends tracing.
+//! Lines that do not fit into the queue are shed and counted. A reader that goes away (`| head`) ends tracing.
 
 use std::{
     io::{self, BufWriter, Write as _},
@@ -114,7 +114,7 @@ impl Messages {
 
 static STANDARD_ERROR: LazyLock<Messages> = LazyLock::new(|| Messages::start(anstream::stderr()));
 
-/// Says something that is not data, on standard error. What it quotes (an interface may have any name) cannot steer the
+/// Prints something that is not data on standard error. Quoted text (an interface may have any name) cannot steer the
 /// terminal.
 pub fn say(text: &str) {
     STANDARD_ERROR.say(text);

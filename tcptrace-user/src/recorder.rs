@@ -1,6 +1,6 @@
-//! A writer of evidence behind a thread: a slow disk holds up nobody who traces.
+//! A writer of evidence behind a thread, so that a slow disk does not hold up tracing.
 //!
-//! What does not fit into the queue is shed and counted, a handshake at a time.
+//! A handshake that does not fit into the queue is shed and counted.
 
 use std::{
     collections::HashMap,
@@ -34,7 +34,7 @@ pub struct Recorded {
     pub direction: Direction,
 }
 
-/// What packets were captured on.
+/// The interface that packets were captured on.
 #[derive(Clone, Debug)]
 pub struct Described {
     pub name: String,
@@ -42,7 +42,7 @@ pub struct Described {
     pub snaplen: u32,
 }
 
-/// What is said at the end.
+/// The counts for the summary.
 #[derive(Clone, Debug)]
 pub struct Account {
     pub start_ns: u64,

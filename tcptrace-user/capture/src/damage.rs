@@ -10,14 +10,14 @@ pub(super) const CAPACITY: usize = 1 << 20;
 /// Something wrong with a capture.
 #[derive(Debug)]
 pub struct Damage {
-    /// Bytes into the (decompressed) capture: the end of what can be read if the capture ends too early or is unreadable,
-    /// otherwise the beginning of the damaged record.
+    /// Bytes into the (decompressed) capture. If it ends too early or is unreadable, this is the end of what can be read;
+    /// otherwise it is the beginning of the damaged record.
     pub offset: u64,
     /// What is wrong.
     pub what: DamageKind,
 }
 
-/// What is wrong.
+/// The kind of damage.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DamageKind {
@@ -122,9 +122,9 @@ impl fmt::Display for Damage {
         let Self { offset, what } = self;
         match what {
             DamageKind::Empty | DamageKind::Unrecognised(_) => write!(f, "{what}"),
-            DamageKind::BreaksOff { .. } => write!(f, "the capture breaks off at octet {offset}: {what}"),
-            DamageKind::Unreadable(_) => write!(f, "the capture cannot be read beyond octet {offset}: {what}"),
-            _ => write!(f, "the capture is damaged at octet {offset}: {what}"),
+            DamageKind::BreaksOff { .. } => write!(f, "the capture ends too early at byte {offset}: {what}"),
+            DamageKind::Unreadable(_) => write!(f, "cannot read the capture beyond byte {offset}: {what}"),
+            _ => write!(f, "the capture is damaged at byte {offset}: {what}"),
         }
     }
 }

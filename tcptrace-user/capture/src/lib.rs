@@ -43,7 +43,7 @@ pub struct Packet<'a> {
     pub interface: usize,
     /// That interface's link type.
     pub link: LinkType,
-    /// Which way it went, if the record says so. [`direction`] finds what the octets say.
+    /// The direction, if the record has one. [`direction`] finds it from the bytes.
     pub direction: Option<Direction>,
     /// Where its record begins in the (decompressed) capture.
     pub offset: u64,
@@ -54,7 +54,7 @@ pub struct Packet<'a> {
 pub struct Interface {
     /// The link type of its packets.
     pub link: LinkType,
-    /// The most octets kept of a packet; 0 is without limit.
+    /// The most bytes kept of a packet; 0 means no limit.
     pub snaplen: u32,
     /// Its name; `None` if the capture gives none.
     pub name: Option<String>,
@@ -75,7 +75,7 @@ enum Format {
     Pcapng(Pcapng),
 }
 
-/// What a format finds at the window's start.
+/// The record that a format finds at the window's start.
 enum Found {
     Packet(Record),
     /// Something is wrong, and it was passed over.
@@ -85,7 +85,7 @@ enum Found {
     End,
 }
 
-/// A packet whose octets are a range of the window.
+/// A packet whose bytes are a range of the window.
 struct Record {
     time: Option<u64>,
     octets: Range<usize>,
@@ -155,7 +155,7 @@ impl<R: Read> Reader<R> {
         &self.interfaces
     }
 
-    /// What is read from, to ask how far it is.
+    /// The source, for its position.
     #[must_use]
     pub fn source(&self) -> &R {
         self.window.source()
@@ -163,7 +163,7 @@ impl<R: Read> Reader<R> {
 }
 
 impl Reader<Source> {
-    /// Whether [`Reader::next`] need not wait for octets. pcapng may have blocks that are no packets, and wait then.
+    /// Whether [`Reader::next`] need not wait for bytes. pcapng may have blocks that are no packets, and wait then.
     #[must_use]
     pub fn has_record(&self) -> bool {
         let here = self.window.here();
@@ -183,7 +183,7 @@ impl Reader<Source> {
     }
 }
 
-/// The order of the octets in a number.
+/// The byte order of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Little,

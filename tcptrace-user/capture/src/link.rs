@@ -8,7 +8,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// What kind of header frames begin with, by the number in the capture.
+/// The kind of header that frames begin with, by its number in the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkType(pub u32);
 
@@ -49,7 +49,7 @@ impl LinkType {
     pub const UNKNOWN: Self = Self(u32::MAX);
 }
 
-/// What a frame carries.
+/// The content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
     /// A frame from its destination address on.
@@ -105,7 +105,7 @@ pub fn direction(link: LinkType, octets: &[u8]) -> Option<Direction> {
 }
 
 impl Direction {
-    /// From Linux's packet type. What was for another host (3) went past, neither in nor out.
+    /// From Linux's packet type. A packet for another host (3) went past, neither in nor out.
     #[inline]
     pub(super) fn of_packet_type(kind: u16) -> Option<Self> {
         match kind {
@@ -146,7 +146,7 @@ fn ip(octets: &[u8]) -> Payload<'_> {
     }
 }
 
-/// Behind an address family in the byte order of whoever captured, with the systems' several numbers for IPv6.
+/// Behind an address family in the byte order of the capturing machine; systems have several numbers for IPv6.
 fn loopback(octets: &[u8]) -> Payload<'_> {
     match octets.split_first_chunk() {
         Some(([family, 0, 0, 0] | [0, 0, 0, family], packet)) if matches!(family, 2 | 10 | 24 | 28 | 30) => ip(packet),

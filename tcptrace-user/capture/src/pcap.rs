@@ -13,13 +13,13 @@ use super::{
 
 const FILE_HEADER: usize = 24;
 
-/// What the file's first octets tell.
+/// The facts in the file header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Variant {
     order: Order,
     /// Nanoseconds in the smaller unit of time.
     unit: u64,
-    /// Octets before a packet: 16, or Kuznetzov's 24.
+    /// Bytes before a packet: 16, or Kuznetzov's 24.
     header: usize,
 }
 
@@ -60,7 +60,7 @@ impl Pcap {
         Ok((Self { variant, link, snaplen }, Interface { link, snaplen, name: None }))
     }
 
-    /// Octets of the record that begins here, as far as that can be told.
+    /// Length in bytes of the record that begins here, as far as it is known.
     pub(super) fn record_length(&self, here: &[u8]) -> usize {
         let Variant { order, header, .. } = self.variant;
         header + if here.len() < header { 0 } else { order.u32(here, 8) as usize }

@@ -25,7 +25,7 @@ const EMPTY_BLOCK: u32 = 12;
 const SECTION_BLOCK: u32 = 28;
 /// An interface's description without options.
 const INTERFACE_BLOCK: usize = 20;
-/// Interfaces kept, over all sections, and octets of their names: both come from the capture.
+/// Interfaces kept, over all sections, and bytes of their names: both come from the capture.
 const INTERFACES: usize = 1 << 16;
 const NAME: usize = 255;
 
@@ -48,7 +48,7 @@ pub(super) struct Pcapng {
     interfaces: Vec<Local>,
 }
 
-/// What reading a packet takes of its interface.
+/// The facts about an interface that reading its packets needs.
 #[derive(Clone, Copy, Debug)]
 struct Local {
     link: LinkType,
@@ -72,7 +72,7 @@ impl Pcapng {
     }
 
     #[inline]
-    /// Octets of the block that begins here, as far as that can be told. A section's header says its own order behind
+    /// Bytes of the block that begins here, as far as that can be told. A section's header says its own order behind
     /// its length; it is short, and comes with what follows.
     pub(super) fn block_length(&self, here: &[u8]) -> usize {
         match here.len() {

@@ -17,11 +17,11 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Compressed octets given to the gzip decoder at once. When it fails, what it made of these is lost.
+/// Compressed bytes given to the gzip decoder at once. When it fails, what it made of these is lost.
 const SIP: usize = 1 << 10;
 const BUFFER: usize = 1 << 17;
 
-/// An open capture, as the octets that were captured into.
+/// An open capture, as decompressed bytes.
 pub struct Source {
     octets: Octets,
     size: Option<u64>,
@@ -33,7 +33,7 @@ enum Octets {
     Zstd(Zstd),
 }
 
-/// The first octets, which were looked at, then the others.
+/// The first bytes, which were examined, then the others.
 type Raw = Chain<Cursor<Vec<u8>>, Counted>;
 
 impl Source {
@@ -46,7 +46,7 @@ impl Source {
         Self::open_until(path, || false)
     }
 
-    /// The same, of which no more comes once `stop` says so: asked while nothing comes on a pipe or a terminal.
+    /// The same, but it ends once `stop` returns true; it is called while nothing comes on a pipe or a terminal.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Source {
         Ok(Self { octets, size })
     }
 
-    /// Octets of the file read so far, compressed ones where it is compressed.
+    /// Bytes of the file read so far, compressed ones where it is compressed.
     #[must_use]
     pub fn consumed(&self) -> u64 {
         let raw = match &self.octets {
@@ -84,13 +84,13 @@ impl Source {
         raw.map_or(0, |raw| raw.get_ref().1.consumed)
     }
 
-    /// Whether its octets may come when they like: it is a pipe, a terminal.
+    /// Whether it is a pipe or a terminal, whose bytes may come at any time.
     #[must_use]
     pub fn waits(&self) -> bool {
         self.size.is_none()
     }
 
-    /// How long a read waits for octets before it fails with [`io::ErrorKind::WouldBlock`]; `None`: as long as it takes.
+    /// How long a read waits for bytes before it fails with [`io::ErrorKind::WouldBlock`]; `None`: as long as it takes.
     pub(super) fn be_patient_for(&mut self, patience: Option<Duration>) {
         let raw = match &mut self.octets {
             Octets::Plain(raw) => Some(raw),
@@ -102,7 +102,7 @@ impl Source {
         }
     }
 
-    /// Octets the file had when it was opened. A pipe has no size.
+    /// Bytes the file had when it was opened. A pipe has no size.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.size
@@ -262,7 +262,7 @@ impl Read for Gzip {
 struct Zstd {
     from: BufReader<Raw>,
     decoder: Decoder<'static>,
-    /// Octets to the end of the next block's header, as the decoder says; 0 between frames.
+    /// Bytes to the end of the next block's header, as the decoder says; 0 between frames.
     hint: usize,
 }
 

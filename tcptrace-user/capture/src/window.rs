@@ -29,19 +29,19 @@ impl<R: Read> Window<R> {
         Self { from, octets, start: 0, end: 0, base: 0, ended: false, failure: None }
     }
 
-    /// Sees to it that so many octets are here, at most [`CAPACITY`]. Says whether they are.
+    /// Reads until this many bytes are in the window, at most [`CAPACITY`]. Returns whether they are.
     #[inline]
     pub(super) fn want(&mut self, length: usize) -> bool {
         self.length() >= length || self.fill(length)
     }
 
-    /// How many octets are here.
+    /// The number of bytes in the window.
     #[inline]
     pub(super) fn length(&self) -> usize {
         self.end - self.start
     }
 
-    /// The octets that are here.
+    /// The bytes in the window.
     #[inline]
     pub(super) fn here(&self) -> &[u8] {
         &self.octets[self.start..self.end]
@@ -53,7 +53,7 @@ impl<R: Read> Window<R> {
         self.base + self.start as u64
     }
 
-    /// Moves on over octets that are here, and says where they are in the buffer: until the next is wanted.
+    /// Passes bytes that are in the window, and returns their place in the buffer, valid until the next read.
     #[inline]
     pub(super) fn pass(&mut self, length: usize) -> Range<usize> {
         let start = self.start;
@@ -61,13 +61,13 @@ impl<R: Read> Window<R> {
         start..self.start
     }
 
-    /// Octets that were passed.
+    /// The number of bytes that were passed.
     #[inline]
     pub(super) fn get(&self, range: Range<usize>) -> &[u8] {
         &self.octets[range]
     }
 
-    /// Moves on over octets whether they are here or not, and says over how many.
+    /// Passes bytes, in the window or not, and returns how many it passed.
     pub(super) fn skip(&mut self, length: u64) -> u64 {
         let mut left = length;
         while left > 0 && self.want(1) {
@@ -109,7 +109,7 @@ impl<R: Read> Window<R> {
         &mut self.from
     }
 
-    /// Whether so many octets are here, or no more will come, or they are more than can be here.
+    /// Whether this many bytes are in the window, or no more will come, or they are more than the window holds.
     pub(super) fn is_ready(&self, length: usize) -> bool {
         self.length() >= length.min(CAPACITY) || self.ended
     }

@@ -1,4 +1,4 @@
-//! A filter as the kernel asks it: tests that lead to each other. One that does not fit is asked in userspace alone.
+//! A filter as the kernel applies it: tests that lead to each other. A filter that does not fit is applied in userspace.
 
 use tcptrace_core::{
     flow::Addr,

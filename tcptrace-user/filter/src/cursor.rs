@@ -11,7 +11,7 @@ use super::{
     value,
 };
 
-/// What an operand begins with, but for parentheses and negation.
+/// The tokens that an operand begins with, except parentheses and negation.
 pub(super) const PRIMITIVE: &str = "a primitive such as 'host', 'net' or 'port'";
 
 pub(super) struct Cursor<'text> {

@@ -28,7 +28,7 @@ impl Mistake {
     }
 }
 
-/// What is wrong. Words are already in quotes.
+/// The problem. Words are already in quotes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Problem {
     #[error("expected {expected}{after}, found {found}")]
@@ -149,7 +149,7 @@ fn visible(it: char) -> char {
     }
 }
 
-/// How wide a terminal shows a character: Unicode's annex 11, in blocks. What is missed moves the carets, no more.
+/// The columns of a character on a terminal: Unicode's annex 11, in blocks. A missed block only moves the carets.
 fn columns(it: char) -> usize {
     match it {
         '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}' => 0,

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-/// A token and where it stands, in octets.
+/// A token and its place, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lexeme {
     pub(super) token: Token,

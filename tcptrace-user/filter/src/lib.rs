@@ -1,6 +1,6 @@
 //! The filter language: which attempts to report, in a subset of pcap-filter(7).
 //!
-//! A filter is asked of an attempt's SYN, so `src` is the client and `dst` the server. Whatever it accepts, tcpdump
+//! A filter applies to an attempt's SYN, so `src` is the client and `dst` the server. Whatever it accepts, tcpdump
 //! accepts and reads the same way; what tcpdump reads and tcptrace does not is an error, never another meaning. It
 //! resolves no host names.
 //!
@@ -77,7 +77,7 @@ impl std::str::FromStr for Filter {
     }
 }
 
-/// What an expression says. As deep as its parentheses, which the parser bounds: a chain is flat however long.
+/// An expression. It is as deep as its parentheses, which the parser bounds; a chain of any length is flat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Expression {
     Primitive(Primitive),
@@ -87,7 +87,7 @@ enum Expression {
     Chain(Box<Expression>, Vec<(Join, Expression)>),
 }
 
-/// What stands between two operands.
+/// An operator between two operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Join {
     And,

@@ -15,7 +15,7 @@ use super::{
     value::{self, Literal},
 };
 
-/// Parentheses within parentheses. Nobody writes so many; the stack holds many more.
+/// The limit of nested parentheses. The stack holds many more.
 const DEEPEST: usize = 64;
 
 /// Nothing for an empty text.
@@ -214,7 +214,7 @@ impl Parser<'_> {
         })
     }
 
-    /// What is left of a network whose address is at `span`.
+    /// The rest of a network whose address is at `span`.
     fn net(&mut self, word: &str, span: &Range<usize>) -> Result<Net, Mistake> {
         let literal = Literal::parse(word).map_err(|problem| self.cursor.mistake(span.clone(), problem))?;
         let Some(divider) = self.cursor.take(|it| matches!(it, Token::Slash | Token::Mask)) else {
@@ -241,7 +241,7 @@ impl Parser<'_> {
         Err(self.cursor.mistake(span, Problem::Family { protocol, word: quoted(word), family }))
     }
 
-    /// What is between a parenthesis and its end.
+    /// The content of a parenthesis.
     fn parenthesis(
         &mut self,
         inner: impl FnOnce(&mut Self) -> Result<Expression, Mistake>,

@@ -15,7 +15,7 @@ pub(super) fn port(name: &str) -> Option<u16> {
     listed(&SYSTEM, name).or_else(|| TABLE.iter().find(|(known, _)| *known == name).map(|(_, port)| *port))
 }
 
-/// What a services file says; its first line about the name counts.
+/// A services file; the first line with a name applies.
 fn listed(services: &str, name: &str) -> Option<u16> {
     services.lines().find_map(|line| {
         let line = line.split_once('#').map_or(line, |(before, _)| before);

@@ -1,4 +1,4 @@
-//! What follows a qualifier, word by word: addresses, lengths, masks, ports.
+//! The words after a qualifier: addresses, lengths, masks, ports.
 //!
 //! Stricter than pcap-filter, which reads a leading zero as octal in a port and as nothing in an address, takes `host
 //! 10` for 0.0.0.10 and resolves names: each of these is an error here.
@@ -14,7 +14,7 @@ use super::{
 /// An address as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Literal {
-    /// Octets left out are zero; `octets` of them were written, one to four.
+    /// Omitted bytes are zero; `octets` is the number of bytes that were written, one to four.
     V4 {
         addr: u32,
         octets: u32,
@@ -111,7 +111,7 @@ fn short(word: &str, addr: u32) -> Problem {
     Problem::ShortNet { word: word.to_owned(), remedy: Ipv4Addr::from(addr) }
 }
 
-/// What follows `/`.
+/// The length after `/`.
 pub(super) fn length(word: &str, longest: u32) -> Result<u32, Problem> {
     let length = word.parse().ok().filter(|&it| it <= longest && number(word));
     match length {
@@ -121,7 +121,7 @@ pub(super) fn length(word: &str, longest: u32) -> Result<u32, Problem> {
     }
 }
 
-/// What `port` takes.
+/// An argument of `port`.
 pub(super) fn port(word: &str) -> Result<u16, Problem> {
     match word.parse() {
         Ok(_) if leading_zero(word) => Err(Problem::LeadingZero(quoted(word))),
@@ -134,7 +134,7 @@ pub(super) fn port(word: &str) -> Result<u16, Problem> {
     }
 }
 
-/// What stands on one side of a range. A name that begins with a digit is none: libpcap stops at its first letter.
+/// One side of a range. A name that begins with a digit is not one: libpcap stops at its first letter.
 pub(super) fn bound(word: &str) -> Result<u16, Problem> {
     match word.chars().next() {
         Some(first) if !number(word) && !first.is_ascii_alphabetic() => Err(Problem::NoSuchPort(quoted(word))),

@@ -21,13 +21,13 @@ use std::{
 pub use crate::Direction;
 use rotate::{Files, Output};
 
-/// Octets of a group that are held back until it is complete. What is longer is written in parts.
+/// Bytes of a group that are held back until it is complete. A longer group is written in parts.
 const GROUP: usize = 1 << 20;
 
 /// When to begin the next file, and how many to keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
-    /// The most octets a file has. Only a group that is longer by itself exceeds it, alone in its file; and what is
+    /// The most bytes a file has. Only a group that is longer by itself exceeds it, alone in its file; and what is
     /// said of interfaces after the last group comes on top.
     pub rotate_size: Option<u64>,
     /// A file is followed by another when a group ends this much later, by its packets' times, than one in it did.
@@ -36,20 +36,20 @@ pub struct Rotation {
     pub keep: Option<usize>,
 }
 
-/// What packets were captured on.
+/// The interface that packets were captured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceDescription<'a> {
     /// Its name.
     pub name: &'a str,
     /// The link type's number. <https://www.tcpdump.org/linktypes.html>
     pub link: u16,
-    /// The most octets kept of a packet; 0 is without limit.
+    /// The most bytes kept of a packet; 0 means no limit.
     pub snaplen: u32,
     /// A description for people; `None` writes none.
     pub description: Option<&'a str>,
 }
 
-/// An interface, to the writer that was told of it.
+/// The number of an interface in its writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InterfaceId(u32);
 
@@ -66,11 +66,11 @@ pub struct PacketRecord<'a> {
     pub original: u32,
     /// Which way it went; `None` if that is not known.
     pub direction: Option<Direction>,
-    /// Texts of more than 65 532 octets are cut, here and elsewhere.
+    /// Texts of more than 65 532 bytes are cut, here and elsewhere.
     pub comment: Option<&'a str>,
 }
 
-/// What became of the packets of an interface since capturing began.
+/// Counts of an interface's packets since capturing began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics<'a> {
     /// Packets that came by.
@@ -297,7 +297,7 @@ impl Drop for Writer {
     }
 }
 
-/// What must be in a file before more packets: its header, and the interfaces that it does not describe yet.
+/// The blocks that a file needs before more packets: its header, and the interfaces that it does not describe yet.
 fn head(output: &Output, interfaces: &[Described]) -> Vec<u8> {
     let mut octets = if output.length == 0 { pcapng::section() } else { Vec::new() };
     for described in &interfaces[output.described..] {

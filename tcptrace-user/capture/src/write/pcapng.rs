@@ -1,4 +1,4 @@
-//! The blocks of a pcapng file, as octets: section header, interface, packet, statistics.
+//! The blocks of a pcapng file, as bytes: section header, interface, packet, statistics.
 //!
 //! Always little-endian, always in nanoseconds. Knows no files and does not read; of the format's other blocks
 //! (names, secrets, custom) it writes none.
@@ -136,7 +136,7 @@ impl<'a> Block<'a> {
         self.into.extend(time(nanoseconds));
     }
 
-    /// Octets, then zeros up to a multiple of four.
+    /// Bytes, then zeros up to a multiple of four.
     fn octets(&mut self, octets: &[u8]) {
         self.into.extend_from_slice(octets);
         let padding = octets.len().next_multiple_of(4) - octets.len();

@@ -17,9 +17,9 @@ use thiserror::Error;
 
 use super::Rotation;
 
-/// Packets are nobody else's business.
+/// Only the owner may read packets.
 const MODE: u32 = 0o600;
-/// What failed, at which file. The cause is part of its text, and so is no `source`.
+/// The operation that failed, and its file. The text contains the cause, so `source` does not return it.
 #[derive(Debug, Error)]
 #[error("cannot {what} '{}': {cause}", path.display())]
 struct Failure {
@@ -136,7 +136,7 @@ pub(super) struct Output {
     path: PathBuf,
     /// Whether a write that failed halfway can be taken back.
     is_regular: bool,
-    /// What ended it for good.
+    /// The error that ended it for good.
     dead: Option<io::ErrorKind>,
     pub(super) length: u64,
     /// Interfaces that it describes.
