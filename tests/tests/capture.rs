@@ -465,14 +465,20 @@ fn damage_says_what_and_where() {
     let mut cut = File::pcap(Order::Little, 0xa1b2_c3d4, 1, 65_535);
     cut.record(1, 2, 1000, &frame(1500, 0), 1500);
     let cut = &cut.octets[..24 + 16 + 37];
-    assert_eq!(text(cut), ["the capture ends too early at byte 77: truncated record: the header says 1500 bytes, the file has 37"]);
+    assert_eq!(
+        text(cut),
+        ["the capture ends too early at byte 77: truncated record: the header says 1500 bytes, the file has 37"]
+    );
     let cut = &cut[..30];
     assert_eq!(
         text(cut),
         ["the capture ends too early at byte 30: truncated record header: the header says 16 bytes, the file has 6"]
     );
     let cut = &some_pcapng(Order::Big).octets[..30];
-    assert_eq!(text(cut), ["the capture ends too early at byte 30: truncated block: the header says 44 bytes, the file has 30"]);
+    assert_eq!(
+        text(cut),
+        ["the capture ends too early at byte 30: truncated block: the header says 44 bytes, the file has 30"]
+    );
     assert_eq!(text(&[]), ["the capture is empty: it does not even have a file header"]);
     assert_eq!(
         text(b"PK\x03\x04 and so on"),

@@ -49,7 +49,9 @@ pub enum DamageKind {
     #[error("{0}")]
     Unreadable(io::Error),
     /// A record that says it is longer than any packet.
-    #[error("the record header says {captured} bytes, more than any packet and more than the snapshot length {snaplen}")]
+    #[error(
+        "the record header says {captured} bytes, more than any packet and more than the snapshot length {snaplen}"
+    )]
     Absurd {
         /// Its length in bytes by its header.
         captured: u32,
