@@ -51,7 +51,7 @@ fn refused(lab: &Lab, client: &Shown) {
     let _web = web(lab, SERVER_V4);
     connect(lab, SERVER_V4, 80).finish(PATIENCE).expect("port 80 is open");
     let _ = connect(lab, SERVER_V4, 6036).finish(PATIENCE);
-    client.wait_for_line(&["refused", "203.0.113.2:6036"]);
+    client.wait_for_report(&["refused", "203.0.113.2:6036"]);
 }
 
 fn unreachable(lab: &Lab, client: &Shown) {
@@ -59,7 +59,7 @@ fn unreachable(lab: &Lab, client: &Shown) {
     let _rule = lab.router.filter("forward", "tcp dport 22 reject with icmpx admin-prohibited");
     for (ip, server) in [(SERVER_V4, "203.0.113.2:22"), (SERVER_V6, "[2001:db8:2::2]:22")] {
         let _ = connect(lab, ip, 22).finish(PATIENCE);
-        client.wait_for_line(&["unreachable", server]);
+        client.wait_for_report(&["unreachable", server]);
     }
 }
 
@@ -69,9 +69,9 @@ fn no_reply(lab: &Lab, client: &Shown) {
     let _web = web(lab, OTHER_V4);
     let silent = connect(lab, SERVER_V4, 80);
     connect(lab, OTHER_V4, 80).finish(PATIENCE).expect("the other site works");
-    client.wait_for_line(&["stalled", "203.0.113.2:80"]);
+    client.wait_for_report(&["stalled", "203.0.113.2:80"]);
     narrate("The client gives up after its third SYN. When no other can be expected any more, that is the end.");
-    client.wait_for_line(&["no_reply", "203.0.113.2:80"]);
+    client.wait_for_report(&["no_reply", "203.0.113.2:80"]);
     drop(silent);
 }
 
@@ -86,21 +86,21 @@ fn recovered(lab: &Lab, client: &Shown) {
     }
     drop(rule);
     let _ = connecting.finish(PATIENCE);
-    client.wait_for_line(&["recovered", "203.0.113.2:443"]);
+    client.wait_for_report(&["recovered", "203.0.113.2:443"]);
 }
 
 fn aborted(lab: &Lab, client: &Shown) {
     narrate("A client loses patience: it closes its socket before the SYN/ACK arrives.");
     let _web = lab.server.listen((SERVER_V4, 8080).into());
     lab.connect_and_close_during_handshake(50_000, (SERVER_V4, 8080).into());
-    client.wait_for_line(&["aborted", "203.0.113.2:8080"]);
+    client.wait_for_report(&["aborted", "203.0.113.2:8080"]);
 }
 
 fn reset_on_answer(lab: &Lab, client: &Shown) {
     narrate("A server answers, and resets the connection in the same breath.");
     let _server = lab.reset_on_answer((SERVER_V4, 3306).into());
     lab.connect_delaying_final_ack(50_001, (SERVER_V4, 3306).into(), PATIENCE);
-    client.wait_for_line(&["reset_on_answer", "203.0.113.2:3306"]);
+    client.wait_for_report(&["reset_on_answer", "203.0.113.2:3306"]);
 }
 
 fn established(lab: &Lab) {
@@ -124,7 +124,7 @@ fn scan(lab: &Lab, server: &Shown) {
     for port in 1000..1300 {
         let _ = connect(lab, OTHER_V4, port).finish(PATIENCE);
     }
-    server.wait_for_line(&["scan", "203.0.113.3"]);
+    server.wait_for_finding(&["scan", "203.0.113.3"]);
 }
 
 fn flood(lab: &Lab, server: &Shown) {
@@ -136,8 +136,8 @@ fn flood(lab: &Lab, server: &Shown) {
         scope.spawn(|| generator.send_for(Duration::from_secs(3)));
         thread::sleep(Duration::from_secs(1));
         let _ = connect(lab, SERVER_V4, 6036).finish(PATIENCE);
-        server.wait_for_line(&["refused", "203.0.113.2:6036"]);
-        server.wait_for_line(&["flood", "203.0.113.0:443"]);
+        server.wait_for_report(&["refused", "203.0.113.2:6036"]);
+        server.wait_for_finding(&["flood", "203.0.113.0:443"]);
     });
 }
 
@@ -149,7 +149,7 @@ fn half_open(lab: &Lab, server: &Shown) {
     // The client's own SYNs would have more SYN/ACKs sent.
     wire.recv_tcp(PATIENCE, |segment| segment.has(flags::SYN | flags::ACK));
     connecting.abandon();
-    server.wait_for_line(&["stalled", "203.0.113.2:80", "SYN/ACK"]);
+    server.wait_for_report(&["stalled", "203.0.113.2:80", "SYN/ACK"]);
 }
 
 fn connect(lab: &Lab, to: IpAddr, port: u16) -> Connecting {

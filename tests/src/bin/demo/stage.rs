@@ -1,4 +1,7 @@
 //! The terminal: what is told to the reader, and the tracer's own output as it comes.
+//!
+//! One thread prints both. Their order is certain, since a scene waits for the last line of the report that it caused
+//! before the next one is narrated.
 
 use std::cell::Cell;
 use std::env;
@@ -51,11 +54,15 @@ impl Shown {
         shown
     }
 
-    /// Waits for a line with all these words in it.
-    pub(crate) fn wait_for_line(&self, words: &[&str]) {
-        self.wait_for(&words.join(" "), |streams| {
-            streams.stdout.iter().any(|line| words.iter().all(|word| line.contains(word)))
-        });
+    /// Waits for a finding, which is one line with all these words in it.
+    pub(crate) fn wait_for_finding(&self, words: &[&str]) {
+        self.wait_for(&words.join(" "), |streams| streams.stdout.iter().any(|line| has(line, words)));
+    }
+
+    /// Waits for the whole report of an attempt, the first line of which has all these words in it. Its other lines may
+    /// come later: without them the next scene's narration would stand between them.
+    pub(crate) fn wait_for_report(&self, words: &[&str]) {
+        self.wait_for(&words.join(" "), |streams| is_whole(&streams.stdout, words));
     }
 
     fn wait_for(&self, what: &str, happened: impl Fn(&Streams) -> bool) {
@@ -81,5 +88,32 @@ impl Shown {
         finished.lines[out..].iter().for_each(|line| println!("{line}"));
         finished.stderr.lines().skip(err).for_each(|line| println!("{line}"));
         assert!(finished.status.success(), "the tracer ended with {}", finished.status);
+    }
+}
+
+/// A report of an attempt ends with its next step: an indented line with an arrow.
+fn is_whole(lines: &[String], words: &[&str]) -> bool {
+    let Some(first) = lines.iter().position(|line| has(line, words)) else { return false };
+    lines[first + 1..].iter().take_while(|line| line.starts_with(' ')).any(|line| line.contains('→'))
+}
+
+fn has(line: &str, words: &[&str]) -> bool {
+    words.iter().all(|word| line.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_whole_with_its_next_step() {
+        let lines =
+            ["1 refused a → b:80", "   port_closed, likely", "   → see who listens", "2 refused a → b:81", "   x"];
+        let lines = lines.map(str::to_owned);
+        for (length, words, expected) in
+            [(1, "b:80", false), (2, "b:80", false), (3, "b:80", true), (4, "b:81", false), (5, "b:81", false)]
+        {
+            assert_eq!(is_whole(&lines[..length], &["refused", words]), expected, "{words} of {length}");
+        }
     }
 }
