@@ -26,8 +26,12 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn binary() -> Result<PathBuf> {
     setup::bpf_toolchain()?;
     process::run(&mut command("cargo build --release -p tcptrace-user"))?;
-    let target = target_directory().context("no current directory, so the binary's path is not known")?;
-    Ok(target.join("release/tcptrace"))
+    Ok(target()?.join("release/tcptrace"))
+}
+
+/// The folder of all that is built, downloaded or unpacked.
+pub(crate) fn target() -> Result<PathBuf> {
+    target_directory().context("no current directory, so the target folder's path is not known")
 }
 
 /// The workspace's root.

@@ -1,6 +1,6 @@
 //! `fuzz`: runs the fuzz targets, each for a while, from the corpus that is kept in tests/fuzz/corpus.
 //!
-//! By hand and not by CI: what it finds depends on how long it looks. It needs nightly, for the sanitizer. What it finds
+//! By hand, and in a short form in `extra`: what it finds depends on how long it looks. It needs nightly, for the sanitizer. What it finds
 //! worth keeping goes to tests/fuzz/found and not into the repository's corpus, which every test run reads: it is said
 //! how to add it.
 

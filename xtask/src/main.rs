@@ -9,7 +9,9 @@ mod build;
 mod check;
 mod debian;
 mod demo;
+mod extra;
 mod fuzz;
+mod generated;
 mod guest;
 mod kernels;
 mod need;
@@ -17,6 +19,7 @@ mod process;
 mod root;
 mod run;
 mod setup;
+mod suites;
 mod test;
 mod toolchain;
 mod unpacked;
@@ -47,13 +50,17 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Run all tests; with arguments, `cargo test` with those
+    /// Run all tests, as many at once as the machine bears; with arguments, `cargo test` with those
     Test {
-        #[arg(last = true)]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Check formatting, lints (on the host and for BPF), documentation and dependencies
+    /// Check formatting, lints (on the host and for BPF), documentation, generated files and dependencies
     Check,
+    /// Run what takes large downloads, guests or long runs: kernels, and each fuzz target for a minute
+    Extra,
+    /// Write the documents that are generated
+    Generate,
     /// Print which room of the code uses which, as the table in ARCHITECTURE.md, and every circle among files
     Arrows {
         /// Fail where the table and the code differ, and for every circle
@@ -83,6 +90,8 @@ fn main() -> ExitCode {
         Task::Run { args } => run::run(&args),
         Task::Test { args } => test::run(&args),
         Task::Check => check::run(),
+        Task::Extra => extra::run(),
+        Task::Generate => generated::run(),
         Task::Arrows { check } => arrows::run(check),
         Task::Demo => demo::run(),
         Task::Bench { args } => bench::run(&args),

@@ -27,6 +27,16 @@ pub(crate) fn command(program: &Path) -> Result<Command> {
     Ok(command)
 }
 
+/// The same, and the program gets this program's environment, which sudo would clear.
+pub(crate) fn command_with_environment(program: &Path) -> Result<Command> {
+    let mut command = match prefix()?.trim() {
+        "" => return Ok(Command::new(program)),
+        sudo => Command::new(sudo),
+    };
+    command.arg("-E").arg(program);
+    Ok(command)
+}
+
 /// Has cargo run what it built (tests, benches, binaries) as root, and keeps the building itself with the user.
 pub(crate) fn runs_as_root(cargo: &mut Command) -> Result<()> {
     if !prefix()?.is_empty() {
