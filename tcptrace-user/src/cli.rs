@@ -13,7 +13,8 @@ use tcptrace_report::explain::Topic;
 use tcptrace_vocabulary::outcome::Outcome;
 
 use crate::{
-    exit::{self, FailOn},
+    desk::FailOn,
+    exit,
     host::LocalFacts,
     live::{
         hooks::{NoTc, Tc},

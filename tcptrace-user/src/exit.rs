@@ -5,8 +5,6 @@
 
 use std::error::Error;
 
-use tcptrace_vocabulary::outcome::Outcome;
-
 /// Failed while running.
 pub const RUNTIME: u8 = 1;
 /// Wrong usage.
@@ -34,23 +32,4 @@ impl ExitCode for tcptrace_filter::Mistake {
 #[must_use]
 pub fn code_of<E: ExitCode>(error: &anyhow::Error) -> Option<u8> {
     error.downcast_ref::<E>().map(E::exit_code)
-}
-
-/// A value of `--fail-on`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailOn {
-    /// Every failure, and every finding about many attempts.
-    Any,
-    Outcome(Outcome),
-}
-
-impl FailOn {
-    /// Whether the value covers an attempt with this outcome.
-    #[must_use]
-    pub fn covers(self, outcome: Outcome) -> bool {
-        match self {
-            Self::Any => outcome.is_failure(),
-            Self::Outcome(wanted) => wanted == outcome,
-        }
-    }
 }

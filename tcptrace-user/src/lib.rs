@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod desk;
 pub mod exit;
 pub mod explain;
 pub mod host;

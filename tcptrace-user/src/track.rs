@@ -48,15 +48,6 @@ pub struct Tracker {
     lost_at: Vec<(Nanos, Losses)>,
     /// Attempts that stalled or failed and could not be kept in mind: what else came of them may go untold.
     pub untracked: u64,
-    /// Servers that were dropped from [`Tracker::servers`] because there were too many.
-    pub servers_forgotten: u64,
-    /// Lines told, by outcome; stalls aside.
-    pub told: [u64; Outcome::ALL.len()],
-    /// Lines told as stalled, and of these the recovered.
-    pub stalls: u64,
-    pub recovered: u64,
-    /// By server: lines told by outcome. Bounded like the rest.
-    pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
 }
 
 #[derive(Clone, Copy)]
@@ -96,11 +87,6 @@ impl Tracker {
             losses: Losses::default(),
             lost_at: Vec::new(),
             untracked: 0,
-            servers_forgotten: 0,
-            told: [0; Outcome::ALL.len()],
-            stalls: 0,
-            recovered: 0,
-            servers: HashMap::new(),
         }
     }
 
@@ -135,7 +121,6 @@ impl Tracker {
                 let known = self.known(it);
                 self.known.remove(&id(it));
                 let recovered = known.told || was_in_trouble(it, known.stalled, self.stall_after);
-                self.recovered += u64::from(recovered);
                 let attempt = self.attempt(it, &known, Outcome::Established, it.ended, true);
                 Some(Report::Open(Attempt { recovered, ..attempt }))
             }
@@ -265,7 +250,6 @@ impl Tracker {
         }
         let known = Known { stalled: Some(Stalled { at, by }), ..known };
         self.remember(it, known);
-        self.stalls += 1;
         Some(Report::Stall(self.attempt(it, &known, Outcome::of(it)?, it.last_seen(), true)))
     }
 
@@ -313,17 +297,11 @@ impl Tracker {
         if known.told && outcome != Outcome::Established { None } else { Some(self.tell(it, &known, false)) }
     }
 
-    fn tell(&mut self, it: &Handshake, known: &Known, open: bool) -> Report {
+    fn tell(&self, it: &Handshake, known: &Known, open: bool) -> Report {
         let it = &self.joined(it);
         let outcome = Outcome::of(it).unwrap_or(Outcome::NoReply);
         let trouble = known.told || was_in_trouble(it, known.stalled, self.stall_after);
         let recovered = outcome == Outcome::Established && trouble;
-        self.told[outcome as usize] += 1;
-        self.recovered += u64::from(recovered);
-        // A server that answers what nobody asked has not failed; and whoever forges answers forges servers.
-        if outcome != Outcome::AnswerOnly {
-            self.count(it.server(), outcome);
-        }
         Report::Attempt(Attempt { recovered, ..self.attempt(it, known, outcome, it.last_seen(), open) })
     }
 
@@ -368,26 +346,6 @@ impl Tracker {
             foreign: self.foreign(it),
             trust: self.trust(it, still_open),
             why: None,
-        }
-    }
-
-    /// Counts an end for its server. Where there are too many servers, those with the fewest ends make room: a port scan
-    /// makes thousands with one each.
-    fn count(&mut self, server: Endpoint, outcome: Outcome) {
-        let mut least = 1;
-        while self.servers.len() >= CAPACITY && !self.servers.contains_key(&server) {
-            let before = self.servers.len();
-            self.servers.retain(|_, told| told.iter().sum::<u64>() > least);
-            self.servers_forgotten += (before - self.servers.len()) as u64;
-            least *= 2;
-        }
-        self.servers.entry(server).or_default()[outcome as usize] += 1;
-    }
-
-    /// So many ends of a server were no failures: somebody only looked.
-    pub fn forgive(&mut self, server: Endpoint, outcome: Outcome, ends: u64) {
-        if let Some(told) = self.servers.get_mut(&server) {
-            told[outcome as usize] = told[outcome as usize].saturating_sub(ends);
         }
     }
 

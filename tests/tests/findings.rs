@@ -16,6 +16,7 @@ use tcptrace_core::{
 use tcptrace_report::{Setting, finding::Finding};
 use tcptrace_tests::contract;
 use tcptrace_verdict::patterns::{
+    Claim, Pattern, Surroundings,
     avoided::{Avoided, Networks},
     flood::{Flood, Floods, Passage, Passed},
     scan::{Scan, Scans},
@@ -36,6 +37,34 @@ const OUT: Point = Point::egress(2);
 
 const fn at(seconds: u64) -> Nanos {
     Nanos(START + seconds * SECOND)
+}
+
+/// Which networks answer; no address is of this host.
+struct Around<F>(F);
+
+impl<F: Fn(Network) -> bool> Surroundings for Around<F> {
+    fn answers(&mut self, network: Network, _at: Nanos) -> bool {
+        self.0(network)
+    }
+
+    fn is_here(&mut self, _address: Addr) -> bool {
+        false
+    }
+}
+
+/// A look at the floods after so much came by.
+fn look(floods: &mut Floods, now: Nanos, passages: Vec<Passage>, cookies: Option<u64>) -> Vec<Flood> {
+    floods.feed(passages, cookies);
+    floods.look(now)
+}
+
+/// Whether a finding stands for a report.
+fn is_folded(floods: &mut Floods, report: &Report) -> bool {
+    is_folded_at(floods, report, at(0))
+}
+
+fn is_folded_at(pattern: &mut impl Pattern, report: &Report, now: Nanos) -> bool {
+    matches!(pattern.note(report, &mut Around(|_| false), now), Claim::Fold(_))
 }
 
 fn client(number: u32) -> Addr {
@@ -95,13 +124,13 @@ fn states(told: &[Flood]) -> Vec<bool> {
 fn a_flood_is_told_twice() {
     let mut floods = Floods::default();
     for second in 1..=20 {
-        let told = floods.look(at(second), vec![passage(IN, [client(second as u32)])], Some(second * 10));
+        let told = look(&mut floods, at(second), vec![passage(IN, [client(second as u32)])], Some(second * 10));
         assert_eq!(states(&told), if second == 1 { vec![false] } else { vec![] }, "second {second}");
     }
     // A pause is none of its end.
-    assert!(floods.look(at(29), vec![], Some(300)).is_empty() && floods.are_on());
-    floods.look(at(30), vec![passage(IN, [])], Some(300));
-    let told = floods.look(at(40), vec![], Some(300));
+    assert!(look(&mut floods, at(29), vec![], Some(300)).is_empty() && floods.are_on());
+    look(&mut floods, at(30), vec![passage(IN, [])], Some(300));
+    let told = look(&mut floods, at(40), vec![], Some(300));
     assert_eq!((states(&told), floods.are_on()), (vec![true], false));
     let [flood] = &told[..] else { unreachable!("it is one") };
     let passed = Passed { opens: 2_100_000, over: 2_097_900, ..Passed::default() };
@@ -109,8 +138,8 @@ fn a_flood_is_told_twice() {
     assert_eq!((flood.cookies, flood.sources().sample, flood.sources().networks), (Some(290), 20, 20));
     assert!((flood.peak - 100_000.0).abs() < 1.0, "{}", flood.peak);
     // The next is another.
-    floods.look(at(50), vec![Passage { since: at(49), ..passage(IN, []) }], None);
-    assert_eq!((floods.floods.len(), floods.finish().len(), floods.finish().len()), (2, 1, 0));
+    look(&mut floods, at(50), vec![Passage { since: at(49), ..passage(IN, []) }], None);
+    assert_eq!((floods.all().len(), floods.end().len(), floods.end().len()), (2, 1, 0));
 }
 
 /// Until the kernel side knows better, a flood of a network looks like one of some hosts of it.
@@ -125,18 +154,18 @@ fn what_a_flood_seemed_to_be_is_part_of_it() {
         (vec![elsewhere.clone()], vec![network.clone(), host.clone()]),
     ] {
         let mut floods = Floods::default();
-        assert!(floods.look(at(0), first, None).is_empty());
-        floods.look(at(1), second, None);
-        let left: Vec<_> = floods.floods.iter().map(|it| (it.scope, it.owner, it.packets())).collect();
+        assert!(look(&mut floods, at(0), first, None).is_empty());
+        look(&mut floods, at(1), second, None);
+        let left: Vec<_> = floods.all().iter().map(|it| (it.scope, it.owner, it.packets())).collect();
         let expected = [(&elsewhere, 100_000), (&network, 200_000)];
         assert_eq!(left, expected.map(|(it, packets)| (it.scope, it.owner, packets)));
     }
     // What was told stays.
     let mut floods = Floods::default();
-    floods.look(at(0), vec![host.clone()], None);
-    assert_eq!(floods.look(at(2), vec![host], None).len(), 1);
-    floods.look(at(3), vec![network], None);
-    assert_eq!(floods.floods.len(), 2);
+    look(&mut floods, at(0), vec![host.clone()], None);
+    assert_eq!(look(&mut floods, at(2), vec![host], None).len(), 1);
+    look(&mut floods, at(3), vec![network], None);
+    assert_eq!(floods.all().len(), 2);
 }
 
 /// What happened at another interface, after it, or well is none of it.
@@ -144,16 +173,16 @@ fn what_a_flood_seemed_to_be_is_part_of_it() {
 fn a_coarse_flood_stands_for_what_its_accounts_saw() {
     let mut floods = Floods::default();
     let all = Passage { scope: Scope::Everything, owner: Endpoint::default(), ..passage(IN, []) };
-    (1..=5).for_each(|second| drop(floods.look(at(second), vec![all.clone()], None)));
+    (1..=5).for_each(|second| drop(look(&mut floods, at(second), vec![all.clone()], None)));
     let attempt = |point, second, outcome| {
         let mut it = Attempt { outcome, ..failed(SERVER, at(second)) };
         (it.handshake.client_point, it.handshake.server_point) = (point, point);
         Report::Attempt(it)
     };
-    assert!(floods.takes(&attempt(IN, 3, Outcome::Refused)));
-    assert!(!floods.takes(&attempt(Point::ingress(7), 3, Outcome::Refused)), "elsewhere");
-    assert!(!floods.takes(&attempt(IN, 8, Outcome::Refused)), "later");
-    assert!(!floods.takes(&attempt(IN, 3, Outcome::Established)), "well");
+    assert!(is_folded(&mut floods, &attempt(IN, 3, Outcome::Refused)));
+    assert!(!is_folded(&mut floods, &attempt(Point::ingress(7), 3, Outcome::Refused)), "elsewhere");
+    assert!(!is_folded(&mut floods, &attempt(IN, 8, Outcome::Refused)), "later");
+    assert!(!is_folded(&mut floods, &attempt(IN, 3, Outcome::Established)), "well");
 }
 
 /// What was over within the second, and stands for nothing that failed, is not told; what stands for something is.
@@ -162,12 +191,12 @@ fn a_short_flood_is_told_if_it_stands_for_something() {
     let few = Passage { passed_over: 50, opens: 500, ..passage(IN, []) };
     for (it, fails, told) in [(few.clone(), false, 0), (few, true, 1), (passage(IN, []), false, 1)] {
         let mut floods = Floods::default();
-        floods.look(at(0), vec![it], None);
+        look(&mut floods, at(0), vec![it], None);
         if fails {
-            assert!(floods.takes(&Report::Attempt(failed(SERVER, at(0)))));
+            assert!(is_folded(&mut floods, &Report::Attempt(failed(SERVER, at(0)))));
         }
-        let lines: usize = (1..20).map(|second| floods.look(at(second), vec![], None).len()).sum();
-        assert_eq!((lines, floods.floods.len()), (told, told));
+        let lines: usize = (1..20).map(|second| look(&mut floods, at(second), vec![], None).len()).sum();
+        assert_eq!((lines, floods.all().len()), (told, told));
     }
 }
 
@@ -175,10 +204,10 @@ fn a_short_flood_is_told_if_it_stands_for_something() {
 #[test]
 fn what_completes_later_counts() {
     let mut floods = Floods::default();
-    (1..=3).for_each(|second| drop(floods.look(at(second), vec![passage(IN, [])], None)));
+    (1..=3).for_each(|second| drop(look(&mut floods, at(second), vec![passage(IN, [])], None)));
     let late = Passage { opens: 0, passed_over: 0, completed: 70_000, ..passage(IN, []) };
-    floods.look(at(5), vec![late], None);
-    let it = &floods.floods[0];
+    look(&mut floods, at(5), vec![late], None);
+    let it = &floods.all()[0];
     assert_eq!((it.last, it.passed().completed, it.packets()), (at(3), 70_000, 300_000));
 }
 
@@ -188,8 +217,8 @@ fn clients_are_weighed_by_what_their_cpu_saw() {
     let mut floods = Floods::default();
     let busy = passage(IN, (0..10).map(client));
     let idle = Passage { opens: 20, passed_over: 0, ..passage(IN, std::iter::repeat_n(client(99), 10)) };
-    floods.look(at(1), vec![busy, idle], None);
-    let sources = floods.floods[0].sources();
+    look(&mut floods, at(1), vec![busy, idle], None);
+    let sources = floods.all()[0].sources();
     assert_eq!(sources.sample, 20);
     assert!(sources.top().iter().all(|(addr, share)| *addr != client(99) && *share < 0.11), "{:?}", sources.top());
 }
@@ -199,8 +228,8 @@ fn what_is_forwarded_is_counted_once() {
     let count = |points: &[Point], answers: &[Point]| {
         let mut floods = Floods::default();
         let answers = answers.iter().map(|it| Passage { answers: 100_000, ..passage(*it, []) });
-        floods.look(at(1), points.iter().map(|it| passage(*it, [])).chain(answers).collect(), None);
-        let flood = &floods.floods[0];
+        look(&mut floods, at(1), points.iter().map(|it| passage(*it, [])).chain(answers).collect(), None);
+        let flood = &floods.all()[0];
         let passed = flood.passed();
         assert_eq!(passed.over, passed.opens / 100_000 * 99_900);
         (passed.opens, flood.is_of_answers(), flood.leaves())
@@ -223,21 +252,21 @@ fn many_floods_are_bounded() {
         let server = Endpoint { port: second, ..SERVER };
         let since = at(u64::from(second) - u64::from(second > 0));
         let it = Passage { owner: server, since, ..passage(IN, (0..10).map(client)) };
-        for flood in floods.look(at(u64::from(second) + 1), vec![it], None) {
+        for flood in look(&mut floods, at(u64::from(second) + 1), vec![it], None) {
             assert!(flood.peak <= 100_000.0, "{}", flood.peak);
             if flood.is_over { over += 1 } else { began += 1 }
         }
     }
-    over += floods.finish().len();
-    assert_eq!((began, over, floods.floods.len(), floods.forgotten), (2000, 2000, 1024, 976));
+    over += floods.end().len();
+    assert_eq!((began, over, floods.all().len(), floods.forgotten()), (2000, 2000, 1024, 976));
 }
 
 #[test]
 fn a_flood_stands_for_its_attempts_only() {
     let mut floods = Floods::default();
     let early = failed(SERVER, at(0));
-    assert!(!floods.takes(&Report::Attempt(early.clone())), "nothing is flooded");
-    floods.look(at(5), vec![Passage { since: at(4), ..passage(IN, []) }], None);
+    assert!(!is_folded(&mut floods, &Report::Attempt(early.clone())), "nothing is flooded");
+    look(&mut floods, at(5), vec![Passage { since: at(4), ..passage(IN, []) }], None);
     let other = Endpoint { port: 80, ..SERVER };
     let long_ago = Nanos(START - 10 * SECOND);
     for (it, expected) in [
@@ -249,16 +278,16 @@ fn a_flood_stands_for_its_attempts_only() {
         (Attempt { stalled: Some(Stalled { at: at(3), by: StalledBy::ThirdSyn }), ..failed(SERVER, at(2)) }, false),
         (Attempt { stalled: Some(Stalled { at: at(7), by: StalledBy::Silence }), ..failed(SERVER, at(4)) }, true),
     ] {
-        assert_eq!(floods.takes(&Report::Attempt(it.clone())), expected, "{it:?}");
+        assert_eq!(is_folded(&mut floods, &Report::Attempt(it.clone())), expected, "{it:?}");
     }
-    assert_eq!(floods.floods[0].attempts[Outcome::NoReply as usize], 3);
+    assert_eq!(floods.all()[0].attempts[Outcome::NoReply as usize], 3);
     // A stall is no end.
-    assert!(floods.takes(&Report::Stall(failed(SERVER, at(4)))));
-    assert_eq!(floods.floods[0].attempts[Outcome::NoReply as usize], 3);
+    assert!(is_folded(&mut floods, &Report::Stall(failed(SERVER, at(4)))));
+    assert_eq!(floods.all()[0].attempts[Outcome::NoReply as usize], 3);
     // Long after it, those that it left behind are its own, and new ones are not.
-    floods.look(at(60), vec![], None);
-    assert!(floods.takes(&Report::Attempt(failed(SERVER, at(5)))));
-    assert!(!floods.takes(&Report::Attempt(failed(SERVER, at(60)))));
+    look(&mut floods, at(60), vec![], None);
+    assert!(is_folded(&mut floods, &Report::Attempt(failed(SERVER, at(5)))));
+    assert!(!is_folded(&mut floods, &Report::Attempt(failed(SERVER, at(60)))));
 }
 
 /// However long it lasts, and from wherever: memory is bounded.
@@ -266,17 +295,18 @@ fn a_flood_stands_for_its_attempts_only() {
 fn sources_are_sampled_and_bounded() {
     let mut floods = Floods::default();
     for second in 1..=200 {
-        floods.look(at(second), vec![passage(IN, (0..200).map(|it| client(second as u32 * 200 + it)))], None);
+        look(&mut floods, at(second), vec![passage(IN, (0..200).map(|it| client(second as u32 * 200 + it)))], None);
     }
-    let sources = floods.floods[0].sources();
+    let sources = floods.all()[0].sources();
     assert_eq!((sources.sample, sources.networks, sources.top()), (40_000, 1 << 14, vec![]));
     let mut floods = Floods::default();
-    floods.look(at(1), vec![passage(IN, (0..10).map(|it| client(it / 8)))], None);
-    assert_eq!(floods.floods[0].sources().top(), [(client(0), 0.8), (client(1), 0.2)]);
+    look(&mut floods, at(1), vec![passage(IN, (0..10).map(|it| client(it / 8)))], None);
+    assert_eq!(floods.all()[0].sources().top(), [(client(0), 0.8), (client(1), 0.2)]);
 }
 
 fn scan(scans: &mut Scans, host: Addr, ports: std::ops::Range<u16>, now: Nanos) -> usize {
-    let taken = ports.map(|port| scans.takes(&Report::Attempt(failed(Endpoint { addr: host, port }, now)), now));
+    let taken =
+        ports.map(|port| is_folded_at(scans, &Report::Attempt(failed(Endpoint { addr: host, port }, now)), now));
     taken.filter(|it| *it).count()
 }
 
@@ -291,12 +321,12 @@ fn a_scan_is_told_twice() {
     // A port that fails a third time is told again.
     assert_eq!(scan(&mut scans, SERVER.addr, 5..6, at(3)), 0);
     let good = Attempt { outcome: Outcome::Established, recovered: true, ..failed(SERVER, at(3)) };
-    assert!(!scans.takes(&Report::Attempt(good), at(3)));
+    assert!(!is_folded_at(scans, &Report::Attempt(good), at(3)));
     assert!(scans.look(at(62)).is_empty());
     let told = scans.look(at(63));
     let [it] = &told[..] else { panic!("{told:?}") };
     assert_eq!((it.ports, it.is_over, it.attempts[Outcome::NoReply as usize]), (1000, true, 970));
-    assert_eq!(scans.all().count(), 1);
+    assert_eq!(scans.all().len(), 1);
 }
 
 /// Of ports that do not answer, stalls come first.
@@ -307,14 +337,14 @@ fn a_scan_of_the_silent_is_told_twice() {
     let attempts = (0..10_000).map(|port| Attempt { stalled, ..failed(Endpoint { port, ..SERVER }, at(1)) });
     let mut told = 0;
     for it in attempts.clone() {
-        told += usize::from(!scans.takes(&Report::Stall(it), Nanos(at(4).0 + 1)));
+        told += usize::from(!is_folded_at(scans, &Report::Stall(it), Nanos(at(4).0 + 1)));
     }
     assert_eq!((told, scans.look(at(5)).len()), (31, 1));
     for it in attempts {
-        told += usize::from(!scans.takes(&Report::Attempt(it), at(9)));
+        told += usize::from(!is_folded_at(scans, &Report::Attempt(it), at(9)));
     }
     assert_eq!(told, 31);
-    assert_eq!(scans.finish()[0].ports, 10_000);
+    assert_eq!(scans.end()[0].ports, 10_000);
 }
 
 #[test]
@@ -324,7 +354,7 @@ fn many_failures_are_no_scan() {
     assert_eq!((0..1000).map(|_| scan(&mut scans, SERVER.addr, 80..81, at(1))).sum::<usize>(), 0);
     assert_eq!((0..200u16).map(|it| scan(&mut scans, client(2), it..it + 1, at(u64::from(it) * 3))).sum::<usize>(), 0);
     assert_eq!((0..1000).map(|it| scan(&mut scans, client(it), 80..81, at(1))).sum::<usize>(), 0);
-    assert!(scans.finish().is_empty());
+    assert!(scans.end().is_empty());
 }
 
 /// A hundred thousand pairs of hosts fail: most are not kept in mind, and each of their attempts is told.
@@ -339,7 +369,8 @@ fn pairs_are_bounded() {
 
 /// An attempt of which nobody waits for the end, so many minutes after the start.
 fn lost(networks: &mut Networks, minute: u64, server: Addr, answers: bool) {
-    networks.note(&failed(Endpoint { addr: server, port: 443 }, at(60 * minute)), |_| answers);
+    let attempt = failed(Endpoint { addr: server, port: 443 }, at(60 * minute));
+    networks.note(&Report::Attempt(attempt), &mut Around(|_| answers), at(60 * minute));
 }
 
 fn told(networks: &mut Networks, minute: u64) -> Vec<(Network, bool, u64)> {
@@ -358,7 +389,7 @@ fn a_network_that_is_gone_round_is_told_twice() {
     // The next is over as soon as something answers.
     (200..204).for_each(|it| lost(&mut networks, it, SERVER.addr, it == 203));
     assert_eq!(told(&mut networks, 204), [(network, false, 3), (network, true, 3)]);
-    assert_eq!((networks.all().count(), networks.finish().len()), (2, 0));
+    assert_eq!((networks.all().len(), networks.end().len()), (2, 0));
 }
 
 #[test]
@@ -368,8 +399,8 @@ fn few_networks_or_seldom_are_none() {
     (0..100).for_each(|it| lost(&mut networks, 700 + it, SERVER.addr, true));
     let mut late = failed(SERVER, at(0));
     late.handshake.answer.tries = 1;
-    (0..9).for_each(|_| networks.note(&late, |_| false));
-    assert!(networks.finish().is_empty());
+    (0..9).for_each(|_| drop(networks.note(&Report::Attempt(late.clone()), &mut Around(|_| false), at(0))));
+    assert!(networks.end().is_empty());
 }
 
 /// Memory is bounded, whatever is lost where.
@@ -378,9 +409,10 @@ fn networks_are_bounded() {
     let mut networks = Networks::default();
     for number in 0..10_000u32 {
         let addr = Addr { hi: 0x2001_0db8_0000_0000 | u64::from(number), lo: 1 };
-        (0..3).for_each(|_| networks.note(&failed(Endpoint { addr, port: 443 }, at(1)), |it| it.prefix == 0));
+        let report = Report::Attempt(failed(Endpoint { addr, port: 443 }, at(1)));
+        (0..3).for_each(|_| drop(networks.note(&report, &mut Around(|it: Network| it.prefix == 0), at(1))));
     }
-    let told = networks.finish();
+    let told = networks.end();
     assert!(told.len() <= 2 * (1 << 10), "{}", told.len());
 }
 
@@ -389,8 +421,8 @@ fn lines_are_as_they_were() {
     let busy = |it: u32| if it.is_multiple_of(4) { client(it) } else { client(0) };
     let flood = |it: Passage, attempts: &[(Outcome, u64)]| {
         let mut floods = Floods::default();
-        floods.look(at(1), vec![it], Some(0));
-        let mut flood = floods.look(at(2), vec![], Some(12)).pop().unwrap_or_else(|| floods.floods[0].clone());
+        look(&mut floods, at(1), vec![it], Some(0));
+        let mut flood = look(&mut floods, at(2), vec![], Some(12)).pop().unwrap_or_else(|| floods.all()[0].clone());
         attempts.iter().for_each(|(outcome, count)| flood.attempts[*outcome as usize] = *count);
         Finding::Flood(Box::new(flood))
     };

@@ -145,7 +145,6 @@ fn established_after_a_stall_recovers_and_is_forgotten() {
     let ended = end(tracker.event(Transition::Completed, &event(it, 2.002)));
     assert!(ended.recovered && ended.stalled.is_some());
     assert_eq!(sweep(&mut tracker, 60.0, it), None);
-    assert_eq!((tracker.stalls, tracker.recovered), (1, 1));
 }
 
 #[test]
@@ -302,12 +301,11 @@ fn memory_is_bounded_and_what_does_not_fit_is_counted() {
         let now = at(seconds);
         let looked = pending.iter().filter_map(|it| tracker.look(it, now).0).count();
         let swept = tracker.sweep(now, |asked| Found::Here(*asked)).len();
-        (looked + swept, tracker.untracked, tracker.servers.len() as u64 + tracker.servers_forgotten)
+        (looked + swept, tracker.untracked)
     };
-    assert_eq!(sweep(3.0), (70_000, 70_000 - 65_536, 0), "stalled");
-    assert_eq!(sweep(5.0), (70_000, 70_000 - 65_536, 70_000), "given up");
-    assert_eq!(sweep(5.25), (0, 70_000 - 65_536, 70_000));
-    assert!(tracker.servers.len() <= 65_536);
+    assert_eq!(sweep(3.0), (70_000, 70_000 - 65_536), "stalled");
+    assert_eq!(sweep(5.0), (70_000, 70_000 - 65_536), "given up");
+    assert_eq!(sweep(5.25), (0, 70_000 - 65_536));
     // There is room again.
     let late = attempt(1, State::SynSent, &[6.0, 7.0, 8.0], &[]);
     stall(tracker.event(Transition::SynRetried, &event(late, 8.0)));

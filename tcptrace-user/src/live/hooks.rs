@@ -12,14 +12,13 @@ use aya::programs::{
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, qdisc_add_clsact},
 };
 
-use crate::exit::{self, ExitCode};
-
 use super::{
     clsact,
     guard::Guard,
     interfaces::{HookChoice, Ingress, Interface, LinkType, ingress_hook},
     kernel::{Kernel, LoadError, Program},
 };
+use crate::exit::{self, ExitCode};
 
 /// An interface with the programs on it; dropping it takes them off.
 pub struct Attached {

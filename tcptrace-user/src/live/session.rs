@@ -13,9 +13,9 @@ use tcptrace_report::Setting;
 use tokio::time;
 
 use super::{
+    accounts::Accounts,
     events::{self, Reader},
     evidence::{self, Evidence},
-    findings::Findings,
     hooks::Tc,
     interfaces::{self, HookChoice, Interface},
     kernel::{Kernel, Settings},
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock::{self, monotonic},
-    exit::FailOn,
+    desk::{Asked, Desk, FailOn},
     host::{Host, LocalFacts},
     output::Output,
     recorder::Recorder,
@@ -144,14 +144,15 @@ pub struct Options {
     pub verbose: u8,
     /// Where the packets of what is reported go.
     pub write: Option<PathBuf>,
-    pub rotation: write::Options,
+    pub rotation: write::Rotation,
 }
 
 struct Session {
     options: Options,
     attachments: Attachments,
     feed: Feed,
-    findings: Findings,
+    accounts: Accounts,
+    desk: Desk,
     diagnosis: Diagnosis,
     setting: Setting,
     evidence: Option<Evidence>,
@@ -173,20 +174,16 @@ struct Feed {
     is_uncounted: bool,
 }
 
-/// What went to standard output, and by what.
+/// Standard output, and why it failed.
 struct Printed {
     output: Option<Output>,
     failed: Option<tokio::sync::oneshot::Receiver<io::Error>>,
-    /// Reported attempts.
-    told: u64,
-    /// Something was found that `--fail-on` names.
-    found: bool,
 }
 
 impl Printed {
     fn start(color: anstream::ColorChoice) -> Self {
         let (output, failed) = Output::start(color);
-        Self { output: Some(output), failed: Some(failed), told: 0, found: false }
+        Self { output: Some(output), failed: Some(failed) }
     }
 }
 
@@ -245,7 +242,8 @@ impl Session {
         let interfaces = attachments.interfaces().map(|it| (it.index, it.name.clone())).collect();
         let accounts = feed.kernel.take_accounts().context("the accounts were taken already")?;
         Ok(Self {
-            findings: Findings::new(accounts),
+            accounts,
+            desk: Desk::new(asked(&options)),
             diagnosis: Diagnosis::new(options.local, &mut feed.kernel),
             setting: Setting { clock: clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
             options,
@@ -355,7 +353,7 @@ impl Session {
     }
 
     fn enough(&self) -> bool {
-        self.options.count.is_some_and(|count| self.printed.told >= count)
+        self.desk.is_full()
     }
 
     /// Looks for silence, and says how long it need not look again.
@@ -384,16 +382,14 @@ impl Session {
         });
         self.feed.most_pending = self.feed.most_pending.max(overview.pending);
         // Before what they stand for.
-        let findings = self.findings.look(now);
-        self.find(findings);
+        self.find(now);
         let table = &self.feed.kernel.table;
-        reports.extend(self.feed.tracker.sweep(now, |it| table.find(it)));
+        reports.extend(self.feed.tracker.sweep(now, |handshake| table.find(handshake)));
         self.tell(reports);
-        for report in self.diagnosis.due(now, false) {
-            self.tell_one(report);
-        }
+        self.tell_due(now, false);
         self.feed.flush_log();
-        if self.attachments.is_stale || self.feed.tracker.waits() || self.findings.are_on() || self.diagnosis.waits() {
+        let waits = self.attachments.is_stale || self.feed.tracker.waits();
+        if waits || self.desk.is_flooded() || self.desk.waits() {
             return SWEEP;
         }
         let longest = self.options.stall_after.clamp(SWEEP, LONGEST_SWEEP);
@@ -404,4 +400,17 @@ impl Session {
 /// A count that grows with whatever changes a set of the table, before its lock is given back.
 fn changes(it: &Counters) -> u64 {
     it.transitions.iter().sum::<u64>() + it.counters[Counter::AnswerUnmatched as usize]
+}
+
+/// Servers that have a total of their own.
+const SERVERS: usize = 1 << 16;
+
+fn asked(options: &Options) -> Asked {
+    Asked {
+        all: options.all,
+        count: options.count,
+        fail_on: options.fail_on.clone(),
+        is_capture: false,
+        servers: SERVERS,
+    }
 }

@@ -1,23 +1,18 @@
-//! Why, while tracing: what hosts did of late, what this host knows, put to the rules.
+//! Why, while tracing: what hosts did of late, what this host knows, put to the rules; and what the desk looks up.
 
-use std::collections::VecDeque;
-
-use tcptrace_core::handshake::{Nanos, State};
-use tcptrace_verdict::{
-    case::Case,
-    diagnose,
-    past::Past,
-    patterns::{
-        avoided::Networks,
-        checks::{Checks, Probes, is_probe},
-    },
+use tcptrace_core::{
+    flow::Addr,
+    handshake::{Nanos, State},
 };
+use tcptrace_filter::Filter;
+use tcptrace_verdict::{case::Case, diagnose, past::Past, patterns::checks::is_probe};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     facts::{Local, Missing, Process},
+    network::Network,
     outcome::Outcome,
     report::Report,
-    verdict::{Causes, Unsent, Why},
+    verdict::{Unsent, Why},
 };
 
 use super::{
@@ -28,7 +23,11 @@ use super::{
     source::Unavailable,
     table::Table,
 };
-use crate::host::{Host, LocalFacts};
+use crate::{
+    clock::monotonic,
+    desk::{Surroundings, World},
+    host::{Host, LocalFacts},
+};
 
 /// Between two looks at what was established, at least; and so many times as long as the last look took.
 const LOOK: u64 = 250_000_000;
@@ -37,20 +36,19 @@ const PAUSE: u64 = 50;
 const CALLS: u64 = 1_000_000_000;
 
 /// How long an attempt is held back whose rivals may still succeed: they begin within a second (`calls.rs`), and need a round
-/// trip. And how many.
+/// trip.
 const RACE: u64 = 1_500_000_000;
-const HELD: usize = 1 << 12;
 
 /// What verdicts rest on.
 pub struct Diagnosis {
-    history: Past,
-    here: Option<Here>,
-    pub checks: Checks,
-    pub probes: Probes,
-    /// Attempts that failed while others of their process may still succeed.
-    held: VecDeque<(Nanos, Report)>,
-    /// Lines told, by cause.
-    pub causes: Causes,
+    past: Past,
+    here: Option<ThisHost>,
+    established: Established,
+}
+
+/// Which connections of the kernel's table the past has.
+#[derive(Default)]
+struct Established {
     /// By set: its version when it was last read.
     versions: Vec<u64>,
     /// When the table was last read, and when it may be again.
@@ -59,7 +57,7 @@ pub struct Diagnosis {
 }
 
 /// This host, where it is asked.
-struct Here {
+struct ThisHost {
     host: Host,
     connects: Result<Connects, Unavailable>,
     drops: Result<Drops, Unavailable>,
@@ -85,7 +83,7 @@ impl Diagnosis {
         let here = host.map(|mut host| {
             let (connects, drops) = (kernel.attach_connects(), kernel.attach_drops());
             let within = (local == LocalFacts::Own).then(|| host.own_cookie());
-            Here {
+            ThisHost {
                 host,
                 connects,
                 drops,
@@ -96,17 +94,7 @@ impl Diagnosis {
                 unnoted: (0, Nanos(0)),
             }
         });
-        Self {
-            history: Past::default(),
-            here,
-            checks: Checks::default(),
-            probes: Probes::default(),
-            held: VecDeque::new(),
-            causes: Causes::default(),
-            versions: Vec::new(),
-            looked: Nanos(0),
-            next: Nanos(0),
-        }
+        Self { past: Past::default(), here, established: Established::default() }
     }
 
     /// What stays unknown, a line each.
@@ -124,7 +112,9 @@ impl Diagnosis {
             here.unnoted = (count, now);
         }
         here.host.tick(now);
-        let Here { host, connects: Ok(connects), drops, calls, recent, called, .. } = here else { return Vec::new() };
+        let ThisHost { host, connects: Ok(connects), drops, calls, recent, called, .. } = here else {
+            return Vec::new();
+        };
         if now.since(*called) < CALLS {
             return Vec::new();
         }
@@ -136,72 +126,21 @@ impl Diagnosis {
             let process = process(host, it, now);
             calls::explain(it, process, host, drops.as_ref().ok(), now)
         });
-        let unsent: Vec<_> = unsent.collect();
-        unsent.iter().for_each(|it| self.causes.count(&it.verdict));
-        unsent
-    }
-
-    /// Whether an attempt was given up because another address of the same port had answered its process: happy eyeballs
-    /// (RFC 8305). One SYN, and nobody waits for what it comes to.
-    pub fn is_overtaken(&mut self, it: &Attempt, table: &Table, now: Nanos) -> bool {
-        let hs = &it.handshake;
-        let lost = matches!(it.outcome, Outcome::NoReply | Outcome::Aborted | Outcome::Unreachable);
-        if !lost || hs.syn.tries != 1 || !hs.client_point.is_egress() {
-            return false;
-        }
-        let Some(Here { connects: Ok(connects), recent, .. }) = &mut self.here else { return false };
-        let Ok(call) = connects.by_flow(hs.client(), hs.server(), hs.first_syn) else { return false };
-        recent.read(connects, now);
-        recent.is_overtaken(&call, |it| table.has_established(it.client, it.server))
-    }
-
-    /// Holds back what failed at once on its way from here: other addresses are still being asked.
-    pub fn holds(&mut self, report: &Report, now: Nanos) -> bool {
-        let Report::Attempt(it) = report else { return false };
-        let hs = &it.handshake;
-        let is_soon = matches!(it.outcome, Outcome::Aborted | Outcome::Unreachable) && now.since(hs.first_syn) < RACE;
-        if !is_soon || hs.syn.tries != 1 || !hs.client_point.is_egress() || self.held.len() >= HELD {
-            return false;
-        }
-        let Some(Here { connects: Ok(connects), .. }) = &self.here else { return false };
-        let is_held = connects.by_flow(hs.client(), hs.server(), hs.first_syn).is_ok();
-        if is_held {
-            self.held.push_back((now, report.clone()));
-        }
-        is_held
-    }
-
-    /// Reports that were held for long enough; with `all`, whatever is held: of races and of health checks.
-    pub fn due(&mut self, now: Nanos, all: bool) -> Vec<Report> {
-        let due = self.held.iter().take_while(|(at, _)| all || now.since(*at) >= RACE).count();
-        let races: Vec<_> = self.held.drain(..due).map(|(_, report)| report).collect();
-        races.into_iter().chain(self.checks.due(now, all)).collect()
-    }
-
-    /// Whether any is held.
-    #[must_use]
-    pub fn waits(&self) -> bool {
-        !self.held.is_empty() || self.checks.waits()
-    }
-
-    /// Counts one that was, at its end, and takes note of its network.
-    pub fn note_overtaken(&mut self, report: &Report, networks: &mut Networks, table: &Table, clock: fn() -> Nanos) {
-        let (Report::Attempt(it), Some(here)) = (report, &mut self.here) else { return };
-        here.calls.overtaken += 1;
-        self.look(table, clock);
-        let (history, at) = (&self.history, it.handshake.last_seen());
-        networks.note(it, |network| history.is_heard(network.addresses(), at));
+        unsent.collect()
     }
 
     /// Whether an attempt is a probe of a hop walk that this host makes; not where this host is not asked.
-    pub fn is_probe(&mut self, it: &Attempt) -> bool {
-        let Some(here) = &mut self.here else { return false };
-        is_probe(&it.handshake, it.outcome) && here.host.has(it.handshake.client_addr)
+    pub fn is_probe(&mut self, attempt: &Attempt) -> bool {
+        is_probe(&attempt.handshake, attempt.outcome) && self.is_here(attempt.handshake.client_addr)
     }
 
-    /// How many were, and how many calls of connect(2) that put no SYN on the wire.
+    fn is_here(&mut self, address: Addr) -> bool {
+        self.here.as_mut().is_some_and(|here| here.host.has(address))
+    }
+
+    /// Calls of connect(2) that put no SYN on the wire because another address had answered.
     #[must_use]
-    pub fn overtaken(&self) -> u64 {
+    pub fn overtaken_calls(&self) -> u64 {
         self.here.as_ref().map_or(0, |it| it.calls.overtaken)
     }
 
@@ -213,29 +152,18 @@ impl Diagnosis {
 
     /// Takes note of what became of an attempt, told or not.
     pub fn note(&mut self, report: &Report) {
-        let it = report.attempt();
+        let attempt = report.attempt();
         match report {
             // What completes is read from the table: most of it is never told.
             Report::Open(_) => {}
-            Report::Stall(_) => self.history.note(&it.handshake, it.outcome),
+            Report::Stall(_) => self.past.note(&attempt.handshake, attempt.outcome),
             Report::Attempt(_) => {
-                // Of what stalled, that was noted then.
-                if !it.outcome.is_open() && it.stalled.is_none() {
-                    self.history.note(&it.handshake, it.outcome);
+                // A stalled attempt was noted as it stalled.
+                if !attempt.outcome.is_open() && attempt.stalled.is_none() {
+                    self.past.note(&attempt.handshake, attempt.outcome);
                 }
-                self.checks.note(&it.handshake, it.outcome, it.seen.1);
             }
         }
-    }
-
-    /// Says why an attempt failed.
-    pub fn explain(&mut self, it: &mut Attempt, table: &Table, clock: fn() -> Nanos) {
-        self.look(table, clock);
-        let local = self.local(it, clock());
-        let checks = self.checks.count(&it.handshake);
-        let verdict = diagnose(&Case { it, local: &local, past: &self.history, checks });
-        self.causes.count(&verdict);
-        it.why = Some(Box::new(Why { verdict, local }));
     }
 
     /// What this host knows of an attempt.
@@ -268,19 +196,82 @@ impl Diagnosis {
     }
 
     /// Reads what was established since the last look: sets that have changed.
-    fn look(&mut self, table: &Table, clock: fn() -> Nanos) {
-        let now = clock();
-        if now < self.next {
+    fn look(&mut self, table: &Table) {
+        let now = monotonic();
+        let Established { versions, looked, next } = &mut self.established;
+        if now < *next {
             return;
         }
-        let since = self.looked;
-        table.each_changed(&mut self.versions, |it| {
-            if it.state() == State::Established && it.ended > since {
-                self.history.note(it, Outcome::Established);
+        table.each_changed(versions, |it| {
+            if it.state() == State::Established && it.ended > *looked {
+                self.past.note(it, Outcome::Established);
             }
         });
-        self.looked = now;
-        self.next = Nanos(now.0 + LOOK.max(clock().since(now) * PAUSE));
+        *looked = now;
+        *next = Nanos(now.0 + LOOK.max(monotonic().since(now) * PAUSE));
+    }
+}
+
+/// What the desk looks up while tracing.
+pub struct Here<'a> {
+    pub diagnosis: &'a mut Diagnosis,
+    pub table: &'a Table,
+    pub filter: Option<&'a Filter>,
+    /// When the last hook was attached.
+    pub started: Nanos,
+}
+
+impl Surroundings for Here<'_> {
+    fn answers(&mut self, network: Network, at: Nanos) -> bool {
+        self.diagnosis.look(self.table);
+        self.diagnosis.past.is_heard(network.addresses(), at)
+    }
+
+    fn is_here(&mut self, address: Addr) -> bool {
+        self.diagnosis.is_here(address)
+    }
+}
+
+impl World for Here<'_> {
+    fn is_ours(&mut self, report: &Report) -> bool {
+        let attempt = report.attempt();
+        let hs = &attempt.handshake;
+        // A SYN was sent while a hook was still missing, by which its answer may have come.
+        let is_before = attempt.outcome == Outcome::NoReply && hs.last_syn < self.started;
+        !is_before && self.filter.is_none_or(|filter| filter.matches(hs.client(), hs.server()))
+    }
+
+    fn race(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos> {
+        let hs = &attempt.handshake;
+        let is_soon =
+            matches!(attempt.outcome, Outcome::Aborted | Outcome::Unreachable) && now.since(hs.first_syn) < RACE;
+        if !is_soon || hs.syn.tries != 1 || !hs.client_point.is_egress() {
+            return None;
+        }
+        let Some(ThisHost { connects: Ok(connects), .. }) = &self.diagnosis.here else { return None };
+        let is_known = connects.by_flow(hs.client(), hs.server(), hs.first_syn).is_ok();
+        is_known.then(|| Nanos(now.0 + RACE))
+    }
+
+    /// Happy eyeballs (RFC 8305): one SYN, another address of the same port answered its process, and nobody waits for what
+    /// this one comes to.
+    fn is_overtaken(&mut self, attempt: &Attempt, now: Nanos) -> bool {
+        let hs = &attempt.handshake;
+        let is_lost = matches!(attempt.outcome, Outcome::NoReply | Outcome::Aborted | Outcome::Unreachable);
+        if !is_lost || hs.syn.tries != 1 || !hs.client_point.is_egress() {
+            return false;
+        }
+        let Some(ThisHost { connects: Ok(connects), recent, .. }) = &mut self.diagnosis.here else { return false };
+        let Ok(call) = connects.by_flow(hs.client(), hs.server(), hs.first_syn) else { return false };
+        recent.read(connects, now);
+        recent.is_overtaken(&call, |it| self.table.has_established(it.client, it.server))
+    }
+
+    fn explain(&mut self, attempt: &mut Attempt, checks: u32) {
+        self.diagnosis.look(self.table);
+        let local = self.diagnosis.local(attempt, monotonic());
+        let verdict = diagnose(&Case { it: attempt, local: &local, past: &self.diagnosis.past, checks });
+        attempt.why = Some(Box::new(Why { verdict, local }));
     }
 }
 

@@ -1,41 +1,48 @@
-//! A run's account: the summary, and what of it decides the exit code.
+//! A run's account: the summary, from the desk's totals and what worked.
 
-use tcptrace_report::{finding::Finding, summary::Summary};
+use std::collections::HashMap;
+
+use tcptrace_core::flow::Endpoint;
+use tcptrace_report::summary::Summary;
 use tcptrace_vocabulary::outcome::Outcome;
 
 use super::Run;
-use crate::output;
+use crate::{desk::ByOutcome, output};
 
 impl Run<'_> {
     pub(super) fn summary(&self, evidence_shed: u64) -> Summary {
-        let opened = |told: &[u64; Outcome::ALL.len()]| {
-            Outcome::ALL.into_iter().filter(|it| it.is_open()).map(|it| told[it as usize]).sum()
-        };
-        let findings = self.networks.all().cloned().map(Finding::Avoided);
-        let unsupported = self.unsupported.values().sum();
+        let (totals, worked) = (self.desk.totals(), &self.flows.worked);
+        let mut servers: HashMap<Endpoint, (ByOutcome, u64)> = HashMap::new();
+        for (server, ends) in totals.servers.iter().chain(worked.servers.iter()) {
+            let (all, opened) = servers.entry(server).or_default();
+            all.iter_mut().zip(ends).for_each(|(sum, more)| *sum += more);
+            *opened += Outcome::ALL.into_iter().filter(|it| it.is_open()).map(|it| ends[it as usize]).sum::<u64>();
+        }
+        let findings = self.desk.findings();
+        let unsupported = self.input.unsupported.values().sum();
         Summary {
             table: None,
-            findings: findings.collect(),
+            findings,
             offline: true,
             traced_for: self.flows.now.since(self.flows.began.unwrap_or(self.flows.now)),
-            interfaces: self.files.clone(),
+            interfaces: self.input.files.clone(),
             hooks: Vec::new(),
             tally: Ok(self.flows.tally),
-            told: self.flows.told,
-            stalls: self.flows.stalls,
-            recovered: self.flows.recovered,
-            health_checks: self.flows.checks.counted,
-            causes: self.causes.clone(),
-            overtaken: self.overtaken,
-            probes: 0,
+            told: self.ends(),
+            stalls: totals.stalls,
+            recovered: totals.recovered,
+            health_checks: totals.health_checks,
+            causes: totals.causes.clone(),
+            overtaken: totals.overtaken,
+            probes: totals.probes,
             in_flight: 0,
-            servers: self.flows.servers.iter().map(|(&server, told)| (server, (*told, opened(told)))).collect(),
+            servers,
             user_losses: vec![
-                ("damaged", self.damaged),
+                ("damaged", self.input.damaged),
                 ("unsupported_link_type", unsupported),
                 ("told_early", self.flows.evicted),
-                ("servers_forgotten", self.flows.servers_forgotten),
-                ("findings_forgotten", self.networks.forgotten),
+                ("servers_forgotten", totals.servers.forgotten + worked.servers.forgotten),
+                ("findings_forgotten", self.desk.forgotten()),
                 ("cut_by_snaplen", self.flows.cut),
                 ("evidence_cut", self.flows.evidence_cut),
                 ("evidence_shed", evidence_shed),
@@ -44,11 +51,11 @@ impl Run<'_> {
         }
     }
 
-    /// Whether anything ended as `--fail-on` says, listed or not.
-    pub(super) fn found(&self) -> bool {
-        // Of those that were aborted, some only looked.
-        let looked = |it| if it == Outcome::Aborted { self.flows.checks.counted } else { 0 };
-        let ended = Outcome::ALL.into_iter().filter(|it| self.flows.told[*it as usize] > looked(*it));
-        ended.into_iter().any(|it| self.args.fail_on.iter().any(|finding| finding.covers(it)))
+    /// Attempts that ended, by outcome.
+    pub(super) fn ends(&self) -> ByOutcome {
+        let worked = self.flows.worked.by_outcome;
+        let mut sum = self.desk.totals().by_outcome;
+        sum.iter_mut().zip(worked).for_each(|(sum, more)| *sum += more);
+        sum
     }
 }

@@ -27,10 +27,7 @@ pub use super::kept::{Kept, Raw};
 use tcptrace_filter::Filter;
 use tcptrace_verdict::{
     past::Past,
-    patterns::{
-        checks::Checks,
-        race::{self, Races},
-    },
+    patterns::race::{self, Races},
 };
 use tcptrace_vocabulary::attempt::{Attempt, was_in_trouble};
 
@@ -39,8 +36,10 @@ use super::{
     conversation::{Class, Conversation, Seen, Stream},
     fragments::{Fragments, Piece},
     kept::Room,
+    listeners::Listeners,
     table::{Slot, Table},
 };
+use crate::desk::Totals;
 
 /// What of the conversations is wanted.
 #[derive(Clone, Debug)]
@@ -77,19 +76,16 @@ pub struct Flows {
     pub began: Option<Nanos>,
     pub now: Nanos,
     pub tally: Counters,
-    pub told: [u64; Outcome::ALL.len()],
-    pub stalls: u64,
-    pub recovered: u64,
-    /// What hosts did, and who only looked.
+    /// Attempts that worked and of which nobody wants a report.
+    pub worked: Totals,
+    /// What hosts did.
     pub history: Past,
-    pub checks: Checks,
     races: Races,
-    /// Lines by server and outcome.
-    pub servers: HashMap<Endpoint, [u64; Outcome::ALL.len()]>,
+    listeners: Listeners,
+    /// Ends of the shape of a health check that the desk has not seen yet.
+    checks: Vec<(Handshake, Outcome, Nanos)>,
     /// Conversations that were told before their end, because there were too many.
     pub evicted: u64,
-    /// Ends that are in no server's account, because there were too many servers.
-    pub servers_forgotten: u64,
     /// Packets of which too little was captured.
     pub cut: u64,
     /// Packets that an attempt had beyond those kept as its evidence.
@@ -141,6 +137,7 @@ impl Hasher for Ready {
 impl Flows {
     #[must_use]
     pub fn new(wanted: Wanted, key: HashKey) -> Self {
+        let listeners = Listeners::new(wanted.capacity);
         Self {
             wanted,
             key,
@@ -154,15 +151,12 @@ impl Flows {
             began: None,
             now: Nanos(0),
             tally: Counters::default(),
-            told: [0; Outcome::ALL.len()],
-            stalls: 0,
-            recovered: 0,
+            worked: Totals::default(),
             history: Past::default(),
-            checks: Checks::default(),
             races: Races::default(),
-            servers: HashMap::new(),
+            listeners,
+            checks: Vec::new(),
             evicted: 0,
-            servers_forgotten: 0,
             cut: 0,
             evidence_cut: 0,
         }

@@ -1,15 +1,28 @@
 //! The evidence of a run over captures: which packets go into it, and what becomes of errors in writing it.
 
-use std::io;
+use std::{collections::HashMap, io};
 
-use tcptrace_capture::write::{self, Statistics};
+use tcptrace_capture::write::{self, InterfaceId, Statistics, Writer};
 use tcptrace_report::text;
+use tcptrace_vocabulary::attempt::Attempt;
 
-use super::{
-    Run, Stop,
-    flows::{Kept, Told},
-};
+use super::{Run, Stop, flows::Kept};
 use crate::output;
+
+/// The evidence, while it is written.
+pub(super) struct Proof {
+    pub(super) writer: Option<Writer>,
+    /// The evidence's number for each interface, and what is said of it.
+    pub(super) described: HashMap<u32, Described>,
+    pub(super) has_failed: bool,
+}
+
+/// An interface as the evidence has it.
+pub(super) struct Described {
+    pub(super) link: u16,
+    pub(super) received: u64,
+    pub(super) id: Option<InterfaceId>,
+}
 
 impl Run<'_> {
     /// Evidence that cannot be written is said, and counted when all is told; what is reported beside it goes on. A
@@ -18,20 +31,20 @@ impl Run<'_> {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Err(Stop::Evidence(error));
         }
-        if !std::mem::replace(&mut self.evidence_failed, true) {
+        if !std::mem::replace(&mut self.proof.has_failed, true) {
             output::say(&format!("cannot write evidence: {error}; what is not written is counted as evidence_shed"));
         }
         Ok(())
     }
 
     /// Writes an attempt's packets, the verdict with the one that decided.
-    pub(super) fn prove(&mut self, it: &Told) -> io::Result<()> {
-        let Some(writer) = &mut self.evidence else { return Ok(()) };
-        let verdict = text::verdict(&it.attempt);
+    pub(super) fn prove(&mut self, attempt: &Attempt, packets: &[Kept], decided: usize) -> io::Result<()> {
+        let Some(writer) = &mut self.proof.writer else { return Ok(()) };
+        let verdict = text::verdict(attempt);
         let mut result = Ok(());
-        for (index, packet) in it.packets.iter().enumerate() {
+        for (index, packet) in packets.iter().enumerate() {
             let Kept { at, octets, original, interface, direction } = packet;
-            let Some(described) = self.described.get_mut(interface) else { continue };
+            let Some(described) = self.proof.described.get_mut(interface) else { continue };
             let id = *described.id.get_or_insert_with(|| {
                 let name = self.setting.interface(*interface);
                 let link = described.link;
@@ -43,7 +56,7 @@ impl Run<'_> {
                 octets,
                 original: *original,
                 direction: *direction,
-                comment: (index == it.decided).then_some(&verdict),
+                comment: (index == decided).then_some(&verdict),
             });
             result = result.and(written);
         }
@@ -52,12 +65,13 @@ impl Run<'_> {
 
     /// Completes the evidence: how many packets of each interface there were, and what was lost.
     pub(super) fn complete(&mut self) -> Result<u64, Stop> {
-        let Some(mut writer) = self.evidence.take() else { return Ok(0) };
+        let Some(mut writer) = self.proof.writer.take() else { return Ok(0) };
         let (start_ns, end_ns) = (self.flows.began.unwrap_or_default().0, self.flows.now.0);
-        for it in self.described.values() {
+        for it in self.proof.described.values() {
             if let Some(id) = it.id {
                 let received = it.received;
-                let statistics = Statistics { received, dropped: Some(self.damaged), comment: None, start_ns, end_ns };
+                let statistics =
+                    Statistics { received, dropped: Some(self.input.damaged), comment: None, start_ns, end_ns };
                 writer.statistics(id, statistics);
             }
         }

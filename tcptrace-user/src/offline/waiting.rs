@@ -20,8 +20,8 @@ impl Run<'_> {
     pub(super) fn await_packet(&mut self, reader: &mut Reader<Source>, name: &str) -> Result<(), Stop> {
         while !reader.has_record() && !signals::stop_asked() {
             // Where a pause is not due what comes is waited for at once.
-            let pauses = self.flows.open() <= FEW || self.paused.1.elapsed() >= PAUSE;
-            let is_new = self.paused.0 != self.packets;
+            let pauses = self.flows.open() <= FEW || self.input.paused.1.elapsed() >= PAUSE;
+            let is_new = self.input.paused.0 != self.input.packets;
             if !reader.wait(if pauses && is_new { Duration::ZERO } else { PAUSE }) {
                 self.pause(reader, name)?;
             }
@@ -31,26 +31,29 @@ impl Run<'_> {
 
     /// Now and then, of input that goes on and on.
     pub(super) fn pause_if_due(&mut self, reader: &Reader<Source>, name: &str) -> Result<(), Stop> {
-        if self.paused.1.elapsed() < PAUSE { Ok(()) } else { self.pause(reader, name) }
+        if self.input.paused.1.elapsed() < PAUSE { Ok(()) } else { self.pause(reader, name) }
     }
 
     fn pause(&mut self, reader: &Reader<Source>, name: &str) -> Result<(), Stop> {
         self.sum_up_if_asked();
-        let (packets, _) = std::mem::replace(&mut self.paused, (self.packets, Instant::now()));
-        if packets == self.packets {
+        let (packets, _) = std::mem::replace(&mut self.input.paused, (self.input.packets, Instant::now()));
+        if packets == self.input.packets {
             return Ok(());
         }
         self.name_interfaces(reader, name);
         self.flows.settle();
         self.tell()?;
-        self.out.flush().map_err(Stop::Output)
+        self.page.out.flush().map_err(Stop::Output)
     }
 
     /// SIGUSR1: the summary so far, of what is not over as it stands.
     pub(super) fn sum_up_if_asked(&self) {
         if signals::summary_asked() {
-            let mut summary = self.summary(self.evidence.as_ref().map_or(0, Writer::shed));
-            (summary.told, summary.in_flight) = self.flows.so_far();
+            let mut summary = self.summary(self.proof.writer.as_ref().map_or(0, Writer::shed));
+            let (ends, in_flight) = self.flows.so_far();
+            summary.told = self.desk.totals().by_outcome;
+            summary.told.iter_mut().zip(ends).for_each(|(sum, more)| *sum += more);
+            summary.in_flight = in_flight;
             output::say(&summary.text());
         }
     }

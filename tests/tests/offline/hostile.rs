@@ -13,9 +13,8 @@ use tcptrace_core::{
 use tcptrace_tests::{
     lab::{TcpFrame, flags},
     scenario,
+    traffic::MACS,
 };
-
-use tcptrace_tests::traffic::MACS;
 
 /// A frame of the corpus, some of its octets changed, perhaps cut.
 fn frame() -> impl Strategy<Value = Vec<u8>> {

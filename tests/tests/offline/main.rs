@@ -1,5 +1,6 @@
 //! The suite `offline`: captures through the binary, and what tshark says of them. No root.
 
+mod crowds;
 mod edges;
 mod explain;
 mod files;

@@ -23,10 +23,10 @@ use crate::{
 
 impl Session {
     pub(super) fn summary(&self) -> Summary {
-        let mut servers: HashMap<_, _> =
-            self.feed.tracker.servers.iter().map(|(&server, &told)| (server, (told, 0))).collect();
+        let totals = self.desk.totals();
+        let mut servers: HashMap<_, _> = totals.servers.iter().map(|(server, ends)| (server, (ends, 0))).collect();
         let mut in_flight = 0;
-        let mut told = self.feed.tracker.told;
+        let mut told = totals.by_outcome;
         let tally = self.feed.kernel.tally().map_err(|error| error.to_string());
         let now = if self.feed.ended == Nanos(0) { monotonic() } else { self.feed.ended };
         for it in self.feed.kernel.table.attempts() {
@@ -43,9 +43,9 @@ impl Session {
         let mut user_losses = vec![
             ("undecodable", self.feed.reader.undecodable),
             ("untracked", self.feed.tracker.untracked),
-            ("servers_forgotten", self.feed.tracker.servers_forgotten),
+            ("servers_forgotten", totals.servers.forgotten),
             ("connects_unexplained", self.diagnosis.unexplained()),
-            ("findings_forgotten", self.findings.forgotten()),
+            ("findings_forgotten", self.desk.forgotten()),
             ("output_shed", self.printed.output.as_ref().map_or(0, Output::shed)),
             ("messages_shed", output::shed_messages()),
         ];
@@ -57,18 +57,18 @@ impl Session {
                 most_pending: self.feed.most_pending as u64,
                 youngest_replaced: tally.as_ref().ok().map(|it| it.youngest_replaced).filter(|&age| age > 0),
             }),
-            findings: self.findings.all().collect(),
+            findings: self.desk.findings(),
             traced_for: now.since(self.feed.started),
             hooks: self.attachments.attached_as.clone(),
             interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
             tally,
             told,
-            stalls: self.feed.tracker.stalls,
-            health_checks: self.diagnosis.checks.counted,
-            overtaken: self.diagnosis.overtaken(),
-            probes: self.diagnosis.probes.counted,
-            causes: self.diagnosis.causes.clone(),
-            recovered: self.feed.tracker.recovered,
+            stalls: totals.stalls,
+            health_checks: totals.health_checks,
+            overtaken: totals.overtaken + self.diagnosis.overtaken_calls(),
+            probes: totals.probes,
+            causes: totals.causes.clone(),
+            recovered: totals.recovered,
             in_flight,
             servers,
             user_losses,
@@ -84,23 +84,17 @@ impl Session {
             open.sort_unstable_by_key(|it| it.first_syn);
             reports.extend(open.iter().map(|it| self.feed.tracker.close(it, self.feed.ended, true)));
         }
-        let findings = self.findings.look(self.feed.ended);
-        self.find(findings);
+        self.find(self.feed.ended);
         self.tell(reports);
-        for report in self.diagnosis.due(self.feed.ended, true) {
-            self.tell_one(report);
-        }
-        let findings = self.findings.finish();
-        self.find(findings);
+        self.tell_due(self.feed.ended, true);
+        let found = self.desk.end();
+        self.print_findings(&found);
         self.complete_evidence();
         let summary = self.summary();
         // The ends of connections are told one by one with --all only, and counted by the kernel in any case: of what the
         // filter wants, if it is one that the kernel knows.
-        if self.options.filter.as_ref().is_none_or(|it| it.tests().is_some()) {
-            let ends = Outcome::ALL.into_iter().filter(|it| it.is_open() && summary.told[*it as usize] > 0);
-            self.printed.found |=
-                ends.into_iter().any(|it| self.options.fail_on.iter().any(|finding| finding.covers(it)));
-        }
+        let are_exact = self.options.filter.as_ref().is_none_or(|filter| filter.tests().is_some());
+        let is_failed = self.desk.is_failed(are_exact.then_some(&summary.told));
         if let Some(output) = self.printed.output.take() {
             output.finish((self.options.json && !self.is_silent()).then(|| summary.json(&self.setting)));
         }
@@ -111,7 +105,7 @@ impl Session {
         }
         if self.evidence.as_ref().is_some_and(Evidence::has_failed) {
             ExitCode::from(exit::RUNTIME)
-        } else if self.printed.found {
+        } else if is_failed {
             ExitCode::from(exit::FINDINGS)
         } else {
             ExitCode::SUCCESS

@@ -1,103 +1,86 @@
-//! What is told of what was found, and what is only counted.
+//! The desk of a session: reports go in, lines come out.
 
 use std::path::Path;
 
+use tcptrace_core::handshake::Nanos;
 use tcptrace_report::{connect, finding::Finding, json, text};
-use tcptrace_vocabulary::{outcome::Outcome, report::Report, verdict::Unsent};
+use tcptrace_vocabulary::{report::Report, verdict::Unsent};
 
 use super::Session;
-use crate::{clock::monotonic, exit::FailOn};
+use crate::{
+    clock::monotonic,
+    live::{findings, why::Here},
+};
+
+/// What the desk looks up, borrowed from the session's other parts.
+macro_rules! here {
+    ($session:ident) => {
+        Here {
+            diagnosis: &mut $session.diagnosis,
+            table: &$session.feed.kernel.table,
+            filter: $session.options.filter.as_ref(),
+            started: $session.feed.started,
+        }
+    };
+}
 
 impl Session {
-    /// Tells what was found of many attempts together.
-    pub(super) fn find(&mut self, findings: Vec<Finding>) {
-        for it in findings {
-            self.printed.found |= self.options.fail_on.contains(&FailOn::Any);
-            let line = if self.options.json { it.line(&self.setting) } else { it.text(&self.setting) };
+    /// Prints what many attempts have in common, as far as that is news.
+    pub(super) fn find(&mut self, now: Nanos) {
+        findings::feed(&mut self.accounts, &mut self.desk);
+        let found = self.desk.look(now);
+        self.print_findings(&found);
+    }
+
+    pub(super) fn print_findings(&self, found: &[Finding]) {
+        for finding in found {
+            let line = if self.options.json { finding.line(&self.setting) } else { finding.text(&self.setting) };
             self.line(line);
         }
     }
 
+    /// Takes note of all reports before any is decided: what others of the same moment did is evidence.
     pub(super) fn tell(&mut self, reports: impl IntoIterator<Item = Report>) {
-        let reports: Vec<_> = reports.into_iter().map(|it| (self.diagnosis.is_probe(it.attempt()), it)).collect();
-        // What was not meant to arrive says nothing of its host.
-        reports.iter().filter(|(is_probe, _)| !is_probe).for_each(|(_, it)| self.diagnosis.note(it));
-        for (is_probe, report) in reports {
-            let it = report.attempt();
-            // It was sent while a hook was still missing, by which its answer may have come.
-            if it.outcome == Outcome::NoReply && it.handshake.last_syn < self.feed.started {
-                if matches!(report, Report::Attempt(_)) {
-                    self.feed.tracker.forgive(it.handshake.server(), it.outcome, 1);
-                }
+        let mut reports: Vec<_> = reports.into_iter().collect();
+        for report in &mut reports {
+            let attempt = report.attempt_mut();
+            attempt.outer = self.feed.kernel.table.outer(&attempt.handshake);
+            // A probe is not meant to arrive, and says nothing of its host.
+            if self.diagnosis.is_probe(report.attempt()) {
                 continue;
             }
-            if is_probe && !self.options.all && self.diagnosis.probes.takes(&report, monotonic()) {
-                if let Report::Attempt(it) = &report {
-                    self.feed.tracker.forgive(it.handshake.server(), it.outcome, 1);
-                }
-                continue;
+            self.diagnosis.note(report);
+            if let Report::Attempt(attempt) = report {
+                self.desk.see(attempt);
             }
-            let checks = if self.options.all { None } else { self.diagnosis.checks.takes(&report, monotonic()) };
-            match checks {
-                Some(checks) => {
-                    let it = report.attempt();
-                    self.feed.tracker.forgive(it.handshake.server(), it.outcome, checks);
-                }
-                None if !self.options.all && self.diagnosis.holds(&report, monotonic()) => {}
-                None => self.tell_one(report),
+        }
+        let now = monotonic();
+        for report in reports {
+            let mut here = here!(self);
+            if let Some(report) = self.desk.receive(report, &mut here, now) {
+                self.print(&report);
             }
         }
     }
 
-    /// Tells a report, unless nobody wants it.
-    pub(super) fn tell_one(&mut self, mut report: Report) {
-        let it = report.attempt_mut();
-        it.outer = self.feed.kernel.table.outer(&it.handshake);
-        if self
-            .options
-            .filter
-            .as_ref()
-            .is_some_and(|filter| !filter.matches(it.handshake.client(), it.handshake.server()))
-        {
-            return;
+    /// Prints what was held for long enough; with `all`, decides whatever is held.
+    pub(super) fn tell_due(&mut self, now: Nanos, all: bool) {
+        let mut here = here!(self);
+        for report in self.desk.due(now, all, &mut here) {
+            self.print(&report);
         }
-        // Of what was told when it opened the end is no other attempt.
-        let counts = match &report {
-            Report::Stall(_) => false,
-            Report::Open(_) => true,
-            Report::Attempt(it) => !(self.options.all && it.outcome.is_open()),
-        };
-        let it = report.attempt();
-        let is_end = matches!(report, Report::Attempt(_));
-        self.printed.found |= is_end && self.options.fail_on.iter().any(|finding| finding.covers(it.outcome));
-        // Of what was told as stalled or open the end is told all the same.
-        if self.enough() && (!is_end || counts && it.stalled.is_none()) {
-            return;
-        }
-        if is_end && !(self.options.all || it.is_trouble()) {
-            return;
-        }
-        if self.findings.takes(&report, monotonic()) {
-            return;
-        }
-        if !self.options.all && self.diagnosis.is_overtaken(report.attempt(), &self.feed.kernel.table, monotonic()) {
-            self.diagnosis.note_overtaken(&report, &mut self.findings.networks, &self.feed.kernel.table, monotonic);
-            return;
-        }
-        let it = report.attempt_mut();
-        if it.wants_cause() {
-            self.diagnosis.explain(it, &self.feed.kernel.table, monotonic);
-        }
-        let it = report.attempt();
-        let proven = it.is_trouble() && !matches!(report, Report::Stall(_));
+    }
+
+    fn print(&mut self, report: &Report) {
+        let attempt = report.attempt();
+        let proven = attempt.is_trouble() && !matches!(report, Report::Stall(_));
         if let Some(evidence) = self.evidence.as_mut().filter(|_| proven) {
-            evidence.verdict(it);
+            evidence.verdict(attempt);
         }
-        self.printed.told += u64::from(counts);
         let line = if self.options.json {
-            json::line(&report, &self.setting)
+            json::line(report, &self.setting)
         } else {
-            text::line(&report, &self.setting, self.options.quiet, self.options.verbose > 0)
+            text::line(report, &self.setting, self.options.quiet, self.options.verbose > 0)
         };
         self.line(line);
     }
@@ -108,7 +91,7 @@ impl Session {
         let wanted =
             |it: &&Unsent| self.options.filter.as_ref().is_none_or(|filter| filter.matches(client(it), it.server));
         for it in unsent.iter().filter(wanted) {
-            self.printed.found |= self.options.fail_on.contains(&FailOn::Any);
+            self.desk.unsent(it);
             let line = if self.options.json {
                 connect::line(it, &self.setting)
             } else {

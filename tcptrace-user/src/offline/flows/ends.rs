@@ -1,15 +1,19 @@
 //! The ends of conversations: when one is over, what it is told as, and in which order.
 
-use tcptrace_core::{flow::Endpoint, handshake::Nanos};
+use tcptrace_core::handshake::{Handshake, Nanos};
+use tcptrace_verdict::patterns::{checks::is_check, flood::Passage};
 use tcptrace_vocabulary::{
     attempt::{Attempt, Foreign, Stalled, StalledBy, Trust, may_have_begun_earlier, patience, was_in_trouble},
     outcome::Outcome,
 };
 
 use super::{Flows, Told};
-use crate::offline::{
-    conversation::{Conversation, Verdict},
-    table::Slot,
+use crate::{
+    desk::ByOutcome,
+    offline::{
+        conversation::{Conversation, Verdict},
+        table::Slot,
+    },
 };
 
 /// How long an open connection may be silent before it is told as it is, on input that has no end yet: as long as
@@ -85,7 +89,7 @@ impl Flows {
         }
     }
 
-    /// Says what a conversation is told as, and counts it; whether it was in trouble. `None` where the filter does not
+    /// Says what a conversation is told as; whether it was in trouble. `None` where the filter does not
     /// want it.
     fn judge(&mut self, slot: Slot) -> Option<bool> {
         let (now, stall_after) = (self.now, self.wanted.stall_after);
@@ -106,27 +110,29 @@ impl Flows {
         let still_open = it.is_pending() && silence < patience(&hs, stall_after);
         let last = it.seen.1;
         it.verdict = Some(Verdict { outcome, recovered, still_open });
+        let is_overtaken = it.cold.as_ref().is_some_and(|cold| cold.winner.is_some());
         self.history.note(&hs, outcome);
-        self.checks.note(&hs, outcome, last);
-        self.told[outcome as usize] += 1;
-        self.stalls += u64::from(stalled.is_some());
-        self.recovered += u64::from(recovered);
-        if outcome.is_failure() || outcome.is_open() {
-            // A port scan makes an entry a port: those beyond the first are no news.
-            if self.servers.len() >= self.wanted.capacity && !self.servers.contains_key(&hs.server()) {
-                self.servers_forgotten += 1;
-            } else {
-                self.servers.entry(hs.server()).or_default()[outcome as usize] += 1;
-            }
+        if is_check(&hs, outcome, last) {
+            self.checks.push((hs, outcome, last));
         }
-        Some(outcome.is_failure() || stalled.is_some() || recovered)
+        if !is_overtaken {
+            self.listeners.note(&hs, outcome, now);
+        }
+        let trouble = outcome.is_failure() || stalled.is_some() || recovered;
+        if !trouble && !self.wanted.all {
+            self.worked.note_worked(hs.server(), outcome, self.wanted.capacity);
+        }
+        Some(trouble)
     }
 
-    /// An end of a server was no failure: somebody only looked.
-    pub fn forgive(&mut self, server: Endpoint, outcome: Outcome) {
-        if let Some(told) = self.servers.get_mut(&server) {
-            told[outcome as usize] = told[outcome as usize].saturating_sub(1);
-        }
+    /// Ends of the shape of a health check since this was last asked.
+    pub fn checks(&mut self) -> Vec<(Handshake, Outcome, Nanos)> {
+        std::mem::take(&mut self.checks)
+    }
+
+    /// What came by for flooded listeners since this was last asked, each with the time of its last attempt.
+    pub fn passages(&mut self) -> Vec<(Nanos, Passage)> {
+        self.listeners.passages()
     }
 
     /// Attempts that can be told: those before which nothing can come any more. Not all at once: until there are none.
@@ -191,18 +197,21 @@ impl Flows {
         self.wanted.all.then_some(silence >= if ended { stall_after } else { stall_after.max(LONGEST_PAUSE) })
     }
 
-    /// What there is by outcome, the open ones as they stand, and how many of these are pending.
+    /// What there is by outcome beside what became of reports, the open ones as they stand; and how many of these are
+    /// pending.
     #[must_use]
-    pub fn so_far(&self) -> ([u64; Outcome::ALL.len()], u64) {
-        let (mut told, mut pending) = (self.told, 0);
-        for it in self.table.all_open().map(|slot| self.table.get(slot)) {
+    pub fn so_far(&self) -> (ByOutcome, u64) {
+        let (mut ends, mut pending) = (self.worked.by_outcome, 0);
+        for it in self.table.in_order().map(|slot| self.table.get(slot)) {
             let hs = it.described();
-            if self.wanted.filter.as_ref().is_none_or(|filter| filter.matches(hs.client(), hs.server())) {
+            if let Some(Verdict { outcome, .. }) = it.verdict {
+                ends[outcome as usize] += 1;
+            } else if self.wanted.filter.as_ref().is_none_or(|filter| filter.matches(hs.client(), hs.server())) {
                 pending += u64::from(it.is_pending());
-                told[it.outcome() as usize] += u64::from(!it.is_pending());
+                ends[it.outcome() as usize] += u64::from(!it.is_pending());
             }
         }
-        (told, pending)
+        (ends, pending)
     }
 
     /// The end of the capture: everything is told as it is, when asked what is ready.

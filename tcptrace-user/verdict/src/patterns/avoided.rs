@@ -4,7 +4,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use tcptrace_core::{flow::Addr, handshake::Nanos};
-use tcptrace_vocabulary::{attempt::Attempt, network::Network, outcome::Outcome};
+use tcptrace_vocabulary::{network::Network, outcome::Outcome, report::Report};
+
+use super::{
+    Claim, Pattern, Surroundings,
+    lifecycle::{Course, KEPT, Lifecycle},
+};
 
 /// So many attempts within [`WHILE`] make a finding; of a whole family, so many networks.
 const OFTEN: usize = 3;
@@ -15,8 +20,6 @@ const PAUSE: u64 = 3_600_000_000_000;
 const NETWORKS: usize = 1 << 12;
 const ATTEMPTS: usize = 64;
 const CLIENTS: usize = 1 << 10;
-/// Findings kept for the summary.
-const KEPT: usize = 1024;
 
 /// A network that clients go round, as it is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,56 +53,65 @@ struct Running {
 #[derive(Default)]
 pub struct Networks {
     recent: HashMap<Network, VecDeque<Lost>>,
-    running: HashMap<Network, Running>,
-    over: VecDeque<Avoided>,
-    /// To be told.
-    news: Vec<Avoided>,
-    /// Those that had to be forgotten.
-    pub forgotten: u64,
+    findings: Lifecycle<Network, Running>,
 }
 
-impl Networks {
-    /// Takes note of an attempt that was overtaken; `answers` says whether anything in a network did around then.
-    pub fn note(&mut self, it: &Attempt, answers: impl Fn(Network) -> bool) {
-        let hs = &it.handshake;
+impl Pattern for Networks {
+    type Finding = Avoided;
+
+    /// Takes note of an attempt that was overtaken. It claims nothing: what overtook the attempt already has.
+    fn note(&mut self, report: &Report, around: &mut dyn Surroundings, _now: Nanos) -> Claim {
+        let attempt = report.attempt();
+        let hs = &attempt.handshake;
         // It came too late, and it came.
-        if hs.answer.tries > 0 {
-            return;
+        if hs.answer.tries > 0 || !matches!(report, Report::Attempt(_)) {
+            return Claim::None;
         }
         let (own, family) = (Network::of(hs.server_addr), Network::family(hs.server_addr));
-        let lost = Lost { at: hs.first_syn, client: hs.client_addr, network: own, outcome: it.outcome };
+        let lost = Lost { at: hs.first_syn, client: hs.client_addr, network: own, outcome: attempt.outcome };
+        let last_seen = hs.last_seen();
         self.expire(lost.at);
         for network in [family, own] {
-            if self.running.contains_key(&network) && answers(network) {
-                self.end(|it| it.network == network);
+            if self.findings.get_mut(&network).is_some() && around.answers(network, last_seen) {
+                self.findings.end(|it| it.told.network == network);
             }
-            if let Some(running) = self.running.get_mut(&network) {
-                return running.add(&lost);
+            if let Some((_, running)) = self.findings.get_mut(&network) {
+                running.add(&lost);
+                return Claim::None;
             }
             let Some(recent) = self.remember(network, lost) else { continue };
             let networks: HashSet<_> = recent.iter().map(|it| it.network).collect();
             let often = if network == family { networks.len() } else { recent.len() };
-            if often >= OFTEN && self.running.len() < KEPT && !answers(network) {
-                return self.begin(network);
+            if often >= OFTEN && self.findings.running() < KEPT && !around.answers(network, last_seen) {
+                self.begin(network);
+                return Claim::None;
             }
         }
+        Claim::None
     }
 
-    /// Those to be told.
-    pub fn look(&mut self, now: Nanos) -> Vec<Avoided> {
+    fn look(&mut self, now: Nanos) -> Vec<Avoided> {
         self.expire(now);
-        std::mem::take(&mut self.news)
+        self.findings.news()
     }
 
-    /// Tracing ends: so do they.
-    pub fn finish(&mut self) -> Vec<Avoided> {
-        self.end(|_| true);
-        std::mem::take(&mut self.news)
+    fn end(&mut self) -> Vec<Avoided> {
+        self.findings.end(|_| true);
+        self.findings.news()
     }
+}
 
+impl Networks {
     /// Every one so far.
-    pub fn all(&self) -> impl Iterator<Item = &Avoided> {
-        self.over.iter().chain(self.running.values().map(|it| &it.told))
+    #[must_use]
+    pub fn all(&self) -> Vec<Avoided> {
+        self.findings.all()
+    }
+
+    /// How many are not among them any more.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.findings.forgotten()
     }
 
     /// An attempt with those before it of its network, unless there are too many networks.
@@ -132,24 +144,24 @@ impl Networks {
         };
         let mut running = Running { told, clients: HashSet::new() };
         recent.iter().for_each(|it| running.add(it));
-        self.news.push(running.told.clone());
-        self.running.insert(network, running);
+        self.findings.begin(network, running);
+        self.findings.announce(&network);
     }
 
     fn expire(&mut self, now: Nanos) {
-        self.end(|it| now.since(it.last) >= PAUSE);
+        self.findings.end(|it| now.since(it.told.last) >= PAUSE);
+    }
+}
+
+impl Course for Running {
+    type Finding = Avoided;
+
+    fn finding(&self) -> Avoided {
+        self.told.clone()
     }
 
-    fn end(&mut self, is_over: impl Fn(&Avoided) -> bool) {
-        for (_, Running { told, .. }) in self.running.extract_if(|_, it| is_over(&it.told)) {
-            let told = Avoided { is_over: true, ..told };
-            if self.over.len() >= KEPT {
-                self.over.pop_front();
-                self.forgotten += 1;
-            }
-            self.over.push_back(told.clone());
-            self.news.push(told);
-        }
+    fn close(self) -> Avoided {
+        Avoided { is_over: true, ..self.told }
     }
 }
 

@@ -5,7 +5,7 @@
 //! And who only looks how far SYNs get: the hop walk of `tcptrace diagnose` on this host, known by the ports that it takes.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
 };
 
@@ -14,7 +14,9 @@ use tcptrace_core::{
     handshake::{Facts, Handshake, Nanos},
     segment::Flags,
 };
-use tcptrace_vocabulary::{attempt::Attempt, outcome::Outcome, report::Report, ttl::hops};
+use tcptrace_vocabulary::{outcome::Outcome, report::Report, ttl::hops};
+
+use super::{Claim, Harmless, Pattern, Surroundings, pair};
 
 /// Attempts of this shape by one client to one port before they count as checks.
 pub const REPEATED: u32 = 3;
@@ -26,9 +28,8 @@ const HELD: u64 = 30_000_000_000;
 const QUICK: u64 = 1_000_000_000;
 /// No connect timeout is shorter.
 const IMPATIENT: u64 = 50_000_000;
-/// Pairs of client and port kept in mind, and attempts held back; of more, each is told at once.
+/// Pairs of client and port kept in mind; attempts of more are reported at once.
 const PAIRS: usize = 1 << 14;
-const HOLDS: usize = 1 << 12;
 
 /// Whether an attempt looks like a port that was looked at.
 #[must_use]
@@ -53,14 +54,35 @@ type Pair = (Addr, Endpoint);
 #[derive(Debug, Default)]
 pub struct Checks {
     seen: HashMap<Pair, (u32, Nanos)>,
-    held: VecDeque<(Nanos, Report)>,
-    /// Checks that were counted instead of told.
-    pub counted: u64,
+}
+
+impl Pattern for Checks {
+    type Finding = ();
+
+    /// A check, or what two more would make one.
+    fn note(&mut self, report: &Report, _around: &mut dyn Surroundings, now: Nanos) -> Claim {
+        let Report::Attempt(attempt) = report else { return Claim::None };
+        if attempt.stalled.is_some() || !is_check(&attempt.handshake, attempt.outcome, attempt.seen.1) {
+            return Claim::None;
+        }
+        if self.count(&attempt.handshake) >= REPEATED {
+            return Claim::Count(Harmless::HealthCheck);
+        }
+        Claim::Hold { until: Nanos(now.0.saturating_add(HELD)) }
+    }
+
+    fn look(&mut self, _now: Nanos) -> Vec<()> {
+        Vec::new()
+    }
+
+    fn end(&mut self) -> Vec<()> {
+        Vec::new()
+    }
 }
 
 impl Checks {
-    /// Takes note of an attempt's end; how often this client looked at this port so far.
-    pub fn note(&mut self, it: &Handshake, outcome: Outcome, last: Nanos) -> u32 {
+    /// Takes note of an attempt's end, reported or not; how often this client looked at this port so far.
+    pub fn see(&mut self, it: &Handshake, outcome: Outcome, last: Nanos) -> u32 {
         if !is_check(it, outcome, last) {
             return 0;
         }
@@ -82,49 +104,6 @@ impl Checks {
     #[must_use]
     pub fn count(&self, it: &Handshake) -> u32 {
         self.seen.get(&pair(it)).map_or(0, |(count, _)| *count)
-    }
-
-    /// Counts an attempt that is a check by what is known, where all are known before one is told.
-    pub fn is_repeated(&mut self, it: &Attempt) -> bool {
-        let repeated = it.stalled.is_none()
-            && is_check(&it.handshake, it.outcome, it.seen.1)
-            && self.count(&it.handshake) >= REPEATED;
-        self.counted += u64::from(repeated);
-        repeated
-    }
-
-    /// Takes a report that is not to be told now: a check, or what two more would make one. What was held of the same pair
-    /// goes with the third. How many are none of a failure thereby; `None` where it is to be told.
-    pub fn takes(&mut self, report: &Report, now: Nanos) -> Option<u64> {
-        let Report::Attempt(it) = report else { return None };
-        if it.stalled.is_some() || !is_check(&it.handshake, it.outcome, it.seen.1) {
-            return None;
-        }
-        if self.count(&it.handshake) >= REPEATED {
-            let before = self.held.len();
-            let pair_of = |report: &Report| pair(&report.attempt().handshake);
-            self.held.retain(|(_, held)| pair_of(held) != pair_of(report));
-            let taken = 1 + (before - self.held.len()) as u64;
-            self.counted += taken;
-            return Some(taken);
-        }
-        if self.held.len() >= HOLDS {
-            return None;
-        }
-        self.held.push_back((now, report.clone()));
-        Some(0)
-    }
-
-    /// Reports that were held for long enough; with `all`, whatever is held.
-    pub fn due(&mut self, now: Nanos, all: bool) -> Vec<Report> {
-        let due = self.held.iter().take_while(|(at, _)| all || now.since(*at) >= HELD).count();
-        self.held.drain(..due).map(|(_, report)| report).collect()
-    }
-
-    /// Whether any is held.
-    #[must_use]
-    pub fn waits(&self) -> bool {
-        !self.held.is_empty()
     }
 }
 
@@ -171,13 +150,29 @@ pub fn is_probe(it: &Handshake, outcome: Outcome) -> bool {
 #[derive(Debug, Default)]
 pub struct Probes {
     seen: HashMap<Endpoint, (u32, Nanos)>,
-    /// Probes that were counted instead of told.
-    pub counted: u64,
+}
+
+impl Pattern for Probes {
+    type Finding = ();
+
+    fn note(&mut self, report: &Report, around: &mut dyn Surroundings, now: Nanos) -> Claim {
+        let hs = &report.attempt().handshake;
+        let is_ours = is_probe(hs, report.attempt().outcome) && around.is_here(hs.client_addr);
+        if is_ours && self.takes(report, now) { Claim::Count(Harmless::Probe) } else { Claim::None }
+    }
+
+    fn look(&mut self, _now: Nanos) -> Vec<()> {
+        Vec::new()
+    }
+
+    fn end(&mut self) -> Vec<()> {
+        Vec::new()
+    }
 }
 
 impl Probes {
-    /// Takes a report of a probe, which is then not told; false where there were too many.
-    pub fn takes(&mut self, report: &Report, now: Nanos) -> bool {
+    /// Whether there is room for another probe of this port; false where there were too many.
+    fn takes(&mut self, report: &Report, now: Nanos) -> bool {
         let server = report.attempt().handshake.server();
         if self.seen.len() >= PROBED {
             self.seen.retain(|_, (_, since)| now.since(*since) < PROBES_WITHIN);
@@ -189,16 +184,10 @@ impl Probes {
         if now.since(*since) >= PROBES_WITHIN {
             (*count, *since) = (0, now);
         }
-        let is_end = matches!(report, Report::Attempt(_));
         let takes = *count < PROBES;
-        *count += u32::from(takes && is_end);
-        self.counted += u64::from(takes && is_end);
+        *count += u32::from(takes && matches!(report, Report::Attempt(_)));
         takes
     }
-}
-
-fn pair(it: &Handshake) -> Pair {
-    (it.client_addr, it.server())
 }
 
 #[cfg(test)]
@@ -256,7 +245,7 @@ mod tests {
         let report = |it| {
             let seen = (Nanos(0), Nanos(0));
             let foreign = tcptrace_vocabulary::attempt::Foreign::of(&it);
-            let attempt = Attempt {
+            let attempt = tcptrace_vocabulary::attempt::Attempt {
                 handshake: it,
                 outcome: Outcome::NoReply,
                 stalled: None,
@@ -278,6 +267,5 @@ mod tests {
         }
         assert!(!probes.takes(&report(probe(1)), now));
         assert!(probes.takes(&report(probe(1)), later));
-        assert_eq!(probes.counted, 2 * u64::from(PROBE_HOPS) + 1);
     }
 }

@@ -14,6 +14,11 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{attempt::Attempt, outcome::Outcome, report::Report};
 
+use super::{
+    Claim, FindingId, Pattern, Surroundings,
+    lifecycle::{Course, Lifecycle},
+};
+
 /// A flood that pauses for less goes on.
 const PAUSE: u64 = 10_000_000_000;
 /// How long a flood goes on before it is told: its rate is known then. One that is over sooner is told as it ends, if it
@@ -24,8 +29,6 @@ const MANY: u64 = 10_000;
 const AFTER: u64 = 1_000_000_000;
 /// How long before a listener was found flooded its attempts may have begun and not be told yet.
 const UNTOLD: u64 = 3_000_000_000;
-/// Floods kept for the summary.
-const KEPT: usize = 1024;
 /// Sources, and networks, of one flood that are told apart.
 const SOURCES: usize = 1 << 14;
 /// Ports of the attempts of one flood that are told apart.
@@ -251,6 +254,11 @@ impl Flood {
         it.clients.into_iter().for_each(|it| self.sources.add(it, weight));
     }
 
+    /// Whether it paused for so long that it is over.
+    fn is_past(&self, now: Nanos) -> bool {
+        now.since(self.last) >= PAUSE
+    }
+
     /// Whether something would go untold without it.
     fn is_worth_telling(&self) -> bool {
         self.lasted() >= BEFORE_TOLD || self.passed().over >= MANY || self.attempts.iter().any(|it| *it > 0)
@@ -305,98 +313,136 @@ impl Flood {
     }
 }
 
+impl Course for Flood {
+    type Finding = Self;
+
+    fn finding(&self) -> Self {
+        self.clone()
+    }
+
+    fn close(mut self) -> Self {
+        self.is_over = true;
+        self.sources.close();
+        self
+    }
+}
+
+/// What is flooded: the number of its [`Scope`], and its owner.
+type Key = (u8, Endpoint);
+
 /// The floods of a run.
 #[derive(Default)]
 pub struct Floods {
-    /// In the order in which they began.
-    pub floods: Vec<Flood>,
-    /// Those that had to be forgotten.
-    pub forgotten: u64,
+    findings: Lifecycle<Key, Flood>,
+    /// What came by since the last look.
+    passages: Vec<Passage>,
+    /// SYN cookies that the host's stack has ever sent, if it says how many.
+    cookies: Option<u64>,
     looked: Nanos,
+}
+
+impl Pattern for Floods {
+    type Finding = Flood;
+
+    fn note(&mut self, report: &Report, _around: &mut dyn Surroundings, _now: Nanos) -> Claim {
+        self.covering(report).map_or(Claim::None, Claim::Fold)
+    }
+
+    fn look(&mut self, now: Nanos) -> Vec<Flood> {
+        let seconds = now.since(self.looked).max(1) as f64 / 1e9;
+        self.looked = self.looked.max(now);
+        self.take_in(now);
+        let mut begun = Vec::new();
+        for (_, flood) in self.findings.running_mut() {
+            let packets = flood.packets();
+            // When the first packets of one that has just begun came is not known.
+            if let Some(before) = flood.before.replace(packets) {
+                flood.peak = flood.peak.max(packets.saturating_sub(before) as f64 / seconds);
+            }
+            flood.cookies = self.cookies.zip(flood.cookies_before).map(|(now, before)| now.saturating_sub(before));
+            if !flood.is_told && !flood.is_past(now) && flood.lasted() >= BEFORE_TOLD {
+                flood.is_told = true;
+                begun.push((flood.began, (flood.scope as u8, flood.owner)));
+            }
+        }
+        begun.sort_unstable();
+        begun.iter().for_each(|(_, key)| self.findings.announce(key));
+        self.findings.withdraw(|flood| flood.is_past(now) && !flood.is_told && !flood.is_worth_telling());
+        self.findings.end(|flood| flood.is_past(now));
+        self.findings.news()
+    }
+
+    fn end(&mut self) -> Vec<Flood> {
+        self.findings.withdraw(|flood| !flood.is_told && !flood.is_worth_telling());
+        self.findings.end(|_| true);
+        self.findings.news()
+    }
 }
 
 impl Floods {
     /// Whether any goes on.
     #[must_use]
     pub fn are_on(&self) -> bool {
-        self.floods.iter().any(|it| !it.is_over)
+        self.findings.running() > 0
     }
 
-    /// Takes in what came by since the last look; the floods that are to be told, as they began or as they ended.
-    /// `cookies` is the number that the host's stack has ever sent.
-    pub fn look(&mut self, now: Nanos, mut passages: Vec<Passage>, cookies: Option<u64>) -> Vec<Flood> {
-        let seconds = now.since(self.looked).max(1) as f64 / 1e9;
-        self.looked = now;
+    /// Brings what came by since the last look; `cookies` is the number that the host's stack has ever sent.
+    pub fn feed(&mut self, passages: Vec<Passage>, cookies: Option<u64>) {
+        self.passages.extend(passages);
+        self.cookies = cookies;
+    }
+
+    /// Every flood so far, in the order in which they began.
+    #[must_use]
+    pub fn all(&self) -> Vec<Flood> {
+        self.findings.all()
+    }
+
+    /// How many are not among them any more.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.findings.forgotten()
+    }
+
+    fn take_in(&mut self, now: Nanos) {
+        let mut passages = std::mem::take(&mut self.passages);
         // The finest first: what they turn out to be part of takes them in.
         passages.sort_by_key(|it| it.scope);
-        for it in passages {
-            let known = self
-                .floods
-                .iter()
-                .rposition(|flood| (flood.scope, flood.owner) == (it.scope, it.owner) && !flood.is_over);
-            let index = known.unwrap_or_else(|| self.begin(&it, cookies));
-            let flood = &mut self.floods[index];
+        for passage in passages {
+            let key = (passage.scope as u8, passage.owner);
+            if self.findings.get_mut(&key).is_none() {
+                self.begin(&passage);
+            }
+            let Some((_, flood)) = self.findings.get_mut(&key) else { continue };
             // What completes of what came before does not make it go on.
-            if it.opens > 0 {
+            if passage.opens > 0 {
                 flood.last = now;
             }
-            flood.add(it);
+            flood.add(passage);
         }
-        let mut told = Vec::new();
-        for flood in self.floods.iter_mut().filter(|it| !it.is_over) {
-            let packets = flood.packets();
-            // Of one that has just begun it is not known when the first of its packets came.
-            if let Some(before) = flood.before.replace(packets) {
-                flood.peak = flood.peak.max(packets.saturating_sub(before) as f64 / seconds);
-            }
-            flood.cookies = cookies.zip(flood.cookies_before).map(|(now, before)| now.saturating_sub(before));
-            flood.is_over = now.since(flood.last) >= PAUSE;
-            let is_told = flood.is_told;
-            flood.is_told |= flood.lasted() >= BEFORE_TOLD || flood.is_over && flood.is_worth_telling();
-            if flood.is_over {
-                flood.sources.close();
-            }
-            if flood.is_told && (flood.is_over || !is_told) {
-                told.push(flood.clone());
-            }
-        }
-        self.floods.retain(|it| it.is_told || !it.is_over);
-        told
     }
 
-    /// Tracing ends: so do they.
-    pub fn finish(&mut self) -> Vec<Flood> {
-        self.floods.retain(|it| it.is_told || it.is_worth_telling());
-        let on = self.floods.iter_mut().filter(|it| !it.is_over);
-        on.map(|it| {
-            it.is_over = true;
-            it.sources.close();
-            it.clone()
-        })
-        .collect()
-    }
-
-    /// Whether a finding stands for this report, which is then not told.
-    pub fn takes(&mut self, report: &Report) -> bool {
-        let it = report.attempt();
-        let Some(flood) = self.floods.iter_mut().rfind(|flood| flood.covers(it)) else { return false };
+    /// The finding that stands for a report: the last that began of those that do.
+    fn covering(&mut self, report: &Report) -> Option<FindingId> {
+        let attempt = report.attempt();
+        let running = self.findings.running_mut().filter(|(_, flood)| flood.covers(attempt)).max_by_key(|(id, _)| *id);
+        let running = running.map(|(id, _)| id);
+        let over = self.findings.over_mut().rfind(|(_, flood)| flood.covers(attempt)).map(|(id, _)| id);
+        let last = running.max(over)?;
         if matches!(report, Report::Attempt(_)) {
-            flood.count(it);
+            let running = self.findings.running_mut().find(|(id, _)| *id == last).map(|(_, flood)| flood);
+            match running {
+                Some(flood) => flood.count(attempt),
+                None => self.findings.over_mut().filter(|(id, _)| *id == last).for_each(|(_, it)| it.count(attempt)),
+            }
         }
-        true
+        Some(last)
     }
 
-    fn begin(&mut self, it: &Passage, cookies: Option<u64>) -> usize {
-        if self.floods.len() >= KEPT {
-            // One that is over, if there is one: of the others the end would go untold.
-            let index = self.floods.iter().position(|it| it.is_over).unwrap_or(0);
-            self.floods.remove(index);
-            self.forgotten += 1;
-        }
-        let mut flood = Flood::new(it, cookies);
-        flood.points.insert(it.point.0, Passed::default());
-        self.floods.extract_if(.., |it| flood.was(it)).collect::<Vec<_>>().into_iter().for_each(|it| flood.absorb(it));
-        self.floods.push(flood);
-        self.floods.len() - 1
+    fn begin(&mut self, passage: &Passage) {
+        let mut flood = Flood::new(passage, self.cookies);
+        flood.points.insert(passage.point.0, Passed::default());
+        self.findings.withdraw(|it| flood.was(it)).into_iter().for_each(|it| flood.absorb(it));
+        self.findings.begin((passage.scope as u8, passage.owner), flood);
     }
 }

@@ -1,7 +1,77 @@
-//! What many attempts have in common: floods, scans, networks that clients avoid, health checks, races.
+//! What many attempts have in common: floods, scans, networks that clients avoid, health checks, probes, races.
+//!
+//! A [`Pattern`] sees each report that may become a line and claims it or lets it pass. What it finds begins, runs and is
+//! over; that life is written once, in [`lifecycle`]. Nothing here prints, counts totals or reads a clock.
 
 pub mod avoided;
 pub mod checks;
 pub mod flood;
+pub mod lifecycle;
 pub mod race;
 pub mod scan;
+
+use tcptrace_core::{
+    flow::Addr,
+    handshake::{Handshake, Nanos},
+};
+use tcptrace_vocabulary::{network::Network, report::Report};
+
+/// A finding's number, unique among those of its pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FindingId(pub u64);
+
+/// Why an attempt that looks like a failure is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harmless {
+    /// A client that looks at a port again and again (`health_checks` in the summary).
+    HealthCheck,
+    /// Another address of the same port overtook it (RFC 8305; `overtaken` in the summary).
+    Overtaken,
+    /// A probe of a hop walk that this host makes (`probes` in the summary).
+    Probe,
+    /// Nothing went wrong, and only `--all` lists such attempts.
+    Worked,
+}
+
+/// What a pattern makes of one report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It has nothing to do with the pattern.
+    None,
+    /// It is no failure.
+    Count(Harmless),
+    /// What comes until then decides.
+    Hold { until: Nanos },
+    /// A finding stands for it.
+    Fold(FindingId),
+}
+
+/// What a pattern has to look up beside the report itself.
+pub trait Surroundings {
+    /// Whether anything in a network answered around a moment.
+    fn answers(&mut self, network: Network, at: Nanos) -> bool;
+
+    /// Whether an address is this host's own; false where this host is not looked at.
+    fn is_here(&mut self, address: Addr) -> bool;
+}
+
+/// Something that many attempts have in common. Incidents are to be the next of the kind: they fold each failure of an
+/// edge, and their findings have a third phase, the update.
+pub trait Pattern {
+    /// What it reports of the attempts together; `()` where it only sorts them.
+    type Finding;
+
+    /// Takes note of a report that nothing else has claimed, and says what becomes of it.
+    fn note(&mut self, report: &Report, around: &mut dyn Surroundings, now: Nanos) -> Claim;
+
+    /// Findings to report: those that began since the last look, and those that are over by now.
+    fn look(&mut self, now: Nanos) -> Vec<Self::Finding>;
+
+    /// The end of the run: every finding that runs is over.
+    fn end(&mut self) -> Vec<Self::Finding>;
+}
+
+/// The client of an attempt and the listener that it looks at.
+fn pair(handshake: &Handshake) -> (Addr, tcptrace_core::flow::Endpoint) {
+    (handshake.client_addr, handshake.server())
+}

@@ -5,6 +5,11 @@ use std::collections::HashMap;
 use tcptrace_core::{flow::Addr, handshake::Nanos};
 use tcptrace_vocabulary::{outcome::Outcome, report::Report};
 
+use super::{
+    Claim, FindingId, Pattern, Surroundings,
+    lifecycle::{Course, Lifecycle},
+};
+
 /// Ports of a host that fail for one client within [`WHILE`] before they count as a scan. No service has so many.
 const PORTS: usize = 32;
 const WHILE: u64 = 60_000_000_000;
@@ -12,8 +17,6 @@ const WHILE: u64 = 60_000_000_000;
 const PAIRS: usize = 1 << 14;
 const CLEARED_EVERY: u64 = 1_000_000_000;
 const SCANS: usize = 256;
-/// Scans kept for the summary.
-const KEPT: usize = 1024;
 
 /// A scan, as it is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,90 +54,71 @@ pub struct Scans {
     pairs: HashMap<(Addr, Addr), Pair>,
     /// When old ones were last thrown out: a look at all of them, which must not come with every attempt.
     cleared: Nanos,
-    running: HashMap<(Addr, Addr), Running>,
-    pub over: Vec<Scan>,
-    begun: Vec<Scan>,
-    /// Those that had to be forgotten.
-    pub forgotten: u64,
+    findings: Lifecycle<(Addr, Addr), Running>,
+}
+
+impl Pattern for Scans {
+    type Finding = Scan;
+
+    fn note(&mut self, report: &Report, _around: &mut dyn Surroundings, now: Nanos) -> Claim {
+        let attempt = report.attempt();
+        if !attempt.outcome.is_failure() {
+            return Claim::None;
+        }
+        let hs = &attempt.handshake;
+        let pair = (hs.client_addr, hs.server_addr);
+        let begins = self.findings.get_mut(&pair).is_none() && self.is_scan(pair, hs.server_port, now);
+        if begins {
+            // A stall's is the sweep's, and so of many the same.
+            let moment = attempt.stalled.map_or(now, |it| it.at);
+            self.begin(pair, hs.first_syn, moment, now);
+        }
+        let Some((id, running)) = self.findings.get_mut(&pair) else { return Claim::None };
+        let claim = running.claim(report, id, now);
+        if begins && claim != Claim::None {
+            self.findings.announce(&pair);
+        }
+        claim
+    }
+
+    fn look(&mut self, now: Nanos) -> Vec<Scan> {
+        self.findings.end(|it| now.since(it.scan.last) >= WHILE);
+        self.findings.news()
+    }
+
+    fn end(&mut self) -> Vec<Scan> {
+        self.findings.end(|_| true);
+        self.findings.news()
+    }
 }
 
 impl Scans {
-    /// Whether a finding stands for this report, which is then not told.
-    pub fn takes(&mut self, report: &Report, now: Nanos) -> bool {
-        let it = report.attempt();
-        if !it.outcome.is_failure() {
-            return false;
-        }
-        let (client, server) = (it.handshake.client(), it.handshake.server());
-        let pair = (client.addr, server.addr);
-        let is_end = matches!(report, Report::Attempt(_));
-        // A stall's is the sweep's, and so of many the same.
-        let moment = it.stalled.map_or(now, |it| it.at);
-        let begins = !self.running.contains_key(&pair) && self.is_scan(pair, server.port, now);
-        if begins {
-            let scan = Scan {
-                client: pair.0,
-                host: pair.1,
-                began: it.handshake.first_syn,
-                last: now,
-                is_over: false,
-                ports: 0,
-                attempts: [0; Outcome::ALL.len()],
-            };
-            let known = self.pairs.remove(&pair);
-            let mut running = Running { scan, since: moment, seen: Box::new([[0; 2]; 1024]) };
-            known.iter().for_each(|it| running.scan.began = it.began);
-            known.into_iter().flat_map(|it| it.ports).for_each(|port| running.see(port));
-            self.running.insert(pair, running);
-        }
-        let Some(running) = self.running.get_mut(&pair) else { return false };
-        // Of what was told as stalled the end is told.
-        if is_end && it.stalled.is_some_and(|it| it.at < running.since) {
-            return false;
-        }
-        // A port that fails again and again is somebody's that is wanted.
-        if running.seen[usize::from(server.port) / 64][1] & bit(server.port) != 0 {
-            return false;
-        }
-        running.scan.last = now;
-        if is_end {
-            running.see(server.port);
-            running.scan.attempts[it.outcome as usize] += 1;
-        }
-        if begins {
-            self.begun.push(running.scan.clone());
-        }
-        true
-    }
-
-    /// Those to be told: that began since the last look, and that are over.
-    pub fn look(&mut self, now: Nanos) -> Vec<Scan> {
-        self.end(|it| now.since(it.last) >= WHILE)
-    }
-
-    /// Tracing ends: so do they.
-    pub fn finish(&mut self) -> Vec<Scan> {
-        self.end(|_| true)
-    }
-
     /// Every scan so far.
-    pub fn all(&self) -> impl Iterator<Item = &Scan> {
-        self.over.iter().chain(self.running.values().map(|it| &it.scan))
+    #[must_use]
+    pub fn all(&self) -> Vec<Scan> {
+        self.findings.all()
     }
 
-    fn end(&mut self, is_over: impl Fn(&Scan) -> bool) -> Vec<Scan> {
-        let mut told = std::mem::take(&mut self.begun);
-        let over: Vec<_> = self.running.extract_if(|_, it| is_over(&it.scan)).collect();
-        for (_, Running { scan, .. }) in over {
-            let scan = Scan { is_over: true, ..scan };
-            if self.over.len() >= KEPT {
-                self.over.remove(0);
-                self.forgotten += 1;
-            }
-            self.over.push(scan.clone());
-            told.push(scan);
-        }
-        told
+    /// How many are not among them any more.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.findings.forgotten()
+    }
+
+    fn begin(&mut self, pair: (Addr, Addr), first_syn: Nanos, since: Nanos, now: Nanos) {
+        let known = self.pairs.remove(&pair);
+        let scan = Scan {
+            client: pair.0,
+            host: pair.1,
+            began: known.as_ref().map_or(first_syn, |it| it.began),
+            last: now,
+            is_over: false,
+            ports: 0,
+            attempts: [0; Outcome::ALL.len()],
+        };
+        let mut running = Running { scan, since, seen: Box::new([[0; 2]; 1024]) };
+        known.into_iter().flat_map(|it| it.ports).for_each(|port| running.see(port));
+        self.findings.begin(pair, running);
     }
 
     /// Notes a port that failed, and whether it makes the pair a scan.
@@ -156,11 +140,44 @@ impl Scans {
         if it.ports.len() < PORTS && !it.ports.contains(&port) {
             it.ports.push(port);
         }
-        it.ports.len() >= PORTS && self.running.len() < SCANS
+        it.ports.len() >= PORTS && self.findings.running() < SCANS
+    }
+}
+
+impl Course for Running {
+    type Finding = Scan;
+
+    fn finding(&self) -> Scan {
+        self.scan.clone()
+    }
+
+    fn close(self) -> Scan {
+        Scan { is_over: true, ..self.scan }
     }
 }
 
 impl Running {
+    /// Whether the scan stands for a report of its pair.
+    fn claim(&mut self, report: &Report, id: FindingId, now: Nanos) -> Claim {
+        let attempt = report.attempt();
+        let port = attempt.handshake.server_port;
+        let is_end = matches!(report, Report::Attempt(_));
+        // The end of an attempt that was reported as stalled is reported.
+        if is_end && attempt.stalled.is_some_and(|it| it.at < self.since) {
+            return Claim::None;
+        }
+        // A port that fails again and again is one that somebody wants.
+        if self.seen[usize::from(port) / 64][1] & bit(port) != 0 {
+            return Claim::None;
+        }
+        self.scan.last = now.max(attempt.seen.1);
+        if is_end {
+            self.see(port);
+            self.scan.attempts[attempt.outcome as usize] += 1;
+        }
+        Claim::Fold(id)
+    }
+
     fn see(&mut self, port: u16) {
         let [once, twice] = &mut self.seen[usize::from(port) / 64];
         self.scan.ports += usize::from(*once & bit(port) == 0);

@@ -1,0 +1,132 @@
+//! The desk of a run over captures: attempts go in, lines come out.
+
+use tcptrace_core::{flow::Addr, handshake::Nanos};
+use tcptrace_report::{finding::Finding, json, text};
+use tcptrace_verdict::{case::Case, diagnose, past::Past, patterns::Surroundings};
+use tcptrace_vocabulary::{
+    attempt::Attempt,
+    facts::{Local, Missing},
+    network::Network,
+    report::Report,
+    verdict::Why,
+};
+
+use super::{
+    Run, Stop,
+    flows::{Kept, Told},
+};
+use crate::desk::World;
+
+/// How long before a flood began its attempts may have begun, in nanoseconds.
+const AHEAD: u64 = 3_000_000_000;
+
+impl Run<'_> {
+    /// Tells what can be told.
+    pub(super) fn tell(&mut self) -> Result<(), Stop> {
+        loop {
+            let ready = self.flows.ready();
+            if ready.is_empty() {
+                return Ok(());
+            }
+            self.tell_all(ready)?;
+        }
+    }
+
+    fn tell_all(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
+        for (handshake, outcome, last) in self.flows.checks() {
+            self.desk.see_end(&handshake, outcome, last);
+        }
+        self.passages.extend(self.flows.passages());
+        for told in attempts {
+            let now = told.attempt.handshake.first_syn;
+            self.feed(now)?;
+            let mut world = Captured { past: &self.flows.history, is_overtaken: told.is_overtaken };
+            let report = self.desk.receive(Report::Attempt(told.attempt), &mut world, now);
+            if let Some(report) = report {
+                self.tell_one(&report, &told.packets, told.decided)?;
+            }
+            let found = self.desk.look(now);
+            self.find(found)?;
+            if self.desk.is_full() {
+                return Err(Stop::Enough);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the desk the floods that had begun by then.
+    pub(super) fn feed(&mut self, now: Nanos) -> Result<(), Stop> {
+        while let Some((last, passage)) =
+            self.passages.pop_front_if(|(_, it)| it.since.0 <= now.0.saturating_add(AHEAD))
+        {
+            let found = self.desk.flood(passage, last);
+            self.find(found)?;
+        }
+        Ok(())
+    }
+
+    fn tell_one(&mut self, report: &Report, packets: &[Kept], decided: usize) -> Result<(), Stop> {
+        if report.attempt().is_trouble()
+            && let Err(error) = self.prove(report.attempt(), packets, decided)
+        {
+            self.on_evidence_error(error)?;
+        }
+        self.page.line.clear();
+        if self.args.json {
+            json::write(&mut self.page.line, report, &self.setting);
+        } else {
+            let line = text::line(report, &self.setting, self.args.quiet, self.args.verbose > 0);
+            self.page.line.extend_from_slice(line.as_bytes());
+        }
+        self.page.print(self.proof.writer.is_some())
+    }
+
+    /// Prints what many attempts have in common.
+    pub(super) fn find(&mut self, found: Vec<Finding>) -> Result<(), Stop> {
+        for it in found {
+            self.page.line.clear();
+            let line = if self.args.json { it.line(&self.setting) } else { it.text(&self.setting) };
+            self.page.line.extend_from_slice(line.as_bytes());
+            self.page.print(self.proof.writer.is_some())?;
+        }
+        Ok(())
+    }
+}
+
+/// What the desk looks up in a capture: nothing is known of this host, since a capture may be of any.
+struct Captured<'a> {
+    past: &'a Past,
+    /// Whether the report's attempt lost a race.
+    is_overtaken: bool,
+}
+
+impl Surroundings for Captured<'_> {
+    fn answers(&mut self, network: Network, at: Nanos) -> bool {
+        self.past.is_heard(network.addresses(), at)
+    }
+
+    fn is_here(&mut self, _address: Addr) -> bool {
+        false
+    }
+}
+
+impl World for Captured<'_> {
+    /// The filter was asked when the attempt ended.
+    fn is_ours(&mut self, _report: &Report) -> bool {
+        true
+    }
+
+    fn race(&mut self, _attempt: &Attempt, _now: Nanos) -> Option<Nanos> {
+        None
+    }
+
+    fn is_overtaken(&mut self, _attempt: &Attempt, _now: Nanos) -> bool {
+        self.is_overtaken
+    }
+
+    fn explain(&mut self, attempt: &mut Attempt, checks: u32) {
+        let local = Local::unknown(Missing::NotAsked);
+        let verdict = diagnose(&Case { it: attempt, local: &local, past: self.past, checks });
+        attempt.why = Some(Box::new(Why { verdict, local }));
+    }
+}
