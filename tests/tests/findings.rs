@@ -218,7 +218,8 @@ fn clients_are_weighed_by_what_their_cpu_saw() {
     let busy = passage(IN, (0..10).map(client));
     let idle = Passage { opens: 20, passed_over: 0, ..passage(IN, std::iter::repeat_n(client(99), 10)) };
     look(&mut floods, at(1), vec![busy, idle], None);
-    let sources = floods.all()[0].sources();
+    let flood = floods.all().remove(0);
+    let sources = flood.sources();
     assert_eq!(sources.sample, 20);
     assert!(sources.top().iter().all(|(addr, share)| *addr != client(99) && *share < 0.11), "{:?}", sources.top());
 }
@@ -297,7 +298,8 @@ fn sources_are_sampled_and_bounded() {
     for second in 1..=200 {
         look(&mut floods, at(second), vec![passage(IN, (0..200).map(|it| client(second as u32 * 200 + it)))], None);
     }
-    let sources = floods.all()[0].sources();
+    let flood = floods.all().remove(0);
+    let sources = flood.sources();
     assert_eq!((sources.sample, sources.networks, sources.top()), (40_000, 1 << 14, vec![]));
     let mut floods = Floods::default();
     look(&mut floods, at(1), vec![passage(IN, (0..10).map(|it| client(it / 8)))], None);
@@ -321,7 +323,7 @@ fn a_scan_is_told_twice() {
     // A port that fails a third time is told again.
     assert_eq!(scan(&mut scans, SERVER.addr, 5..6, at(3)), 0);
     let good = Attempt { outcome: Outcome::Established, recovered: true, ..failed(SERVER, at(3)) };
-    assert!(!is_folded_at(scans, &Report::Attempt(good), at(3)));
+    assert!(!is_folded_at(&mut scans, &Report::Attempt(good), at(3)));
     assert!(scans.look(at(62)).is_empty());
     let told = scans.look(at(63));
     let [it] = &told[..] else { panic!("{told:?}") };
@@ -337,11 +339,11 @@ fn a_scan_of_the_silent_is_told_twice() {
     let attempts = (0..10_000).map(|port| Attempt { stalled, ..failed(Endpoint { port, ..SERVER }, at(1)) });
     let mut told = 0;
     for it in attempts.clone() {
-        told += usize::from(!is_folded_at(scans, &Report::Stall(it), Nanos(at(4).0 + 1)));
+        told += usize::from(!is_folded_at(&mut scans, &Report::Stall(it), Nanos(at(4).0 + 1)));
     }
     assert_eq!((told, scans.look(at(5)).len()), (31, 1));
     for it in attempts {
-        told += usize::from(!is_folded_at(scans, &Report::Attempt(it), at(9)));
+        told += usize::from(!is_folded_at(&mut scans, &Report::Attempt(it), at(9)));
     }
     assert_eq!(told, 31);
     assert_eq!(scans.end()[0].ports, 10_000);

@@ -71,8 +71,10 @@ fn flood_word(flood: &Flood) -> &'static str {
 }
 
 fn flood_story(flood: &Flood) -> String {
-    let (rate, uncounted) = (rate(flood.rate()), flood.passed().over);
-    let mut story = format!("{rate} a second: {}; {}; {uncounted} only counted", packets(flood), sources(flood));
+    let mut story = format!("{} a second: {}; {}", rate(flood.rate()), packets(flood), sources(flood));
+    if flood.passed().over > 0 {
+        story += &format!("; {} only counted", flood.passed().over);
+    }
     if flood.attempts.iter().any(|count| *count > 0) {
         story += &format!("; of those followed {}", outcomes(&flood.attempts));
     }
