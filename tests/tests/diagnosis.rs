@@ -113,7 +113,7 @@ fn verdict(handshake: Handshake, around: &Around) -> Verdict {
     };
     let unknown = Local::unknown(Missing::NotAsked);
     let local = around.local.as_ref().unwrap_or(&unknown);
-    diagnose(&Case { it: &attempt, local, past: &history, checks: around.checks })
+    diagnose(&Case { attempt: &attempt, local, past: &history, checks: around.checks })
 }
 
 #[track_caller]
@@ -184,10 +184,16 @@ fn silence_is_told_by_what_else_works() {
         worked: vec![silent(CLIENT, PORT_80), silent_neighbour, established(CLIENT, FAR)],
         ..Around::default()
     };
-    assert_said(&verdict(silent(CLIENT, SERVER), &network), Cause::HostDown, Confidence::Likely, Extent::Network);
+    // A firewall that drops everything looks the same, unless others of its network answer.
+    assert_said(&verdict(silent(CLIENT, SERVER), &network), Cause::HostDown, Confidence::Possible, Extent::Network);
 
     let everything = Around { worked: vec![silent(CLIENT, PORT_80), silent(CLIENT, FAR)], ..Around::default() };
-    assert_said(&verdict(silent(CLIENT, SERVER), &everything), Cause::HostDown, Confidence::Likely, Extent::Everything);
+    assert_said(
+        &verdict(silent(CLIENT, SERVER), &everything),
+        Cause::HostDown,
+        Confidence::Possible,
+        Extent::Everything,
+    );
 }
 
 /// The same so many seconds earlier.
@@ -218,12 +224,12 @@ fn a_host_that_went_is_told_by_what_stopped() {
 
     // Asked in vain since.
     let stopped = vec![worked(PORT_80, 30), earlier(silent(CLIENT, PORT_80), 10)];
-    assert_said(&with(stopped), Cause::HostDown, Confidence::Possible, Extent::Unknown);
+    assert_said(&with(stopped), Cause::HostDown, Confidence::Possible, Extent::Host);
     // Two ports fell silent: a third that nobody asked since is no witness.
     let stopped = vec![worked(SERVER, 5), worked(PORT_80, 5), worked(Endpoint { port: 22, ..SERVER }, 5)];
-    assert_said(&with(stopped), Cause::HostDown, Confidence::Possible, Extent::Unknown);
+    assert_said(&with(stopped), Cause::HostDown, Confidence::Possible, Extent::Host);
     // Its only port, which answered this client, and others, before.
-    assert_said(&with(vec![worked(SERVER, 30)]), Cause::HostDown, Confidence::Possible, Extent::Unknown);
+    assert_said(&with(vec![worked(SERVER, 30)]), Cause::HostDown, Confidence::Possible, Extent::Host);
     let others = vec![earlier(established(OTHER_CLIENT, SERVER), 15)];
     assert_said(&with(others), Cause::FirewallDrop, Confidence::Possible, Extent::Unknown);
 
@@ -458,9 +464,10 @@ fn a_silent_peer_is_told_by_its_neighbours() {
         let local = Local { neighbour: Ok(Some(it)), ..here(false) };
         verdict(silent(CLIENT, SERVER), &Around { local: Some(local), still_open: true, ..Around::default() })
     };
-    for is_peer in [true, false] {
-        let failed = with(neighbour(is_peer, true));
-        assert_eq!((failed.cause, failed.confidence), (Cause::HostDown, Confidence::Certain));
+    for (is_peer, cause, extent) in
+        [(true, Cause::HostDown, Extent::Host), (false, Cause::NoRouteOrLocalBlock, Extent::Everything)]
+    {
+        assert_said(&with(neighbour(is_peer, true)), cause, Confidence::Certain, extent);
         assert_eq!(with(neighbour(is_peer, false)).cause, Cause::Unknown, "a neighbour that is there proves nothing");
     }
 }

@@ -5,10 +5,13 @@
 use std::collections::HashMap;
 
 use tcptrace_core::{
-    flow::{Addr, Endpoint},
+    flow::Endpoint,
     handshake::{Handshake, Nanos, Side},
 };
-use tcptrace_verdict::{case::keeps_from_the_wire, steps};
+use tcptrace_verdict::{
+    case::keeps_from_the_wire,
+    next::{at_gateway, filled},
+};
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
     facts::Process,
@@ -121,13 +124,13 @@ impl Calls {
 
 /// Why a call put no SYN on the wire, where this host says why.
 pub fn explain(it: &Connect, process: Process, host: &mut Host, drops: Option<&Drops>, now: Nanos) -> Option<Unsent> {
-    let Said { cause, confidence, evidence, extent, whom } = match it.sent {
+    let Said { cause, confidence, evidence, extent, next } = match it.sent {
         Some(sent) => kept(it, sent, host, drops, now)?,
         None => refused(it, host)?,
     };
     let server = it.asked;
     let scope = Scope { extent, evidence: Vec::new() };
-    let next = steps(cause, server, it.sent.map(|it| it.client.addr), whom);
+    let next = next.unwrap_or_else(|| filled(cause, server, it.sent.map(|it| it.client.addr), None));
     let verdict = Verdict { cause, confidence, evidence: vec![evidence], scope, next };
     Some(Unsent { called: it.called, client: it.sent.map(|it| it.client), server, process, verdict })
 }
@@ -137,8 +140,8 @@ struct Said {
     confidence: Confidence,
     evidence: String,
     extent: Extent,
-    /// Whom the next step is about, if not the server.
-    whom: Option<Addr>,
+    /// The next steps, where they are not those of the cause alone.
+    next: Option<Vec<String>>,
 }
 
 /// TCP sent it, and no interface saw it.
@@ -161,16 +164,20 @@ fn kept(it: &Connect, sent: Sent, host: &mut Host, drops: Option<&Drops>, now: N
     let is_lost = |it: &str| it.starts_with("NEIGH_");
     if let Some(neighbour) = neighbour.filter(|it| it.failed || reason.is_some_and(is_lost)) {
         let what = if neighbour.address.is_ipv4() { "ARP" } else { "neighbour discovery" };
-        let (whom, extent) =
-            if neighbour.is_peer { ("it", Extent::Host) } else { ("the gateway to it", Extent::Unknown) };
+        let (whom, cause, extent, next) = if neighbour.is_peer {
+            ("it", Cause::HostDown, Extent::Host, None)
+        } else {
+            // Nothing is known of the server behind it.
+            let next = at_gateway(neighbour.address, ip(sent.server.addr));
+            ("the gateway to it", Cause::NoRouteOrLocalBlock, Extent::Everything, Some(next))
+        };
         let evidence =
             format!("the SYN waited for the link address of {}: {whom} does not answer {what}", neighbour.address);
-        let whom = Some(neighbour.addr());
-        return Some(Said { cause: Cause::HostDown, confidence: Confidence::Certain, evidence, extent, whom });
+        return Some(Said { cause, confidence: Confidence::Certain, evidence, extent, next });
     }
     let evidence = format!("TCP sent the SYN, and this host dropped it ({})", reason?);
     let (cause, confidence) = (Cause::NoRouteOrLocalBlock, Confidence::Certain);
-    Some(Said { cause, confidence, evidence, extent: Extent::Unknown, whom: None })
+    Some(Said { cause, confidence, evidence, extent: Extent::Unknown, next: None })
 }
 
 /// The call itself failed.
@@ -186,5 +193,5 @@ fn refused(it: &Connect, host: &mut Host) -> Option<Said> {
                 .to_owned(),
         ),
     };
-    Some(Said { cause: Cause::NoRouteOrLocalBlock, confidence, evidence, extent: Extent::Unknown, whom: None })
+    Some(Said { cause: Cause::NoRouteOrLocalBlock, confidence, evidence, extent: Extent::Unknown, next: None })
 }

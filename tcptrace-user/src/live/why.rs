@@ -270,7 +270,7 @@ impl World for Here<'_> {
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {
         self.diagnosis.look(self.table);
         let local = self.diagnosis.local(attempt, monotonic());
-        let verdict = diagnose(&Case { it: attempt, local: &local, past: &self.diagnosis.past, checks });
+        let verdict = diagnose(&Case { attempt, local: &local, past: &self.diagnosis.past, checks });
         attempt.why = Some(Box::new(Why { verdict, local }));
     }
 }

@@ -126,7 +126,7 @@ impl World for Captured<'_> {
 
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {
         let local = Local::unknown(Missing::NotAsked);
-        let verdict = diagnose(&Case { it: attempt, local: &local, past: self.past, checks });
+        let verdict = diagnose(&Case { attempt, local: &local, past: self.past, checks });
         attempt.why = Some(Box::new(Why { verdict, local }));
     }
 }

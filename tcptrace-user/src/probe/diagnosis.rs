@@ -242,32 +242,6 @@ pub struct IcmpError {
     pub mtu: Option<u32>,
 }
 
-impl IcmpError {
-    /// The packet ran out of hops on its way.
-    #[must_use]
-    pub const fn is_time_exceeded(&self) -> bool {
-        matches!((self.icmp.v6, self.icmp.kind), (false, 11) | (true, 3))
-    }
-
-    /// A rule forbids it, and says so.
-    #[must_use]
-    pub const fn is_prohibited(&self) -> bool {
-        matches!((self.icmp.v6, self.icmp.kind, self.icmp.code), (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5 | 6))
-    }
-
-    /// Nobody listens there, which for TCP a host says by a RST: a rule answers like this.
-    #[must_use]
-    pub const fn is_port(&self) -> bool {
-        matches!((self.icmp.v6, self.icmp.kind, self.icmp.code), (false, 3, 2 | 3) | (true, 1, 4))
-    }
-
-    /// The last router, or this host, could not reach the host.
-    #[must_use]
-    pub const fn is_host(&self) -> bool {
-        matches!((self.icmp.v6, self.icmp.kind, self.icmp.code), (false, 3, 1 | 7) | (true, 1, 3))
-    }
-}
-
 /// What became of a few echo requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ping {

@@ -8,7 +8,8 @@ use tcptrace_report::json::VERSION;
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
     errno::errno_name,
-    icmp::icmp_reason,
+    icmp::Meaning,
+    scope::Extent,
     words::flag_names,
 };
 
@@ -18,7 +19,7 @@ use super::{
         Way,
     },
     findings,
-    verdict::{Scope, Verdict},
+    verdict::Verdict,
 };
 
 /// The object, without the line's end.
@@ -45,7 +46,7 @@ fn verdict(it: &Verdict) -> Value {
     json!({
         "cause": it.cause.map(Cause::name),
         "confidence": it.confidence.map(Confidence::name),
-        "scope": it.scope.map(Scope::name),
+        "scope": it.scope.map(Extent::name),
         "address": it.address,
         "port": it.port,
         "errno": it.errno.map(errno),
@@ -171,7 +172,7 @@ fn way(took: Duration, found: &Result<Way, String>) -> Value {
 }
 
 fn icmp(it: &IcmpError) -> Value {
-    json!({ "from": it.from, "type": it.icmp.kind, "code": it.icmp.code, "reason": icmp_reason(it.icmp) })
+    json!({ "from": it.from, "type": it.icmp.kind, "code": it.icmp.code, "reason": Meaning::of(it.icmp).word() })
 }
 
 fn connect(it: &Connect) -> Value {

@@ -6,6 +6,7 @@
 //!
 //! It does not scan: a handful of ports, a few SYNs each, one walk per address family at a time.
 
+mod case;
 mod connect;
 pub mod diagnosis;
 mod dns;
@@ -13,7 +14,6 @@ mod evidence;
 mod findings;
 mod hosts;
 mod json;
-mod judgement;
 mod names;
 mod path_mtu;
 mod ping;

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use tcptrace_core::segment::Options;
 use tcptrace_vocabulary::{
     errno::{errno_name, errno_text},
-    icmp::icmp_reason,
+    icmp::Meaning,
     words::NEGOTIATED,
 };
 
@@ -183,7 +183,7 @@ fn ping_line(at: &Probed, line: &mut impl FnMut(Mark, &str, Option<Duration>, &s
     let text = match (ping.error, ping.refused) {
         (Some(icmp), _) => {
             let from = icmp.from.map_or_else(|| "somebody".to_owned(), |it| it.to_string());
-            format!("ICMP {} from {from}", icmp_reason(icmp.icmp))
+            format!("ICMP {} from {from}", Meaning::of(icmp.icmp).word())
         }
         (None, Some(errno)) => format!("this host does not let it out ({})", errno_name(errno)),
         (None, None) => "no answer, which by itself proves nothing".to_owned(),
@@ -225,7 +225,7 @@ fn connect_line(connect: &Connect, line: &mut impl FnMut(Mark, &str, Option<Dura
         Tried::Failed(errno) => match connect.icmp {
             Some(icmp) => {
                 let from = icmp.from.map_or_else(|| "somebody".to_owned(), |it| it.to_string());
-                format!("ICMP {} from {from} ({})", icmp_reason(icmp.icmp), errno_name(errno))
+                format!("ICMP {} from {from} ({})", Meaning::of(icmp.icmp).word(), errno_name(errno))
             }
             None => format!("{} ({})", errno_text(errno), errno_name(errno)),
         },
@@ -274,7 +274,7 @@ fn options(agreed: &Agreed, connect: &Connect) -> String {
 fn in_a_word(connect: &Connect) -> String {
     match (connect.result, connect.icmp) {
         (Tried::Open(_), _) => "open".to_owned(),
-        (_, Some(icmp)) => icmp_reason(icmp.icmp).to_owned(),
+        (_, Some(icmp)) => Meaning::of(icmp.icmp).word().to_owned(),
         _ if connect.is_reset() => "RST".to_owned(),
         (Tried::Silent | Tried::Failed(libc::ETIMEDOUT), None) => "silent".to_owned(),
         (Tried::Failed(errno), None) => errno_name(errno),
@@ -294,7 +294,7 @@ fn walk_line(walk: &Walk, line: &mut impl FnMut(Mark, &str, Option<Duration>, &s
             Mark::Aside
         }
         End::Rejected { ttl, icmp } => {
-            hops.push(format!("{ttl} {} from {}", icmp_reason(icmp.icmp), from(icmp.from)));
+            hops.push(format!("{ttl} {} from {}", Meaning::of(icmp.icmp).word(), from(icmp.from)));
             Mark::Wrong
         }
         End::Dies => {

@@ -5,45 +5,16 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use tcptrace_vocabulary::cause::{Cause, Confidence};
-
-use super::{
-    diagnosis::{Diagnosis, DnsFailure, MtuFound, Names, Probed, Tried, Way},
-    judgement::{self, Judgement},
+use tcptrace_vocabulary::{
+    cause::{Cause, Confidence},
+    scope::Extent,
+    verdict,
 };
 
-/// How far the trouble reaches, as far as was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    Port,
-    Host,
-    Network,
-    Everything,
-}
-
-impl Scope {
-    /// The word in JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Port => "port",
-            Self::Host => "host",
-            Self::Network => "network",
-            Self::Everything => "everything",
-        }
-    }
-
-    /// In a sentence.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Port => "this port only",
-            Self::Host => "this host",
-            Self::Network => "its network",
-            Self::Everything => "everything from here",
-        }
-    }
-}
+use super::{
+    case,
+    diagnosis::{Diagnosis, DnsFailure, MtuFound, Names, Probed, Tried, Way},
+};
 
 /// Whether it can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +50,7 @@ pub struct Verdict {
     pub outcome: Outcome,
     pub cause: Option<Cause>,
     pub confidence: Option<Confidence>,
-    pub scope: Option<Scope>,
+    pub scope: Option<Extent>,
     /// The one that the cause is of.
     pub port: Option<u16>,
     pub address: Option<IpAddr>,
@@ -112,21 +83,77 @@ impl Verdict {
         }
     }
 
-    fn of(outcome: Outcome, it: Judgement) -> Self {
+    fn of(outcome: Outcome, judged: Judged<'_>) -> Self {
         Self {
             outcome,
-            cause: Some(it.cause),
-            confidence: Some(it.confidence),
-            scope: Some(it.scope),
-            port: Some(it.port),
-            address: Some(it.address),
-            errno: it.errno,
-            by: it.by,
-            headline: it.headline,
-            evidence: it.evidence,
-            next: Some(it.next),
+            cause: Some(judged.verdict.cause),
+            confidence: Some(judged.verdict.confidence),
+            scope: Some(judged.verdict.scope.extent),
+            port: Some(judged.port),
+            address: Some(judged.at.address),
+            errno: Some(judged.errno),
+            by: case::by(judged.at, judged.port),
+            headline: headline(judged.verdict.cause, &judged.at.name(), judged.port),
+            next: judged.next(),
+            evidence: judged.verdict.evidence,
             notes: Vec::new(),
         }
+    }
+}
+
+/// The judge's verdict on one port of one address.
+struct Judged<'a> {
+    at: &'a Probed,
+    port: u16,
+    errno: i32,
+    verdict: verdict::Verdict,
+}
+
+impl<'a> Judged<'a> {
+    fn of(diagnosis: &Diagnosis, at: &'a Probed, port: u16) -> Option<Self> {
+        let verdict = case::judge(diagnosis, at, port)?;
+        let errno = match at.connects.iter().find(|it| it.port == port)?.result {
+            Tried::Failed(errno) => errno,
+            Tried::Open(_) | Tried::Silent => 0,
+        };
+        Some(Self { at, port, errno, verdict })
+    }
+
+    /// How much it says: without a way there was no attempt, and an answer says more than silence.
+    fn rank(&self) -> (bool, Confidence, bool) {
+        let is_answered = self.at.connects.iter().any(|it| it.port == self.port && !it.is_silent());
+        (case::route(self.at).is_some(), self.verdict.confidence, is_answered)
+    }
+
+    /// The first of the next steps. The judge knows no zones.
+    fn next(&self) -> Option<String> {
+        let step = self.verdict.next.first()?;
+        Some(step.replace(&self.at.address.to_string(), &self.at.name()))
+    }
+}
+
+fn headline(cause: Cause, address: &str, port: u16) -> String {
+    match cause {
+        Cause::PortClosed => format!("nothing listens on port {port} of {address}"),
+        Cause::FirewallReject => format!("a firewall rejects connections to port {port} of {address}"),
+        Cause::FirewallDrop => format!("a firewall drops SYNs to port {port} of {address} without an answer"),
+        Cause::HostDown => format!("{address} does not answer"),
+        Cause::NetworkUnreachable => format!("the network has no way to {address}"),
+        Cause::NoRouteOrLocalBlock => format!("SYNs to port {port} of {address} do not leave this host"),
+        Cause::ListenQueueFull
+        | Cause::DroppedByLocalFirewall
+        | Cause::SynFlood
+        | Cause::ClientVanished
+        | Cause::AnswerLostLocally
+        | Cause::AsymmetricPath
+        | Cause::NatMismatch
+        | Cause::PortReuse
+        | Cause::MiddleboxReset
+        | Cause::DuplicateIp
+        | Cause::ApplicationGaveUp
+        | Cause::HealthCheck
+        | Cause::OutOfMemory
+        | Cause::Unknown => format!("port {port} of {address} cannot be reached"),
     }
 }
 
@@ -204,18 +231,17 @@ fn resolved(diagnosis: &Diagnosis) -> Verdict {
     let is_reached = if diagnosis.ports_assumed { !open.is_empty() } else { open.len() == diagnosis.ports.len() };
     // Of ports that nobody asked for, one that opens is enough.
     let wanted: &[u16] = if is_reached { &open } else { &diagnosis.ports };
-    let mut judgements = Vec::new();
+    let mut judged = Vec::new();
     for &port in wanted.iter().filter(|port| is_reached || !reached(**port)) {
         for at in diagnosis.addresses.iter().filter(|at| !is_open(at, port)) {
             // Where another family works, none of this one is how that host is meant to be.
             if !is_reached || has_way(at) {
-                judgements.extend(judgement::of(diagnosis, at, port));
+                judged.extend(Judged::of(diagnosis, at, port));
             }
         }
     }
-    // The first of the surest; whatever has a way says more than what has none.
-    let rank = |it: &Judgement| (it.has_way, it.confidence);
-    let best = judgements.into_iter().reduce(|best, it| if rank(&it) > rank(&best) { it } else { best });
+    // The first of those that say most.
+    let best = judged.into_iter().reduce(|best, it| if it.rank() > best.rank() { it } else { best });
     let mut verdict = match best {
         Some(it) if is_reached => Verdict::of(Outcome::Partly, it),
         Some(it) => Verdict::of(Outcome::Unreachable, it),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tcptrace_verdict::patterns::checks::PROBE_HOPS;
+use tcptrace_vocabulary::icmp::Meaning;
 use tokio::task::JoinSet;
 
 use super::{
@@ -124,7 +125,7 @@ async fn probe(to: Peer, by: By, ttl: u8, shared: &Shared) -> Told {
 
 fn by_icmp(icmp: IcmpError, took: Duration) -> Told {
     match icmp.from {
-        Some(from) if icmp.is_time_exceeded() => Told::Hop(from, took),
+        Some(from) if Meaning::of(icmp.icmp) == Meaning::TimeExceeded => Told::Hop(from, took),
         _ => Told::Rejected(icmp),
     }
 }

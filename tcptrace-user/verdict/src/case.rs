@@ -6,7 +6,8 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
-    facts::{Counters, Dropped, Listener, Local, Neighbour, Place},
+    facts::{Counters, Dropped, Listener, Local, Neighbour, Place, Rejection, Sent, Walk},
+    icmp::Meaning,
     outcome::Outcome,
     words::{endpoint, ip},
 };
@@ -16,7 +17,7 @@ use crate::past::{Around, Host, Life, Past};
 /// One attempt in its surroundings.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
-    pub it: &'a Attempt,
+    pub attempt: &'a Attempt,
     pub local: &'a Local,
     pub past: &'a Past,
     /// How often this client asked this port in this way of late: SYN, SYN/ACK, RST without data.
@@ -51,7 +52,7 @@ pub fn keeps_from_the_wire(reason: &str) -> bool {
 
 impl<'a> Case<'a> {
     pub(super) const fn hs(&self) -> &'a Handshake {
-        &self.it.handshake
+        &self.attempt.handshake
     }
 
     pub(super) const fn server(&self) -> Endpoint {
@@ -90,7 +91,8 @@ impl<'a> Case<'a> {
 
     /// Whether the server itself was heard in this attempt.
     pub(super) fn is_alive(&self) -> bool {
-        matches!(self.it.outcome, Outcome::Refused | Outcome::Challenged) || self.hs().answer.tries > 0
+        let spoke = matches!(self.attempt.outcome, Outcome::Refused | Outcome::Challenged);
+        spoke && !self.never_left() || self.hs().answer.tries > 0
     }
 
     /// Whether an end is known to be on this host.
@@ -125,7 +127,7 @@ impl<'a> Case<'a> {
 
     /// Whether the server itself says that somebody is away: one to whom it forwards the port.
     pub(super) fn is_forwarded(&self) -> bool {
-        self.it.icmp_from == Some(self.server().addr)
+        self.attempt.icmp_from == Some(self.server().addr)
     }
 
     /// The one to whom this host forwards the SYN, where it dropped it for that one.
@@ -213,10 +215,64 @@ impl<'a> Case<'a> {
         (neighbour.is_peer && neighbour.link_addresses.len() > 1).then_some(neighbour)
     }
 
-    /// The router to the other end, where nobody answers for it.
-    pub(super) fn silent_gateway(&self) -> Option<Addr> {
-        let neighbour = self.local.neighbour.as_ref().ok()?.as_ref()?;
-        (neighbour.failed && !neighbour.is_peer).then(|| neighbour.addr())
+    /// The next hop to the other end, where it does not answer ARP or neighbour solicitations.
+    pub(super) fn silent_neighbour(&self) -> Option<&'a Neighbour> {
+        self.local.neighbour.as_ref().ok()?.as_ref().filter(|neighbour| neighbour.failed)
+    }
+
+    /// The same, where it is a router to the server, and the server was not heard since the attempt began.
+    pub(super) fn silent_gateway(&self) -> Option<&'a Neighbour> {
+        let is_way = !self.is_here(Side::Server) && self.life() != Life::Since;
+        self.silent_neighbour().filter(|neighbour| !neighbour.is_peer && is_way)
+    }
+
+    /// The meaning of the ICMP error that ended the attempt.
+    pub(super) fn meaning(&self) -> Option<Meaning> {
+        let icmp = self.hs().unreachable().filter(|_| self.attempt.outcome == Outcome::Unreachable)?;
+        Some(Meaning::of(icmp))
+    }
+
+    /// Whether this host itself sent the ICMP error about its own SYN to another host.
+    pub(super) fn is_own_error(&self) -> bool {
+        let is_own = |from: Addr| from == self.hs().client_addr || ip(from).is_loopback();
+        let from = self.attempt.icmp_from.filter(|_| self.attempt.outcome == Outcome::Unreachable);
+        from.is_some_and(is_own) && self.is_here(Side::Client) && !self.is_here(Side::Server)
+    }
+
+    /// Whether it is known that none of the SYNs left this host.
+    pub(super) fn never_left(&self) -> bool {
+        self.local.left == Ok(0)
+    }
+
+    /// How far SYNs for the port got, where a walk says.
+    pub(super) fn walk(&self) -> Option<&'a Walk> {
+        self.local.walk.as_ref().ok()
+    }
+
+    /// Whether something else than TCP shows that the server is there: an echo reply, an answer on the link.
+    pub(super) fn shows_signs(&self) -> Option<String> {
+        let signs = self.local.signs.as_ref().ok()?;
+        let name = ip(self.server().addr);
+        if signs.echo {
+            return Some(format!("{name} answers echo requests, and no port that was tried"));
+        }
+        signs.link.then(|| format!("{name} answers on the link, and on no port that was tried"))
+    }
+
+    /// Whether not even the first router saw SYNs for the port, while another probe passed it; what that was.
+    pub(super) fn is_lost_before_first_router(&self) -> Option<Sent> {
+        let walk = self.walk()?;
+        let other = walk.other.filter(|other| other.first.is_some() && walk.answered.is_none())?;
+        (walk.last.is_none() && self.local.left.is_err()).then_some(other.sent)
+    }
+
+    /// The ICMP error that other SYNs for the port got, or other probes to its host, and which of them.
+    pub(super) fn rejected_elsewhere(&self) -> Option<(Rejection, &'static str)> {
+        if let Some(rejection) = self.walk().and_then(|walk| walk.rejected) {
+            return Some((rejection, "answered other SYNs for the port"));
+        }
+        let rejection = self.local.signs.as_ref().ok()?.rejected?;
+        Some((rejection, "answered other probes; routers do not answer each"))
     }
 
     /// Who listens on the server's port, if that is known and somebody does.

@@ -1,10 +1,19 @@
-//! What to do next, by cause: one or two imperatives for whoever reads the line, each short enough to stand under it.
+//! What to do next, by cause: one or two imperatives for the reader of a line, each short enough to stand under it.
 //!
-//! Does not explain: `tcptrace explain CAUSE` does. Does not know addresses: whoever prints a step fills in `{server}`
-//! and `{client}` (addresses), `{port}` (the server's) and `{host}` (who sent the ICMP error or the RST, or answered
-//! instead; the server where nobody did).
+//! The one place of it: text, JSON, `diagnose` and docs/causes.md take their steps from here. It does not explain:
+//! `tcptrace explain CAUSE` does. The table knows no address: `filled` fills in `{server}` and `{client}` (addresses),
+//! `{port}` (the server's) and `{host}` (the sender of the ICMP error or the RST, or of the other answer; the server where
+//! there is none).
 
-use tcptrace_vocabulary::cause::Cause;
+use std::net::IpAddr;
+
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    handshake::Side,
+};
+use tcptrace_vocabulary::{attempt::Attempt, cause::Cause, facts::Way, outcome::Outcome, words::ip};
+
+use crate::case::Case;
 
 /// The next steps, the most telling first; never empty.
 #[must_use]
@@ -87,6 +96,117 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
             "trace at the other end as well: tcptrace host {client} and port {port}, on {server}",
             "see what the packets were: tcptrace -w FILE, or tcpdump -ni any 'tcp port {port}'",
         ],
+    }
+}
+
+/// The next steps on one attempt.
+#[must_use]
+pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
+    match cause {
+        Cause::Unknown if case.attempt.outcome == Outcome::NoReply && case.is_here(Side::Server) => {
+            vec![
+                "look at what else here takes packets: nft -a list ruleset, tc -s filter, nstat -az | grep -i drop"
+                    .to_owned(),
+            ]
+        }
+        Cause::Unknown => vec![settles(case.attempt).to_owned()],
+        Cause::HostDown if case.is_forwarded() => {
+            let (server, port) = (ip(case.server().addr), case.server().port);
+            vec![format!(
+                "see, on {server}, to whom it forwards port {port}: nft list ruleset | grep dnat; then look there"
+            )]
+        }
+        Cause::NoRouteOrLocalBlock if let Some(steps) = on_own_way(case) => steps,
+        Cause::NoRouteOrLocalBlock if case.is_here(Side::Server) => {
+            filled(cause, case.server(), Some(case.hs().client_addr), Some(case.hs().client_addr))
+        }
+        Cause::NoRouteOrLocalBlock => filled(cause, case.server(), Some(case.hs().client_addr), None),
+        // About the host that does not answer, and not about the sender of the error.
+        Cause::HostDown => filled(cause, case.server(), Some(case.hs().client_addr), case.translated_to()),
+        Cause::PortClosed
+        | Cause::FirewallReject
+        | Cause::FirewallDrop
+        | Cause::NetworkUnreachable
+        | Cause::ListenQueueFull
+        | Cause::DroppedByLocalFirewall
+        | Cause::SynFlood
+        | Cause::ClientVanished
+        | Cause::AnswerLostLocally
+        | Cause::AsymmetricPath
+        | Cause::NatMismatch
+        | Cause::PortReuse
+        | Cause::MiddleboxReset
+        | Cause::DuplicateIp
+        | Cause::ApplicationGaveUp
+        | Cause::HealthCheck
+        | Cause::OutOfMemory => {
+            let host = case.attempt.icmp_from.or(case.attempt.answered_from);
+            let elsewhere = || case.rejected_elsewhere().and_then(|(rejection, _)| rejection.from);
+            filled(cause, case.server(), Some(case.hs().client_addr), host.or_else(elsewhere))
+        }
+    }
+}
+
+/// Where it is this host's own route, link or gateway that fails.
+fn on_own_way(case: &Case<'_>) -> Option<Vec<String>> {
+    let server = ip(case.server().addr);
+    match &case.local.way {
+        Ok(Way::Nowhere { .. }) => {
+            return Some(vec![
+                format!("see the route that decides: ip route get {server}; ip rule; ip route show table all"),
+                format!("add a route to {server}, or correct the one that forbids it"),
+            ]);
+        }
+        Ok(Way::Link { interface, up: true, carrier: false }) => {
+            return Some(vec![format!("look at cable, switch port and driver: ip link show {interface}")]);
+        }
+        Ok(Way::Link { interface, up: false, .. }) => {
+            return Some(vec![format!("see why it is down, and set it up: ip link set {interface} up")]);
+        }
+        Ok(Way::Link { .. }) | Err(_) => {}
+    }
+    Some(at_gateway(case.silent_gateway()?.address, server))
+}
+
+/// The steps where the gateway to a server does not answer on the link.
+#[must_use]
+pub fn at_gateway(gateway: IpAddr, server: IpAddr) -> Vec<String> {
+    vec![
+        format!("see whether the gateway is on the link: ip neigh show {gateway}; FAILED or INCOMPLETE: it is not"),
+        format!("see whether it is the right gateway: ip route get {server}"),
+    ]
+}
+
+/// The steps of a cause, with their names filled in; `host` is the sender of the error or of the answer, where that was not
+/// the server.
+#[must_use]
+pub fn filled(cause: Cause, server: Endpoint, client: Option<Addr>, host: Option<Addr>) -> Vec<String> {
+    let client = client.map_or_else(|| "this host".to_owned(), |client| ip(client).to_string());
+    let fill = |text: &&str| {
+        text.replace("{server}", &ip(server.addr).to_string())
+            .replace("{host}", &ip(host.unwrap_or(server.addr)).to_string())
+            .replace("{port}", &server.port.to_string())
+            .replace("{client}", &client)
+    };
+    next(cause).iter().map(fill).collect()
+}
+
+/// The evidence that would tell, where there is none.
+fn settles(attempt: &Attempt) -> &'static str {
+    match attempt.outcome {
+        Outcome::NoReply => "try another port of the same host, and trace there as well: silence has no sender",
+        Outcome::Refused => "compare the RST's TTL with that of a SYN/ACK of the same host",
+        Outcome::Unreachable => "ask whoever runs the router that sent the error",
+        Outcome::Challenged => "look on the server for an older connection with these ports",
+        Outcome::HalfOpen => "trace at the client: whether the SYN/ACK reaches it",
+        Outcome::Aborted => "trace at the client: which process closed the socket, or whether it had one",
+        Outcome::ResetOnAnswer => "trace at the server: whether it sent that RST",
+        Outcome::WrongAnswer => "trace at the server: which SYN it answered",
+        Outcome::Established | Outcome::Closed | Outcome::HalfClosed => {
+            "trace at the other end as well: which of the two lost the first packets"
+        }
+        Outcome::ResetByClient | Outcome::ResetByServer => "trace where the RST comes from",
+        Outcome::AnswerOnly | Outcome::Midstream => "trace where the SYN passes",
     }
 }
 

@@ -370,8 +370,11 @@ impl Host {
         let answered = it.answer.tries > 0;
         self.unseen = self.unseen.saturating_add(it.facts.any(Facts::ANSWER_UNSEEN).into());
         if answered {
-            let ttl = self.answer_ttl.get_or_insert(Ttl { least: it.answer.ttl, most: it.answer.ttl });
-            *ttl = Ttl { least: ttl.least.min(it.answer.ttl), most: ttl.most.max(it.answer.ttl) };
+            // No packet arrives with a TTL of 0: it stands for one that was not seen.
+            if it.answer.ttl > 0 {
+                let ttl = self.answer_ttl.get_or_insert(Ttl { least: it.answer.ttl, most: it.answer.ttl });
+                *ttl = Ttl { least: ttl.least.min(it.answer.ttl), most: ttl.most.max(it.answer.ttl) };
+            }
             self.answers = self.answers.saturating_add(1);
             self.answers_with_id = self.answers_with_id.saturating_add(it.facts.any(Facts::ANSWER_ID).into());
             // Of a SYN that was sent again the answer may be the first one's.

@@ -2,6 +2,7 @@
 
 use tcptrace_vocabulary::{
     cause::Cause,
+    facts::Way,
     outcome::Outcome,
     scope::{Extent, Scope},
     words::{count, ip},
@@ -18,18 +19,47 @@ const NAMED: usize = 4;
 /// The scope of an attempt.
 #[must_use]
 pub(super) fn scope(case: &Case<'_>, cause: Cause) -> Scope {
+    if let Some((extent, evidence)) = by_own_way(case, cause) {
+        return Scope { extent, evidence: vec![evidence] };
+    }
     // A host that is down is no matter of one port, unless another than the server is down.
     let is_down = cause == Cause::HostDown && !case.is_forwarded() && case.translated_to().is_none();
     let within = if is_down { None } else { within_host(case) };
-    let (extent, evidence) = within.unwrap_or_else(|| beyond_host(case));
+    let (extent, evidence) = within.unwrap_or_else(|| beyond_host(case, cause));
     Scope { extent, evidence: vec![evidence] }
+}
+
+/// What this host's own routing and links tell: whatever goes the same way fails as well.
+fn by_own_way(case: &Case<'_>, cause: Cause) -> Option<(Extent, String)> {
+    if cause != Cause::NoRouteOrLocalBlock {
+        return None;
+    }
+    match &case.local.way {
+        Ok(Way::Nowhere { .. }) => {
+            return Some((Extent::Network, "the route is that of its whole network".to_owned()));
+        }
+        Ok(Way::Link { interface, up, carrier }) if !up || !carrier => {
+            return Some((Extent::Everything, format!("nothing leaves by {interface}")));
+        }
+        Ok(Way::Link { .. }) | Err(_) => {}
+    }
+    if let Some(gateway) = case.silent_gateway() {
+        return Some((Extent::Everything, format!("everything behind {} is out of reach", gateway.address)));
+    }
+    match case.local.call.ok()?.errno? {
+        libc::EADDRNOTAVAIL => Some((Extent::Host, "the ports of this host to that address are used up".to_owned())),
+        libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::EINVAL => {
+            Some((Extent::Network, "this host refuses every address of that way".to_owned()))
+        }
+        _ => None,
+    }
 }
 
 /// What the host's own ports tell.
 fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
     let (server, name) = (case.server(), ip(case.server().addr));
     let host = case.host()?;
-    let answered = host.answered(case.hs(), case.it.outcome);
+    let answered = host.answered(case.hs(), case.attempt.outcome);
     if answered.own {
         return Some((Extent::Attempt, format!("port {} of {name} answered this client meanwhile", server.port)));
     }
@@ -47,7 +77,7 @@ fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
         return Some((Extent::Port, format!("{name} answers on {}", list(&answering))));
     }
     let refusing = ports(|it| it.refused > 0);
-    match (refusing.is_empty(), case.it.outcome == Outcome::Refused) {
+    match (refusing.is_empty(), case.attempt.outcome == Outcome::Refused) {
         (true, _) => None,
         (false, true) => Some((Extent::Host, format!("{name} refuses {} as well", list(&refusing)))),
         (false, false) => Some((Extent::Port, format!("{name} is there: it refuses {}", list(&refusing)))),
@@ -55,9 +85,9 @@ fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
 }
 
 /// What other hosts tell.
-fn beyond_host(case: &Case<'_>) -> (Extent, String) {
+fn beyond_host(case: &Case<'_>, cause: Cause) -> (Extent, String) {
     let (addr, name) = (case.server().addr, ip(case.server().addr));
-    if case.is_alive() && case.it.outcome != Outcome::HalfOpen {
+    if case.is_alive() && case.attempt.outcome != Outcome::HalfOpen {
         return (Extent::Port, format!("{name} is there, and no other port of it was tried"));
     }
     let around = case.around();
@@ -84,7 +114,25 @@ fn beyond_host(case: &Case<'_>) -> (Extent, String) {
         (0, 1.., 0, 0) => {
             (Extent::Network, format!("{} of {network} fail as well; nothing else was tried", hosts(failing, "other ")))
         }
-        (0, 0, 0, 0) => (Extent::Unknown, "nothing else was tried in the last ten minutes".to_owned()),
+        (0, 0, 0, 0) => of_itself(case, cause),
+    }
+}
+
+/// What is known where no other host was tried: what the cause itself is of, and the host's other ports.
+fn of_itself(case: &Case<'_>, cause: Cause) -> (Extent, String) {
+    let (name, port) = (ip(case.server().addr), case.server().port);
+    let is_of_host = cause == Cause::HostDown && !case.is_forwarded() && case.translated_to().is_none();
+    let failed = |counts: &Counts| counts.silent + counts.unreachable > 0;
+    let ports = case.host().map(|host| host.ports(port, case.around()).filter(|(.., counts)| failed(counts)));
+    let ports: Vec<_> = ports.into_iter().flatten().map(|(port, ..)| port).collect();
+    if cause == Cause::NetworkUnreachable {
+        (Extent::Network, format!("the error is about the way to {}", network_name(case.server().addr)))
+    } else if !ports.is_empty() {
+        (Extent::Host, format!("{name} fails on {} as well; no other host was tried", list(&ports)))
+    } else if is_of_host {
+        (Extent::Host, format!("{name} itself is away; nothing else was tried in the last ten minutes"))
+    } else {
+        (Extent::Unknown, "nothing else was tried in the last ten minutes".to_owned())
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Each fact may be missing, with the reason. A verdict never reads a missing fact as "no".
 
+use std::time::Duration;
+
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Nanos, Side},
+    segment::Icmp,
 };
 
 /// A fact, or why there is none.
@@ -65,6 +68,16 @@ pub struct Local {
     pub aborts: Fact<Aborts>,
     /// The link-layer neighbour by which the other end is reached.
     pub neighbour: Fact<Option<Neighbour>>,
+    /// How this host's own connect(2) ended. Known to a probe, and so are the facts below.
+    pub call: Fact<Call>,
+    /// How many of its SYNs left this host.
+    pub left: Fact<u32>,
+    /// Where this host's routing sends packets for the server.
+    pub way: Fact<Way>,
+    /// How far SYNs for the port and other probes got.
+    pub walk: Fact<Walk>,
+    /// What else than TCP this host heard of the server.
+    pub signs: Fact<Signs>,
 }
 
 impl Local {
@@ -82,6 +95,11 @@ impl Local {
             counters: Err(why),
             aborts: Err(why),
             neighbour: Err(why),
+            call: Err(why),
+            left: Err(why),
+            way: Err(why),
+            walk: Err(why),
+            signs: Err(why),
         }
     }
 }
@@ -202,12 +220,7 @@ impl Neighbour {
     /// Its address as the core has it.
     #[must_use]
     pub fn addr(&self) -> Addr {
-        let octets = match self.address {
-            std::net::IpAddr::V4(it) => it.to_ipv6_mapped(),
-            std::net::IpAddr::V6(it) => it,
-        };
-        let whole = u128::from(octets);
-        Addr { hi: (whole >> 64) as u64, lo: whole as u64 }
+        crate::words::addr(self.address)
     }
 }
 
@@ -222,4 +235,94 @@ pub struct Neighbour {
     pub failed: bool,
     /// Its link-layer addresses in the recent past, newest first: two are two hosts, or one that moved.
     pub link_addresses: Vec<[u8; 6]>,
+}
+
+/// How a connect(2) ended that did not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The errno; `None`: the call had none by the time it was given up.
+    pub errno: Option<i32>,
+    /// From the call to its end.
+    pub took: Duration,
+}
+
+/// Where this host's routing sends packets for an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Out by an interface.
+    Link {
+        /// The interface's name.
+        interface: String,
+        /// Whether the interface is up.
+        up: bool,
+        /// Whether it has a carrier.
+        carrier: bool,
+    },
+    /// Nowhere; a connect gets this errno: ENETUNREACH without a route, others where a route forbids.
+    Nowhere {
+        /// The errno (errno(3)).
+        errno: i32,
+    },
+}
+
+/// Something that this host sends to learn how far packets get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// SYNs for this port.
+    Syn(u16),
+    /// Echo requests.
+    Echo,
+}
+
+/// A router, and how many hops away it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Its distance: the TTL that the probe was sent with.
+    pub hops: u8,
+    /// Its address.
+    pub from: Addr,
+}
+
+/// How far SYNs for a port got, beside other probes to the same host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walk {
+    /// The last router that spoke; `None`: none did.
+    pub last: Option<Hop>,
+    /// From how many hops away an answer came.
+    pub answered: Option<u8>,
+    /// The ICMP error that ended it.
+    pub rejected: Option<Rejection>,
+    /// The walk that it is compared with.
+    pub other: Option<OtherWalk>,
+}
+
+/// The walk of another probe, which was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherWalk {
+    /// The probe.
+    pub sent: Sent,
+    /// From how many hops away the answer came.
+    pub answered: u8,
+    /// The first router, where that spoke.
+    pub first: Option<Addr>,
+}
+
+/// An ICMP error, and its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Its type and code.
+    pub icmp: Icmp,
+    /// Its sender; `None`: the error queue did not name it.
+    pub from: Option<Addr>,
+}
+
+/// What else than TCP this host heard of the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// It answers echo requests.
+    pub echo: bool,
+    /// It answers ARP or neighbour solicitations, on a link of this host.
+    pub link: bool,
+    /// The ICMP error that another probe to it got.
+    pub rejected: Option<Rejection>,
 }

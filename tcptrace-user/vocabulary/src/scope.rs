@@ -37,6 +37,20 @@ impl Extent {
             Self::Unknown => "unknown",
         }
     }
+
+    /// The same in a sentence.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Attempt => "this attempt only",
+            Self::Client => "this client only",
+            Self::Port => "this port only",
+            Self::Host => "this host",
+            Self::Network => "its network",
+            Self::Everything => "everything from here",
+            Self::Unknown => "scope unknown",
+        }
+    }
 }
 
 /// An extent, and what it rests on.

@@ -15,6 +15,17 @@ pub fn ip(addr: Addr) -> IpAddr {
     Ipv6Addr::from(addr.octets()).to_canonical()
 }
 
+/// The same the other way round: an address as the core has it, IPv4 in its mapped form.
+#[must_use]
+pub fn addr(ip: IpAddr) -> Addr {
+    let octets = match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let whole = u128::from(octets);
+    Addr { hi: (whole >> 64) as u64, lo: whole as u64 }
+}
+
 /// `address:port`, with brackets around IPv6.
 #[must_use]
 pub fn endpoint(endpoint: Endpoint) -> String {

@@ -93,7 +93,7 @@ fn verdict(history: &Past, make: Make) -> impl FnMut(u32) {
             handshake,
         };
         let local = Local { client_here: Ok(true), server_here: Ok(false), ..Local::unknown(Missing::Elsewhere) };
-        black_box(diagnose(&Case { it: &attempt, local: &local, past: history, checks: 0 }));
+        black_box(diagnose(&Case { attempt: &attempt, local: &local, past: history, checks: 0 }));
     }
 }
 

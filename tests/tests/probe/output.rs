@@ -44,9 +44,9 @@ fn text_is_a_line_a_step_and_a_verdict() {
         "--  hops | SYNs to 6036: 1 198.51.100.1, 2 RST",
         "--  hops | SYNs to 80: 1 198.51.100.1, 2 answered",
         "",
-        "port_closed (likely, this port only): nothing listens on port 6036 of 203.0.113.2: a RST with TTL",
-        "63, as the SYN/ACK of port 80. Also: open: 80. Next: on 203.0.113.2: is the service running, and on",
-        "this address? `ss -ltn 'sport = :6036'` shows it.",
+        "port_closed (likely, this port only): nothing listens on port 6036 of 203.0.113.2: RST/ACK with TTL",
+        "63 and window 0; its TTL 63 is that of the host's SYN/ACKs. Also: open: 80. Next: see who listens,",
+        "on 203.0.113.2: ss -ltnp 'sport = :6036'; nobody: start the service.",
     ];
     assert_eq!(lines[3..], expected);
 }

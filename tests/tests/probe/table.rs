@@ -30,7 +30,8 @@ const OPEN: Tried = Tried::Open(Agreed {
 
 fn connect(port: u16, result: Tried) -> Connect {
     let (is_asked, took) = (port == PORT, Duration::from_millis(10));
-    Connect { port, is_asked, took, result, icmp: None, retries: 0, from: None, wire: None }
+    let retries = if result == Tried::Silent || result == Tried::Failed(nix::libc::ETIMEDOUT) { 2 } else { 0 };
+    Connect { port, is_asked, took, result, icmp: None, retries, from: None, wire: None }
 }
 
 fn failed(errno: i32) -> Connect {
@@ -135,25 +136,37 @@ fn one_address_fails_in_every_way() {
     let syn = By::Syn(PORT);
     let rows = [
         ("it opens", at(vec![connect(PORT, OPEN)]), ["reachable", "-", "-", "-"]),
-        ("RST, nothing to compare", at(vec![reset()]), ["unreachable", "port_closed", "likely", "port"]),
-        ("RST, another opens", at(vec![reset(), open()]), ["unreachable", "port_closed", "likely", "port"]),
+        ("RST, nothing to compare", at(vec![reset()]), ["unreachable", "port_closed", "possible", "port"]),
+        (
+            "RST, another opens, and no TTL was seen",
+            at(vec![reset(), open()]),
+            ["unreachable", "port_closed", "possible", "port"],
+        ),
         (
             "RST with the host's TTL",
-            at(vec![answered(57, Flags::RST, reset()), answered(57, Flags::SYN, open())]),
+            at(vec![answered(57, Flags::RST | Flags::ACK, reset()), answered(57, Flags::SYN | Flags::ACK, open())]),
             ["unreachable", "port_closed", "likely", "port"],
         ),
         (
             "RST with another's TTL",
-            at(vec![answered(250, Flags::RST, reset()), answered(57, Flags::SYN, open())]),
+            at(vec![answered(250, Flags::RST | Flags::ACK, reset()), answered(57, Flags::SYN | Flags::ACK, open())]),
             ["unreachable", "firewall_reject", "likely", "port"],
         ),
         (
-            "RST from nearer than the host",
+            "RST from one hop nearer: those ports may be forwarded",
             walked(
                 vec![walk(syn, &[ROUTER], rst(2)), walk(By::Syn(80), &[ROUTER, FAR], answer(3))],
                 at(vec![reset(), open()]),
             ),
-            ["unreachable", "firewall_reject", "certain", "port"],
+            ["unreachable", "firewall_reject", "possible", "port"],
+        ),
+        (
+            "RST from nearer than the host",
+            walked(
+                vec![walk(syn, &[], rst(1)), walk(By::Syn(80), &[ROUTER, FAR], answer(3))],
+                at(vec![reset(), open()]),
+            ),
+            ["unreachable", "firewall_reject", "likely", "port"],
         ),
         (
             "RST faster than light",
@@ -162,12 +175,17 @@ fn one_address_fails_in_every_way() {
         ),
         (
             "RST without a SYN",
-            at(vec![seen(0, reset())]),
+            at(vec![seen(0, reset()), seen(1, open())]),
             ["unreachable", "no_route_or_local_block", "certain", "port"],
         ),
         (
             "admin-prohibited",
             at(vec![icmp(3, 13, ROUTER, EHOSTUNREACH)]),
+            ["unreachable", "firewall_reject", "certain", "unknown"],
+        ),
+        (
+            "admin-prohibited, another is silent",
+            at(vec![icmp(3, 13, ROUTER, EHOSTUNREACH), quiet()]),
             ["unreachable", "firewall_reject", "certain", "host"],
         ),
         (
@@ -177,8 +195,13 @@ fn one_address_fails_in_every_way() {
         ),
         (
             "port-unreachable to a SYN",
-            at(vec![icmp(3, 3, HOST, ECONNREFUSED)]),
+            at(vec![icmp(3, 3, HOST, ECONNREFUSED), quiet()]),
             ["unreachable", "firewall_reject", "certain", "host"],
+        ),
+        (
+            "protocol-unreachable to a SYN",
+            at(vec![icmp(3, 2, HOST, ECONNREFUSED), quiet()]),
+            ["unreachable", "firewall_reject", "likely", "host"],
         ),
         (
             "this host's own ICMP",
@@ -188,7 +211,12 @@ fn one_address_fails_in_every_way() {
         (
             "host-unreachable by a router",
             at(vec![icmp(3, 1, ROUTER, EHOSTUNREACH)]),
-            ["unreachable", "host_down", "certain", "host"],
+            ["unreachable", "host_down", "likely", "host"],
+        ),
+        (
+            "host-unreachable while another opens",
+            at(vec![icmp(3, 1, ROUTER, EHOSTUNREACH), open()]),
+            ["unreachable", "firewall_reject", "likely", "port"],
         ),
         (
             "host-unreachable by this host, the gateway's silence",
@@ -203,12 +231,12 @@ fn one_address_fails_in_every_way() {
         (
             "net-unreachable",
             at(vec![icmp(3, 0, FAR, ENETUNREACH)]),
-            ["unreachable", "network_unreachable", "certain", "network"],
+            ["unreachable", "network_unreachable", "likely", "network"],
         ),
         (
             "time exceeded with a whole TTL",
             at(vec![icmp(11, 0, FAR, EHOSTUNREACH)]),
-            ["unreachable", "network_unreachable", "certain", "network"],
+            ["unreachable", "network_unreachable", "likely", "network"],
         ),
         ("no route", without_a_way(ENETUNREACH), ["unreachable", "no_route_or_local_block", "certain", "network"]),
         ("blackhole", without_a_way(EINVAL), ["unreachable", "no_route_or_local_block", "certain", "network"]),
@@ -311,7 +339,7 @@ fn one_address_fails_in_every_way() {
                         None => End::Dies,
                     },
                 )],
-                at(vec![silent()]),
+                at(vec![silent(), open()]),
             ),
             ["unreachable", "firewall_reject", "likely", "port"],
         ),
@@ -326,13 +354,17 @@ fn one_address_fails_in_every_way() {
 fn addresses_and_ports_are_weighed_together() {
     use nix::libc::{ECONNREFUSED, ENETUNREACH, ETIMEDOUT};
     let other = |at: Probed| Probed { address: FAR, ..at };
-    let dead = || at(vec![failed(ETIMEDOUT)]);
+    let dead = || at(vec![failed(ETIMEDOUT), connect(80, Tried::Silent)]);
     let fine = || at(vec![connect(PORT, OPEN)]);
     let closed = || at(vec![failed(ECONNREFUSED)]);
     let rows = [
         ("one of two works", vec![dead(), other(fine())], ["partly", "host_down", "possible", "host"]),
         ("one of two has no way", vec![without_a_way(ENETUNREACH), other(fine())], ["reachable", "-", "-", "-"]),
-        ("the surer one is told", vec![dead(), other(closed())], ["unreachable", "port_closed", "likely", "port"]),
+        (
+            "the one that answers is told",
+            vec![dead(), other(closed())],
+            ["unreachable", "port_closed", "possible", "port"],
+        ),
         (
             "no way is told only if that is all",
             vec![without_a_way(ENETUNREACH), other(dead())],

@@ -11,7 +11,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{
     attempt::{self, Attempt, StalledBy},
-    icmp::icmp_reason,
+    icmp::Meaning,
     outcome::Outcome,
     report::Report,
     words::{NEGOTIATED, flag_names},
@@ -320,7 +320,7 @@ fn reason(attempt: &Attempt) -> Option<&'static str> {
     match attempt.outcome {
         Outcome::NoReply => Some("no-response"),
         Outcome::Refused | Outcome::Aborted | Outcome::ResetOnAnswer => Some("reset"),
-        Outcome::Unreachable => attempt.handshake.unreachable().map(icmp_reason),
+        Outcome::Unreachable => attempt.handshake.unreachable().map(|icmp| Meaning::of(icmp).word()),
         Outcome::HalfOpen | Outcome::Established | Outcome::WrongAnswer | Outcome::AnswerOnly => Some("syn-ack"),
         Outcome::Closed | Outcome::HalfClosed => Some("fin"),
         Outcome::ResetByClient | Outcome::ResetByServer => Some("reset"),
@@ -368,7 +368,7 @@ impl End {
 impl IcmpLine {
     fn of(icmp: Icmp, attempt: &Attempt) -> Self {
         let from = attempt.icmp_from.map(Ip::of);
-        Self { from, r#type: icmp.kind, code: icmp.code, reason: icmp_reason(icmp) }
+        Self { from, r#type: icmp.kind, code: icmp.code, reason: Meaning::of(icmp).word() }
     }
 }
 

@@ -12,7 +12,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{
     attempt::{Attempt, StalledBy},
-    icmp::icmp_reason,
+    icmp::Meaning,
     outcome::Outcome,
     report::Report,
     words::{NEGOTIATED, count, endpoint, flag_names, ip},
@@ -105,8 +105,8 @@ fn story(report: &Report, attempt: &Attempt) -> String {
         Outcome::NoReply => format!("{syns}, no answer"),
         Outcome::Refused => format!("{syns}, server sent {}", rst()),
         Outcome::Unreachable => match (hs.unreachable(), attempt.icmp_from) {
-            (Some(icmp), Some(from)) => format!("{syns}, ICMP {} from {}", icmp_reason(icmp), ip(from)),
-            (Some(icmp), None) => format!("{syns}, ICMP {}", icmp_reason(icmp)),
+            (Some(icmp), Some(from)) => format!("{syns}, ICMP {} from {}", Meaning::of(icmp).word(), ip(from)),
+            (Some(icmp), None) => format!("{syns}, ICMP {}", Meaning::of(icmp).word()),
             (None, _) => syns,
         },
         Outcome::Challenged => format!("{syns}, server sent an ACK without SYN: these ports are in use there"),

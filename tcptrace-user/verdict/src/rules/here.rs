@@ -1,19 +1,107 @@
 //! What this host itself did: its rules, its listeners, its memory. By its own word, and only where an end is here.
 
+use std::time::Duration;
 use tcptrace_core::{
     handshake::{Facts, Side},
     segment::Flags,
 };
-use tcptrace_vocabulary::{facts::Aborts, outcome::Outcome};
 
-use super::{Found, certain, likely, possible};
+use tcptrace_vocabulary::{
+    errno::errno_name,
+    facts::{Aborts, Call, Way},
+    icmp::Meaning,
+    outcome::Outcome,
+};
+
+use super::{
+    Found, certain, likely, possible,
+    reject::{error, silence},
+    sender::answer_of,
+    silence::unanswered,
+};
 use crate::case::Case;
 
-/// The SYN was dropped on its way out, or the SYN/ACK was.
+/// This host has no way for the SYN, or kept it, or kept the SYN/ACK.
 pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Found> {
-    if case.it.outcome != Outcome::NoReply {
-        return None;
+    match case.attempt.outcome {
+        Outcome::NoReply => no_way(case)
+            .or_else(|| refused_call(case))
+            .or_else(|| silent_gateway(case))
+            .or_else(|| dropped_on_its_way_out(case))
+            .or_else(|| unsent(case)),
+        Outcome::Refused => no_way(case).or_else(|| {
+            let is_own = case.never_left() && !case.is_here(Side::Server);
+            if is_own {
+                certain(["a RST answered a SYN that never left this host: its own rules sent it".to_owned()])
+            } else {
+                None
+            }
+        }),
+        Outcome::Unreachable => no_way(case).or_else(|| said_by_itself(case)),
+        Outcome::Challenged
+        | Outcome::HalfOpen
+        | Outcome::Aborted
+        | Outcome::ResetOnAnswer
+        | Outcome::WrongAnswer
+        | Outcome::Established
+        | Outcome::Closed
+        | Outcome::HalfClosed
+        | Outcome::ResetByClient
+        | Outcome::ResetByServer
+        | Outcome::AnswerOnly
+        | Outcome::Midstream => None,
     }
+}
+
+/// Routing leads nowhere, or by an interface that does not work.
+fn no_way(case: &Case<'_>) -> Option<Found> {
+    let errno = match case.local.way.as_ref().ok()? {
+        Way::Nowhere { errno } => *errno,
+        Way::Link { interface, up: false, .. } => return certain([format!("interface {interface} is down")]),
+        Way::Link { interface, carrier: false, .. } => {
+            return certain([format!("interface {interface} has no carrier")]);
+        }
+        Way::Link { .. } => return None,
+    };
+    let what = match errno {
+        libc::ENETUNREACH => "this host has no route to it",
+        libc::EACCES => "a route of the kind 'prohibit' forbids it",
+        libc::EINVAL => "a route of the kind 'blackhole' swallows it",
+        libc::EHOSTUNREACH => "a route of the kind 'unreachable' forbids it",
+        _ => "routing refuses it",
+    };
+    certain([format!("{what} ({})", errno_name(errno))])
+}
+
+/// connect(2) failed before a SYN was made.
+fn refused_call(case: &Case<'_>) -> Option<Found> {
+    /// No answer of another host is as fast as the local stack's.
+    const AT_ONCE: Duration = Duration::from_millis(2);
+    let Call { errno, took } = case.local.call.ok()?;
+    let errno = errno?;
+    let name = errno_name(errno);
+    match errno {
+        libc::EPERM | libc::EACCES => {
+            certain([format!("connect(2) is forbidden here ({name}): by a BPF program or a security module")])
+        }
+        libc::EADDRNOTAVAIL => certain([format!("this host has no source port or address left for it ({name})")]),
+        libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::EINVAL
+            if took < AT_ONCE && case.silent_neighbour().is_none() =>
+        {
+            likely([format!("the local stack refuses at once ({name})")])
+        }
+        _ => None,
+    }
+}
+
+/// The next hop does not answer on the link. It says nothing of the server.
+fn silent_gateway(case: &Case<'_>) -> Option<Found> {
+    let gateway = case.silent_gateway()?;
+    certain([unanswered(gateway), "nothing leaves this link".to_owned()])
+}
+
+/// The SYN was dropped on its way out, or the SYN/ACK was.
+fn dropped_on_its_way_out(case: &Case<'_>) -> Option<Found> {
     if case.is_here(Side::Client)
         && !case.is_here(Side::Server)
         && let Some(reason) = case.dropped_on_its_way_out(Side::Client)
@@ -24,13 +112,35 @@ pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Found> {
     certain([format!("the SYN came in, and this host dropped its own SYN/ACK ({reason})")])
 }
 
+/// No SYN was seen leaving, by this host or by the first router.
+fn unsent(case: &Case<'_>) -> Option<Found> {
+    // Without a link address nothing leaves either, and that is no rule.
+    if case.never_left() && case.silent_neighbour().is_none() {
+        return certain(["no SYN was seen leaving this host: its own rules drop it".to_owned()]);
+    }
+    let other = case.is_lost_before_first_router()?;
+    let (answer, far) = (answer_of(other), case.walk()?.other?.answered);
+    likely([format!("not even the first router sees SYNs for it, and {answer} comes from hop {far}"), silence(case)])
+}
+
+/// This host answered its own SYN by an ICMP error: a rule of its own, or a next hop that it did not find.
+fn said_by_itself(case: &Case<'_>) -> Option<Found> {
+    let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
+    if meaning != Meaning::HostUnreachable {
+        return certain([format!("{error}: this host's own rules")]);
+    }
+    let gateway = case.silent_gateway()?;
+    certain([unanswered(gateway), error])
+}
+
 /// A SYN that finds the accept queue full is dropped (`tcp_conn_request`, net/ipv4/tcp_input.c), and so is a final ACK
 /// (`tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c), after which the SYN/ACK is sent again.
 pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
     // With another number it is another host's.
-    let again = case.it.was_answered_again() && !case.has(Facts::TWO_ANSWERS);
+    let again = case.attempt.was_answered_again() && !case.has(Facts::TWO_ANSWERS);
     let again_evidence = "the SYN/ACK was sent again after the final ACK had come by".to_owned();
-    let was_silent = case.it.outcome == Outcome::NoReply || case.hs().syn.tries > 1 && case.it.outcome.is_open();
+    let was_silent =
+        case.attempt.outcome == Outcome::NoReply || case.hs().syn.tries > 1 && case.attempt.outcome.is_open();
     if !(was_silent || again) || case.dropped_by_rule(Side::Client).is_some() {
         return None;
     }
@@ -67,7 +177,7 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
 
 /// Seen at the interface and dropped by a rule of this host: on its way in, or through.
 pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Found> {
-    let (side, what) = match case.it.outcome {
+    let (side, what) = match case.attempt.outcome {
         Outcome::NoReply => (Side::Client, "SYN"),
         it if it.is_open() && case.hs().syn.tries > 1 => (Side::Client, "SYN"),
         Outcome::HalfOpen if !case.is_here(Side::Client) => (Side::Server, "SYN/ACK"),
@@ -84,7 +194,7 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Found> {
 
 /// The SYN/ACK came in at the interface, and the socket waits for it still.
 pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Found> {
-    if case.it.outcome != Outcome::HalfOpen || !case.is_here(Side::Client) || case.hs().server_point.is_egress() {
+    if case.attempt.outcome != Outcome::HalfOpen || !case.is_here(Side::Client) || case.hs().server_point.is_egress() {
         return None;
     }
     if let Some(reason) = case.dropped_by_rule(Side::Server) {
@@ -103,7 +213,7 @@ pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Found> {
 /// send: it is reset.
 pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Found> {
     let (syns, answers) = (case.hs().syn.tries, case.hs().answer.tries);
-    match case.it.outcome {
+    match case.attempt.outcome {
         Outcome::NoReply => {
             dropped_for_memory(case, Side::Client, syns).or_else(|| dropped_for_memory(case, Side::Server, syns))
         }

@@ -21,28 +21,131 @@ pub(super) struct Found {
     pub(super) evidence: Vec<String>,
 }
 
-type Rule = fn(&Case<'_>) -> Option<Found>;
+/// A row of the table: a cause, its rule, and what docs/causes.md says of it.
+pub(super) struct Row {
+    pub(super) cause: Cause,
+    pub(super) rule: fn(&Case<'_>) -> Option<Found>,
+    /// The evidence that makes it, a sentence each, the strongest first.
+    pub(super) evidence: &'static str,
+    /// The cause that looks alike, and what is different there.
+    pub(super) apart: &'static str,
+}
 
-pub(super) const RULES: [(Cause, Rule); 19] = [
-    (Cause::PortClosed, reject::port_closed),
-    (Cause::FirewallReject, reject::firewall_reject),
-    (Cause::FirewallDrop, silence::firewall_drop),
-    (Cause::HostDown, silence::host_down),
-    (Cause::NetworkUnreachable, silence::network_unreachable),
-    (Cause::NoRouteOrLocalBlock, here::no_route_or_local_block),
-    (Cause::ListenQueueFull, here::listen_queue_full),
-    (Cause::DroppedByLocalFirewall, here::dropped_by_local_firewall),
-    (Cause::SynFlood, peer::syn_flood),
-    (Cause::ClientVanished, peer::client_vanished),
-    (Cause::AnswerLostLocally, here::answer_lost_locally),
-    (Cause::AsymmetricPath, path::asymmetric_path),
-    (Cause::NatMismatch, path::nat_mismatch),
-    (Cause::PortReuse, path::port_reuse),
-    (Cause::MiddleboxReset, reject::middlebox_reset),
-    (Cause::DuplicateIp, path::duplicate_ip),
-    (Cause::ApplicationGaveUp, peer::application_gave_up),
-    (Cause::HealthCheck, peer::health_check),
-    (Cause::OutOfMemory, here::out_of_memory),
+pub(super) const RULES: [Row; 19] = [
+    Row {
+        cause: Cause::PortClosed,
+        rule: reject::port_closed,
+        evidence: "The server's side answered the SYN with a RST/ACK that has window 0 and the TTL of its other packets. On the server: nobody listens, and TCP found no socket.",
+        apart: "`firewall_reject`: the RST's TTL, time or form is not the host's.",
+    },
+    Row {
+        cause: Cause::FirewallReject,
+        rule: reject::firewall_reject,
+        evidence: "An ICMP error says that a rule forbids it, or port-unreachable answered a SYN. A RST came that does not fit the host. Host-unreachable came while the host answers.",
+        apart: "`port_closed`: the RST fits the host.",
+    },
+    Row {
+        cause: Cause::FirewallDrop,
+        rule: silence::firewall_drop,
+        evidence: "Nothing answered, while the host answers on another port, answers others on this one, or answers echo requests. A hop walk with SYNs for the port ends before that of other probes.",
+        apart: "`listen_queue_full`: it comes and goes with load.",
+    },
+    Row {
+        cause: Cause::HostDown,
+        rule: silence::host_down,
+        evidence: "The host does not answer ARP or neighbour discovery. A router says host-unreachable. Nothing answered on any port that was tried.",
+        apart: "`firewall_drop` of every port: the host still answers ARP or echo requests.",
+    },
+    Row {
+        cause: Cause::NetworkUnreachable,
+        rule: silence::network_unreachable,
+        evidence: "A router says net-unreachable or time-exceeded; its address is in the evidence.",
+        apart: "`no_route_or_local_block`: connect(2) gets ENETUNREACH and no packet leaves.",
+    },
+    Row {
+        cause: Cause::NoRouteOrLocalBlock,
+        rule: here::no_route_or_local_block,
+        evidence: "No SYN left this host: routing has no way, the interface is down, the gateway does not answer on the link, connect(2) is forbidden, or a rule drops or rejects the SYN.",
+        apart: "The wrong interface is traced: the SYN left by another.",
+    },
+    Row {
+        cause: Cause::ListenQueueFull,
+        rule: here::listen_queue_full,
+        evidence: "The accept queue is above its limit, ListenOverflows grew, or the SYN/ACK came again after the final ACK.",
+        apart: "`firewall_drop`: no counter grows.",
+    },
+    Row {
+        cause: Cause::DroppedByLocalFirewall,
+        rule: here::dropped_by_local_firewall,
+        evidence: "The SYN came in, or passed through, and the kernel dropped it for a reason that rules give.",
+        apart: "`no_route_or_local_block`: the drop is on the way out of the sender's own namespace.",
+    },
+    Row {
+        cause: Cause::SynFlood,
+        rule: peer::syn_flood,
+        evidence: "Many clients left one port half-open, and this host sent SYN cookies.",
+        apart: "A rush of real clients: most of them complete.",
+    },
+    Row {
+        cause: Cause::ClientVanished,
+        rule: peer::client_vanished,
+        evidence: "The SYN/ACK was sent again and again, and the client stayed silent. An ICMP error or a foreign RST for it: the source was forged.",
+        apart: "`firewall_drop` of the answers: the client repeats its SYN.",
+    },
+    Row {
+        cause: Cause::AnswerLostLocally,
+        rule: here::answer_lost_locally,
+        evidence: "The SYN/ACK came in at the interface, and the socket stays in SYN-SENT.",
+        apart: "`application_gave_up`: the socket was closed, and a RST answers.",
+    },
+    Row {
+        cause: Cause::AsymmetricPath,
+        rule: path::asymmetric_path,
+        evidence: "The client's ACK or data passed here, and the SYN/ACK never did. A SYN/ACK passed, and its SYN did not.",
+        apart: "Packets that the capture lost.",
+    },
+    Row {
+        cause: Cause::NatMismatch,
+        rule: path::nat_mismatch,
+        evidence: "The SYN went to one address, and another acknowledged its number.",
+        apart: "`duplicate_ip`: one address, two hosts.",
+    },
+    Row {
+        cause: Cause::PortReuse,
+        rule: path::port_reuse,
+        evidence: "An ACK without SYN answered the SYN (a challenge ACK), or the SYN/ACK acknowledges an older SYN.",
+        apart: "A lost SYN whose ACK is not in the capture.",
+    },
+    Row {
+        cause: Cause::MiddleboxReset,
+        rule: reject::middlebox_reset,
+        evidence: "After the SYN/ACK came a RST whose TTL or IP ID is not its sender's. One sign makes it possible, two make it likely.",
+        apart: "The peer's own RST: IP ID 0 and no timestamps are usual.",
+    },
+    Row {
+        cause: Cause::DuplicateIp,
+        rule: path::duplicate_ip,
+        evidence: "One address has two link-layer addresses, or one SYN got two answers with different numbers.",
+        apart: "VRRP and failover: the address moves once.",
+    },
+    Row {
+        cause: Cause::ApplicationGaveUp,
+        rule: peer::application_gave_up,
+        evidence: "The tries stop before the kernel's own do, or the answer finds no socket any more.",
+        apart: "The loser of happy eyeballs: the other family connected.",
+    },
+    Row {
+        cause: Cause::HealthCheck,
+        rule: peer::health_check,
+        evidence: "SYN, SYN/ACK and a RST within a second, without data, again and again by one client.",
+        apart: "Real users: irregular, and with data.",
+    },
+    Row {
+        cause: Cause::OutOfMemory,
+        rule: here::out_of_memory,
+        evidence: "The kernel dropped the packet for want of memory, or reset the connection while TCPAbortOnMemory alone grew.",
+        apart: "The program's own RST: TCPAbortOnClose or TCPAbortOnData grows.",
+    },
 ];
 
 fn certain(evidence: impl Into<Vec<String>>) -> Option<Found> {

@@ -11,7 +11,7 @@ use crate::{case::Case, past::Host};
 
 /// One half of the handshake goes by another way.
 pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Found> {
-    match case.it.outcome {
+    match case.attempt.outcome {
         Outcome::AnswerOnly if case.hs().answer.tries > 1 => {
             likely([format!("{} SYN/ACKs, and no SYN came by here", case.hs().answer.tries)])
         }
@@ -31,16 +31,16 @@ pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Found> {
 
 /// Another address than was asked gave the answer.
 pub(super) fn nat_mismatch(case: &Case<'_>) -> Option<Found> {
-    let from = case.it.answered_from?;
+    let from = case.attempt.answered_from?;
     let asked = ip(case.server().addr);
     certain([format!("the SYN went to {asked}, and {} acknowledged it", ip(from))])
 }
 
 /// The server knows these ports from an older connection (RFC 5961, section 4; RFC 9293, section 3.10.7.4).
 pub(super) fn port_reuse(case: &Case<'_>) -> Option<Found> {
-    match case.it.outcome {
+    match case.attempt.outcome {
         Outcome::Challenged => likely(["an ACK without SYN answered the SYN: a challenge ACK".to_owned()]),
-        Outcome::WrongAnswer if case.it.answered_from.is_none() => {
+        Outcome::WrongAnswer if case.attempt.answered_from.is_none() => {
             possible(["the SYN/ACK acknowledges another SYN of these ports".to_owned()])
         }
         _ if case.has(Facts::CHALLENGED) => {
@@ -61,7 +61,7 @@ pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Found> {
     match (two_answers, hosts) {
         (true, Some(hosts)) => certain([answers, hosts]),
         (true, None) if case.hs().syn.tries == 1 => likely([answers]),
-        (false, Some(hosts)) if case.it.outcome.is_failure() => likely([hosts]),
+        (false, Some(hosts)) if case.attempt.outcome.is_failure() => likely([hosts]),
         _ => None,
     }
 }

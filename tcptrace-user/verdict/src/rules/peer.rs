@@ -24,7 +24,7 @@ const LATE: u64 = 1_000_000_000;
 const PATIENT: f64 = 3.5;
 
 pub(super) fn syn_flood(case: &Case<'_>) -> Option<Found> {
-    if case.it.outcome != Outcome::HalfOpen || case.is_here(Side::Client) {
+    if case.attempt.outcome != Outcome::HalfOpen || case.is_here(Side::Client) {
         return None;
     }
     let server = case.server();
@@ -47,7 +47,7 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Found> {
         return None;
     }
     let answers = format!("{} sent, and the client stayed silent", count(hs.answer.tries.into(), "SYN/ACK"));
-    match case.it.outcome {
+    match case.attempt.outcome {
         Outcome::HalfOpen if case.has(Facts::ANSWER_UNREACHABLE) => likely([
             "an ICMP error came back for the SYN/ACK: whoever has that address did not ask".to_owned(),
             answers,
@@ -55,7 +55,7 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Found> {
         Outcome::HalfOpen if case.asks_on() => None,
         Outcome::HalfOpen if hs.answer.tries > 2 => likely([answers]),
         // Its ACK may be under way.
-        Outcome::HalfOpen if case.it.trust.still_open && case.it.stalled.is_none() => None,
+        Outcome::HalfOpen if case.attempt.trust.still_open && case.attempt.stalled.is_none() => None,
         Outcome::HalfOpen => possible([answers]),
         Outcome::ResetOnAnswer if hs.answer.tries > 2 => likely([answers, "then the server gave up".to_owned()]),
         Outcome::ResetOnAnswer if !Sender::of_reset(case).may_be_another() => {
@@ -74,14 +74,14 @@ pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Found> {
     let hs = case.hs();
     let tried = hs.last_syn.since(hs.first_syn) as f64 / 1e9;
     let tries = count(hs.syn.tries.into(), "SYN");
-    match case.it.outcome {
+    match case.attempt.outcome {
         // TCP had something to drop: it was answered, by another way.
         Outcome::NoReply
             if case.dropped_without_socket().is_some() || case.host().is_some_and(Host::answers_another_way) =>
         {
             None
         }
-        Outcome::NoReply if !case.it.trust.still_open && !case.is_here(Side::Server) => {
+        Outcome::NoReply if !case.attempt.trust.still_open && !case.is_here(Side::Server) => {
             let stopped = format!("stopped after {tries} at {tried:.1} s: a connect timeout of the application");
             match (case.is_here(Side::Client), case.local.syn_tries) {
                 (true, Ok(ladder)) if u32::from(hs.syn.tries) < ladder && case.local.socket == Ok(None) => {
@@ -101,7 +101,9 @@ pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Found> {
             let waited = hs.first_answer.since(hs.first_syn) as f64 / 1e9;
             likely([format!("the answer came after {waited:.1} s and found nobody who waited for it")])
         }
-        Outcome::Aborted if checks::is_check(hs, case.it.outcome, case.it.seen.1) && case.checks < REPEATED => {
+        Outcome::Aborted
+            if checks::is_check(hs, case.attempt.outcome, case.attempt.seen.1) && case.checks < REPEATED =>
+        {
             possible(["the client hung up as soon as it was answered: it gave up, or only looked".to_owned()])
         }
         _ => None,
@@ -116,11 +118,11 @@ fn is_answered_by_another(case: &Case<'_>) -> bool {
 
 /// SYN, SYN/ACK, perhaps ACK, RST, no data: a port looked at.
 pub(super) fn health_check(case: &Case<'_>) -> Option<Found> {
-    if !checks::is_check(case.hs(), case.it.outcome, case.it.seen.1) {
+    if !checks::is_check(case.hs(), case.attempt.outcome, case.attempt.seen.1) {
         return None;
     }
     let shape = "SYN, SYN/ACK, RST within a second, no data".to_owned();
-    match case.it.outcome {
+    match case.attempt.outcome {
         _ if case.checks >= REPEATED => {
             likely([shape, format!("{} of late by this client", count(case.checks.into(), "time"))])
         }

@@ -4,12 +4,12 @@ use std::iter;
 
 use tcptrace_core::{
     handshake::{Facts, Side},
-    segment::{Flags, Icmp},
+    segment::Flags,
 };
 use tcptrace_vocabulary::{
-    icmp::icmp_reason,
+    icmp::Meaning,
     outcome::Outcome,
-    words::{flag_names, ip},
+    words::{count, flag_names, ip},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{case::Case, past::Life};
 
 pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
-    if case.it.outcome != Outcome::Refused {
+    if case.attempt.outcome != Outcome::Refused || case.never_left() {
         return None;
     }
     if case.is_here(Side::Server) && case.dropped_by_rule(Side::Client).is_none() {
@@ -48,11 +48,11 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
 }
 
 pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Found> {
-    match case.it.outcome {
+    match case.attempt.outcome {
         Outcome::Unreachable => rejected_by_icmp(case),
         Outcome::Refused => rejected_by_rst(case),
-        Outcome::NoReply
-        | Outcome::Challenged
+        Outcome::NoReply => rejected_elsewhere(case, speaks_for_reject),
+        Outcome::Challenged
         | Outcome::HalfOpen
         | Outcome::Aborted
         | Outcome::ResetOnAnswer
@@ -67,18 +67,70 @@ pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Found> {
     }
 }
 
-/// No TCP answers a SYN with port-unreachable (RFC 9293, section 3.10.7.1: with a RST); netfilter's REJECT does.
+/// Whether an ICMP error speaks for a rule by itself.
+const fn speaks_for_reject(meaning: Meaning) -> bool {
+    match meaning {
+        Meaning::AdminProhibited
+        | Meaning::HostProhibited
+        | Meaning::NetProhibited
+        | Meaning::SourcePolicyFailed
+        | Meaning::RejectRoute
+        | Meaning::PortUnreachable
+        | Meaning::ProtocolUnreachable => true,
+        Meaning::HostUnreachable
+        | Meaning::HostUnreachableForService
+        | Meaning::NetUnreachable
+        | Meaning::NetUnreachableOtherwise
+        | Meaning::BeyondScope
+        | Meaning::TimeExceeded
+        | Meaning::SourceRouteFailed
+        | Meaning::ParameterProblem
+        | Meaning::Other => false,
+    }
+}
+
 fn rejected_by_icmp(case: &Case<'_>) -> Option<Found> {
-    let icmp = case.hs().unreachable()?;
-    let evidence = error(case, icmp);
-    match (icmp.v6, icmp.kind, icmp.code) {
-        (false, 3, 3 | 9 | 10 | 13) | (true, 1, 1 | 4 | 5 | 6) => certain([evidence]),
-        (false, 3, 2) => likely([evidence]),
+    let meaning = case.meaning().filter(|_| !case.is_own_error())?;
+    let evidence = error(case)?;
+    match meaning {
+        // A host that speaks no TCP says so as well.
+        Meaning::ProtocolUnreachable => likely([evidence]),
+        Meaning::AdminProhibited
+        | Meaning::HostProhibited
+        | Meaning::NetProhibited
+        | Meaning::SourcePolicyFailed
+        | Meaning::RejectRoute
+        | Meaning::PortUnreachable => certain([evidence]),
         // An error that says the host is away, while it is there.
-        (false, 3, 1 | 7 | 12) | (true, 1, 3) if is_contradicted(case) => {
+        Meaning::HostUnreachable | Meaning::HostUnreachableForService if is_contradicted(case) => {
             likely([evidence, format!("{} answered at the same time", ip(case.server().addr))])
         }
-        _ => None,
+        Meaning::HostUnreachable
+        | Meaning::HostUnreachableForService
+        | Meaning::NetUnreachable
+        | Meaning::NetUnreachableOtherwise
+        | Meaning::BeyondScope
+        | Meaning::TimeExceeded
+        | Meaning::SourceRouteFailed
+        | Meaning::ParameterProblem
+        | Meaning::Other => None,
+    }
+}
+
+/// The SYN was lost in silence, and an ICMP error came for other probes; `wanted` is what that error has to mean.
+pub(super) fn rejected_elsewhere(case: &Case<'_>, wanted: fn(Meaning) -> bool) -> Option<Found> {
+    let (rejection, whom) = case.rejected_elsewhere().filter(|(rejection, _)| wanted(Meaning::of(rejection.icmp)))?;
+    let from = rejection.from.map_or_else(|| "a router".to_owned(), |from| ip(from).to_string());
+    let word = Meaning::of(rejection.icmp).word();
+    likely([format!("ICMP {word} from {from} {whom}"), silence(case)])
+}
+
+/// How long nothing came, as far as that is known.
+pub(super) fn silence(case: &Case<'_>) -> String {
+    let syns = count(case.hs().syn.tries.into(), "SYN");
+    match case.local.call {
+        Ok(call) => format!("no answer to {syns} in {:.1} s", call.took.as_secs_f64()),
+        Err(_) => format!("no answer to {syns}"),
     }
 }
 
@@ -100,7 +152,7 @@ fn rejected_by_rst(case: &Case<'_>) -> Option<Found> {
     if let (true, Some(reason)) = (case.is_here(Side::Server), case.dropped_by_rule(Side::Client)) {
         return certain([format!("this host dropped the SYN before TCP ({reason})"), rst(case)]);
     }
-    if case.is_here(Side::Server) {
+    if case.is_here(Side::Server) || case.never_left() {
         return None;
     }
     another(case, Sender::of_refusal(case))
@@ -109,10 +161,10 @@ fn rejected_by_rst(case: &Case<'_>) -> Option<Found> {
 /// A RST that does not fit the packets of the side that it names, or that came before that side's own answer.
 pub(super) fn middlebox_reset(case: &Case<'_>) -> Option<Found> {
     let hs = case.hs();
-    if case.it.outcome == Outcome::Aborted && case.has(Facts::RECOVERING) && hs.answer.tries > 0 {
+    if case.attempt.outcome == Outcome::Aborted && case.has(Facts::RECOVERING) && hs.answer.tries > 0 {
         return likely([format!("a RST came first, and then the server's own SYN/ACK (TTL {})", hs.answer.ttl)]);
     }
-    match case.it.outcome {
+    match case.attempt.outcome {
         Outcome::ResetOnAnswer | Outcome::ResetByServer | Outcome::ResetByClient if hs.end.flags & Flags::RST != 0 => {
             another(case, Sender::of_reset(case))
         }
@@ -133,15 +185,19 @@ fn with_rst(case: &Case<'_>, evidence: impl Iterator<Item = String>) -> Vec<Stri
     iter::once(rst(case)).chain(evidence).collect()
 }
 
-fn rst(case: &Case<'_>) -> String {
+pub(super) fn rst(case: &Case<'_>) -> String {
     let end = case.hs().end;
+    if end.ttl == 0 {
+        return "a RST refused the SYN".to_owned();
+    }
     format!("{} with TTL {} and window {}", flag_names(end.flags), end.ttl, end.window)
 }
 
-/// What an ICMP error said, and who.
-pub(super) fn error(case: &Case<'_>, icmp: Icmp) -> String {
-    match case.it.icmp_from {
-        Some(from) => format!("ICMP {} from {}", icmp_reason(icmp), ip(from)),
-        None => format!("ICMP {}", icmp_reason(icmp)),
-    }
+/// The ICMP error that ended the attempt, and its sender.
+pub(super) fn error(case: &Case<'_>) -> Option<String> {
+    let word = case.meaning()?.word();
+    Some(match case.attempt.icmp_from {
+        Some(from) => format!("ICMP {word} from {}", ip(from)),
+        None => format!("ICMP {word}"),
+    })
 }

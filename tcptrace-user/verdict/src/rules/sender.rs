@@ -5,7 +5,7 @@
 //! is no sign either.
 
 use tcptrace_core::{handshake::Facts, segment::Flags};
-use tcptrace_vocabulary::ttl::hops;
+use tcptrace_vocabulary::{facts::Sent, ttl::hops};
 
 use crate::{
     case::Case,
@@ -52,6 +52,7 @@ impl Sender {
     pub(super) fn of_refusal(case: &Case<'_>) -> Self {
         let mut it = Self::default();
         it.compare_distance(case);
+        it.compare_walks(case);
         if let Some(sign) = is_too_fast(case) {
             it.add(2, sign);
         }
@@ -91,8 +92,25 @@ impl Sender {
         self.signs.push(sign.into());
     }
 
+    /// A RST that comes from nearer than another port's answer. From as far is no sign: the last router may have sent it.
+    fn compare_walks(&mut self, case: &Case<'_>) {
+        let Some((walk, other)) = case.walk().and_then(|walk| walk.other.map(|other| (walk, other))) else { return };
+        let Some(near) = walk.answered.filter(|near| *near < other.answered) else { return };
+        let far = other.answered;
+        let sign = format!("it came from {near} hops away, and {} from {far}", answer_of(other.sent));
+        // One hop is also what lies between a host and those to which it forwards its other ports.
+        let weight = if near + 1 == far { 1 } else { 2 };
+        self.own = None;
+        self.score = self.score.max(weight);
+        self.signs.push(sign);
+    }
+
     fn compare_distance(&mut self, case: &Case<'_>) {
         let ttl = case.hs().end.ttl;
+        if ttl == 0 {
+            self.abstains = Some("its TTL was not seen".to_owned());
+            return;
+        }
         let Some(Ttl { least, most }) = case.host().and_then(|it| it.answer_ttl) else {
             self.abstains = Some("no SYN/ACK of this host was seen of late to compare the RST with".to_owned());
             return;
@@ -118,6 +136,14 @@ impl Sender {
                 format!("its TTL is {ttl}, that of the host's SYN/ACKs {range}: it was sent by something else"),
             );
         }
+    }
+}
+
+/// An answer by what it answered.
+pub(super) fn answer_of(sent: Sent) -> String {
+    match sent {
+        Sent::Syn(port) => format!("the answer of port {port}"),
+        Sent::Echo => "the echo reply".to_owned(),
     }
 }
 

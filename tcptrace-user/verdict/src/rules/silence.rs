@@ -2,13 +2,16 @@
 
 use tcptrace_core::handshake::Side;
 use tcptrace_vocabulary::{
+    facts::Neighbour,
+    icmp::Meaning,
     outcome::Outcome,
     words::{count, ip},
 };
 
 use super::{
     Found, certain, likely, possible,
-    reject::{error, is_contradicted},
+    reject::{error, is_contradicted, rejected_elsewhere, silence},
+    sender::answer_of,
 };
 use crate::{case::Case, past::Life};
 
@@ -19,19 +22,61 @@ const SHORT: u8 = 32;
 
 /// Silent, while the same host answers on another port, or others on this one.
 pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
-    let (hs, server) = (case.hs(), case.server());
-    let name = ip(server.addr);
-    if case.it.outcome == Outcome::HalfOpen && case.asks_on() && !case.is_here(Side::Client) {
+    let hs = case.hs();
+    if case.attempt.outcome == Outcome::HalfOpen && case.asks_on() && !case.is_here(Side::Client) {
         return possible([format!(
             "the client asks again ({} SYNs) after {} SYN/ACKs: they do not reach it",
             hs.syn.tries, hs.answer.tries
         )]);
     }
-    if case.it.outcome != Outcome::NoReply || case.is_here(Side::Server) {
+    if case.attempt.outcome != Outcome::NoReply || case.is_here(Side::Server) {
         return None;
     }
+    let is_told = case.walk().is_some_and(|walk| walk.rejected.is_some());
+    if is_told || case.never_left() || case.is_lost_before_first_router().is_some() {
+        return None;
+    }
+    lost_on_the_way(case).or_else(|| lost_beside_others(case)).or_else(|| {
+        // Where another probe was rejected, that is what is known.
+        let signs = case.shows_signs().filter(|_| case.rejected_elsewhere().is_none())?;
+        likely([signs, silence(case)])
+    })
+}
+
+/// SYNs for the port die on the way, and other probes to the same host get through.
+fn lost_on_the_way(case: &Case<'_>) -> Option<Found> {
+    let walk = case.walk().filter(|walk| walk.answered.is_none())?;
+    let other = walk.other?;
+    let (answer, far) = (answer_of(other.sent), other.answered);
+    match walk.last {
+        Some(last) if last.hops + 1 < far => certain([
+            format!(
+                "SYNs for it get as far as {} (hop {}) and no farther; {answer} comes from hop {far}",
+                ip(last.from),
+                last.hops
+            ),
+            "that router filters, or the next one does".to_owned(),
+            silence(case),
+        ]),
+        Some(last) => likely([
+            format!(
+                "SYNs for it get as far as {} (hop {}), the last before the host; {answer} comes from hop {far}",
+                ip(last.from),
+                last.hops
+            ),
+            "that router or the host filters, or the host's accept queue is full".to_owned(),
+            silence(case),
+        ]),
+        None => likely([format!("{answer} comes from hop {far}"), silence(case)]),
+    }
+}
+
+/// What else of the host answered, or whom the port answered.
+fn lost_beside_others(case: &Case<'_>) -> Option<Found> {
+    let (hs, server) = (case.hs(), case.server());
+    let name = ip(server.addr);
     let host = case.host()?;
-    let answered = host.answered(case.hs(), case.it.outcome);
+    let answered = host.answered(hs, case.attempt.outcome);
     let counts = host.port(server.port, case.at());
     let heard = host.ports(server.port, case.around()).filter(|(_, life, _)| *life > Life::Never);
     let heard = heard.max_by_key(|(_, life, _)| *life);
@@ -53,7 +98,7 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
             Life::Before(last) if counts.answered + counts.refused == 0 && !host.fell(case.around()) => {
                 possible([case.since(last), format!("that was port {port}, and port {} never did", server.port)])
             }
-            _ => None,
+            Life::Never | Life::Before(_) | Life::Lately | Life::Since => None,
         };
     }
     if counts.answered > 0 {
@@ -71,71 +116,116 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
 
 /// Silent on every port that was tried, or its neighbours cannot find it.
 pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
-    let (hs, server) = (case.hs(), case.server());
-    let name = ip(server.addr);
-    if matches!(case.it.outcome, Outcome::NoReply | Outcome::Unreachable)
+    let outcome = case.attempt.outcome;
+    if matches!(outcome, Outcome::NoReply | Outcome::Unreachable)
         && let Some(reason) = case.no_neighbour_to_forward_to()
     {
         return likely([format!("this host forwards the SYN, and found no link address for it ({reason})")]);
     }
-    if case.it.outcome == Outcome::Unreachable {
-        let icmp = hs.unreachable()?;
-        let away = matches!((icmp.v6, icmp.kind, icmp.code), (false, 3, 1 | 7) | (true, 1, 3));
-        let who = if case.is_forwarded() {
-            "of one behind it, to which it forwards the port"
-        } else {
-            "the router next to it cannot find it"
-        };
-        return if away && !is_contradicted(case) { likely([error(case, icmp), who.to_owned()]) } else { None };
+    if outcome == Outcome::Unreachable {
+        return is_away_by_icmp(case);
     }
     let life = case.life();
-    if case.it.outcome != Outcome::NoReply || case.is_here(Side::Server) || life == Life::Since {
+    if outcome != Outcome::NoReply || case.is_here(Side::Server) || life == Life::Since {
         return None;
     }
-    if let Ok(Some(neighbour)) = &case.local.neighbour
-        && neighbour.failed
-    {
-        let what = if neighbour.address.is_ipv4() { "ARP" } else { "neighbour discovery" };
-        let whom = if neighbour.is_peer { "it" } else { "the gateway to it" };
-        return certain([format!("{whom} ({}) does not answer {what}", neighbour.address)]);
+    if let Some(neighbour) = case.silent_neighbour() {
+        return if neighbour.is_peer { certain([unanswered(neighbour)]) } else { None };
     }
-    let host = case.host().filter(|it| !it.answers_another_way())?;
+    rejected_elsewhere(case, |meaning| meaning == Meaning::HostUnreachable).or_else(|| silent_host(case, life))
+}
+
+/// The sentence about a neighbour that does not answer on the link.
+pub(super) fn unanswered(neighbour: &Neighbour) -> String {
+    let what = if neighbour.address.is_ipv4() { "ARP" } else { "neighbour discovery" };
+    let whom = if neighbour.is_peer { "it" } else { "the gateway to it" };
+    format!("{whom} ({}) does not answer {what}", neighbour.address)
+}
+
+/// A router says that it cannot find the host, or this host says it of its own link.
+fn is_away_by_icmp(case: &Case<'_>) -> Option<Found> {
+    if case.meaning()? != Meaning::HostUnreachable {
+        return None;
+    }
+    let error = error(case)?;
+    if case.is_own_error() {
+        return match case.silent_neighbour() {
+            Some(neighbour) if neighbour.is_peer => certain([unanswered(neighbour), error]),
+            Some(_) => None,
+            None => likely([error, "this host found nobody on the link".to_owned()]),
+        };
+    }
+    let who = if case.is_forwarded() {
+        "of one behind it, to which it forwards the port"
+    } else {
+        "the router next to it cannot find it"
+    };
+    if is_contradicted(case) { None } else { likely([error, who.to_owned()]) }
+}
+
+/// Nothing of the host answered. A firewall that drops everything looks the same: what tells them apart is that others of
+/// its network answer.
+fn silent_host(case: &Case<'_>, life: Life) -> Option<Found> {
+    let server = case.server();
+    let name = ip(server.addr);
+    if case.never_left() || case.shows_signs().is_some() || case.is_lost_before_first_router().is_some() {
+        return None;
+    }
+    let host = case.host().filter(|host| !host.answers_another_way())?;
     let silent = host.ports(server.port, case.around()).find(|(_, life, counts)| !life.is_alive() && counts.silent > 0);
     match (silent, life) {
         (Some((port, ..)), Life::Never) => {
-            likely([format!("{name} answered nothing: neither on port {} nor on port {port}", server.port)])
+            let evidence = format!("{name} answered nothing: neither on port {} nor on port {port}", server.port);
+            let is_alone = case.past.network(server.addr).any(|other| other.life(case.around()).is_alive());
+            if is_alone {
+                likely([evidence])
+            } else {
+                possible([evidence, "a firewall that drops everything looks the same".to_owned()])
+            }
         }
         (Some((port, ..)), Life::Before(last)) => {
             // A rule that drops all of this client's packets looks the same.
             possible([case.since(last), format!("neither port {} nor port {port} answers now", server.port)])
         }
         (None, Life::Before(last)) if has_waited(case) => possible([case.since(last)]),
-        _ => None,
+        (None, Life::Never | Life::Before(_)) | (_, Life::Lately | Life::Since) => None,
     }
 }
 
 /// Whether silence has gone on for longer than a slow service keeps it.
 fn has_waited(case: &Case<'_>) -> bool {
     let hs = case.hs();
-    hs.last_syn.since(hs.first_syn) >= LONG || !case.it.trust.still_open && hs.syn.tries > 2
+    hs.last_syn.since(hs.first_syn) >= LONG || !case.attempt.trust.still_open && hs.syn.tries > 2
 }
 
 /// A router knows no way, or the packet's time ran out on it (RFC 792; RFC 4443, sections 3.1 and 3.3).
 pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Found> {
-    if matches!(case.it.outcome, Outcome::NoReply | Outcome::Unreachable)
+    if matches!(case.attempt.outcome, Outcome::NoReply | Outcome::Unreachable)
         && let Some(reason) = case.no_route_to_forward_by()
     {
         return certain([format!("this host is to forward the SYN, and has no route for it ({reason})")]);
     }
-    let icmp = case.hs().unreachable().filter(|_| case.it.outcome == Outcome::Unreachable)?;
-    match (icmp.v6, icmp.kind, icmp.code) {
-        // Rules can be told to say so, too.
-        (false, 3, 0 | 6 | 8 | 11) | (true, 1, 0 | 2) => likely([error(case, icmp)]),
-        (false, 11, _) | (true, 3, _) if case.is_here(Side::Client) && case.hs().syn.ttl < SHORT => possible([
-            error(case, icmp),
-            format!("the SYN was sent with TTL {}: somebody looks at the way", case.hs().syn.ttl),
-        ]),
-        (false, 11, _) | (true, 3, _) => likely([error(case, icmp), "a loop, or a way that is too long".to_owned()]),
-        _ => None,
+    if case.attempt.outcome == Outcome::NoReply {
+        return rejected_elsewhere(case, |meaning| speaks_for_network(meaning) || meaning == Meaning::TimeExceeded);
     }
+    let (meaning, error) = (case.meaning().filter(|_| !case.is_own_error())?, error(case)?);
+    // Rules can be told to say so, too.
+    if speaks_for_network(meaning) {
+        return likely([error]);
+    }
+    if meaning != Meaning::TimeExceeded {
+        return None;
+    }
+    if case.is_here(Side::Client) && (1..SHORT).contains(&case.hs().syn.ttl) {
+        return possible([
+            error,
+            format!("the SYN was sent with TTL {}: somebody looks at the way", case.hs().syn.ttl),
+        ]);
+    }
+    likely([error, "a loop, or a way that is too long".to_owned()])
+}
+
+/// Whether an ICMP error says that a router knows no way.
+const fn speaks_for_network(meaning: Meaning) -> bool {
+    matches!(meaning, Meaning::NetUnreachable | Meaning::NetUnreachableOtherwise | Meaning::BeyondScope)
 }

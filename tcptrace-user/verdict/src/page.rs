@@ -1,0 +1,62 @@
+//! docs/causes.md, made of the rule table and the next steps: a row a cause.
+//!
+//! `cargo run -p tcptrace-verdict --example causes` prints it; a test of this module holds the committed page against it.
+
+use std::fmt::Write as _;
+
+use tcptrace_vocabulary::cause::Cause;
+
+use crate::{next::next, rules::RULES};
+
+const HEAD: &str = "# Causes: evidence and next steps
+
+One row a cause, made of the rule table (`tcptrace-user/verdict/src/rules`); do not edit it here. To write it anew:
+`cargo run -p tcptrace-verdict --example causes > docs/causes.md`.
+
+`tcptrace explain CAUSE` has the rest. SERVER, PORT and CLIENT are those of the line; HOST is the sender of the ICMP error
+or of the answer, or the server where there is none.
+
+| cause | evidence | told apart from | next steps |
+| --- | --- | --- | --- |
+";
+
+/// The page, in Markdown.
+#[must_use]
+pub fn causes() -> String {
+    let mut page = HEAD.to_owned();
+    for row in &RULES {
+        write_row(&mut page, row.cause, row.evidence, row.apart);
+    }
+    let evidence = "The evidence fits no rule. The next step says what would tell.";
+    write_row(&mut page, Cause::Unknown, evidence, "Every other cause: one of them is behind it.");
+    page
+}
+
+fn write_row(page: &mut String, cause: Cause, evidence: &str, apart: &str) {
+    let steps: Vec<_> = next(cause).iter().map(|step| named(step)).collect();
+    let steps = steps.join("<br>").replace('|', "\\|");
+    let _ = writeln!(page, "| `{}` | {evidence} | {apart} | {steps} |", cause.name());
+}
+
+/// The placeholders as words.
+fn named(step: &str) -> String {
+    let names = [("{server}", "SERVER"), ("{port}", "PORT"), ("{client}", "CLIENT"), ("{host}", "HOST")];
+    names.iter().fold(step.to_owned(), |step, (placeholder, name)| step.replace(placeholder, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, RULES, causes};
+
+    #[test]
+    fn every_cause_has_one_row_in_the_order_of_the_vocabulary() {
+        let rows: Vec<_> = RULES.iter().map(|row| row.cause).chain([Cause::Unknown]).collect();
+        assert_eq!(rows, Cause::ALL);
+    }
+
+    #[test]
+    fn the_committed_page_is_the_tables() {
+        let committed = include_str!("../../../docs/causes.md");
+        assert!(committed == causes(), "cargo run -p tcptrace-verdict --example causes > docs/causes.md");
+    }
+}
