@@ -255,7 +255,7 @@ fn run(asked: Asked) -> (Desk, Vec<(Nanos, u16, Outcome)>) {
     drop(desk.end());
     let mut lines: Vec<_> = printed
         .iter()
-        .map(|it| it.attempt())
+        .map(Report::attempt)
         .map(|it| (it.handshake.first_syn, it.handshake.server_port, it.outcome))
         .collect();
     lines.sort_unstable_by_key(|(at, port, _)| (*at, *port));

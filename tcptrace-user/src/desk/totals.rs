@@ -56,7 +56,7 @@ impl Totals {
         let mut is_servers = true;
         match disposition {
             Disposition::Count(Harmless::HealthCheck) => {
-                (self.health_checks, is_servers) = (self.health_checks + 1, false)
+                (self.health_checks, is_servers) = (self.health_checks + 1, false);
             }
             Disposition::Count(Harmless::Probe) => (self.probes, is_servers) = (self.probes + 1, false),
             Disposition::Count(Harmless::Overtaken) => self.overtaken += 1,

@@ -162,10 +162,10 @@ impl Account {
             && now.since(handshake.last_syn) >= SILENT;
         let has_room = self.clients.len() < CLIENTS;
         match self.clients.get_mut(&handshake.client_addr) {
+            Some(came_again) if *came_again => {}
             Some(came_again) => {
-                if !std::mem::replace(came_again, true) {
-                    self.lone.empty();
-                }
+                *came_again = true;
+                self.lone.empty();
             }
             None if has_room => {
                 self.clients.insert(handshake.client_addr, !is_lone);

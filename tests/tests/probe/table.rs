@@ -30,7 +30,7 @@ const OPEN: Tried = Tried::Open(Agreed {
 
 fn connect(port: u16, result: Tried) -> Connect {
     let (is_asked, took) = (port == PORT, Duration::from_millis(10));
-    let retries = if result == Tried::Silent || result == Tried::Failed(nix::libc::ETIMEDOUT) { 2 } else { 0 };
+    let retries = if result == Tried::Silent || result == Tried::Failed(libc::ETIMEDOUT) { 2 } else { 0 };
     Connect { port, is_asked, took, result, icmp: None, retries, from: None, wire: None }
 }
 
