@@ -12,9 +12,9 @@ use self::icmp::icmp_error;
 pub(crate) use self::ip::{u16_at, u32_at, u64_at};
 pub use self::{
     icmp::{Icmp, IcmpError},
-    ip::{ICMP, ICMPV6, Network, ipv4, ipv6, network},
+    ip::{ICMP, ICMPV6, Network, TCP, ipv4, ipv6, network},
     link::{IPV4, IPV6, Link, network_header},
-    tcp::{Flags, Kind, Options, Segment, TCP},
+    tcp::{Flags, Kind, Options, Segment},
 };
 use crate::{
     flow::{Addr, Endpoint},

@@ -14,33 +14,9 @@ use tcptrace_vocabulary::outcome::Outcome;
 
 use crate::{
     desk::FailOn,
-    exit,
     host::LocalFacts,
-    live::{
-        hooks::{NoTc, Tc},
-        interfaces::{self, HookChoice},
-        kernel::LoadError,
-        privilege,
-        session::Options,
-    },
-    offline::OwnInput,
-    probe::target,
+    live::{hooks::Tc, interfaces::HookChoice, session::Options},
 };
-
-/// The exit code of an error: what the first type says that it is or holds, else [`exit::RUNTIME`].
-#[must_use]
-pub fn exit_code(error: &anyhow::Error) -> u8 {
-    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 7] = [
-        exit::code_of::<privilege::Missing>,
-        exit::code_of::<LoadError>,
-        exit::code_of::<NoTc>,
-        exit::code_of::<interfaces::Error>,
-        exit::code_of::<Mistake>,
-        exit::code_of::<OwnInput>,
-        exit::code_of::<target::Mistake>,
-    ];
-    TYPES.iter().find_map(|code_of| code_of(error)).unwrap_or(exit::RUNTIME)
-}
 
 /// The greatest value of `--max-attempts`: a table of 8 GiB.
 const MOST_ATTEMPTS: u64 = 1 << 26;
@@ -420,12 +396,9 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use clap::Parser as _;
 
-    use super::{Args, Filter, exit_code, max_attempts};
-    use crate::live::{hooks::NoTc, interfaces, kernel::LoadError};
+    use super::{Args, max_attempts};
 
     /// A power of two, and no more than fits.
     #[test]
@@ -456,27 +429,6 @@ mod tests {
             "--memory 99999999999G",
         ] {
             assert!(attempts(line).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn each_error_has_the_code_that_the_help_names() {
-        let reason = || "unknown helper".to_owned();
-        let cases: [(anyhow::Error, u8); 9] = [
-            (LoadError::TooOld { release: "5.10.0".to_owned() }.into(), 69),
-            (LoadError::Kernel { what: "maps", reason: reason() }.into(), 69),
-            (NoTc { what: "tcx", reason: reason() }.into(), 69),
-            (LoadError::Privilege { what: "maps" }.into(), 77),
-            (LoadError::Memory { what: "maps" }.into(), 1),
-            (interfaces::Error::NoSuchInterface { wanted: "eth7".to_owned(), existing: Vec::new() }.into(), 2),
-            (interfaces::Error::Netlink { table: "routes", error: io::ErrorKind::Other.into() }.into(), 1),
-            (Filter::parse("src prot 2").expect_err("there is no such word").into(), 2),
-            (anyhow::anyhow!("anything else"), 1),
-        ];
-        for (error, code) in cases {
-            assert_eq!(exit_code(&error), code, "{error:#}");
-            let error = error.context("cannot attach to 'eth0'");
-            assert_eq!(exit_code(&error), code, "{error:#}");
         }
     }
 }

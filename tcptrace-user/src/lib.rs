@@ -9,6 +9,7 @@ pub mod clock;
 pub mod desk;
 pub mod exit;
 pub mod explain;
+pub mod failure;
 pub mod host;
 pub mod live;
 pub mod netlink;

@@ -8,7 +8,7 @@ use std::{
 use clap::Parser as _;
 use tcptrace::{
     cli::{self, Args, Command},
-    explain,
+    explain, failure,
     live::{guard, session},
     offline, output, probe,
 };
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let code = run(args).unwrap_or_else(|error| {
         output::say(&format!("{error:#}"));
-        ExitCode::from(cli::exit_code(&error))
+        ExitCode::from(failure::exit_code(&error))
     });
     output::settle();
     code

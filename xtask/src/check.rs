@@ -1,5 +1,5 @@
-//! `check`: what can be said about the code without running it: format, lints, documentation, generated files,
-//! dependencies.
+//! `check`: what can be said about the code without running it: format, lints, documentation, generated files, arrows
+//! between rooms, dependencies.
 //!
 //! The kernel programs are linted by their own compiler, with the flags by which aya-build compiles them: the host's
 //! clippy sees an empty `main` there. Nothing is fixed here.
@@ -9,7 +9,7 @@ use std::env;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, generated,
+    arrows, build, generated,
     need::{Need, Source, supply_unless_answered},
     process::{self, ask, command, exists},
     root, setup,
@@ -27,6 +27,7 @@ pub(crate) fn run() -> Result<()> {
     kernel_programs(&toolchain)?;
     process::run(command("cargo doc --no-deps --workspace").env("RUSTDOCFLAGS", "-Dwarnings"))?;
     generated::check()?;
+    arrows::run(true)?;
     dependencies()
 }
 

@@ -17,7 +17,8 @@ struct Generated {
     command: &'static str,
 }
 
-const ALL: &[Generated] = &[];
+const ALL: &[Generated] =
+    &[Generated { file: "docs/causes.md", command: "cargo run --quiet -p tcptrace-verdict --example causes" }];
 
 /// Writes them all.
 pub(crate) fn run() -> Result<()> {

@@ -2,8 +2,7 @@
 
 use super::{
     Skip,
-    ip::{ICMPV6, Network, ipv4, ipv6, u16_at, u32_at, within_reach},
-    tcp::TCP,
+    ip::{ICMPV6, Network, TCP, ipv4, ipv6, u16_at, u32_at, within_reach},
 };
 use crate::{
     flow::{Addr, Endpoint},

@@ -3,7 +3,6 @@
 use super::{
     Skip,
     link::{IPV4, IPV6, Link, network_header},
-    tcp::TCP,
 };
 use crate::{
     flow::Addr,
@@ -11,6 +10,7 @@ use crate::{
 };
 
 pub const ICMP: u8 = 1;
+pub const TCP: u8 = 6;
 pub const ICMPV6: u8 = 58;
 
 /// IPv6 extension headers that are looked behind; Linux and hardware give up at about as many.

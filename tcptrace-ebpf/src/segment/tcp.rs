@@ -3,8 +3,6 @@
 use super::{Located, ip::u16_at};
 use crate::{flow::Endpoint, packet::Packet, seq::Seq};
 
-pub const TCP: u8 = 6;
-
 /// TCP's eight flag bits (RFC 9293, section 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]

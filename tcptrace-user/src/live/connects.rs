@@ -21,9 +21,9 @@ use tcptrace_vocabulary::facts::{Fact, Missing};
 
 use super::{
     cgroup, decode,
-    kernel::{array, loaded},
+    load::{array, errno, loaded},
     mapping::Mapping,
-    source::{Unavailable, errno},
+    source::Unavailable,
 };
 
 const WHAT: &str = "the callers of connect(2)";

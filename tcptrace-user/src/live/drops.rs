@@ -20,7 +20,7 @@ use tcptrace_vocabulary::facts::{Dropped, Fact, Missing, Place};
 use super::{
     btf::{Btf, Error},
     decode,
-    kernel::{array, loaded},
+    load::{array, loaded},
     mapping::Mapping,
     source::Unavailable,
 };

@@ -16,7 +16,8 @@ use super::{
     clsact,
     guard::Guard,
     interfaces::{HookChoice, Ingress, Interface, LinkType, ingress_hook},
-    kernel::{Kernel, LoadError, Program},
+    kernel::{Kernel, Program},
+    load::LoadError,
 };
 use crate::exit::{self, ExitCode};
 

@@ -5,8 +5,8 @@
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
-    programs::{ProgramError, SchedClassifier, Xdp},
+    maps::{Array, MapData, PerCpuArray, RingBuf},
+    programs::{SchedClassifier, Xdp},
     util::{KernelVersion, nr_cpus, online_cpus},
 };
 pub use tcptrace_core::hooks::Program;
@@ -25,19 +25,14 @@ use super::{
     accounts::Accounts,
     connects::Connects,
     drops::{Drops, Layout},
-    source::{Unavailable, errno},
+    load::{LoadError, OLDEST, array, loaded, refused},
+    source::Unavailable,
     table::Table,
 };
-use crate::{
-    exit::{self, ExitCode},
-    random,
-};
+use crate::random;
 
 /// The object that build.rs made of tcptrace-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
-
-/// Ring buffers came with 5.8, compare-and-exchange in programs with 5.12; 5.15 is the oldest long-term release since.
-const OLDEST: (u8, u8) = (5, 15);
 
 /// What is fixed when the programs are loaded.
 #[derive(Clone, Debug)]
@@ -83,40 +78,6 @@ impl Default for Settings {
             drops: 1 << 12,
             drops_within: 0,
             debug: false,
-        }
-    }
-}
-
-/// Why the kernel side could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The kernel refused a program or a map, and not for want of privilege.
-    #[error("cannot load the {what}: this kernel lacks something: {reason}")]
-    Kernel { what: &'static str, reason: String },
-    /// The kernel is older than the programs' instructions and helpers.
-    #[error("this kernel is {release}: tcptrace needs Linux {}.{} or later", OLDEST.0, OLDEST.1)]
-    TooOld { release: String },
-    /// The kernel refused for want of privilege.
-    #[error(
-        "cannot load the {what}: permission denied; CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed in the host's own \
-         user namespace (a rootless container's do not count): `sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep` on the \
-         binary, or sudo, on the host"
-    )]
-    Privilege { what: &'static str },
-    /// There is not enough memory for the maps.
-    #[error("cannot load the {what}: not enough memory; fewer attempts (`--max-attempts`) need less")]
-    Memory { what: &'static str },
-    /// There is no key for the table.
-    #[error(transparent)]
-    Random(std::io::Error),
-}
-
-impl ExitCode for LoadError {
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Kernel { .. } | Self::TooOld { .. } => exit::UNAVAILABLE,
-            Self::Privilege { .. } => exit::PRIVILEGE,
-            Self::Memory { .. } | Self::Random(_) => exit::RUNTIME,
         }
     }
 }
@@ -322,35 +283,6 @@ impl Kernel {
 fn release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".to_owned(), |it| it.trim().to_owned())
-}
-
-pub(super) fn loaded(result: Result<(), ProgramError>, program: &'static str) -> Result<(), LoadError> {
-    match result {
-        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(error) => Err(refused(program, &error)),
-    }
-}
-
-pub(super) fn array<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
-    match ebpf.map(name) {
-        Some(Map::Array(data)) => data,
-        _ => unreachable!("{name} is an array in the object"),
-    }
-}
-
-/// Sorts a refusal by the errno at its root.
-fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> LoadError {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        reason = format!("{reason}: {error}");
-        source = error.source();
-    }
-    match errno(error) {
-        Some(libc::EPERM) => LoadError::Privilege { what },
-        Some(libc::ENOMEM) => LoadError::Memory { what },
-        _ => LoadError::Kernel { what, reason },
-    }
 }
 
 /// What the hook of drops reads of the running kernel, as its program takes it.

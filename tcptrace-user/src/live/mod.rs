@@ -19,6 +19,7 @@ pub mod hooks;
 pub mod interfaces;
 pub mod keep;
 pub mod kernel;
+pub mod load;
 mod log;
 pub mod mapping;
 pub mod privilege;

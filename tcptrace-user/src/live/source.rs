@@ -2,7 +2,7 @@
 
 use tcptrace_vocabulary::facts::Missing;
 
-use super::kernel::LoadError;
+use super::load::LoadError;
 
 /// A source that is off, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +32,4 @@ impl Unavailable {
         let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
         Self::new(what, missing, reason)
     }
-}
-
-/// The errno at the root of an error.
-pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    let mut next = Some(error);
-    let mut errno = None;
-    while let Some(error) = next {
-        errno = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).or(errno);
-        next = error.source();
-    }
-    errno
 }

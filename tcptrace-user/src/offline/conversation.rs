@@ -18,7 +18,7 @@ use tcptrace_vocabulary::{
 
 use super::{
     kept::{Packets, Raw},
-    table::{Links, Slot},
+    slot::{Links, Slot},
 };
 
 /// A segment, when and where it was seen.

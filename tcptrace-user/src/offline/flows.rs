@@ -37,7 +37,8 @@ use super::{
     fragments::{Fragments, Piece},
     kept::Room,
     listeners::Listeners,
-    table::{Slot, Table},
+    slot::Slot,
+    table::Table,
 };
 use crate::desk::Totals;
 

@@ -15,6 +15,7 @@ mod page;
 mod proof;
 mod quoted;
 mod signals;
+mod slot;
 mod table;
 mod telling;
 mod waiting;

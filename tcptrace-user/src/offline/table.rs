@@ -6,30 +6,10 @@
 
 use tcptrace_core::flow::Endpoint;
 
-use super::conversation::Conversation;
-
-/// A conversation's place in the slab.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot(u32);
-
-/// Its neighbours in the order of first packets.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Links {
-    before: Slot,
-    after: Slot,
-}
-
-impl Links {
-    pub(super) const NONE: Self = Self { before: Slot::NONE, after: Slot::NONE };
-}
-
-impl Slot {
-    const NONE: Self = Self(u32::MAX);
-
-    fn some(self) -> Option<Self> {
-        (self != Self::NONE).then_some(self)
-    }
-}
+use super::{
+    conversation::Conversation,
+    slot::{Links, Slot},
+};
 
 /// An entry of the index: the lower half of the flow's hash, and its slot plus one. Zero is no entry.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -22,8 +22,8 @@ use tokio::{
 
 use super::{
     diagnosis::{Agreed, Connect, IcmpError, Tried},
+    peer::on_the_wire,
     socket,
-    zone::on_the_wire,
 };
 use crate::socket::TcpInfo;
 

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     diagnosis::{Answer, DnsFailure},
-    zone::Peer,
+    peer::Peer,
 };
 
 const PORT: u16 = 53;

@@ -16,6 +16,7 @@ mod hosts;
 mod json;
 mod names;
 mod path_mtu;
+mod peer;
 mod ping;
 mod progress;
 mod route;

@@ -21,8 +21,9 @@ use super::{
     diagnosis::{Answer, Names, Resolver, Step},
     dns,
     hosts::{self, NameServer, Resolution},
+    peer::Peer,
     target::literal,
-    zone::{self, Peer},
+    zone,
 };
 
 /// How long getaddrinfo(3) is waited for; with a silent resolver before one that answers it takes five seconds.

@@ -14,8 +14,8 @@ use nix::sys::socket::{getsockopt, sockopt::IpMtu};
 
 use super::{
     diagnosis::{MtuFound, PathMtu, Step},
+    peer::Peer,
     ping::{Echo, Kind, echo},
-    zone::Peer,
 };
 use crate::socket::Ipv6Mtu;
 

@@ -23,8 +23,8 @@ use tokio::{
 
 use super::{
     diagnosis::{IcmpError, Ping, Step},
+    peer::Peer,
     socket,
-    zone::Peer,
 };
 use crate::socket::{Ipv4MtuDiscover, Ipv6MtuDiscover};
 

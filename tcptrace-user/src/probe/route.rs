@@ -8,7 +8,7 @@ use std::{io, net::IpAddr, time::Instant};
 
 use super::{
     diagnosis::{Neighbour, NeighbourState, Route, Source, Step, Way},
-    zone::Peer,
+    peer::Peer,
 };
 use crate::netlink::{Channel, Error, addresses, links, neighbours, routes};
 

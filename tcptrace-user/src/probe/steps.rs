@@ -19,9 +19,11 @@ use super::{
     Shared, connect,
     diagnosis::{By, Connect, Probed, Tried, Way, Zone},
     names::{self, Files},
-    path_mtu, ping, route, walk,
+    path_mtu,
+    peer::{Peer, on_the_wire},
+    ping, route, walk,
     wire::Tap,
-    zone::{Peer, is_zoned, on_the_wire},
+    zone::is_zoned,
 };
 
 /// Ports that are tried to compare with. The last is nobody's: above what Linux takes for clients, and not assigned.

@@ -18,8 +18,8 @@ use super::{
     Shared,
     connect::Attempt,
     diagnosis::{By, End, Hop, IcmpError, Tried, Walk},
+    peer::Peer,
     ping::{Echo, Kind, echo},
-    zone::Peer,
 };
 
 const FARTHEST: u8 = PROBE_HOPS;

@@ -12,7 +12,10 @@ use std::thread;
 use anyhow::Result;
 use caps::{CapSet, Capability};
 use serde_json::{Value, json};
-use tcptrace::live::kernel::{Kernel, LoadError, Program, Settings};
+use tcptrace::live::{
+    kernel::{Kernel, Program, Settings},
+    load::LoadError,
+};
 use tcptrace_tests::frames;
 
 use crate::{

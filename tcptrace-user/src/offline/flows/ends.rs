@@ -12,7 +12,7 @@ use crate::{
     desk::ByOutcome,
     offline::{
         conversation::{Conversation, Verdict},
-        table::Slot,
+        slot::Slot,
     },
 };
 
