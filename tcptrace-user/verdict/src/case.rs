@@ -17,8 +17,11 @@ use crate::past::{Around, Host, Life, Past};
 /// One attempt in its surroundings.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
+    /// The attempt to explain.
     pub attempt: &'a Attempt,
+    /// What this host knows of it.
     pub local: &'a Local,
+    /// What hosts did in the last ten minutes.
     pub past: &'a Past,
     /// How often this client asked this port in this way of late: SYN, SYN/ACK, RST without data.
     pub checks: u32,

@@ -1,5 +1,6 @@
 //! Why an attempt failed: pure functions over the attempt and what is known around it. Never sees a packet, a clock or
 //! a socket.
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 pub mod case;
 pub mod next;

@@ -37,6 +37,7 @@ const LATELY: u64 = 20_000_000_000;
 pub struct Counts {
     /// A SYN/ACK came.
     pub answered: u32,
+    /// A RST came.
     pub refused: u32,
     /// Nothing came.
     pub silent: u32,
@@ -70,7 +71,9 @@ impl Life {
 /// When a failed attempt began, and its last packet: the moment that others are looked at around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Around {
+    /// Its first SYN.
     pub began: Nanos,
+    /// Its last packet.
     pub at: Nanos,
 }
 
@@ -115,8 +118,9 @@ pub struct Host {
     ports: BTreeMap<u16, Port>,
     /// TTLs of its SYN/ACKs, and of its RSTs to a SYN.
     pub answer_ttl: Option<Ttl>,
-    /// The shortest time from a SYN to its answer.
+    /// The shortest time from a SYN to its answer, in nanoseconds; `None` before the first answer.
     pub fastest: Option<u64>,
+    /// SYN/ACKs that came by.
     pub answers: u32,
     /// Those with an IPv4 identification that is not 0.
     answers_with_id: u32,
@@ -128,7 +132,9 @@ pub struct Host {
 /// A range of TTLs or hop limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ttl {
+    /// The smallest that was seen.
     pub least: u8,
+    /// The largest.
     pub most: u8,
 }
 
@@ -137,8 +143,9 @@ pub struct Ttl {
 pub struct Answered {
     /// The same client, since it began.
     pub own: bool,
-    /// Other clients since it began, and shortly before.
+    /// Other clients since it began.
     pub others: usize,
+    /// Other clients within twenty seconds before it began.
     pub others_lately: usize,
 }
 

@@ -21,13 +21,16 @@ const NETWORKS: usize = 1 << 12;
 const ATTEMPTS: usize = 64;
 const CLIENTS: usize = 1 << 10;
 
-/// A network that clients go round, as it is told.
+/// A network where nothing answers and that clients avoid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Avoided {
+    /// The network, or a whole family of addresses.
     pub network: Network,
+    /// The first SYN of its first attempt.
     pub began: Nanos,
     /// Its last attempt's first SYN.
     pub last: Nanos,
+    /// Something there answers, or an hour has passed without an attempt.
     pub is_over: bool,
     /// Different ones, up to a thousand.
     pub clients: usize,

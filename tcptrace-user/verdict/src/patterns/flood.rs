@@ -40,15 +40,19 @@ const NAMED: usize = 3;
 /// What came by for a flooded listener, or something coarser, at one point, since it was last looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Passage {
+    /// How wide it is: a listener, a host, a network, a client, everything.
     pub scope: Scope,
     /// The listener, or what [`pressure::owner`] makes of it.
     pub owner: Endpoint,
+    /// Where it was seen: interface and direction.
     pub point: Point,
     /// When the kernel side found it flooded.
     pub since: Nanos,
-    /// SYNs and SYN/ACKs without one; of these SYN/ACKs; those that were counted only.
+    /// SYNs, and SYN/ACKs without a SYN.
     pub opens: u64,
+    /// The SYN/ACKs among them.
     pub answers: u64,
+    /// Those among them that were counted and not traced.
     pub passed_over: u64,
     /// Handshakes completed, in SYNs that came by: those that are followed stand for the others.
     pub completed: u64,
@@ -56,15 +60,18 @@ pub struct Passage {
     pub clients: Vec<Addr>,
 }
 
-/// A flood, as it is told.
+/// A flood, as it is reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flood {
+    /// How wide it is.
     pub scope: Scope,
     /// As in [`Passage`].
     pub owner: Endpoint,
+    /// Its beginning.
     pub began: Nanos,
     /// When it was last seen going on.
     pub last: Nanos,
+    /// It has paused for ten seconds, or tracing has ended.
     pub is_over: bool,
     /// The greatest number of packets in a second, by the looks at them.
     pub peak: f64,
@@ -234,6 +241,7 @@ impl Flood {
         (it.completed as f64 / it.opens.max(1) as f64).min(1.0)
     }
 
+    /// Who sent it, by a sample.
     #[must_use]
     pub const fn sources(&self) -> &Sources {
         &self.sources

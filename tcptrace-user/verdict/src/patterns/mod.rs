@@ -41,7 +41,10 @@ pub enum Claim {
     /// It is no failure.
     Count(Harmless),
     /// What comes until then decides.
-    Hold { until: Nanos },
+    Hold {
+        /// When the report is considered again.
+        until: Nanos,
+    },
     /// A finding stands for it.
     Fold(FindingId),
 }

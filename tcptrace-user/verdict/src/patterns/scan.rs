@@ -18,14 +18,18 @@ const PAIRS: usize = 1 << 14;
 const CLEARED_EVERY: u64 = 1_000_000_000;
 const SCANS: usize = 256;
 
-/// A scan, as it is told.
+/// A scan, as it is reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
+    /// Who scans.
     pub client: Addr,
+    /// The host whose ports are tried.
     pub host: Addr,
+    /// Its first attempt.
     pub began: Nanos,
     /// Its last attempt's end.
     pub last: Nanos,
+    /// No port failed for a minute, or tracing has ended.
     pub is_over: bool,
     /// Different ports.
     pub ports: usize,
