@@ -79,11 +79,19 @@ impl Drop for Stored {
 
 /// What a run over captures said.
 pub struct Read {
+    /// Attempts and findings, in order.
     pub lines: Vec<Value>,
     /// The last line.
     pub summary: Value,
     pub stderr: String,
     pub code: Option<i32>,
+}
+
+impl Read {
+    /// The lines about attempts.
+    pub fn attempts(&self) -> impl Iterator<Item = &Value> {
+        self.lines.iter().filter(|line| line["type"] == "attempt")
+    }
 }
 
 /// Runs the tracer on a capture, as whoever the test runs as.

@@ -701,7 +701,7 @@ fn a_failing_read_comes_after_what_was_read() {
         assert_eq!(packets, file.expected);
         let text: Vec<_> = damages.iter().map(ToString::to_string).collect();
         let end = file.octets.len();
-        assert_eq!(text, [format!("the capture cannot be read beyond octet {end}: the disk is gone")]);
+        assert_eq!(text, [format!("cannot read the capture beyond byte {end}: the disk is gone")]);
     }
     assert!(matches!(read(Failing).1[..], [Damage { offset: 0, what: DamageKind::Unreadable(_) }]));
 }

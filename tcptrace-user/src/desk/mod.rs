@@ -316,10 +316,13 @@ impl<W: World> View for Scene<'_, W> {
     }
 
     fn finding(&mut self, report: &Report, now: Nanos) -> Claim {
-        match self.patterns.floods.note(report, self.world, now) {
+        let claim = match self.patterns.floods.note(report, self.world, now) {
             Claim::None => self.patterns.scans.note(report, self.world, now),
             claim => claim,
-        }
+        };
+        // A capture is read to its end, and `--all` asks for all of it: the finding is reported beside its attempts. Live,
+        // a flood would fill the terminal.
+        if self.asked.all && self.asked.is_capture { Claim::None } else { claim }
     }
 
     fn is_overtaken(&mut self, attempt: &Attempt, now: Nanos) -> bool {

@@ -19,7 +19,7 @@ fn table() {
     let capture = traffic::every_flag();
     let read = pcap::read(&capture.store().0, &["--all"]);
     let mut told: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    for line in &read.lines {
+    for line in read.attempts() {
         let port = ["client", "server"].map(|side| line[side]["port"].as_u64().unwrap() as u16);
         let port = port.into_iter().find(|it| *it != 443).unwrap();
         let word = |it: &serde_json::Value| it.as_str().unwrap_or("-").to_owned();

@@ -58,7 +58,7 @@ fn compare(capture: &Pcap) -> (Streams, Streams) {
     let (streams, moments) = tshark(&stored.0);
     let read = pcap::read(&stored.0, &["--all", "--max-attempts", "1000000"]);
     let (mut ours, mut differences) = (Streams::new(), Vec::new());
-    for line in &read.lines {
+    for line in read.attempts() {
         let mut ports = ["client", "server"].map(|side| line[side]["port"].as_u64().unwrap() as u16);
         ports.sort_unstable();
         let time = line["first_seen"].as_str().unwrap();

@@ -132,7 +132,7 @@ fn story(report: &Report, attempt: &Attempt) -> String {
         match stalled.by {
             StalledBy::ThirdSyn => {}
             StalledBy::ThirdSynAck if attempt.outcome == Outcome::Established => {
-                story.push_str(", and the server sends SYN/ACK again: the final ACK does not reach attempt");
+                story.push_str(", and the server sends SYN/ACK again: the final ACK does not reach it");
             }
             StalledBy::ThirdSynAck => {}
             StalledBy::Silence => story.push_str(", silent since"),

@@ -27,6 +27,8 @@ impl Session {
         let mut servers: HashMap<_, _> = totals.servers.iter().map(|(server, ends)| (server, (ends, 0))).collect();
         let mut in_flight = 0;
         let mut told = totals.by_outcome;
+        // The table has them all, reported or not.
+        told[Outcome::HalfClosed as usize] = 0;
         let tally = self.feed.kernel.tally().map_err(|error| error.to_string());
         let now = if self.feed.ended == Nanos(0) { monotonic() } else { self.feed.ended };
         for it in self.feed.kernel.table.attempts() {
