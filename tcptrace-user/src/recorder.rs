@@ -100,8 +100,8 @@ impl Recorder {
     }
 
     /// Describes an interface. In the evidence it keeps the name that it had when its first packet was written.
-    pub fn interface(&self, index: u32, it: Described) {
-        self.shared.interfaces().insert(index, it);
+    pub fn interface(&self, index: u32, described: Described) {
+        self.shared.interfaces().insert(index, described);
     }
 
     /// Whether another handshake finds room in the queue.
@@ -188,22 +188,22 @@ impl Desk {
         }
     }
 
-    fn packet(&mut self, it: &Recorded, comment: Option<&str>) -> io::Result<()> {
-        let (interface, count) = self.interfaces.entry(it.interface).or_insert_with(|| {
+    fn packet(&mut self, recorded: &Recorded, comment: Option<&str>) -> io::Result<()> {
+        let (interface, count) = self.interfaces.entry(recorded.interface).or_insert_with(|| {
             let known = self.shared.interfaces();
-            let name = format!("#{}", it.interface);
+            let name = format!("#{}", recorded.interface);
             let unknown = Described { name, link: 1, snaplen: 0 };
-            let Described { name, link, snaplen } = known.get(&it.interface).unwrap_or(&unknown);
+            let Described { name, link, snaplen } = known.get(&recorded.interface).unwrap_or(&unknown);
             let described = InterfaceDescription { name, link: *link, snaplen: *snaplen, description: None };
             (self.writer.interface(described), 0)
         });
         *count += 1;
         self.writer.packet(&PacketRecord {
             interface: *interface,
-            time_ns: it.time_ns,
-            octets: &it.octets,
-            original: it.original,
-            direction: Some(it.direction),
+            time_ns: recorded.time_ns,
+            octets: &recorded.octets,
+            original: recorded.original,
+            direction: Some(recorded.direction),
             comment,
         })
     }

@@ -149,23 +149,23 @@ impl Tracker {
     ///
     /// What has given up is told when the time for another try has passed, and not kept in mind: an attempt that nobody
     /// answers stays in the table for as long as nobody needs its slot.
-    pub fn look(&mut self, it: &Handshake, now: Nanos) -> (Option<Report>, Nanos) {
-        let (stalls, gives_up) = (self.stall_after, patience(it, self.stall_after));
-        let after = |nanos: u64| Nanos(it.last_seen().0.saturating_add(nanos));
-        let silent = now.since(it.last_seen());
-        let known = self.known.contains_key(&id(it));
-        if it.state() == State::Unasked && self.strangers.len() < CAPACITY {
-            self.strangers.insert((it.client(), it.isn.0), it.server_addr);
+    pub fn look(&mut self, handshake: &Handshake, now: Nanos) -> (Option<Report>, Nanos) {
+        let (stalls, gives_up) = (self.stall_after, patience(handshake, self.stall_after));
+        let after = |nanos: u64| Nanos(handshake.last_seen().0.saturating_add(nanos));
+        let silent = now.since(handshake.last_seen());
+        let known = self.known.contains_key(&id(handshake));
+        if handshake.state() == State::Unasked && self.strangers.len() < CAPACITY {
+            self.strangers.insert((handshake.client(), handshake.isn.0), handshake.server_addr);
         }
         if silent >= gives_up {
-            let news = !known && self.is_new(it.last_seen(), gives_up);
-            (if news { self.end(it) } else { None }, Nanos(u64::MAX))
-        } else if it.state() == State::Unasked {
+            let news = !known && self.is_new(handshake.last_seen(), gives_up);
+            (if news { self.end(handshake) } else { None }, Nanos(u64::MAX))
+        } else if handshake.state() == State::Unasked {
             // Nobody waits for what was not asked for.
             (None, after(gives_up))
         } else if silent >= stalls {
-            let news = !known && self.is_new(it.last_seen(), stalls);
-            (if news { self.stall(it, now, StalledBy::Silence) } else { None }, after(gives_up))
+            let news = !known && self.is_new(handshake.last_seen(), stalls);
+            (if news { self.stall(handshake, now, StalledBy::Silence) } else { None }, after(gives_up))
         } else {
             (None, after(stalls))
         }
@@ -217,10 +217,10 @@ impl Tracker {
 
     /// Whether an attempt's end was told by `now`.
     #[must_use]
-    pub fn has_told(&self, it: &Handshake, now: Nanos) -> bool {
-        match self.known.get(&id(it)) {
+    pub fn has_told(&self, handshake: &Handshake, now: Nanos) -> bool {
+        match self.known.get(&id(handshake)) {
             Some(known) => known.told,
-            None => now.since(it.last_seen()) >= patience(it, self.stall_after),
+            None => now.since(handshake.last_seen()) >= patience(handshake, self.stall_after),
         }
     }
 
@@ -229,40 +229,40 @@ impl Tracker {
         self.swept.since(last) < after
     }
 
-    fn known(&self, it: &Handshake) -> Known {
-        let new = Known { last: *it, stalled: None, icmp_from: None, told: false, gone: None };
-        Known { last: *it, ..self.known.get(&id(it)).copied().unwrap_or(new) }
+    fn known(&self, handshake: &Handshake) -> Known {
+        let new = Known { last: *handshake, stalled: None, icmp_from: None, told: false, gone: None };
+        Known { last: *handshake, ..self.known.get(&id(handshake)).copied().unwrap_or(new) }
     }
 
     /// Keeps an attempt in mind, if there is room.
-    fn remember(&mut self, it: &Handshake, known: Known) {
-        if self.known.len() < CAPACITY || self.known.contains_key(&id(it)) {
-            self.known.insert(id(it), known);
+    fn remember(&mut self, handshake: &Handshake, known: Known) {
+        if self.known.len() < CAPACITY || self.known.contains_key(&id(handshake)) {
+            self.known.insert(id(handshake), known);
         } else {
             self.untracked += 1;
         }
     }
 
-    fn stall(&mut self, it: &Handshake, at: Nanos, by: StalledBy) -> Option<Report> {
-        let known = self.known(it);
+    fn stall(&mut self, handshake: &Handshake, at: Nanos, by: StalledBy) -> Option<Report> {
+        let known = self.known(handshake);
         if known.stalled.is_some() || known.told {
             return None;
         }
         let known = Known { stalled: Some(Stalled { at, by }), ..known };
-        self.remember(it, known);
-        Some(Report::Stall(self.attempt(it, &known, Outcome::of(it)?, it.last_seen(), true)))
+        self.remember(handshake, known);
+        Some(Report::Stall(self.attempt(handshake, &known, Outcome::of(handshake)?, handshake.last_seen(), true)))
     }
 
     /// A known attempt, as the table has it now.
-    fn look_again(&mut self, id: u64, it: &Handshake, now: Nanos) -> Option<Report> {
+    fn look_again(&mut self, id: u64, handshake: &Handshake, now: Nanos) -> Option<Report> {
         let known = self.known.get_mut(&id)?;
-        known.last = *it;
+        known.last = *handshake;
         known.gone = None;
-        let pending = it.state().is_pending();
+        let pending = handshake.state().is_pending();
         // Settled without an event: the event was lost, or the attempt is established and its server does not see it.
-        let settled = !pending && !known.stalled.is_some_and(|_| is_established(it));
-        let over = if settled { now.since(it.ended) >= EVENT_DELAY } else { self.has_given_up(it, now) };
-        if over { self.end(it) } else { None }
+        let settled = !pending && !known.stalled.is_some_and(|_| is_established(handshake));
+        let over = if settled { now.since(handshake.ended) >= EVENT_DELAY } else { self.has_given_up(handshake, now) };
+        if over { self.end(handshake) } else { None }
     }
 
     /// A known attempt whose slot has a new tenant: its last known state is its end, unless an event says another.
@@ -276,25 +276,25 @@ impl Tracker {
         if known.told { None } else { Some(self.tell(&known.last, &known, false)) }
     }
 
-    fn has_given_up(&self, it: &Handshake, now: Nanos) -> bool {
-        now.since(it.last_seen()) >= patience(it, self.stall_after)
+    fn has_given_up(&self, handshake: &Handshake, now: Nanos) -> bool {
+        now.since(handshake.last_seen()) >= patience(handshake, self.stall_after)
     }
 
-    fn end(&mut self, it: &Handshake) -> Option<Report> {
-        let outcome = Outcome::of(it)?;
-        let known = self.known(it);
-        if self.all && is_established(it) {
+    fn end(&mut self, handshake: &Handshake) -> Option<Report> {
+        let outcome = Outcome::of(handshake)?;
+        let known = self.known(handshake);
+        if self.all && is_established(handshake) {
             // It was told of when it opened, and will be when it ends.
-            self.known.remove(&id(it));
+            self.known.remove(&id(handshake));
             return None;
         }
         if outcome == Outcome::Unreachable && !known.told {
             // It may go on trying, which is no news; and recover, which is.
-            self.remember(it, Known { told: true, ..known });
+            self.remember(handshake, Known { told: true, ..known });
         } else {
-            self.known.remove(&id(it));
+            self.known.remove(&id(handshake));
         }
-        if known.told && outcome != Outcome::Established { None } else { Some(self.tell(it, &known, false)) }
+        if known.told && outcome != Outcome::Established { None } else { Some(self.tell(handshake, &known, false)) }
     }
 
     fn tell(&self, it: &Handshake, known: &Known, open: bool) -> Report {
@@ -315,36 +315,46 @@ impl Tracker {
     }
 
     /// To Zeek and Wireshark, a stranger's answer is another conversation.
-    fn foreign(&self, it: &Handshake) -> Foreign {
-        let stranger = if self.stranger(it).is_some() { Facts::WRONG_ANSWER } else { 0 };
-        Foreign::of(&Handshake { facts: Facts(it.facts.0 & !stranger), ..*it })
+    fn foreign(&self, handshake: &Handshake) -> Foreign {
+        let stranger = if self.stranger(handshake).is_some() { Facts::WRONG_ANSWER } else { 0 };
+        Foreign::of(&Handshake { facts: Facts(handshake.facts.0 & !stranger), ..*handshake })
     }
 
-    fn stranger(&self, it: &Handshake) -> Option<Addr> {
-        self.strangers.get(&(it.client(), it.isn.0)).copied().filter(|addr| *addr != it.server_addr)
+    fn stranger(&self, handshake: &Handshake) -> Option<Addr> {
+        self.strangers
+            .get(&(handshake.client(), handshake.isn.0))
+            .copied()
+            .filter(|addr| *addr != handshake.server_addr)
     }
 
     /// The end of a connection that was told of when it opened.
-    pub fn close(&mut self, it: &Handshake, at: Nanos, open: bool) -> Report {
-        let known = self.known(it);
-        self.known.remove(&id(it));
-        let outcome = Outcome::to_the_end(it).unwrap_or(Outcome::Established);
-        let recovered = was_in_trouble(it, known.stalled, self.stall_after);
-        Report::Attempt(Attempt { recovered, ..self.attempt(it, &known, outcome, at, open) })
+    pub fn close(&mut self, handshake: &Handshake, at: Nanos, open: bool) -> Report {
+        let known = self.known(handshake);
+        self.known.remove(&id(handshake));
+        let outcome = Outcome::to_the_end(handshake).unwrap_or(Outcome::Established);
+        let recovered = was_in_trouble(handshake, known.stalled, self.stall_after);
+        Report::Attempt(Attempt { recovered, ..self.attempt(handshake, &known, outcome, at, open) })
     }
 
-    fn attempt(&self, it: &Handshake, known: &Known, outcome: Outcome, last: Nanos, still_open: bool) -> Attempt {
+    fn attempt(
+        &self,
+        handshake: &Handshake,
+        known: &Known,
+        outcome: Outcome,
+        last: Nanos,
+        still_open: bool,
+    ) -> Attempt {
         Attempt {
-            handshake: *it,
+            handshake: *handshake,
             outcome,
             stalled: known.stalled,
             recovered: false,
             icmp_from: known.icmp_from,
-            answered_from: self.stranger(it).filter(|_| outcome == Outcome::WrongAnswer),
+            answered_from: self.stranger(handshake).filter(|_| outcome == Outcome::WrongAnswer),
             outer: None,
-            seen: (it.first_syn, last),
-            foreign: self.foreign(it),
-            trust: self.trust(it, still_open),
+            seen: (handshake.first_syn, last),
+            foreign: self.foreign(handshake),
+            trust: self.trust(handshake, still_open),
             why: None,
         }
     }
@@ -367,6 +377,6 @@ fn in_order(mut reports: Vec<Report>) -> Vec<Report> {
     reports
 }
 
-fn is_established(it: &Handshake) -> bool {
-    Outcome::of(it) == Some(Outcome::Established)
+fn is_established(handshake: &Handshake) -> bool {
+    Outcome::of(handshake) == Some(Outcome::Established)
 }

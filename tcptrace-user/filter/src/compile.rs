@@ -77,8 +77,8 @@ const ANY: Test = Test {
     yes: ACCEPT,
 };
 
-fn primitive(it: Primitive) -> Test {
-    match it {
+fn primitive(primitive: Primitive) -> Test {
+    match primitive {
         Primitive::Tcp => Test { truth: Test::ALWAYS, ..ANY },
         Primitive::Ip => Test { families: V4, truth: Test::SRC, ..ANY },
         Primitive::Ip6 => Test { families: V6, truth: Test::SRC, ..ANY },

@@ -137,8 +137,8 @@ impl Host {
     }
 
     /// Whether an address is known to be one of this host.
-    pub fn has(&mut self, it: Addr) -> bool {
-        matches!(self.namespaces.which(address(it)), Ok(Some(_)))
+    pub fn has(&mut self, addr: Addr) -> bool {
+        matches!(self.namespaces.which(address(addr)), Ok(Some(_)))
     }
 
     /// A process, by its number.

@@ -65,12 +65,12 @@ impl Recent {
     }
 
     /// Whether the same process asked another address of the same port at about the same time, and `works` for that one.
-    pub fn is_overtaken(&self, it: &Connect, works: impl Fn(Sent) -> bool) -> bool {
-        let rivals = self.by_port.get(&(it.netns, it.pid, it.asked.port)).map_or(&[][..], Vec::as_slice);
+    pub fn is_overtaken(&self, connect: &Connect, works: impl Fn(Sent) -> bool) -> bool {
+        let rivals = self.by_port.get(&(connect.netns, connect.pid, connect.asked.port)).map_or(&[][..], Vec::as_slice);
         // Who asks more addresses at a time is no browser.
         rivals.iter().take(RIVALS).map(|index| &self.calls[*index]).any(|other| {
-            other.asked.addr != it.asked.addr
-                && other.called.since(it.called).max(it.called.since(other.called)) <= RACE
+            other.asked.addr != connect.asked.addr
+                && other.called.since(connect.called).max(connect.called.since(other.called)) <= RACE
                 && other.sent.is_some_and(&works)
         })
     }
@@ -181,8 +181,8 @@ fn kept(it: &Connect, sent: Sent, host: &mut Host, drops: Option<&Drops>, now: N
 }
 
 /// The call itself failed.
-fn refused(it: &Connect, host: &mut Host) -> Option<Said> {
-    let name = ip(it.asked.addr);
+fn refused(connect: &Connect, host: &mut Host) -> Option<Said> {
+    let name = ip(connect.asked.addr);
     let (confidence, evidence) = match host.route(name).ok()? {
         Route::Unreachable => (Confidence::Certain, format!("no route to {name}")),
         Route::Blackhole => (Confidence::Certain, format!("the route to {name} is a black hole")),

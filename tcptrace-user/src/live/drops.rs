@@ -121,9 +121,9 @@ impl Drops {
     /// # Errors
     /// [`Missing::Gone`] where another flow has taken the place that this one would have had since then,
     /// [`Missing::Failed`] where the record could not be read whole.
-    pub fn of(&self, it: &Handshake, within: Option<u64>) -> Fact<Vec<Dropped>> {
-        let found = self.of_flow(it.client(), it.server(), it.first_syn, within)?;
-        if found.is_empty() { Ok(self.of_translated(it, within)) } else { Ok(found) }
+    pub fn of(&self, handshake: &Handshake, within: Option<u64>) -> Fact<Vec<Dropped>> {
+        let found = self.of_flow(handshake.client(), handshake.server(), handshake.first_syn, within)?;
+        if found.is_empty() { Ok(self.of_translated(handshake, within)) } else { Ok(found) }
     }
 
     /// What was dropped of an attempt's SYNs after one of its ends was translated: found by their number, and the other end.

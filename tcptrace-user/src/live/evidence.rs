@@ -65,8 +65,8 @@ impl Evidence {
     }
 
     /// An attempt whose packets are wanted.
-    pub fn verdict(&mut self, it: &Attempt) {
-        self.new.push((it.id(), text::verdict(it)));
+    pub fn verdict(&mut self, attempt: &Attempt) {
+        self.new.push((attempt.id(), text::verdict(attempt)));
     }
 
     /// Reads the ring, and hands on the packets of those whose verdict is a round old, as fast as they are written.

@@ -398,8 +398,8 @@ impl Session {
 }
 
 /// A count that grows with whatever changes a set of the table, before its lock is given back.
-fn changes(it: &Counters) -> u64 {
-    it.transitions.iter().sum::<u64>() + it.counters[Counter::AnswerUnmatched as usize]
+fn changes(counters: &Counters) -> u64 {
+    counters.transitions.iter().sum::<u64>() + counters.counters[Counter::AnswerUnmatched as usize]
 }
 
 /// Servers that have a total of their own.

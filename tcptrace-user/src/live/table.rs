@@ -159,14 +159,15 @@ impl Table {
 
     /// An attempt as it is now.
     #[must_use]
-    pub fn find(&self, it: &Handshake) -> Found {
-        let hash = flow::hash(self.key, it.client(), it.server());
+    pub fn find(&self, handshake: &Handshake) -> Found {
+        let hash = flow::hash(self.key, handshake.client(), handshake.server());
         let sets = self.sets.words().len() / SET_WORDS;
         let Some(set) = self.read(hash as usize & (sets - 1), |lane| lane & !PENDING == table::tag(hash)) else {
             return Found::Busy;
         };
-        let is_it =
-            |found: &Handshake| (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn);
+        let is_it = |found: &Handshake| {
+            (found.client(), found.server(), found.isn) == (handshake.client(), handshake.server(), handshake.isn)
+        };
         set.into_iter().flatten().find(is_it).map_or(Found::Gone, Found::Here)
     }
 

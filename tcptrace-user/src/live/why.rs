@@ -276,10 +276,10 @@ impl World for Here<'_> {
 }
 
 /// Who called, by what is known of the process now, or else by what the hook noted.
-fn process(host: &mut Host, it: &Connect, now: Nanos) -> Process {
-    host.process(it.pid, now).unwrap_or_else(|_| Process {
-        pid: it.pid,
-        command: it.comm.to_string(),
+fn process(host: &mut Host, connect: &Connect, now: Nanos) -> Process {
+    host.process(connect.pid, now).unwrap_or_else(|_| Process {
+        pid: connect.pid,
+        command: connect.comm.to_string(),
         unit: None,
         container: None,
     })

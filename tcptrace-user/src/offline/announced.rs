@@ -22,8 +22,8 @@ pub(super) struct Announced(HashMap<(Endpoint, Addr), Option<u16>>);
 
 /// Whether a segment may announce something.
 #[inline]
-pub(super) fn is_control(it: &Segment) -> bool {
-    it.payload > 0 && (it.src.port == CONTROL || it.dst.port == CONTROL)
+pub(super) fn is_control(segment: &Segment) -> bool {
+    segment.payload > 0 && (segment.src.port == CONTROL || segment.dst.port == CONTROL)
 }
 
 impl Announced {

@@ -23,7 +23,7 @@ use super::{
 
 /// A segment, when and where it was seen.
 pub(super) struct Seen<'a> {
-    pub(super) it: &'a Segment,
+    pub(super) segment: &'a Segment,
     pub(super) glance: Glance,
     pub(super) at: Nanos,
     pub(super) point: Point,
@@ -94,15 +94,15 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Whether this begins another one.
-    pub(super) fn is_another(&self, src: Endpoint, it: &Glance) -> bool {
-        self.state.is_another(self.sender(src), it)
+    pub(super) fn is_another(&self, src: Endpoint, glance: &Glance) -> bool {
+        self.state.is_another(self.sender(src), glance)
     }
 
-    pub(super) fn see(&mut self, src: Endpoint, it: &Glance) {
-        if self.is_another(src, it) {
+    pub(super) fn see(&mut self, src: Endpoint, glance: &Glance) {
+        if self.is_another(src, glance) {
             self.state = Wireshark::reused();
         }
-        self.state.see(self.sender(src), it);
+        self.state.see(self.sender(src), glance);
     }
 
     fn sender(&self, src: Endpoint) -> Sender {
@@ -117,9 +117,9 @@ pub(super) struct Class(u8);
 impl Class {
     /// `None` for what is no bare ACK.
     #[inline]
-    pub(super) fn of(it: &Segment, from_client: bool) -> Option<Self> {
-        let bare = it.flags.0 & (Flags::SYN | Flags::FIN | Flags::RST | Flags::ACK) == Flags::ACK;
-        bare.then_some(Self(1 << (u8::from(from_client) * 2 + u8::from(it.payload > 0))))
+    pub(super) fn of(segment: &Segment, from_client: bool) -> Option<Self> {
+        let bare = segment.flags.0 & (Flags::SYN | Flags::FIN | Flags::RST | Flags::ACK) == Flags::ACK;
+        bare.then_some(Self(1 << (u8::from(from_client) * 2 + u8::from(segment.payload > 0))))
     }
 }
 
@@ -192,19 +192,19 @@ impl Conversation {
     }
 
     /// Whether this SYN begins another stream.
-    pub(super) fn is_another(&mut self, from_client: bool, it: &Glance) -> bool {
+    pub(super) fn is_another(&mut self, from_client: bool, glance: &Glance) -> bool {
         let sender = self.stream_sender(from_client);
-        self.current().is_another(sender, it)
+        self.current().is_another(sender, glance)
     }
 
     /// Shows what is a segment to Wireshark alone.
-    pub(super) fn overhear(&mut self, from_client: bool, it: &Glance) {
-        if self.is_another(from_client, it) {
+    pub(super) fn overhear(&mut self, from_client: bool, glance: &Glance) {
+        if self.is_another(from_client, glance) {
             self.cold().diverged = Some(Wireshark::reused());
             self.settled = 0;
         }
         let sender = self.stream_sender(from_client);
-        self.current().see(sender, it);
+        self.current().see(sender, glance);
     }
 
     /// Whether a bare ACK of this class changes nothing, as an earlier one showed.
@@ -230,11 +230,11 @@ impl Conversation {
     pub(super) fn is_superseded_by(&self, seen: &Seen<'_>, from_client: bool) -> bool {
         let mut copy = self.handshake;
         let side = if from_client { Side::Client } else { Side::Server };
-        self.has_handshake() && copy.step(side, seen.it, seen.at, seen.point) == Transition::Superseded
+        self.has_handshake() && copy.step(side, seen.segment, seen.at, seen.point) == Transition::Superseded
     }
 
     pub(super) fn see(&mut self, seen: &Seen<'_>, from_client: bool, stall_after: u64, tally: &mut Counters) {
-        let &Seen { it, ref glance, at, point, .. } = seen;
+        let &Seen { segment: it, ref glance, at, point, .. } = seen;
         let counter = if self.is_control(it) { Counter::Control } else { Counter::Established };
         tally.counters[counter as usize] += 1;
         let sender = self.stream_sender(from_client);
@@ -266,8 +266,8 @@ impl Conversation {
     }
 
     /// Whether a segment is counted, and kept as evidence, as one of the handshake or of an end.
-    pub(super) fn is_control(&self, it: &Segment) -> bool {
-        it.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || self.is_pending()
+    pub(super) fn is_control(&self, segment: &Segment) -> bool {
+        segment.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || self.is_pending()
     }
 
     /// After a segment: which bare ACKs are known to change nothing from now on. What they set (a side's first data, a
@@ -286,11 +286,11 @@ impl Conversation {
     }
 
     /// What a segment does to the attempt, and whether it stalled before or thereby.
-    fn step(&mut self, side: Side, it: &Segment, at: Nanos, point: Point, stall_after: u64, tally: &mut Counters) {
+    fn step(&mut self, side: Side, segment: &Segment, at: Nanos, point: Point, stall_after: u64, tally: &mut Counters) {
         let hs = &mut self.handshake;
         let silence = Nanos(hs.last_seen().0.saturating_add(stall_after));
         let silent = hs.state().is_pending() && at >= silence;
-        let transition = hs.step(side, it, at, point);
+        let transition = hs.step(side, segment, at, point);
         tally.count(transition as usize, hs);
         let third = match transition {
             Transition::SynRetried if hs.syn.tries == STALLED_AT_TRY && hs.state().is_pending() => {
@@ -300,7 +300,7 @@ impl Conversation {
             _ => None,
         };
         if matches!(transition, Transition::ResetByClient | Transition::ResetByServer) {
-            hs.end = End { window: it.window, flags: it.flags.0, ttl: it.ttl };
+            hs.end = End { window: segment.window, flags: segment.flags.0, ttl: segment.ttl };
         }
         if silent {
             self.stall(Stalled { at: silence, by: StalledBy::Silence });

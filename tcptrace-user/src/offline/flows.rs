@@ -236,7 +236,7 @@ impl Flows {
     #[cold]
     fn on_odd(
         &mut self,
-        it: &Segment,
+        segment: &Segment,
         header: usize,
         length: usize,
         is_fragment: bool,
@@ -248,7 +248,7 @@ impl Flows {
         self.count(Counter::Malformed);
         if length >= READ && is_shown {
             let dissection = if is_fragment { Dissection::Nothing } else { Dissection::NoHeader };
-            self.overhear(it.src, it.dst, &Glance { dissection, ..Glance::from(it) });
+            self.overhear(segment.src, segment.dst, &Glance { dissection, ..Glance::from(segment) });
         }
         None
     }
@@ -261,13 +261,13 @@ impl Flows {
     }
 
     /// What is a segment to Wireshark alone. A stream that begins with one waits for its first segment.
-    fn overhear(&mut self, src: Endpoint, dst: Endpoint, it: &Glance) {
+    fn overhear(&mut self, src: Endpoint, dst: Endpoint, glance: &Glance) {
         let hash = self.hash(src, dst);
         if let Some((slot, from_client)) = self.table.find(hash, src, dst) {
-            self.table.get_mut(slot).overhear(from_client, it);
+            self.table.get_mut(slot).overhear(from_client, glance);
         } else if self.overheard.len() < self.wanted.capacity || self.overheard.contains_key(&hash) {
             let new = Stream { first: src, state: Wireshark::default() };
-            self.overheard.entry(hash).or_insert(new).see(src, it);
+            self.overheard.entry(hash).or_insert(new).see(src, glance);
         }
     }
 
@@ -293,18 +293,18 @@ impl Flows {
     #[inline]
     fn on_tcp(
         &mut self,
-        it: &Segment,
+        segment: &Segment,
         dissection: Dissection,
         at: Nanos,
         point: Point,
         raw: Raw<'_>,
         frame: (&[u8], Link),
     ) {
-        let hash = self.hash(it.src, it.dst);
-        let found = self.table.find(hash, it.src, it.dst);
+        let hash = self.hash(segment.src, segment.dst);
+        let found = self.table.find(hash, segment.src, segment.dst);
         // Most packets: the connection goes on, and nothing is new.
         if let Some((slot, from_client)) = found
-            && let Some(class) = Class::of(it, from_client)
+            && let Some(class) = Class::of(segment, from_client)
             && dissection == Dissection::Known
         {
             let conversation = self.table.get_mut(slot);
@@ -314,12 +314,12 @@ impl Flows {
                 return self.count(Counter::Established);
             }
         }
-        let seen = Seen { it, glance: Glance { dissection, ..Glance::from(it) }, at, point, raw, frame };
+        let seen = Seen { segment, glance: Glance { dissection, ..Glance::from(segment) }, at, point, raw, frame };
         self.on_news(found, hash, &seen);
     }
 
     fn on_news(&mut self, mut found: Option<(Slot, bool)>, hash: u64, seen: &Seen<'_>) {
-        let it = seen.it;
+        let it = seen.segment;
         let mut stream = Stream { first: it.src, state: Wireshark::default() };
         let mut prior = None;
         if found.is_none()
@@ -365,7 +365,7 @@ impl Flows {
 
     /// Shows a packet to its conversation.
     fn follow(&mut self, slot: Slot, from_client: bool, seen: &Seen<'_>) {
-        let it = seen.it;
+        let it = seen.segment;
         let conversation = self.table.get_mut(slot);
         let was_pending = conversation.is_pending();
         let was =
@@ -412,7 +412,7 @@ impl Flows {
 
     /// A SYN/ACK of no attempt that acknowledges the SYN its receiver sent to another address.
     fn answer_from_elsewhere(&mut self, seen: &Seen<'_>) {
-        let it = seen.it;
+        let it = seen.segment;
         let Some(&slot) = self.asked.get(&self.client(it.dst)) else { return };
         let asked = self.table.get_mut(slot);
         let hs = &mut asked.handshake;

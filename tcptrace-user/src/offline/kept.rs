@@ -51,8 +51,8 @@ pub(super) struct Room {
 
 impl Room {
     /// Whether another packet fits.
-    pub(super) fn fits(&self, it: &Raw<'_>) -> bool {
-        self.used + cost(it.octets.len()) <= ALL
+    pub(super) fn fits(&self, raw: &Raw<'_>) -> bool {
+        self.used + cost(raw.octets.len()) <= ALL
     }
 
     /// Whether it is time to look for what can go, which reads so many conversations: not more often than there came as
@@ -79,7 +79,7 @@ fn cost(octets: usize) -> usize {
 impl Packets {
     /// Keeps a packet that fits; false where the attempt has too many. `decides`: its outcome changed, and is not to be
     /// left out.
-    pub(super) fn keep(&mut self, at: Nanos, it: Raw<'_>, changed: bool, pending: bool, room: &mut Room) -> bool {
+    pub(super) fn keep(&mut self, at: Nanos, raw: Raw<'_>, changed: bool, pending: bool, room: &mut Room) -> bool {
         let full = self.packets.len() == MOST;
         room.since += 1;
         if full && !changed {
@@ -92,7 +92,7 @@ impl Packets {
         if changed || pending {
             self.decided = self.packets.len();
         }
-        let Raw { octets, original, interface, direction, .. } = it;
+        let Raw { octets, original, interface, direction, .. } = raw;
         room.used += cost(octets.len());
         self.packets.push(Kept { at, octets: octets.into(), original, interface, direction });
         !full

@@ -103,18 +103,18 @@ impl Table {
     }
 
     /// Adds a conversation, the last in order, that is not there yet.
-    pub(super) fn insert(&mut self, hash: u64, mut it: Conversation) -> Slot {
+    pub(super) fn insert(&mut self, hash: u64, mut conversation: Conversation) -> Slot {
         if (self.open + 1) * 2 > self.index.len() {
             self.grow();
         }
-        it.links = Links { before: self.last, after: Slot::NONE };
+        conversation.links = Links { before: self.last, after: Slot::NONE };
         let slot = match self.free.some() {
             Some(slot) => {
                 self.free = self.get(slot).links.after;
-                *self.get_mut(slot) = it;
+                *self.get_mut(slot) = conversation;
                 slot
             }
-            None => self.push(it),
+            None => self.push(conversation),
         };
         match self.last.some() {
             Some(last) => self.get_mut(last).links.after = slot,
@@ -126,13 +126,13 @@ impl Table {
         slot
     }
 
-    fn push(&mut self, it: Conversation) -> Slot {
+    fn push(&mut self, conversation: Conversation) -> Slot {
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         let before = (self.chunks.len() - 1) * CHUNK;
         let chunk = &mut self.chunks[before / CHUNK];
-        chunk.push(it);
+        chunk.push(conversation);
         Slot((before + chunk.len() - 1) as u32)
     }
 

@@ -59,25 +59,25 @@ pub(super) fn of_names(names: &Names) -> Vec<Finding> {
     found
 }
 
-fn v4(it: &Resolver) -> &Answer {
-    &it.v4
+fn v4(resolver: &Resolver) -> &Answer {
+    &resolver.v4
 }
 
-fn v6(it: &Resolver) -> &Answer {
-    &it.v6
+fn v6(resolver: &Resolver) -> &Answer {
+    &resolver.v6
 }
 
 /// The addresses an answer stands for; that the name does not exist is an answer.
-fn set(it: &Answer) -> Option<BTreeSet<IpAddr>> {
-    match &it.result {
+fn set(answer: &Answer) -> Option<BTreeSet<IpAddr>> {
+    match &answer.result {
         Ok(addresses) => Some(addresses.iter().copied().collect()),
         Err(DnsFailure::NxDomain) => Some(BTreeSet::new()),
         Err(_) => None,
     }
 }
 
-fn failure(it: &Answer) -> Option<(&'static str, String)> {
-    match it.result.as_ref().err()? {
+fn failure(answer: &Answer) -> Option<(&'static str, String)> {
+    match answer.result.as_ref().err()? {
         DnsFailure::Silent => Some(("resolver_silent", "does not answer".into())),
         DnsFailure::ServFail => Some(("resolver_fails", "answers SERVFAIL: it cannot find out".into())),
         DnsFailure::Refused => Some(("resolver_refuses", "refuses to answer this host".into())),

@@ -42,19 +42,19 @@ pub(super) fn line(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
     object.to_string()
 }
 
-fn verdict(it: &Verdict) -> Value {
+fn verdict(verdict: &Verdict) -> Value {
     json!({
-        "cause": it.cause.map(Cause::name),
-        "confidence": it.confidence.map(Confidence::name),
-        "scope": it.scope.map(Extent::name),
-        "address": it.address,
-        "port": it.port,
-        "errno": it.errno.map(errno),
-        "by": it.by,
-        "text": it.headline,
-        "evidence": it.evidence,
-        "next": it.next,
-        "notes": it.notes,
+        "cause": verdict.cause.map(Cause::name),
+        "confidence": verdict.confidence.map(Confidence::name),
+        "scope": verdict.scope.map(Extent::name),
+        "address": verdict.address,
+        "port": verdict.port,
+        "errno": verdict.errno.map(errno),
+        "by": verdict.by,
+        "text": verdict.headline,
+        "evidence": verdict.evidence,
+        "next": verdict.next,
+        "notes": verdict.notes,
     })
 }
 
@@ -63,8 +63,8 @@ fn errno(it: i32) -> Value {
     if it == 0 { Value::Null } else { errno_name(it).into() }
 }
 
-fn seconds(it: Duration) -> f64 {
-    it.as_secs_f64()
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
 }
 
 fn names(it: &Names) -> Value {
@@ -171,8 +171,8 @@ fn way(took: Duration, found: &Result<Way, String>) -> Value {
     })
 }
 
-fn icmp(it: &IcmpError) -> Value {
-    json!({ "from": it.from, "type": it.icmp.kind, "code": it.icmp.code, "reason": Meaning::of(it.icmp).word() })
+fn icmp(error: &IcmpError) -> Value {
+    json!({ "from": error.from, "type": error.icmp.kind, "code": error.icmp.code, "reason": Meaning::of(error.icmp).word() })
 }
 
 fn connect(it: &Connect) -> Value {
@@ -210,27 +210,27 @@ fn connect(it: &Connect) -> Value {
     })
 }
 
-fn options(it: Options) -> Value {
-    let has = |bit: u8| it.present & bit != 0;
+fn options(options: Options) -> Value {
+    let has = |bit: u8| options.present & bit != 0;
     json!({
-        "mss": has(Options::MSS).then_some(it.mss),
-        "window_scale": has(Options::WINDOW_SCALE).then_some(it.window_scale),
+        "mss": has(Options::MSS).then_some(options.mss),
+        "window_scale": has(Options::WINDOW_SCALE).then_some(options.window_scale),
         "sack_permitted": has(Options::SACK_PERMITTED),
         "timestamps": has(Options::TIMESTAMPS),
         "ecn": has(Options::ECN),
     })
 }
 
-fn agreed(it: Agreed) -> Value {
-    let (ours, theirs) = it.window_scale.unzip();
+fn agreed(agreed: Agreed) -> Value {
+    let (ours, theirs) = agreed.window_scale.unzip();
     json!({
-        "mss": it.mss,
+        "mss": agreed.mss,
         "window_scale": ours,
         "peer_window_scale": theirs,
-        "sack_permitted": it.sack,
-        "timestamps": it.timestamps,
-        "ecn": it.ecn,
-        "rtt_s": seconds(it.rtt),
+        "sack_permitted": agreed.sack,
+        "timestamps": agreed.timestamps,
+        "ecn": agreed.ecn,
+        "rtt_s": seconds(agreed.rtt),
     })
 }
 

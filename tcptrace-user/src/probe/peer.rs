@@ -27,6 +27,6 @@ impl Peer {
 }
 
 /// As packets have it: without scope.
-pub(super) const fn on_the_wire(it: SocketAddr) -> SocketAddr {
-    SocketAddr::new(it.ip(), it.port())
+pub(super) const fn on_the_wire(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
 }

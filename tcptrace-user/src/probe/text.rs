@@ -360,10 +360,10 @@ fn wrap(text: &str) -> String {
     wrapped
 }
 
-fn duration(it: Duration) -> String {
-    match it.as_micros() {
-        0..1_000 => format!("{} µs", it.as_micros()),
-        1_000..1_000_000 => format!("{:.1} ms", it.as_secs_f64() * 1e3),
-        _ => format!("{:.2} s", it.as_secs_f64()),
+fn duration(duration: Duration) -> String {
+    match duration.as_micros() {
+        0..1_000 => format!("{} µs", duration.as_micros()),
+        1_000..1_000_000 => format!("{:.1} ms", duration.as_secs_f64() * 1e3),
+        _ => format!("{:.2} s", duration.as_secs_f64()),
     }
 }

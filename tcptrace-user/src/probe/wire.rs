@@ -133,8 +133,8 @@ fn segment(octets: &[u8]) -> Option<Segment> {
     }
 }
 
-pub(super) fn socket_addr(it: tcptrace_core::flow::Endpoint) -> SocketAddr {
-    SocketAddr::new(ip(it.addr), it.port)
+pub(super) fn socket_addr(endpoint: tcptrace_core::flow::Endpoint) -> SocketAddr {
+    SocketAddr::new(ip(endpoint.addr), endpoint.port)
 }
 
 const LOAD_WORD: u32 = BPF_LD | BPF_W | BPF_ABS;

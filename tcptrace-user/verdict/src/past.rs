@@ -80,8 +80,8 @@ pub struct Around {
 impl Around {
     /// An attempt's.
     #[must_use]
-    pub fn of(it: &Handshake) -> Self {
-        Self { began: it.first_syn, at: it.last_seen() }
+    pub fn of(handshake: &Handshake) -> Self {
+        Self { began: handshake.first_syn, at: handshake.last_seen() }
     }
 }
 
@@ -175,14 +175,14 @@ impl Counts {
     }
 
     /// What became of one attempt.
-    fn of(it: &Handshake, outcome: Outcome) -> Self {
+    fn of(handshake: &Handshake, outcome: Outcome) -> Self {
         let mut counts = Self::default();
         match outcome {
             Outcome::NoReply => counts.silent = 1,
             Outcome::Refused => counts.refused = 1,
             Outcome::Unreachable => counts.unreachable = 1,
             Outcome::HalfOpen => counts.half_open = 1,
-            Outcome::Aborted if it.answer.tries == 0 => {}
+            Outcome::Aborted if handshake.answer.tries == 0 => {}
             // A SYN/ACK is the host's, whatever became of it; so is an answer that nobody saw.
             Outcome::Aborted
             | Outcome::ResetOnAnswer
@@ -253,23 +253,24 @@ impl Minutes {
 
 impl Past {
     /// Takes note of what became of an attempt.
-    pub fn note(&mut self, it: &Handshake, outcome: Outcome) {
-        let counts = Counts::of(it, outcome);
+    pub fn note(&mut self, handshake: &Handshake, outcome: Outcome) {
+        let counts = Counts::of(handshake, outcome);
         if counts == Counts::default() {
             return;
         }
-        let at = it.last_seen();
+        let at = handshake.last_seen();
         if counts.is_alive() {
-            self.hear(it.server_addr);
+            self.hear(handshake.server_addr);
         }
-        let is_known = self.hosts.get(&it.server_addr).is_some_and(|host| host.ports.contains_key(&it.server_port));
+        let is_known =
+            self.hosts.get(&handshake.server_addr).is_some_and(|host| host.ports.contains_key(&handshake.server_port));
         if !is_known && !self.make_room(at) {
             self.forgotten += 1;
             return;
         }
-        let host = self.hosts.entry(it.server_addr).or_default();
+        let host = self.hosts.entry(handshake.server_addr).or_default();
         self.ports -= host.ports.len();
-        host.note(it, &counts, at);
+        host.note(handshake, &counts, at);
         self.ports += host.ports.len();
     }
 

@@ -179,8 +179,8 @@ fn nearest(wanted: &str) -> Vec<&'static str> {
     names.into_iter().take(3).map(|it| it.1).collect()
 }
 
-const fn outcome(it: Outcome) -> &'static str {
-    match it {
+const fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
         Outcome::NoReply => include_str!("outcomes/no_reply.md"),
         Outcome::Refused => include_str!("outcomes/refused.md"),
         Outcome::Unreachable => include_str!("outcomes/unreachable.md"),
@@ -199,8 +199,8 @@ const fn outcome(it: Outcome) -> &'static str {
     }
 }
 
-const fn cause(it: Cause) -> &'static str {
-    match it {
+const fn cause(cause: Cause) -> &'static str {
+    match cause {
         Cause::PortClosed => include_str!("causes/port_closed.md"),
         Cause::FirewallReject => include_str!("causes/firewall_reject.md"),
         Cause::FirewallDrop => include_str!("causes/firewall_drop.md"),
@@ -232,8 +232,8 @@ const fn confidence(it: Confidence) -> &'static str {
     }
 }
 
-const fn scope(it: Extent) -> &'static str {
-    match it {
+const fn scope(extent: Extent) -> &'static str {
+    match extent {
         Extent::Attempt => include_str!("scopes/attempt.md"),
         Extent::Client => include_str!("scopes/client.md"),
         Extent::Port => include_str!("scopes/port.md"),

@@ -169,12 +169,12 @@ impl Course for Running {
 }
 
 impl Running {
-    fn add(&mut self, it: &Lost) {
+    fn add(&mut self, lost: &Lost) {
         if self.clients.len() < CLIENTS {
-            self.clients.insert(it.client);
+            self.clients.insert(lost.client);
         }
         self.told.clients = self.clients.len();
-        self.told.last = self.told.last.max(it.at);
-        self.told.attempts[it.outcome as usize] += 1;
+        self.told.last = self.told.last.max(lost.at);
+        self.told.attempts[lost.outcome as usize] += 1;
     }
 }

@@ -82,17 +82,17 @@ impl Pattern for Checks {
 
 impl Checks {
     /// Takes note of an attempt's end, reported or not; how often this client looked at this port so far.
-    pub fn see(&mut self, it: &Handshake, outcome: Outcome, last: Nanos) -> u32 {
-        if !is_check(it, outcome, last) {
+    pub fn see(&mut self, handshake: &Handshake, outcome: Outcome, last: Nanos) -> u32 {
+        if !is_check(handshake, outcome, last) {
             return 0;
         }
         if self.seen.len() >= PAIRS {
             self.seen.retain(|_, (_, at)| last.since(*at) <= REMEMBERED);
         }
-        if self.seen.len() >= PAIRS && !self.seen.contains_key(&pair(it)) {
+        if self.seen.len() >= PAIRS && !self.seen.contains_key(&pair(handshake)) {
             return 1;
         }
-        let (count, at) = self.seen.entry(pair(it)).or_insert((0, last));
+        let (count, at) = self.seen.entry(pair(handshake)).or_insert((0, last));
         if last.since(*at) > REMEMBERED {
             *count = 0;
         }
@@ -102,8 +102,8 @@ impl Checks {
 
     /// How often this client looked at this port of late.
     #[must_use]
-    pub fn count(&self, it: &Handshake) -> u32 {
-        self.seen.get(&pair(it)).map_or(0, |(count, _)| *count)
+    pub fn count(&self, handshake: &Handshake) -> u32 {
+        self.seen.get(&pair(handshake)).map_or(0, |(count, _)| *count)
     }
 }
 
@@ -140,10 +140,11 @@ pub fn probe_ports(among: impl Iterator<Item = u16>, to: SocketAddr, hops: u8) -
 /// Whether an attempt looks like a probe of a hop walk that left here: one SYN, a TTL that leads nowhere, the port. Whether its
 /// client is of this host is not asked.
 #[must_use]
-pub fn is_probe(it: &Handshake, outcome: Outcome) -> bool {
+pub fn is_probe(handshake: &Handshake, outcome: Outcome) -> bool {
     let ends = matches!(outcome, Outcome::NoReply | Outcome::Unreachable | Outcome::Refused | Outcome::Aborted);
-    let walks = it.client_point.is_egress() && it.syn.tries == 1 && (1..=PROBE_HOPS).contains(&it.syn.ttl);
-    ends && walks && is_probe_port(it.client_port, it.server(), it.syn.ttl)
+    let walks =
+        handshake.client_point.is_egress() && handshake.syn.tries == 1 && (1..=PROBE_HOPS).contains(&handshake.syn.ttl);
+    ends && walks && is_probe_port(handshake.client_port, handshake.server(), handshake.syn.ttl)
 }
 
 /// Probes of late, by server. Whoever makes failures look like them hides no more than a few.

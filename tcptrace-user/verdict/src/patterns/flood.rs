@@ -131,13 +131,13 @@ pub struct Sources {
 
 impl Sources {
     /// A client that was drawn, and for how many packets it stands.
-    fn add(&mut self, it: Addr, weight: f64) {
+    fn add(&mut self, addr: Addr, weight: f64) {
         self.sample += 1;
         self.weight += weight;
-        if self.by_addr.len() < SOURCES || self.by_addr.contains_key(&it) {
-            *self.by_addr.entry(it).or_default() += weight;
+        if self.by_addr.len() < SOURCES || self.by_addr.contains_key(&addr) {
+            *self.by_addr.entry(addr).or_default() += weight;
         }
-        if self.known.len() < SOURCES && self.known.insert(network(it)) {
+        if self.known.len() < SOURCES && self.known.insert(network(addr)) {
             self.networks += 1;
         }
     }
@@ -165,17 +165,17 @@ fn busiest<T: Ord>(all: impl Iterator<Item = (T, f64)>) -> Vec<(T, f64)> {
     top
 }
 
-fn network(it: Addr) -> Addr {
-    if it.is_v4() { Addr { lo: it.lo & !0xff, ..it } } else { Addr { hi: it.hi & !0xffff, lo: 0 } }
+fn network(addr: Addr) -> Addr {
+    if addr.is_v4() { Addr { lo: addr.lo & !0xff, ..addr } } else { Addr { hi: addr.hi & !0xffff, lo: 0 } }
 }
 
 impl Flood {
-    fn new(it: &Passage, cookies: Option<u64>) -> Self {
+    fn new(passage: &Passage, cookies: Option<u64>) -> Self {
         Self {
-            scope: it.scope,
-            owner: it.owner,
-            began: it.since,
-            last: it.since,
+            scope: passage.scope,
+            owner: passage.owner,
+            began: passage.since,
+            last: passage.since,
             is_over: false,
             peak: 0.0,
             points: BTreeMap::new(),
@@ -296,12 +296,12 @@ impl Flood {
     }
 
     /// An attempt that it stands for has ended.
-    fn count(&mut self, it: &Attempt) {
-        self.attempts[it.outcome as usize] += 1;
+    fn count(&mut self, attempt: &Attempt) {
+        self.attempts[attempt.outcome as usize] += 1;
         if self.scope != Scope::Listener
-            && (self.ports.len() < PORTS || self.ports.contains_key(&it.handshake.server_port))
+            && (self.ports.len() < PORTS || self.ports.contains_key(&attempt.handshake.server_port))
         {
-            *self.ports.entry(it.handshake.server_port).or_default() += 1;
+            *self.ports.entry(attempt.handshake.server_port).or_default() += 1;
         }
     }
 

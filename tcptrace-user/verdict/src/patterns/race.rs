@@ -84,14 +84,19 @@ pub fn link_of(octets: &[u8], link: Link, ttl: u8) -> Option<Mac> {
 
 impl Races {
     /// Takes note of an attempt's first SYN.
-    pub fn begin(&mut self, it: &Handshake, link: Option<Mac>) {
+    pub fn begin(&mut self, handshake: &Handshake, link: Option<Mac>) {
         if let Some(link) = link {
-            self.own(link, it.client_addr);
+            self.own(link, handshake.client_addr);
         }
         self.heads.resize(BUCKETS, 0);
-        let head = &mut self.heads[bucket(it.client_addr, it.server_port)];
-        let begun =
-            Begun { at: it.first_syn, client: it.client(), server: it.server(), link, before: std::mem::take(head) };
+        let head = &mut self.heads[bucket(handshake.client_addr, handshake.server_port)];
+        let begun = Begun {
+            at: handshake.first_syn,
+            client: handshake.client(),
+            server: handshake.server(),
+            link,
+            before: std::mem::take(head),
+        };
         if self.ring.len() < KEPT {
             self.ring.push(begun);
         } else {
