@@ -100,7 +100,7 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
 
 /// Notes a packet in the place that a hash gives it.
 #[inline(always)]
-fn note(hash: u64, it: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> Option<()> {
+fn note(hash: u64, glimpse: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> Option<()> {
     let record = DROPS.get_ptr_mut((hash & config!(drop_mask)) as u32)?;
     // SAFETY: a map value, which is never freed.
     let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
@@ -109,7 +109,7 @@ fn note(hash: u64, it: &Glimpse, origin: Origin, reason: u32, netns: u64, now: N
     };
     // SAFETY: nobody else writes while the version is odd; who reads compares it.
     let record = unsafe { &mut *record };
-    if !record.note(it, origin, reason, netns, now) {
+    if !record.note(glimpse, origin, reason, netns, now) {
         maps::count(Counter::DropUnnoted);
     }
     // SAFETY: begun above.

@@ -76,8 +76,8 @@ impl FlowDrops {
     /// Notes a packet, and whether there was a place for it: a stranger takes none from one of ours while that one may
     /// still be asked for.
     #[inline(always)]
-    pub fn note(&mut self, it: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> bool {
-        let &Glimpse { src, dst, seq, .. } = it;
+    pub fn note(&mut self, glimpse: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> bool {
+        let &Glimpse { src, dst, seq, .. } = glimpse;
         let from = usize::from(is_above(src, dst));
         let (low, high) = if from == 0 { (src, dst) } else { (dst, src) };
         let is_same = self.low_addr == low.addr
@@ -98,7 +98,7 @@ impl FlowDrops {
         }
         self.seq = seq;
         let [first, second] = &mut self.drops[from];
-        let is_it = |it: &Drops| it.reason == reason && it.netns == netns;
+        let is_it = |drops: &Drops| drops.reason == reason && drops.netns == netns;
         if first.count == 0 || !is_it(first) {
             let count = if is_it(second) { second.count } else { 0 };
             *second = *first;

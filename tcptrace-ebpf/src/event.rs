@@ -53,7 +53,7 @@ impl Telling {
     /// Whether a transition to this attempt is told.
     #[inline(always)]
     #[must_use]
-    pub fn tells(self, transition: Transition, it: &Handshake) -> bool {
+    pub fn tells(self, transition: Transition, handshake: &Handshake) -> bool {
         match transition {
             Transition::Refused
             | Transition::Aborted
@@ -61,34 +61,36 @@ impl Telling {
             | Transition::Unreachable
             | Transition::Challenged
             | Transition::WrongAnswer => true,
-            Transition::SynRetried => it.syn.tries == STALLED_AT_TRY && it.state().is_pending(),
-            Transition::AnswerRetried => it.answer.tries == STALLED_AT_TRY && it.state() != State::Unasked,
-            Transition::Completed => self.all || self.was_in_trouble(it),
-            Transition::Superseded => it.state().is_pending() || self.all && is_open(it),
+            Transition::SynRetried => handshake.syn.tries == STALLED_AT_TRY && handshake.state().is_pending(),
+            Transition::AnswerRetried => {
+                handshake.answer.tries == STALLED_AT_TRY && handshake.state() != State::Unasked
+            }
+            Transition::Completed => self.all || self.was_in_trouble(handshake),
+            Transition::Superseded => handshake.state().is_pending() || self.all && is_open(handshake),
             Transition::Closed | Transition::ResetByClient | Transition::ResetByServer => self.all,
-            Transition::Replaced => self.all && is_open(it),
+            Transition::Replaced => self.all && is_open(handshake),
             Transition::Opened | Transition::Answered | Transition::SeenAgain | Transition::Noted => false,
         }
     }
 
     /// Whether an established attempt had been told as stalled or failed, or should have been.
     #[inline(always)]
-    fn was_in_trouble(self, it: &Handshake) -> bool {
+    fn was_in_trouble(self, handshake: &Handshake) -> bool {
         const TOLD: u32 = Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER;
-        it.syn.tries >= STALLED_AT_TRY
-            || it.answer.tries >= STALLED_AT_TRY
-            || it.facts.any(TOLD)
-            || it.ended.since(it.first_syn) >= self.stall_after
+        handshake.syn.tries >= STALLED_AT_TRY
+            || handshake.answer.tries >= STALLED_AT_TRY
+            || handshake.facts.any(TOLD)
+            || handshake.ended.since(handshake.first_syn) >= self.stall_after
     }
 }
 
 /// Whether it was established and nobody has ended it.
 #[inline(always)]
 #[must_use]
-pub fn is_open(it: &Handshake) -> bool {
-    it.state() == State::Established
-        && !it.facts.any(Facts::CLIENT_RST | Facts::SERVER_RST)
-        && !it.facts.has_both_fins()
+pub fn is_open(handshake: &Handshake) -> bool {
+    handshake.state() == State::Established
+        && !handshake.facts.any(Facts::CLIENT_RST | Facts::SERVER_RST)
+        && !handshake.facts.has_both_fins()
 }
 
 macro_rules! counters {
@@ -224,13 +226,13 @@ impl Counters {
 
     /// Counts a transition, given by number, and the times that a completed handshake took.
     #[inline(always)]
-    pub fn count(&mut self, index: usize, it: &Handshake) {
+    pub fn count(&mut self, index: usize, handshake: &Handshake) {
         self.transitions[index & (TRANSITIONS - 1)] += 1;
         if index == Transition::Completed as usize {
-            if let Some(nanos) = it.syn_to_answer() {
+            if let Some(nanos) = handshake.syn_to_answer() {
                 self.syn_to_answer[bucket(nanos)] += 1;
             }
-            if let Some(nanos) = it.answer_to_ack() {
+            if let Some(nanos) = handshake.answer_to_ack() {
                 self.answer_to_ack[bucket(nanos)] += 1;
             }
         }

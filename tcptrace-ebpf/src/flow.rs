@@ -67,16 +67,16 @@ pub fn hash(key: HashKey, a: Endpoint, b: Endpoint) -> u64 {
 /// The hash of one endpoint, mixed with something.
 #[inline(always)]
 #[must_use]
-pub fn hash_one(key: HashKey, it: Endpoint, with: u64) -> u64 {
-    let hash = endpoint_hash(key, it).wrapping_add(with).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+pub fn hash_one(key: HashKey, endpoint: Endpoint, with: u64) -> u64 {
+    let hash = endpoint_hash(key, endpoint).wrapping_add(with).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     hash ^ hash >> 32
 }
 
 /// The port shares its bits with the prefix's first sixteen, which nobody chooses freely.
 #[inline(always)]
-fn endpoint_hash(key: HashKey, it: Endpoint) -> u64 {
-    let high = it.addr.hi.rotate_left(16) ^ it.port as u64;
-    (it.addr.lo ^ key.0).wrapping_mul(high.wrapping_add(key.1))
+fn endpoint_hash(key: HashKey, endpoint: Endpoint) -> u64 {
+    let high = endpoint.addr.hi.rotate_left(16) ^ endpoint.port as u64;
+    (endpoint.addr.lo ^ key.0).wrapping_mul(high.wrapping_add(key.1))
 }
 
 /// The id of a handshake: the same wherever and whenever its packets are seen.

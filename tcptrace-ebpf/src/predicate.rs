@@ -54,10 +54,10 @@ impl Test {
     }
 
     #[inline(always)]
-    fn fits(&self, it: Endpoint) -> u64 {
-        let differs = it.addr.hi & self.mask.hi ^ self.addr.hi | it.addr.lo & self.mask.lo ^ self.addr.lo;
-        let v4 = is_zero(it.addr.hi | it.addr.lo >> 32 ^ 0xffff);
-        let (port, first, last) = (u64::from(it.port), u64::from(self.first), u64::from(self.last));
+    fn fits(&self, endpoint: Endpoint) -> u64 {
+        let differs = endpoint.addr.hi & self.mask.hi ^ self.addr.hi | endpoint.addr.lo & self.mask.lo ^ self.addr.lo;
+        let v4 = is_zero(endpoint.addr.hi | endpoint.addr.lo >> 32 ^ 0xffff);
+        let (port, first, last) = (u64::from(endpoint.port), u64::from(self.first), u64::from(self.last));
         // Negative numbers have the top bit.
         let outside = (port.wrapping_sub(first) | last.wrapping_sub(port)) >> 63;
         is_zero(differs) & u64::from(self.families) >> v4 & (outside ^ 1)
@@ -66,6 +66,6 @@ impl Test {
 
 /// One for zero, else zero.
 #[inline(always)]
-const fn is_zero(it: u64) -> u64 {
-    (it | it.wrapping_neg()) >> 63 ^ 1
+const fn is_zero(number: u64) -> u64 {
+    (number | number.wrapping_neg()) >> 63 ^ 1
 }

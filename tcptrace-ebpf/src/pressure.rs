@@ -55,20 +55,20 @@ impl Scope {
 /// Whose account of a coarser [`Scope`] notes an opening of a listener's. By number, which costs no table of what each means.
 #[inline(always)]
 #[must_use]
-pub fn owner(it: &Opening, scope: u8) -> Endpoint {
+pub fn owner(opening: &Opening, scope: u8) -> Endpoint {
     const HOST: u8 = Scope::Host as u8;
     const NETWORK: u8 = Scope::Network as u8;
     const WIDE_NETWORK: u8 = Scope::WideNetwork as u8;
     const CLIENT: u8 = Scope::Client as u8;
     let masked = |v4: u64, v6: u64| {
-        let Addr { hi, lo } = it.owner.addr;
-        if it.owner.addr.is_v4() { Addr { hi, lo: lo & v4 } } else { Addr { hi: hi & v6, lo: 0 } }
+        let Addr { hi, lo } = opening.owner.addr;
+        if opening.owner.addr.is_v4() { Addr { hi, lo: lo & v4 } } else { Addr { hi: hi & v6, lo: 0 } }
     };
     let addr = match scope {
-        HOST => it.owner.addr,
+        HOST => opening.owner.addr,
         NETWORK => masked(!0xff, !0xffff),
         WIDE_NETWORK => masked(!0xffff, !0xffff_ffff),
-        CLIENT => it.client,
+        CLIENT => opening.client,
         _ => Addr { hi: 0, lo: 0 },
     };
     Endpoint { addr, port: 0 }
@@ -247,9 +247,9 @@ impl Notes {
     /// And noted in an account of a [`Scope`].
     #[inline(always)]
     #[must_use]
-    pub const fn and(self, scope: u8, it: Note) -> Self {
+    pub const fn and(self, scope: u8, note: Note) -> Self {
         let place = if scope == Scope::Listener as u8 { 0 } else { Note::BITS };
-        Self(self.0 | (it.0 as u64) << place)
+        Self(self.0 | (note.0 as u64) << place)
     }
 
     #[inline(always)]
@@ -262,9 +262,9 @@ impl Notes {
     #[inline(always)]
     #[must_use]
     pub const fn each(self) -> [Option<Note>; 2] {
-        const fn note(it: u64) -> Option<Note> {
-            let it = it as u32 & ((1 << Note::BITS) - 1);
-            if it & Note::IS_ONE == 0 { None } else { Some(Note(it)) }
+        const fn note(bits: u64) -> Option<Note> {
+            let bits = bits as u32 & ((1 << Note::BITS) - 1);
+            if bits & Note::IS_ONE == 0 { None } else { Some(Note(bits)) }
         }
         [note(self.0), note(self.0 >> Note::BITS)]
     }

@@ -82,17 +82,19 @@ fn connect_sent(ctx: SockOpsContext) -> u32 {
 }
 
 #[inline(always)]
-fn on_connect(it: *mut bpf_sock_addr, asked_addr: Addr) {
+fn on_connect(context: *mut bpf_sock_addr, asked_addr: Addr) {
     // SAFETY: the context of a running program.
-    let [kind, protocol, port] =
-        unsafe { [word(&raw const (*it).type_), word(&raw const (*it).protocol), word(&raw const (*it).user_port)] };
+    let [kind, protocol, port] = unsafe {
+        [word(&raw const (*context).type_), word(&raw const (*context).protocol), word(&raw const (*context).user_port)]
+    };
     // MPTCP's own sockets are passed over: the SYN is their first subflow's, which is a TCP socket with a cookie of its own.
     if kind != SOCK_STREAM || protocol != IPPROTO_TCP {
         return;
     }
     // SAFETY: helpers with the context that they were made for.
-    let [cookie, netns, cgroup] =
-        unsafe { [bpf_get_socket_cookie(it.cast()), bpf_get_netns_cookie(it.cast()), bpf_get_current_cgroup_id()] };
+    let [cookie, netns, cgroup] = unsafe {
+        [bpf_get_socket_cookie(context.cast()), bpf_get_netns_cookie(context.cast()), bpf_get_current_cgroup_id()]
+    };
     let now = maps::now();
     let Some(record) = record_of(cookie) else { return };
     // SAFETY: a map value, which is never freed.
