@@ -63,7 +63,7 @@ impl Telling {
             | Transition::WrongAnswer => true,
             Transition::SynRetried => handshake.syn.tries == STALLED_AT_TRY && handshake.state().is_pending(),
             Transition::AnswerRetried => {
-                handshake.answer.tries == STALLED_AT_TRY && handshake.state() != State::Unasked
+                handshake.answer.tries == STALLED_AT_TRY && handshake.state() != State::Unsolicited
             }
             Transition::Completed => self.all || self.was_in_trouble(handshake),
             Transition::Superseded => handshake.state().is_pending() || self.all && is_open(handshake),

@@ -69,6 +69,6 @@ pub fn is_evidence(transition: Transition, after: &Handshake) -> bool {
                 | Transition::Replaced,
             _,
         ) | (Transition::Noted, State::Established)
-            | (_, State::Unasked | State::Free)
+            | (_, State::Unsolicited | State::Free)
     )
 }

@@ -154,13 +154,13 @@ impl Tracker {
         let after = |nanos: u64| Nanos(handshake.last_seen().0.saturating_add(nanos));
         let silent = now.since(handshake.last_seen());
         let known = self.known.contains_key(&id(handshake));
-        if handshake.state() == State::Unasked && self.strangers.len() < CAPACITY {
+        if handshake.state() == State::Unsolicited && self.strangers.len() < CAPACITY {
             self.strangers.insert((handshake.client(), handshake.isn.0), handshake.server_addr);
         }
         if silent >= gives_up {
             let news = !known && self.is_new(handshake.last_seen(), gives_up);
             (if news { self.end(handshake) } else { None }, Nanos(u64::MAX))
-        } else if handshake.state() == State::Unasked {
+        } else if handshake.state() == State::Unsolicited {
             // Nobody waits for what was not asked for.
             (None, after(gives_up))
         } else if silent >= stalls {

@@ -50,7 +50,7 @@ fn answered(after: u64) -> Handshake {
         server_point: Point::ingress(2),
         answer: Offer { ttl: 60, tries: 1, ..Offer::default() },
         answered_try: 1,
-        state: State::Answered as u8,
+        state: State::SynReceived as u8,
         ..it
     }
 }
@@ -617,7 +617,7 @@ fn other_ways_and_other_hosts() {
     let unseen =
         Handshake { answer: Offer::default(), facts: Facts(Facts::ANSWER_UNSEEN), ..established(CLIENT, SERVER) };
     assert_eq!(said(unseen, &Around::default()), (Cause::AsymmetricPath, Likely));
-    let unasked = Handshake { syn: Offer::default(), state: State::Unasked as u8, ..answered(0) };
+    let unasked = Handshake { syn: Offer::default(), state: State::Unsolicited as u8, ..answered(0) };
     assert_eq!(said(unasked, &Around::default()), (Cause::AsymmetricPath, Possible));
 
     let wrong = Handshake { facts: Facts(Facts::WRONG_ANSWER), ..silent(CLIENT, SERVER) };

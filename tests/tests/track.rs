@@ -128,7 +128,7 @@ fn silence_after_two_syns_is_a_stall() {
 #[test]
 fn half_open_stalls_at_the_third_syn_ack() {
     let mut tracker = tracker();
-    let it = attempt(1, State::Answered, &[0.0], &[0.001, 1.0, 3.0]);
+    let it = attempt(1, State::SynReceived, &[0.0], &[0.001, 1.0, 3.0]);
     let stalled = stall(tracker.event(Transition::AnswerRetried, &event(it, 3.0)));
     assert_eq!((stalled.outcome, stalled.stalled.map(|it| it.by)), (Outcome::HalfOpen, Some(StalledBy::ThirdSynAck)));
     let ended = tracker.finish(|_| Found::Here(it)).pop();

@@ -56,7 +56,7 @@ impl Handshake {
             server_point: at,
             facts: Facts(answer_marks(answer)),
             answer: Offer::of(answer),
-            state: State::Unasked as u8,
+            state: State::Unsolicited as u8,
             ..Self::default()
         }
     }
@@ -88,7 +88,7 @@ impl Handshake {
         self.syn = Offer::of(syn);
         self.client_point = at;
         self.answered_try = 1;
-        self.state = State::Answered as u8;
+        self.state = State::SynReceived as u8;
         for time in [&mut self.first_syn, &mut self.last_syn, &mut self.first_answer, &mut self.last_answer] {
             *time = now;
         }
@@ -112,7 +112,7 @@ impl Handshake {
         self.server_point = at;
         self.first_answer = now;
         self.last_answer = now;
-        self.state = State::Answered as u8;
+        self.state = State::SynReceived as u8;
         if acknowledged { self.completed(Side::Server, segment, now) } else { Transition::Answered }
     }
 

@@ -17,11 +17,11 @@ impl Handshake {
             // A slot without an attempt is opened by its caller.
             State::Free => Transition::Noted,
             State::SynSent => self.in_syn_sent(side, segment, now, at),
-            State::Answered => self.in_syn_received(side, segment, now, at),
+            State::SynReceived => self.in_syn_received(side, segment, now, at),
             State::Established => self.in_established(side, segment, now, at),
             State::Refused => self.in_refused(side, segment, now, at),
             State::Aborted | State::ResetOnAnswer => self.in_ended(side, segment, now, at),
-            State::Unasked => self.in_unsolicited(side, segment, now, at),
+            State::Unsolicited => self.in_unsolicited(side, segment, now, at),
         }
     }
 

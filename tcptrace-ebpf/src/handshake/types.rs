@@ -67,7 +67,7 @@ pub enum State {
     /// SYN, nothing yet that settles it.
     SynSent = 1,
     /// SYN, SYN/ACK.
-    Answered = 2,
+    SynReceived = 2,
     /// The three-way handshake is done.
     Established = 3,
     /// The server's RST before a SYN/ACK.
@@ -77,7 +77,7 @@ pub enum State {
     /// The server's RST after its SYN/ACK and before the final ACK.
     ResetOnAnswer = 6,
     /// A SYN/ACK whose SYN was not seen yet, or never will be.
-    Unasked = 7,
+    Unsolicited = 7,
 }
 
 impl State {
@@ -85,19 +85,19 @@ impl State {
     pub const ALL: [Self; 8] = [
         Self::Free,
         Self::SynSent,
-        Self::Answered,
+        Self::SynReceived,
         Self::Established,
         Self::Refused,
         Self::Aborted,
         Self::ResetOnAnswer,
-        Self::Unasked,
+        Self::Unsolicited,
     ];
 
     /// Whether a bare ACK can still change it: what the fast path asks.
     #[inline(always)]
     #[must_use]
     pub const fn is_pending(self) -> bool {
-        matches!(self, Self::SynSent | Self::Answered | Self::Unasked)
+        matches!(self, Self::SynSent | Self::SynReceived | Self::Unsolicited)
     }
 }
 
@@ -336,12 +336,12 @@ impl Handshake {
     pub const fn state(&self) -> State {
         match self.state {
             1 => State::SynSent,
-            2 => State::Answered,
+            2 => State::SynReceived,
             3 => State::Established,
             4 => State::Refused,
             5 => State::Aborted,
             6 => State::ResetOnAnswer,
-            7 => State::Unasked,
+            7 => State::Unsolicited,
             _ => State::Free,
         }
     }

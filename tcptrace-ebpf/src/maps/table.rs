@@ -162,7 +162,7 @@ impl LockedSet {
             0 => {}
             lane if lane & PENDING == 0 => count(Counter::ReplacedSettled),
             _ => match self.handshake(way) {
-                Some(oldest) if oldest.state() != State::Unasked => {
+                Some(oldest) if oldest.state() != State::Unsolicited => {
                     count(Counter::ReplacedPending);
                     if let Some(counters) = counters() {
                         counters.replaced_at_age(now.since(oldest.first_syn));

@@ -66,7 +66,7 @@ impl Foreign {
             zeek.see(from, &glance);
             wireshark.see(from, &glance);
         };
-        if handshake.state() == State::Unasked {
+        if handshake.state() == State::Unsolicited {
             replay_unasked(handshake, see);
         } else {
             replay(handshake, see);
@@ -117,7 +117,7 @@ fn replay(handshake: &Handshake, mut see: impl FnMut(Sender, u8, Seq, Seq, u16))
                 see(Server, Flags::RST, server_next, next, 0);
             }
         }
-        State::Free | State::SynSent | State::Answered | State::Unasked => {}
+        State::Free | State::SynSent | State::SynReceived | State::Unsolicited => {}
     }
 }
 

@@ -115,12 +115,12 @@ impl Outcome {
             State::SynSent if handshake.facts.any(Facts::CHALLENGED) => Self::Challenged,
             State::SynSent if handshake.facts.any(Facts::WRONG_ANSWER) => Self::WrongAnswer,
             State::SynSent => Self::NoReply,
-            State::Answered => Self::HalfOpen,
+            State::SynReceived => Self::HalfOpen,
             State::Established => Self::Established,
             State::Refused => Self::Refused,
             State::Aborted => Self::Aborted,
             State::ResetOnAnswer => Self::ResetOnAnswer,
-            State::Unasked => Self::AnswerOnly,
+            State::Unsolicited => Self::AnswerOnly,
         })
     }
 

@@ -146,7 +146,7 @@ fn answered(to: Addr) -> Handshake {
         server_point: Point::ingress(2),
         answer: Offer { ttl: 60, tries: 1, ..Offer::default() },
         answered_try: 1,
-        state: State::Answered as u8,
+        state: State::SynReceived as u8,
         ..it
     }
 }

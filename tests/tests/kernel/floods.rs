@@ -139,7 +139,7 @@ impl Flooded {
         let pending: HashSet<_> =
             self.rig.kernel.table.pending().map(|it| (it.client(), it.server(), it.state)).collect();
         for (client, server, kind) in others {
-            let state = if kind == 1 { State::Answered } else { State::SynSent } as u8;
+            let state = if kind == 1 { State::SynReceived } else { State::SynSent } as u8;
             assert!(pending.contains(&(client, server, state)), "{client:?} to {server:?} is not in the table");
         }
         let tally = self.rig.tally();

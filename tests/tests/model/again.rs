@@ -17,7 +17,7 @@ fn again() {
     for (name, side, state, flags, last) in [
         ("SYN", Side::Client, State::SynSent, Flags::SYN, 10 * SECOND),
         ("SYN", Side::Client, State::Established, Flags::SYN, 10 * SECOND),
-        ("SYN/ACK", Side::Server, State::Answered, Flags::SYN | Flags::ACK, 11 * SECOND),
+        ("SYN/ACK", Side::Server, State::SynReceived, Flags::SYN | Flags::ACK, 11 * SECOND),
         ("SYN/ACK", Side::Server, State::Established, Flags::SYN | Flags::ACK, 11 * SECOND),
     ] {
         writeln!(table, "\n{name} in {state:?}").expect("a String takes it");
@@ -49,12 +49,12 @@ fn outcomes() {
     assert_eq!(outcome(State::SynSent, Facts::UNREACHABLE | Facts::CHALLENGED), Some("unreachable"));
     // Once there is an answer, what stood in its way is history.
     for facts in [0, Facts::UNREACHABLE, Facts::CHALLENGED, Facts::WRONG_ANSWER, u32::MAX] {
-        assert_eq!(outcome(State::Answered, facts), Some("half_open"));
+        assert_eq!(outcome(State::SynReceived, facts), Some("half_open"));
         assert_eq!(outcome(State::Established, facts), Some("established"));
         assert_eq!(outcome(State::Refused, facts), Some("refused"));
         assert_eq!(outcome(State::Aborted, facts), Some("aborted"));
         assert_eq!(outcome(State::ResetOnAnswer, facts), Some("reset_on_answer"));
-        assert_eq!(outcome(State::Unasked, facts), Some("answer_only"));
+        assert_eq!(outcome(State::Unsolicited, facts), Some("answer_only"));
     }
 }
 

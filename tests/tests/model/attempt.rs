@@ -39,14 +39,14 @@ pub(crate) fn prior(state: State) -> Vec<u32> {
 }
 
 pub(crate) fn answered(state: State) -> bool {
-    matches!(state, State::Answered | State::Established | State::ResetOnAnswer | State::Unasked)
+    matches!(state, State::SynReceived | State::Established | State::ResetOnAnswer | State::Unsolicited)
 }
 
 /// An attempt in a state, as segments would have left it.
 pub(crate) fn attempt(state: State, facts: u32) -> Handshake {
     let offer = Offer { window: 64_240, mss: 1460, options: Options::MSS, window_scale: 0, ttl: 64, tries: 1 };
     let answered = answered(state) && facts & Facts::ANSWER_UNSEEN == 0;
-    let over = !matches!(state, State::Free | State::SynSent | State::Answered | State::Unasked);
+    let over = !matches!(state, State::Free | State::SynSent | State::SynReceived | State::Unsolicited);
     Handshake {
         client_addr: CLIENT.addr,
         server_addr: SERVER.addr,
@@ -57,7 +57,7 @@ pub(crate) fn attempt(state: State, facts: u32) -> Handshake {
         isn: ISN,
         client_point: HERE,
         facts: Facts(facts),
-        syn: if state == State::Unasked { Offer::default() } else { offer },
+        syn: if state == State::Unsolicited { Offer::default() } else { offer },
         answer: if answered { offer } else { Offer::default() },
         server_isn: if answered || facts & Facts::CROSSED != 0 { SERVER_ISN } else { Seq(0) },
         server_point: if answered { HERE } else { Point::default() },

@@ -112,12 +112,12 @@ fn lawful(before: &Handshake, after: &Handshake, did: Transition, now: Nanos) ->
     // What was no attempt leaves its slot free.
     prop_assert_eq!(Outcome::of(after).is_none(), after.state() == State::Free);
     if after.state() == State::Free {
-        prop_assert_eq!((before.state(), did), (State::Unasked, Transition::Noted));
+        prop_assert_eq!((before.state(), did), (State::Unsolicited, Transition::Noted));
         return Ok(());
     }
     if did == Transition::Opened {
         // Its answer came first.
-        prop_assert_eq!((before.state(), after.state()), (State::Unasked, State::Answered));
+        prop_assert_eq!((before.state(), after.state()), (State::Unsolicited, State::SynReceived));
         return Ok(());
     }
     prop_assert_eq!(id(before), id(after));
@@ -131,14 +131,14 @@ fn lawful(before: &Handshake, after: &Handshake, did: Transition, now: Nanos) ->
         after.last_seen() <= now && after.first_syn <= after.last_syn && after.first_answer <= after.last_answer
     );
     prop_assert!(after.answer.tries > 0 || after.first_answer == Nanos(0));
-    prop_assert!(after.state() != State::Answered || after.answer.tries > 0);
+    prop_assert!(after.state() != State::SynReceived || after.answer.tries > 0);
     if let Some(nanos) = after.syn_to_answer() {
         prop_assert!(nanos <= now.since(after.first_syn));
     }
 
     let moves = match did {
         // The first SYN/ACK may come after an ACK that completed without it.
-        Transition::Answered if before.state() != State::Established => Some(State::Answered),
+        Transition::Answered if before.state() != State::Established => Some(State::SynReceived),
         Transition::Completed => Some(State::Established),
         Transition::Refused => Some(State::Refused),
         Transition::Aborted => Some(State::Aborted),

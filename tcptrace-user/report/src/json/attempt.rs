@@ -359,7 +359,7 @@ impl End {
                     Side::Server
                 }
             }
-            State::Free | State::SynSent | State::Answered | State::Established | State::Unasked => return None,
+            State::Free | State::SynSent | State::SynReceived | State::Established | State::Unsolicited => return None,
         };
         Some(Self { by: Word(by), flags: flag_names(hs.end.flags), ttl: hs.end.ttl, window: hs.end.window })
     }

@@ -35,7 +35,8 @@ impl Session {
             if it.state() == State::Established {
                 servers.entry(it.server()).or_default().1 += 1;
                 told[Outcome::HalfClosed as usize] += u64::from(Outcome::to_the_end(&it) == Some(Outcome::HalfClosed));
-            } else if matches!(it.state(), State::SynSent | State::Answered) && !self.feed.tracker.has_told(&it, now) {
+            } else if matches!(it.state(), State::SynSent | State::SynReceived) && !self.feed.tracker.has_told(&it, now)
+            {
                 in_flight += 1;
             }
         }
