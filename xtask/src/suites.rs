@@ -1,8 +1,8 @@
 //! Which test programs run beside which: groups, how many tests of one at a time, and running them.
 //!
 //! Most of the suites' time is spent waiting for the kernel's retry ladders, with the processors idle. So suites that
-//! wait run many tests at once, beside each other and beside those that compute. Benchmarks and suites named `alone…`,
-//! which turn a limit of the whole machine, run when nothing else does. A program's output goes to a file and is printed
+//! wait run many tests at once, beside each other and beside those that compute. What measures, turns a limit of the whole
+//! machine or looks at all of it runs when nothing else does. A program's output goes to a file and is printed
 //! in one piece when it ends. It does not know cargo: `test` builds, and says what there is to run.
 
 use std::{
@@ -19,12 +19,15 @@ use anyhow::{Context as _, Result, ensure};
 use crate::root;
 
 /// Suites that wait for most of their time, the longest first.
-const WAITING: [&str; 7] = ["causes", "live", "checklist", "ordinary", "host", "offline", "tcptrace_tests"];
+const WAITING: [&str; 6] = ["causes", "live", "probe", "ordinary", "offline", "tcptrace_tests"];
 /// Of those, so many at a time.
-const WAITING_AT_ONCE: usize = 3;
-/// Tests of a waiting suite at a time, for each processor. More, and tracers that start at the same time keep each other
-/// from the processors for longer than they wait.
-const PER_PROCESSOR: usize = 4;
+const WAITING_AT_ONCE: usize = 2;
+/// Tests of a waiting suite at a time, for each processor. Tracers start in turns (`tests/src/lab/turn.rs`): what is
+/// bounded here is what they and the lab's programs compute afterwards.
+const PER_PROCESSOR: usize = 3;
+/// Suites that nothing may run beside, as every benchmark. A suite that turns a limit of the whole machine belongs here;
+/// `host` looks into all network namespaces of the machine, within a time that many labs would use up.
+const ALONE: [&str; 1] = ["host"];
 /// Memory for a waiting test: a laboratory, its programs and a tracer with its tables.
 const MEGABYTES: usize = 400;
 
@@ -47,7 +50,7 @@ enum Group {
 
 impl Suite {
     fn group(&self) -> Group {
-        if self.bench || self.name.starts_with("alone") {
+        if self.bench || ALONE.contains(&self.name.as_str()) {
             Group::Alone
         } else if WAITING.contains(&self.name.as_str()) {
             Group::Waiting
@@ -71,6 +74,14 @@ fn at_once(processors: usize, megabytes: usize) -> usize {
 fn available_megabytes(meminfo: &str) -> Option<usize> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().trim_end_matches(" kB").parse::<usize>().ok()? / 1024)
+}
+
+/// Fails for a name in these groups that no suite has any more.
+pub(crate) fn check_names(suites: &[Suite]) -> Result<()> {
+    let named = |name: &&&str| suites.iter().any(|suite| suite.name == **name);
+    let unknown = WAITING.iter().chain(&ALONE).filter(|name| !named(name)).copied().collect::<Vec<_>>();
+    ensure!(unknown.is_empty(), "no suite is named {}: see the groups in xtask/src/suites.rs", unknown.join(" or "));
+    Ok(())
 }
 
 /// Runs them all, also when one fails; an error names those that failed. `prepare` is applied to each.
@@ -192,10 +203,10 @@ mod tests {
 
     #[test]
     fn at_least_a_test_a_processor_and_no_more_than_memory_holds() {
-        assert_eq!(at_once(2, 24_000), 8);
-        assert_eq!(at_once(2, 6_000), 5);
+        assert_eq!(at_once(2, 24_000), 6);
+        assert_eq!(at_once(2, 3_200), 4);
         assert_eq!(at_once(4, 500), 4);
-        assert_eq!(at_once(64, 64_000), 64);
+        assert_eq!(at_once(64, 64_000), 80);
         assert_eq!(available_megabytes("MemTotal: 9 kB\nMemAvailable:   20480 kB\n"), Some(20));
     }
 

@@ -29,7 +29,9 @@ pub(crate) fn run_with(args: &[String], prepare: fn(&mut Command)) -> Result<()>
         prepare(command);
     };
     if args.is_empty() {
-        suites::run(built()?, &build::target()?.join("test-output"), &prepare)?;
+        let suites = built()?;
+        suites::check_names(&suites)?;
+        suites::run(suites, &build::target()?.join("test-output"), &prepare)?;
         return cargo("cargo test --workspace --doc", args, &prepare);
     }
     cargo(line(args), args, &prepare)

@@ -33,6 +33,7 @@ mod topology;
 mod tracer;
 mod truth;
 mod tun;
+mod turn;
 mod wait;
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::command_log::words;
 use super::netns::Ns;
 use super::process::{Finished, Process};
+use super::turn::Turn;
 
-/// Attaching takes well under a second; the machine may be busy building.
-const ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Attaching takes about a second, and a hundred times that on a machine that builds. It counts from the tracer's turn.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A running tracer. Dropping it kills it.
 #[derive(Debug)]
@@ -32,10 +33,12 @@ impl Tracer {
         assert!(binary.exists(), "no tracer at '{path}': build it (cargo build --release) or set TCPTRACE_BIN");
         let mut argv = vec![binary.to_str().expect("the path of the binary is UTF-8").to_owned()];
         argv.extend(words(args));
+        let turn = Turn::take();
         let process = ns.spawn(argv);
         process.wait_for("the banner", ATTACH_TIMEOUT, |streams| {
             streams.stderr.iter().any(|line| line.contains("tracing")).then_some(())
         });
+        drop(turn);
         Self { process }
     }
 
