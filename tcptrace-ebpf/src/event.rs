@@ -6,7 +6,7 @@ use crate::{
     seq::Seq,
 };
 
-/// The layout's version: the first octet of every record. A reader refuses any other.
+/// The layout's version: the first byte of every record. A reader refuses any other.
 pub const VERSION: u8 = 1;
 
 /// One record of the ring buffer: a transition worth telling, the attempt after it, the packet that made it.
@@ -16,7 +16,7 @@ pub struct Event {
     pub version: u8,
     /// A [`Transition`], by number.
     pub transition: u8,
-    /// Octets of the whole record.
+    /// Bytes of the whole record.
     pub size: u16,
     /// Where the packet was seen.
     pub point: Point,

@@ -2,11 +2,11 @@
 
 /// An IPv6 address, or an IPv4 address in its mapped form `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
 ///
-/// Two numbers rather than sixteen octets: the kernel hashes and compares them without a loop.
+/// Two numbers rather than sixteen bytes: the kernel hashes and compares them without a loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct Addr {
-    /// The first eight octets, as a number.
+    /// The first eight bytes, as a number.
     pub hi: u64,
     /// The last eight.
     pub lo: u64,
@@ -29,7 +29,7 @@ impl Addr {
         self.hi == 0 && self.lo & !0xffff_ffff == MAPPED
     }
 
-    /// The sixteen octets of the (mapped) address.
+    /// The sixteen bytes of the (mapped) address.
     #[must_use]
     pub const fn octets(self) -> [u8; 16] {
         (((self.hi as u128) << 64) | self.lo as u128).to_be_bytes()
@@ -81,7 +81,7 @@ fn endpoint_hash(key: HashKey, endpoint: Endpoint) -> u64 {
 
 /// The id of a handshake: the same wherever and whenever its packets are seen.
 ///
-/// FNV-1a, 64 bits, over client address (16 octets, IPv4 mapped), client port, server address, server port and the
+/// FNV-1a, 64 bits, over client address (16 bytes, IPv4 mapped), client port, server address, server port and the
 /// client's ISN, each in network order.
 #[must_use]
 pub fn handshake_id(client: Endpoint, server: Endpoint, isn: u32) -> u64 {

@@ -21,13 +21,13 @@ pub trait Packet {
         offset
     }
 
-    /// One octet.
+    /// One byte.
     #[inline(always)]
     fn u8(&self, at: usize) -> Option<u8> {
         self.bytes::<1>(at).map(|[it]| it)
     }
 
-    /// Two octets in network order.
+    /// Two bytes in network order.
     #[inline(always)]
     fn u16(&self, at: usize) -> Option<u16> {
         self.bytes(at).map(u16::from_be_bytes)

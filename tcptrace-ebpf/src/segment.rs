@@ -43,10 +43,10 @@ pub struct Located {
     pub flags: Flags,
     /// Time to live, or hop limit.
     pub ttl: u8,
-    /// The TCP header's first sixteen octets, and the offset of its options.
+    /// The TCP header's first sixteen bytes, and the offset of its options.
     header: [u8; 16],
     options: usize,
-    /// Octets of TCP header and payload by the IP header's account.
+    /// Bytes of TCP header and payload by the IP header's account.
     length: u16,
     /// Whether it is a first fragment, where the packet tells.
     pub is_fragment: bool,
@@ -55,7 +55,7 @@ pub struct Located {
 }
 
 impl Located {
-    /// Octets of the TCP header by its own account; fewer than 20 make it none.
+    /// Bytes of the TCP header by its own account; fewer than 20 make it none.
     #[inline(always)]
     #[must_use]
     pub fn header(&self) -> usize {
@@ -76,14 +76,14 @@ impl Located {
         Seq(u32_at(&self.header, 8))
     }
 
-    /// Octets of TCP header and payload by the IP header's account.
+    /// Bytes of TCP header and payload by the IP header's account.
     #[inline(always)]
     #[must_use]
     pub const fn length(&self) -> u16 {
         self.length
     }
 
-    /// The same, of a packet that had `wire` octets from the one that offsets are counted from: a segment is no longer
+    /// The same, of a packet that had `wire` bytes from the one that offsets are counted from: a segment is no longer
     /// than what was on the wire, and an IPv4 packet without a length (segmentation offload) as long as that.
     #[must_use]
     pub fn of_length(mut self, wire: usize) -> Self {
@@ -115,7 +115,7 @@ impl Located {
         }
     }
 
-    /// Offset of the first octet behind the TCP header, by its own account.
+    /// Offset of the first byte behind the TCP header, by its own account.
     #[inline(always)]
     #[must_use]
     pub fn end(&self) -> usize {

@@ -6,7 +6,7 @@
 pub struct Seq(pub u32);
 
 impl Seq {
-    /// The number `by` octets further on.
+    /// The number `by` bytes further on.
     #[inline(always)]
     #[must_use]
     pub const fn add(self, by: u32) -> Self {

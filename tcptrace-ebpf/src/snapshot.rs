@@ -1,4 +1,4 @@
-//! What crosses to userspace where evidence is asked for: the first octets of a packet, and whose it is.
+//! What crosses to userspace where evidence is asked for: the first bytes of a packet, and whose it is.
 //!
 //! The packets of an attempt go up one by one, because whether it fails is known only with the last; userspace keeps
 //! them until then. A record has one size: a ring takes nothing else without a copy.
@@ -9,7 +9,7 @@ use crate::{
     seq::Seq,
 };
 
-/// Octets of a packet that are kept: every header up to the last TCP option, in most tunnels as well.
+/// Bytes of a packet that are kept: every header up to the last TCP option, in most tunnels as well.
 pub const SNAPLEN: usize = 192;
 
 /// A record of the ring of packets.
@@ -20,9 +20,9 @@ pub struct Snapshot {
     pub version: u8,
     /// What the packet did: a [`Transition`], by number.
     pub transition: u8,
-    /// Octets kept, at most [`SNAPLEN`].
+    /// Bytes kept, at most [`SNAPLEN`].
     pub captured: u16,
-    /// Octets that the packet had.
+    /// Bytes that the packet had.
     pub length: u32,
     pub time: Nanos,
     /// Where it was seen.

@@ -190,7 +190,7 @@ fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<(Link, usize)> {
     if low & 7 != 0 {
         return None;
     }
-    // Checksum, key, sequence number: four octets each where there are any.
+    // Checksum, key, sequence number: four bytes each where there are any.
     let options = (high >> 7) + (high >> 5 & 1) + (high >> 4 & 1);
     let at = packet.forget(at + 4 + options as usize * 4);
     by_type(packet, u16::from_be_bytes([kind_high, kind_low]), at)

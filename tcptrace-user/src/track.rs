@@ -19,7 +19,7 @@ use tcptrace_vocabulary::{
     report::Report,
 };
 
-/// Attempts kept in mind at once; some 300 octets each.
+/// Attempts kept in mind at once; some 300 bytes each.
 const CAPACITY: usize = 1 << 16;
 
 /// How long the sweep leaves what it finds settled or replaced to the event that tells of it, which may be under way.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use anyhow::{Result, ensure};
 use nix::unistd::Pid;
 
-/// Octets of a process's maps, each once.
+/// Bytes of a process's maps, each once.
 ///
 /// # Errors
 /// When there is no such process, or it has none.

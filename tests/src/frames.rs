@@ -1,4 +1,4 @@
-//! The packets that the bench's driver and the generator start from. They write the last four octets of the addresses, ports, numbers and flags;
+//! The packets that the bench's driver and the generator start from. They write the last four bytes of the addresses, ports, numbers and flags;
 //! checksums are nobody's concern here.
 
 /// MSS, SACK permitted, timestamps, window scale: what Linux sends with a SYN.
@@ -11,7 +11,7 @@ const ICMP: u8 = 1;
 const ICMP_V6: u8 = 58;
 const FRAGMENT: u8 = 44;
 
-/// A data segment without options: `size` octets of frame.
+/// A data segment without options: `size` bytes of frame.
 #[must_use]
 pub fn data(version: u8, size: usize) -> Vec<u8> {
     let header = if version == 4 { 20 } else { 40 };

@@ -3,7 +3,7 @@
 //!
 //! They are for nobody: the destination's link-layer address is not the receiver's, whose stack drops each at its door
 //! (PACKET_OTHERHOST) and answers nothing. XDP, TC and packet sockets have seen it by then. Behind each datagram is an
-//! octet of padding, as in short frames: GRO reads all headers, as on any host, and then leaves the packet alone. Had
+//! byte of padding, as in short frames: GRO reads all headers, as on any host, and then leaves the packet alone. Had
 //! nobody else read the TCP header, whoever watches would be charged with fetching it from another core's cache.
 
 use std::{

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use nix::unistd::Pid;
 
-/// Octets of a process that are resident, but for its view of the kernel's maps.
+/// Bytes of a process that are resident, but for its view of the kernel's maps.
 ///
 /// # Errors
 /// When it has ended.
@@ -23,7 +23,7 @@ pub fn resident(pid: Pid) -> Result<u64> {
     Ok(sum)
 }
 
-/// The most that was ever resident, views included, in octets.
+/// The most that was ever resident, views included, in bytes.
 ///
 /// # Errors
 /// When it has ended.

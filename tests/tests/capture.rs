@@ -227,7 +227,7 @@ fn assert_reads(file: &File) {
     }
 }
 
-/// Gives few octets at once, and is interrupted before each time.
+/// Gives few bytes at once, and is interrupted before each time.
 struct Trickle<'a> {
     octets: &'a [u8],
     step: usize,
@@ -310,7 +310,7 @@ fn every_variant_reads_back() {
 
 #[test]
 fn pcap_tells_its_interface() {
-    // The upper bits say that frames end in a check sequence of four octets.
+    // The upper bits say that frames end in a check sequence of four bytes.
     for order in ORDERS {
         let file = File::pcap(order, 0xa1b2_c3d4, 0x4400_0071, 96);
         let reader = Reader::new(&file.octets[..]).unwrap();
@@ -733,7 +733,7 @@ fn store(octets: &[u8]) -> Stored {
     Stored { path, _folder: folder }
 }
 
-/// Some thousand packets, each with its own octets.
+/// Some thousand packets, each with its own bytes.
 fn long() -> File {
     let mut file = File::pcap(Order::Little, 0xa1b2_3c4d, 1, 65_535);
     let mut random = 1_u32;
@@ -815,7 +815,7 @@ fn sources_that_are_none() {
     assert!(matches!(damages[..], [Damage { what: DamageKind::Empty, .. }]));
 }
 
-/// What a decoder gives one octet after the other, until it fails or ends.
+/// What a decoder gives one byte after the other, until it fails or ends.
 fn decoded(mut from: impl Read) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut octet = [0];
@@ -972,7 +972,7 @@ fn unsupported_link_types_have_names() {
 
 // Whatever is read.
 
-/// Reads what may be anything: no panic, an end, and no more of anything than there are octets for.
+/// Reads what may be anything: no panic, an end, and no more of anything than there are bytes for.
 fn survive(octets: &[u8], step: usize) {
     let (packets, damages) = read(Trickle { octets, step, interrupt: false });
     assert!(12 * (packets.len() + damages.len()) <= octets.len() + 24);

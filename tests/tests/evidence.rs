@@ -34,7 +34,7 @@ fn directory(test: &str) -> PathBuf {
     path
 }
 
-/// A SYN of 54 octets.
+/// A SYN of 54 bytes.
 fn ethernet() -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
     frame.extend(ip());
@@ -273,7 +273,7 @@ fn packets_are_cut_to_the_snapshot_length() {
     assert_eq!(lengths, [(7, 8), (262_144, 300_000), (8, 8)]);
 }
 
-/// Writes groups of packets, whose octets begin with the group's number, and reads which groups are in which file.
+/// Writes groups of packets, whose bytes begin with the group's number, and reads which groups are in which file.
 fn groups(path: &Path, options: Rotation, groups: &[(u64, usize)]) -> (Vec<PathBuf>, Vec<Vec<u8>>) {
     let mut writer = Writer::create(path, options).unwrap();
     let (eth, tun) = (writer.interface(ETHERNET), writer.interface(TUNNEL));
@@ -331,7 +331,7 @@ fn size_rotates_between_groups() {
     let lengths: Vec<_> = files.iter().map(|file| fs::metadata(file).unwrap().len()).collect();
     for (at, file) in found.iter().enumerate() {
         assert!(lengths[at] <= most || *file == [4], "{} octets", lengths[at]);
-        // None was begun too early: with the next group, which takes 88 octets a packet, it would be too long.
+        // None was begun too early: with the next group, which takes 88 bytes a packet, it would be too long.
         if let Some(next) = found.get(at + 1) {
             let packets = written[usize::from(next[0])].1 as u64;
             assert!(lengths[at] + packets * 88 > most, "{found:?}");

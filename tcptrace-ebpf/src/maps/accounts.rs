@@ -84,7 +84,7 @@ fn judge(sum: &mut Pressure, cpu: u32, scope: u8) -> bool {
     let number = flow::hash_one(hash_key(), sum.asked.owner, with) as u32;
     let Some(account) = account(cpu, number) else { return true };
     let mut again = &raw mut *sum;
-    // Opaque to the compiler, so that what was read of it is read again and not kept on a stack of 32 octets.
+    // Opaque to the compiler, so that what was read of it is read again and not kept on a stack of 32 bytes.
     // SAFETY: a register is moved to itself, and points where it did.
     let sum = unsafe {
         asm!("{0} = {0}", inout(reg) again, options(nostack, preserves_flags));

@@ -30,7 +30,7 @@ pub struct Icmp {
 }
 
 /// Errors that end or delay a connect: destination unreachable (fragmentation needed aside), time exceeded, parameter
-/// problem. The quotation has at least eight octets of the TCP header: ports and sequence number.
+/// problem. The quotation has at least eight bytes of the TCP header: ports and sequence number.
 #[inline(always)]
 pub(super) fn icmp_error<P: Packet + ?Sized>(packet: &P, ip: &Network) -> Result<IcmpError, Skip> {
     let [kind, code] = packet.bytes(ip.at).ok_or(Skip::Malformed)?;

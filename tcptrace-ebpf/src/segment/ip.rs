@@ -24,7 +24,7 @@ pub struct Network {
     pub(super) ttl: u8,
     /// Offset of the next header.
     pub at: usize,
-    /// Octets from `at` to the end of the datagram.
+    /// Bytes from `at` to the end of the datagram.
     pub length: u16,
     /// Whether more fragments follow this one.
     pub is_fragment: bool,

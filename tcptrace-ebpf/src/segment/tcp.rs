@@ -66,11 +66,11 @@ pub struct Segment {
     /// As on the wire: unscaled.
     pub window: u16,
     pub ttl: u8,
-    /// Octets of payload.
+    /// Bytes of payload.
     pub payload: u16,
     /// Whether its IPv4 header has an identification, which is any but 0.
     pub has_id: bool,
-    /// Whether its header is longer than the twenty octets of one without options.
+    /// Whether its header is longer than the twenty bytes of one without options.
     pub has_options: bool,
     /// Read only where SYN is set.
     pub options: Options,
@@ -135,7 +135,7 @@ impl Options {
     fn read<P: Packet + ?Sized>(packet: &P, start: usize, end: usize) -> Self {
         let mut options = Self::default();
         let mut done = 0;
-        // No option but padding is shorter than two octets, and forty octets are all there can be.
+        // No option but padding is shorter than two bytes, and forty bytes are all there can be.
         for _ in 0..40 {
             done = packet.forget(done);
             if start + done >= end {

@@ -27,9 +27,9 @@ const SEARCH_EVERY: u64 = 1_000_000_000;
 const SEARCH: Duration = Duration::from_millis(50);
 /// Descriptors of one process that are looked at: those that listen are opened early, and have low numbers.
 const DESCRIPTORS: usize = 1024;
-/// Octets of a name.
+/// Bytes of a name.
 const LENGTH: u64 = 256;
-/// Octets of a list of cgroups.
+/// Bytes of a list of cgroups.
 const CGROUPS: u64 = 16 * 1024;
 
 /// What was found.
@@ -148,7 +148,7 @@ fn read(pid: u32) -> io::Result<Process> {
     })
 }
 
-/// `comm` is cut off after 15 octets (TASK_COMM_LEN); the program's name in the command line is whole, but a process
+/// `comm` is cut off after 15 bytes (TASK_COMM_LEN); the program's name in the command line is whole, but a process
 /// may write anything there, so it counts where it goes on as `comm` begins.
 fn command(comm: &str, command_line: &str) -> String {
     let first = command_line.split(['\0', ' ']).next().unwrap_or_default();

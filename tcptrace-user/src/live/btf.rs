@@ -36,7 +36,7 @@ pub struct Btf {
     types: Vec<usize>,
 }
 
-/// A field: octets from the structure's start, and how many.
+/// A field: bytes from the structure's start, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
     pub offset: u32,
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(btf.size(9), None, "a typedef of itself");
     }
 
-    /// Each octet changed to others, and each length: errors are answers, panics are not.
+    /// Each byte changed to others, and each length: errors are answers, panics are not.
     #[test]
     fn nothing_makes_it_panic() {
         let whole = small();

@@ -58,7 +58,7 @@ pub struct Sent {
     pub server: Endpoint,
 }
 
-/// A task's name: up to 15 octets.
+/// A task's name: up to 15 bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Comm([u8; 16]);
 

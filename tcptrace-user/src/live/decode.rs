@@ -1,4 +1,4 @@
-//! From the kernel's octets to events and attempts: length, version and each discriminant are checked.
+//! From the kernel's bytes to events and attempts: length, version and each discriminant are checked.
 //!
 //! Native byte order throughout: writer and reader are one machine.
 
@@ -69,7 +69,7 @@ pub fn snapshot(mut octets: &[u8]) -> Option<(Transition, Snapshot)> {
     (it.version == VERSION).then_some((transition, it))
 }
 
-/// Decodes an attempt; `None` where the octets are too few, or the state is none.
+/// Decodes an attempt; `None` where the bytes are too few, or the state is none.
 pub fn handshake(buf: &mut impl Buf) -> Option<Handshake> {
     if buf.remaining() < size_of::<Handshake>() {
         return None;
@@ -100,7 +100,7 @@ pub fn handshake(buf: &mut impl Buf) -> Option<Handshake> {
     State::ALL.get(usize::from(it.state)).map(|_| it)
 }
 
-/// Decodes a tunnel of as many octets as one has.
+/// Decodes a tunnel of as many bytes as one has.
 pub fn outer(buf: &mut impl Buf) -> Outer {
     Outer { src: addr(buf), dst: addr(buf), kind: buf.get_u8(), has_ends: buf.get_u8(), pad: [0; 6] }
 }

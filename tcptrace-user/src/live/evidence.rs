@@ -21,7 +21,7 @@ use super::{
 };
 use crate::recorder::{Account, Described, LAST_WAIT, Recorded, Recorder};
 
-/// Octets of the ring in the kernel.
+/// Bytes of the ring in the kernel.
 pub const RING: u32 = 4 << 20;
 /// How often the ring is read: full, it holds 800,000 packets a second at this pace.
 pub const READ: Duration = Duration::from_millis(20);

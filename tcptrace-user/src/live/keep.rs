@@ -11,11 +11,11 @@ use tcptrace_core::{
     snapshot::Snapshot,
 };
 
-/// Octets kept, the account of what holds them included.
+/// Bytes kept, the account of what holds them included.
 pub const LIMIT: usize = 64 << 20;
 /// Packets kept of an attempt at most: more than any stack's ladder of tries makes.
 const PACKETS: usize = 64;
-/// Octets that keeping a packet, and an attempt, takes beside the packet's own.
+/// Bytes that keeping a packet, and an attempt, takes beside the packet's own.
 const PER_PACKET: usize = 64;
 const PER_ATTEMPT: usize = 192;
 
@@ -67,7 +67,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper of so many octets.
+    /// A keeper of so many bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {

@@ -39,7 +39,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tc
 pub struct Settings {
     /// Slots of the table; rounded up to a power of two, at least one set.
     pub max_attempts: u32,
-    /// Octets of the ring; rounded up to a power of two, at least a page.
+    /// Bytes of the ring; rounded up to a power of two, at least a page.
     pub ring: u32,
     /// Nanoseconds without progress after which an attempt is stalled, and after which a completion is late.
     pub stall_after: u64,
@@ -51,7 +51,7 @@ pub struct Settings {
     pub flood: Option<Policy>,
     /// Look into tunnels.
     pub decap: bool,
-    /// Octets of the ring that the packets of attempts cross by; zero for none.
+    /// Bytes of the ring that the packets of attempts cross by; zero for none.
     pub packets: u32,
     /// Calls of connect(2) to remember; rounded up to a power of two, zero for none.
     pub connects: u32,

@@ -85,7 +85,7 @@ impl Table {
         self.sets.words().len() / SET_WORDS * WAYS
     }
 
-    /// Octets of memory in the kernel.
+    /// Bytes of memory in the kernel.
     #[must_use]
     pub fn size(&self) -> usize {
         let outers = self.outers.as_ref().map_or(0, |it| it.words().len());
@@ -244,7 +244,7 @@ impl Table {
     }
 }
 
-/// As many octets as there are words, up to a slot's.
+/// As many bytes as there are words, up to a slot's.
 fn words(from: &[AtomicU64]) -> [u8; SLOT_WORDS * 8] {
     let mut octets = [0; SLOT_WORDS * 8];
     for (to, from) in octets.chunks_exact_mut(8).zip(from) {

@@ -56,7 +56,7 @@ pub struct Wanted {
     pub evidence: bool,
 }
 
-/// Octets of a TCP header without which Wireshark knows no segment.
+/// Bytes of a TCP header without which Wireshark knows no segment.
 const READ: usize = 16;
 
 /// The conversations of a capture.
@@ -496,7 +496,7 @@ impl Flows {
     }
 }
 
-/// Whether an option list of so many octets, of which these were captured, has an option that cannot be.
+/// Whether an option list of so many bytes, of which these were captured, has an option that cannot be.
 fn contradicts_itself(mut options: &[u8], mut room: usize) -> bool {
     while let [kind, rest @ ..] = options {
         let length = match (kind, rest.first()) {

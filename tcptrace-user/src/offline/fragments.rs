@@ -1,7 +1,7 @@
 //! Fragments of segments, put together as far as Wireshark's account needs: it shows a segment in the packet that
 //! completes it, with all of its payload, and never where a part is missing.
 //!
-//! Of a segment its first sixteen octets are kept, and which parts were there; the handshake's account goes by the first
+//! Of a segment its first sixteen bytes are kept, and which parts were there; the handshake's account goes by the first
 //! fragment alone.
 
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ use crate::offline::{
 const MOST: usize = 1 << 12;
 /// Parts that a datagram may be in with gaps between them.
 const PARTS: usize = 64;
-/// Octets of a TCP header that are read.
+/// Bytes of a TCP header that are read.
 const READ: usize = 16;
 
 #[derive(Default)]

@@ -28,7 +28,7 @@ pub struct Kept {
 
 /// Packets kept of an attempt at most: more than any stack's ladder of tries makes.
 const MOST: usize = 64;
-/// Octets that all of them may have together, what keeping them costs included.
+/// Bytes that all of them may have together, what keeping them costs included.
 const ALL: usize = 64 << 20;
 
 /// An attempt's packets.

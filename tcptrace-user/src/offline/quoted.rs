@@ -1,6 +1,6 @@
 //! The TCP header that an ICMP error quotes, as Wireshark reads it: it counts the quotation as one more segment.
 //!
-//! Of errors of every kind, and only where sixteen octets of the header are there; what an error means to a handshake
+//! Of errors of every kind, and only where sixteen bytes of the header are there; what an error means to a handshake
 //! is [`tcptrace_core::segment`]'s.
 
 use tcptrace_core::{
@@ -19,7 +19,7 @@ pub(super) struct Quoted {
     pub glance: Glance,
 }
 
-/// Octets of a TCP header up to and with its window: what is read before anything is made of it.
+/// Bytes of a TCP header up to and with its window: what is read before anything is made of it.
 const READ: usize = 16;
 
 /// The quoted segment of a frame that is an error.
@@ -27,7 +27,7 @@ pub(super) fn quoted<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Quote
     let ip = segment::network(packet, link).ok()?;
     let v6 = !ip.src.is_v4();
     let [kind, _, _, _, _, words]: [u8; 6] = packet.bytes(ip.at)?;
-    // Unreachable, source quench, time exceeded, parameter problem; of a redirect only eight octets are looked at.
+    // Unreachable, source quench, time exceeded, parameter problem; of a redirect only eight bytes are looked at.
     // What lies behind so many words of the segment is an extension (RFC 4884, section 4).
     let dissected = match (v6, ip.protocol) {
         (false, segment::ICMP) => matches!(kind, 3 | 4 | 11 | 12) && !matches!(words, 1..=3),

@@ -157,7 +157,7 @@ fn take_probe_port(socket: &Socket, to: SocketAddr, hops: u8) {
 
 fn agreed(info: &libc::tcp_info) -> Agreed {
     let has = |option: u8| info.tcpi_options & option != 0;
-    // Two bit fields in one octet: what the peer asked for comes first, at the lower end (include/uapi/linux/tcp.h).
+    // Two bit fields in one byte: what the peer asked for comes first, at the lower end (include/uapi/linux/tcp.h).
     let (theirs, ours) = (info.tcpi_snd_rcv_wscale & 15, info.tcpi_snd_rcv_wscale >> 4);
     Agreed {
         mss: info.tcpi_snd_mss,

@@ -31,10 +31,10 @@ use crate::socket::{Ipv4MtuDiscover, Ipv6MtuDiscover};
 const REQUESTS: u8 = 3;
 const BETWEEN: Duration = Duration::from_millis(100);
 const WAIT: Duration = Duration::from_millis(1000);
-/// Octets of IP and ICMP headers, in either family.
+/// Bytes of IP and ICMP headers, in either family.
 const HEADERS_V4: usize = 28;
 const HEADERS_V6: usize = 48;
-/// Octets of data of an ordinary echo request, as ping(8) sends them.
+/// Bytes of data of an ordinary echo request, as ping(8) sends them.
 const DATA: usize = 56;
 
 /// An echo request that is not like every other.
@@ -42,7 +42,7 @@ const DATA: usize = 56;
 pub(super) struct Kind {
     /// How many hops it may go.
     pub(super) hops: Option<u8>,
-    /// Octets of the whole IP packet, which routers must not fragment.
+    /// Bytes of the whole IP packet, which routers must not fragment.
     pub(super) size: Option<u32>,
 }
 
@@ -190,7 +190,7 @@ fn checksum(octets: &[u8]) -> u16 {
     !((folded & 0xffff) + (folded >> 16)) as u16
 }
 
-/// The reply's TTL, as far as its octets tell; `None`: it is no reply to this request. A raw socket sees every ICMP
+/// The reply's TTL, as far as its bytes tell; `None`: it is no reply to this request. A raw socket sees every ICMP
 /// packet of the peer, and of IPv4 its IP header; a datagram socket gets an identifier of its own.
 fn reply(octets: &[u8], to: IpAddr, is_raw: bool, identifier: Option<u16>, sequence: u16) -> Option<Option<u8>> {
     let (ttl, octets) = if is_raw && to.is_ipv4() {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::socket::{PacketStatistics, bind_link};
 
-/// Packets kept, and octets of each.
+/// Packets kept, and bytes of each.
 const MOST: usize = 4096;
 const OCTETS: usize = 256;
 const BUFFER: usize = 4 << 20;

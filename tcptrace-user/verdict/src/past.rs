@@ -16,7 +16,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::outcome::Outcome;
 
-/// Hosts kept in mind, and ports of all of them together; some 400 octets each with one port.
+/// Hosts kept in mind, and ports of all of them together; some 400 bytes each with one port.
 const HOSTS: usize = 1 << 15;
 const PORTS_IN_ALL: usize = 1 << 16;
 /// Ports of a host, clients of a port, and minutes of either.

@@ -130,7 +130,7 @@ struct Run {
     told: Told,
     /// The tracer's time on a processor while it lasted.
     cpu: Duration,
-    /// Its resident octets, by look.
+    /// Its resident bytes, by look.
     resident: Vec<u64>,
 }
 

@@ -50,7 +50,7 @@ mod programs {
     /// 4 or 6: what the frame holds. Anything else: it stays as it is.
     #[unsafe(no_mangle)]
     static IP_VERSION: Global<u8> = Global::new(0);
-    /// Packets of a flow, and the flags of each: the first in the lowest octet.
+    /// Packets of a flow, and the flags of each: the first in the lowest byte.
     #[unsafe(no_mangle)]
     static STEPS: Global<u64> = Global::new(1);
     #[unsafe(no_mangle)]
@@ -230,9 +230,9 @@ mod programs {
         Some((target, flow, flags))
     }
 
-    /// Writes addresses (the last four octets), ports, numbers and flags at the offsets of a frame's headers.
+    /// Writes addresses (the last four bytes), ports, numbers and flags at the offsets of a frame's headers.
     ///
-    /// In words of eight octets, at the places where the programs read such words: a processor cannot hand a load what
+    /// In words of eight bytes, at the places where the programs read such words: a processor cannot hand a load what
     /// several stores have just written, and waits for the cache. A packet from a network was written long before.
     #[inline(always)]
     fn write<const SRC: usize, const DST: usize, const TCP: usize>(start: usize, end: usize, flow: u64, flags: u8) {

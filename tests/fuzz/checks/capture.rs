@@ -1,11 +1,11 @@
-//! A capture of any octets, compressed or not: it ends, what it lends is no longer than what it was given, and damage
+//! A capture of any bytes, compressed or not: it ends, what it lends is no longer than what it was given, and damage
 //! says where it is.
 
 use std::{env, fs, io::Read, process, thread};
 
 use tcptrace_capture::{Reader, Source, direction, payload};
 
-/// What is read of a compressed capture: a few octets may stand for terabytes.
+/// What is read of a compressed capture: a few bytes may stand for terabytes.
 const UNPACKED: u64 = 1 << 18;
 
 /// Panics where it does not hold.

@@ -10,7 +10,7 @@ use tcptrace_vocabulary::{
     outcome::Outcome,
 };
 
-/// Eight octets a segment: side and pause, flags, and what is added to the numbers that are right.
+/// Eight bytes a segment: side and pause, flags, and what is added to the numbers that are right.
 fn segment(of: &[u8], before: &Handshake, side: Side) -> Segment {
     let (client, server) = (before.client(), before.server());
     let [(src, own), (dst, peer)] = match side {

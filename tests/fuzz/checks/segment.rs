@@ -1,4 +1,4 @@
-//! A frame of any octets: found, read, and nothing more.
+//! A frame of any bytes: found, read, and nothing more.
 
 use tcptrace_core::segment::{Found, Link, Segment, locate};
 

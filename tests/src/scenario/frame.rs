@@ -1,4 +1,4 @@
-//! From a scenario's packet to the octets of a frame: etherparse writes the headers, with right checksums.
+//! From a scenario's packet to the bytes of a frame: etherparse writes the headers, with right checksums.
 
 use etherparse::{
     EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, SingleVlanHeader,
@@ -146,9 +146,9 @@ fn ipv6(
     for (index, extension) in extensions.iter().enumerate() {
         let next = extensions.get(index + 1).map_or(protocol.0, number);
         chain.extend(match extension {
-            // Eight octets, of which six are padding (PadN).
+            // Eight bytes, of which six are padding (PadN).
             Extension::HopByHop | Extension::Destination => vec![next, 0, 1, 4, 0, 0, 0, 0],
-            // Twelve octets and a check value of twelve: the length counts words, less two.
+            // Twelve bytes and a check value of twelve: the length counts words, less two.
             Extension::Authentication => [&[next, 4][..], &[0; 22]].concat(),
             Extension::Fragment => vec![next, 0, 0, 0, 0, 0, 0, 7],
         });
@@ -186,7 +186,7 @@ fn transport_of(tcp: &Tcp, setting: &Setting) -> Vec<u8> {
     [&header.to_bytes()[..], &payload].concat()
 }
 
-/// Type, code, checksum, four unused octets, and the packet that caused it.
+/// Type, code, checksum, four unused bytes, and the packet that caused it.
 fn icmp_error(packet: &Packet, from: Party, to: Party, setting: &Setting) -> Vec<u8> {
     let (Packet::Icmp { quoted, cut, .. }, Some((kind, code))) = (packet, packet.icmp_error(setting.family)) else {
         unreachable!("called for ICMP errors only")

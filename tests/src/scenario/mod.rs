@@ -19,7 +19,7 @@
 //! - Parties: `C`lient, `S`erver, `R`outer, `B`ystander (another host, the server's port). The delay follows the line
 //!   before; the place is `@eth0 in` unless said.
 //! - Flags: `SYN/ACK`, `RST`, … or `NULL`. Attributes: `seq= ack= win= ttl= len=`, options `<mss 1460,sackOK,TS>`,
-//!   `vlan=5,6`, `ip4=options`, `ip6=hop,dst,auth,frag`; of a quotation `cut` (eight octets of TCP, as RFC 792 asks).
+//!   `vlan=5,6`, `ip4=options`, `ip6=hop,dst,auth,frag`; of a quotation `cut` (eight bytes of TCP, as RFC 792 asks).
 //!   Numbers are absolute, or relative to `isn` and `sisn`. What is left out is what a well-behaved host would send.
 //! - ICMP errors have a name that holds in both families (`net`, `host`, `port`, `admin`, `ttl`, `parameter`), or are
 //!   given as `3/13`.

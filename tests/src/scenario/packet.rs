@@ -1,4 +1,4 @@
-//! What a line of a scenario describes: a packet with symbolic numbers. `frame` makes octets of it.
+//! What a line of a scenario describes: a packet with symbolic numbers. `frame` makes bytes of it.
 
 use tcptrace_core::segment::Flags;
 
@@ -95,7 +95,7 @@ pub enum Packet {
         v4: (u8, u8),
         v6: (u8, u8),
         quoted: Tcp,
-        /// Whether only eight octets of the TCP header are quoted.
+        /// Whether only eight bytes of the TCP header are quoted.
         cut: bool,
     },
 }

@@ -13,7 +13,7 @@ use std::{
 use tcptrace_core::flow::Endpoint;
 use tcptrace_filter::Filter;
 
-/// Addresses that differ in one octet, one bit, or all.
+/// Addresses that differ in one byte, one bit, or all.
 const V4: [&str; 12] = [
     "10.1.2.3",
     "10.1.2.4",

@@ -2,7 +2,7 @@
 //! xtask setup` counts the same.
 //!
 //! Established traffic is nearly all traffic, so what a data packet executes is counted one by one and may not grow at
-//! all. How many instructions there are, how many the verifier goes through and how many octets the JIT compiler makes of
+//! all. How many instructions there are, how many the verifier goes through and how many bytes the JIT compiler makes of
 //! them may grow by [`SLACK`]; they are of one kernel, and are compared only there.
 //!
 //! When it fails: see with `cargo xtask bench` what the growth costs. If it is worth it, replace the table by the one that
@@ -37,7 +37,7 @@ struct Ceiling {
     translated: u32,
     /// Instructions that the verifier went through, on all ways.
     verified: u32,
-    /// Octets of the processor's code.
+    /// Bytes of the processor's code.
     jited: u32,
 }
 

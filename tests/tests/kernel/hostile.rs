@@ -22,7 +22,7 @@ struct Broken {
     out: bool,
 }
 
-/// A frame of the scenarios with octets changed, cut or continued; or octets at random.
+/// A frame of the scenarios with bytes changed, cut or continued; or bytes at random.
 fn broken(link: Link) -> impl Strategy<Value = Broken> {
     let corpus: Vec<Vec<u8>> = match link {
         Link::Ethernet => scenario::corpus(),

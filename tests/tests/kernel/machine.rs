@@ -147,7 +147,7 @@ impl Machine<'_> {
     }
 
     /// A field of the context, as the kernel's own structure has it. That of an skb differs from kernel to kernel; but its
-    /// device has been among the first fields, and the end of its data in `cb`, which begins with the 40th octet, for as
+    /// device has been among the first fields, and the end of its data in `cb`, which begins with the 40th byte, for as
     /// long as there are programs; of what is behind, programs read the length, and as a pointer only the data.
     fn field(&self, at: u64, size: u64) -> Option<u64> {
         let length = self.frame.len() as u64;
@@ -187,7 +187,7 @@ fn calculated(operation: u8, left: u64, right: u64, bits: u32) -> Option<u64> {
     })
 }
 
-/// The lowest bits, with their octets turned around or only cut off.
+/// The lowest bits, with their bytes turned around or only cut off.
 fn turned(it: u64, turn: bool, bits: i32) -> Option<u64> {
     let swapped = if turn { it.swap_bytes() >> 64u32.checked_sub(bits as u32)? } else { it };
     Some(if bits == 64 { swapped } else { swapped & ((1 << bits) - 1) })

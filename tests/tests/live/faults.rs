@@ -27,7 +27,7 @@ fn limit_descriptors(view: &View, limit: &str) {
     assert!(status.is_ok_and(|it| it.success()), "prlimit is of util-linux");
 }
 
-/// Octets that wait in netlink sockets of a namespace.
+/// Bytes that wait in netlink sockets of a namespace.
 fn waiting(ns: &Ns) -> u64 {
     let table = ns.enter(|| fs::read_to_string("/proc/thread-self/net/netlink")).unwrap();
     table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(4)?.parse::<u64>().ok()).sum()

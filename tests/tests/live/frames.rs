@@ -108,7 +108,7 @@ fn aborted_in_a_first_fragment_and_later_ones_counted() {
     let views = View::everywhere(&lab, &[]);
     let link = lab.client.raw_link("eth0");
     for syn in syns(80) {
-        // All fragments but the last are multiples of eight octets.
+        // All fragments but the last are multiples of eight bytes.
         let syn = syn.with_options(&[TcpOptionElement::MaximumSegmentSize(1400)]);
         link.send(&as_fragment(&syn.bytes(), 0));
         // What looks like a SYN in here is somebody's data.

@@ -21,12 +21,12 @@ pub(crate) fn with_ip_options(frame: &[u8]) -> Vec<u8> {
             ip.options = [1, 1, 1, 0].into();
             v4(frame, ip, payload)
         }
-        // Six octets of padding in each, and who comes next.
+        // Six bytes of padding in each, and who comes next.
         Err(_) => v6(frame, 0, &[60, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0]),
     }
 }
 
-/// The same as a fragment: its payload is at `offset` (in units of eight octets) of a longer packet.
+/// The same as a fragment: its payload is at `offset` (in units of eight bytes) of a longer packet.
 pub(crate) fn as_fragment(frame: &[u8], offset: u16) -> Vec<u8> {
     match Ipv4Header::from_slice(&frame[LINK..]) {
         Ok((mut ip, payload)) => {

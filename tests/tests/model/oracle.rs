@@ -20,12 +20,12 @@ use tcptrace_tests::scenario;
 #[derive(Clone, Debug)]
 struct Valid {
     vlans: Vec<u16>,
-    /// Source and destination: the first four octets are the IPv4 address where `v6` is false.
+    /// Source and destination: the first four bytes are the IPv4 address where `v6` is false.
     hosts: ([u8; 16], [u8; 16]),
     v6: bool,
     ttl: u8,
     ip4_options: usize,
-    /// Number and length of each extension header, in units of eight octets.
+    /// Number and length of each extension header, in units of eight bytes.
     ip6_extensions: Vec<(u8, usize)>,
     ports: (u16, u16),
     numbers: (u32, u32),
@@ -46,7 +46,7 @@ fn valid() -> impl Strategy<Value = Valid> {
     })
 }
 
-/// Some options in any order, padding between them, at most forty octets.
+/// Some options in any order, padding between them, at most forty bytes.
 fn options() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let all = (any::<u16>(), any::<u8>(), any::<[u8; 8]>()).prop_map(|(mss, shift, stamp)| {
         let [high, low] = mss.to_be_bytes();
@@ -204,7 +204,7 @@ fn read(frame: &[u8]) -> Option<Segment> {
     }
 }
 
-/// A frame with octets of its headers changed.
+/// A frame with bytes of its headers changed.
 fn edited(mut frame: Vec<u8>, edits: Vec<(sample::Index, u8)>) -> Vec<u8> {
     for (index, octet) in edits {
         let at = index.index(frame.len().min(120));
@@ -326,7 +326,7 @@ proptest! {
         }
     }
 
-    /// Frames of the scenarios, and others, with octets changed: what etherparse accepts, the core reads alike.
+    /// Frames of the scenarios, and others, with bytes changed: what etherparse accepts, the core reads alike.
     #[test]
     fn what_etherparse_accepts_is_read_alike(
         base in prop_oneof![sample::select(scenario::corpus()), valid().prop_map(|it| it.frame())],

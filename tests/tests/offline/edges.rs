@@ -19,7 +19,7 @@ fn syn(port: u16) -> TcpFrame {
     TcpFrame::new(MACS, ([198, 51, 100, 2], port).into(), ([203, 0, 113, 2], 80).into(), flags::SYN, 7)
 }
 
-/// A capture of one frame, of which so many octets were kept.
+/// A capture of one frame, of which so many bytes were kept.
 fn cut(frame: &[u8], kept: usize) -> Pcap {
     let mut capture = Pcap::new(Link::Ethernet);
     capture.frame(Duration::ZERO, frame);

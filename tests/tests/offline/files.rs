@@ -250,7 +250,7 @@ fn evidence_never_goes_over_its_own_source() {
 fn a_snapshot_length_that_is_too_short_is_said() {
     let mut capture = refused(1..2);
     let at = 24;
-    // The first record keeps 40 of its octets.
+    // The first record keeps 40 of its bytes.
     capture.octets[at + 8..at + 12].copy_from_slice(&40_u32.to_le_bytes());
     let length = u32::from_le_bytes(capture.octets[at + 12..at + 16].try_into().unwrap()) as usize;
     capture.octets.drain(at + 16 + 40..at + 16 + length);

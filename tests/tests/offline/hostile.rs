@@ -16,7 +16,7 @@ use tcptrace_tests::{
     traffic::MACS,
 };
 
-/// A frame of the corpus, some of its octets changed, perhaps cut.
+/// A frame of the corpus, some of its bytes changed, perhaps cut.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<sample::Index>(), any::<u8>());
     (sample::select(scenario::corpus()), vec(change, 0..3), any::<Option<sample::Index>>()).prop_map(
