@@ -237,7 +237,7 @@ fn goes_on(Sips(from): &mut Sips) -> io::Result<bool> {
             Some(_) => {
                 let behind = octets.len() as u64;
                 let at = from.get_ref().get_ref().1.consumed - behind;
-                let text = format!("what is behind its end, from its octet {at} on, is ignored");
+                let text = format!("what is behind its end, from its byte {at} on, is ignored");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
         }

@@ -55,7 +55,7 @@ impl Target {
             return Err(mistake("there is no host in it"));
         }
         if host.len() > 254 || host.contains(|it: char| it.is_whitespace() || it.is_control() || it == '/') {
-            return Err(mistake("a name of a host is no longer than 253 octets, without spaces and slashes"));
+            return Err(mistake("a name of a host is no longer than 253 bytes, without spaces and slashes"));
         }
         let mut all: Vec<u16> = Vec::new();
         let ports = ports.map(|it| (first, it)).into_iter().chain(more.iter().map(|it| (it.as_str(), it.as_str())));

@@ -199,14 +199,14 @@ fn mtu_line(at: &Probed, line: &mut impl FnMut(Mark, &str, Option<Duration>, &st
         Ok(mtu) => mtu,
     };
     let (mark, text) = match mtu.found {
-        MtuFound::Passes => (Mark::Ok, format!("packets of {} octets pass whole", mtu.assumed)),
+        MtuFound::Passes => (Mark::Ok, format!("packets of {} bytes pass whole", mtu.assumed)),
         MtuFound::Smaller { mtu: found, by } => {
             let by = by.map_or_else(|| "a router".to_owned(), |it| it.to_string());
-            (Mark::Ok, format!("{found} octets, says {by}, and {} here: TCP adapts to that", mtu.assumed))
+            (Mark::Ok, format!("{found} bytes, says {by}, and {} here: TCP adapts to that", mtu.assumed))
         }
         MtuFound::BlackHole { passes } => {
             let passes = passes.map_or_else(String::new, |it| format!(", {it} pass"));
-            (Mark::Wrong, format!("packets of {} octets vanish without a word{passes}: a black hole?", mtu.assumed))
+            (Mark::Wrong, format!("packets of {} bytes vanish without a word{passes}: a black hole?", mtu.assumed))
         }
         MtuFound::Untold => {
             (Mark::Untold, format!("{} as far as the kernel knows; large echo requests tell no more", mtu.assumed))

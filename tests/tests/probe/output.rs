@@ -36,7 +36,7 @@ fn text_is_a_line_a_step_and_a_verdict() {
         "ok  route | via 198.51.100.1 on eth0, from 198.51.100.2/24 (permanent), MTU 1500; the gateway has a fixed link address"
     );
     assert!(lines[1].starts_with("ok  ping | 3 of 3 answered, "), "{}", lines[1]);
-    assert_eq!(lines[2], "ok  path MTU | packets of 1500 octets pass whole");
+    assert_eq!(lines[2], "ok  path MTU | packets of 1500 bytes pass whole");
     let expected = [
         "ok  tcp 80 | open  [mss 1460/1460 ws 7/7 sack ts ttl 63]",
         "!!  tcp 6036 | RST (ECONNREFUSED)",
