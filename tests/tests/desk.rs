@@ -231,7 +231,7 @@ fn passage() -> Passage {
 }
 
 /// The desk at the end, and the lines in the order of their attempts.
-fn run(asked: Asked) -> (Desk, Vec<(Nanos, u16, Outcome)>) {
+fn run(asked: Asked) -> (Desk, Vec<Line>) {
     let (is_capture, mut desk) = (asked.is_capture, Desk::new(asked));
     let events = events();
     let mut printed = Vec::new();
@@ -266,8 +266,11 @@ fn asked(is_capture: bool) -> Asked {
     Asked { fail_on: vec![FailOn::Any], is_capture, servers: 1 << 10, ..Asked::default() }
 }
 
+/// A line: when its attempt began, the server's port, how it ended.
+type Line = (Nanos, u16, Outcome);
+
 /// Live and of a capture, the same events.
-fn both(all: bool) -> [(Desk, Vec<(Nanos, u16, Outcome)>); 2] {
+fn both(all: bool) -> [(Desk, Vec<Line>); 2] {
     [false, true].map(|is_capture| run(Asked { all, ..asked(is_capture) }))
 }
 
