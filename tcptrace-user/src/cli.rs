@@ -204,7 +204,7 @@ pub struct DiagnoseArgs {
     /// The host, with one or more ports [default: 443 and 80, one of which has to answer]
     ///
     /// Write HOST or HOST:PORT,PORT. Further ports can follow as words of their own. An IPv6 address with ports needs
-    /// brackets: [2001:db8::1]:443. A link-local address needs its interface: fe80::1%eth0.
+    /// brackets: `[2001:db8::1]:443`. A link-local address needs its interface: fe80::1%eth0.
     #[arg(required = true, value_name = "HOST[:PORT]")]
     pub target: Vec<String>,
     /// Print one JSON object instead of text
