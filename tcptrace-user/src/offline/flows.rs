@@ -138,7 +138,7 @@ impl Hasher for Ready {
 impl Flows {
     #[must_use]
     pub fn new(wanted: Wanted, key: HashKey) -> Self {
-        let listeners = Listeners::new(wanted.capacity);
+        let listeners = Listeners::new();
         Self {
             wanted,
             key,

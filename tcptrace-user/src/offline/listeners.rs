@@ -20,6 +20,8 @@ use tcptrace_vocabulary::outcome::Outcome;
 const LONE: u64 = 16;
 const LONE_FOR: u64 = 1_000_000_000;
 const SILENT: u64 = 3_000_000_000;
+/// Attempts that the table holds if nobody says otherwise.
+const USUAL_TABLE: u64 = 1 << 18;
 /// Listeners that have an account, clients of each that are told apart, and clients drawn for the sample.
 const LISTENERS: usize = 1 << 12;
 const CLIENTS: usize = 1 << 14;
@@ -80,9 +82,10 @@ impl Bucket {
 }
 
 impl Listeners {
-    /// Accounts for a table of so many attempts, which says what a flood is, as live.
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { policy: Policy::of(capacity as u64, 1), accounts: HashMap::new(), over: Vec::new() }
+    /// Accounts as live tracing has them for the table's usual size. `--max-attempts` bounds memory here: it does not make
+    /// one client that tries again a flood.
+    pub(super) fn new() -> Self {
+        Self { policy: Policy::of(USUAL_TABLE, 1), accounts: HashMap::new(), over: Vec::new() }
     }
 
     /// Notes an attempt that ended, by its first SYN; `now` is the capture's clock. One that lost a race is not noted: its

@@ -169,11 +169,7 @@ fn too_many_conversations_are_told_early() {
         capture.frame(Duration::from_millis(1), &syn.bytes());
     }
     let read = pcap::read(&capture.store().0, &["--max-attempts", "64"]);
-    // A table of 64 calls a thousand SYNs in a second a flood: one finding, and no attempt is forgotten.
-    assert_eq!(read.summary["attempts"]["by_outcome"]["no_reply"], 1000);
-    let all = pcap::read(&capture.store().0, &["--max-attempts", "64", "--all"]);
-    let all: Vec<_> = all.attempts().map(|it| it["client"]["port"].as_u64().unwrap()).collect();
-    assert_eq!(all, (1..=1000).collect::<Vec<u64>>());
+    assert_eq!(ports(&read), (1..=1000).collect::<Vec<u64>>());
     assert!(read.summary["losses"]["told_early"].as_u64().unwrap() > 900, "{}", read.summary);
 }
 
