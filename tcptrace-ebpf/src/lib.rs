@@ -3,6 +3,7 @@
 //! One library for the kernel programs, the offline reader, the tests and the fuzzers. It knows no map, clock, helper,
 //! socket or allocator; time and the place of observation are arguments.
 #![cfg_attr(not(test), no_std)]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod admission;
 pub mod config;

@@ -15,7 +15,7 @@ use crate::{
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     const TYPES: [fn(&anyhow::Error) -> Option<u8>; 7] = [
-        exit::code_of::<privilege::Missing>,
+        exit::code_of::<privilege::LacksPrivilege>,
         exit::code_of::<LoadError>,
         exit::code_of::<NoTc>,
         exit::code_of::<interfaces::Error>,

@@ -91,7 +91,7 @@ impl Tracker {
     }
 
     /// Takes note of the losses so far.
-    pub fn lose(&mut self, now: Nanos, losses: Losses) {
+    pub fn note_losses(&mut self, now: Nanos, losses: Losses) {
         if losses != self.losses {
             self.lost_at.push((now, self.losses));
             self.losses = losses;

@@ -10,10 +10,14 @@ use tcptrace_core::{
 };
 use tcptrace_verdict::patterns::{Claim, flood::Passage};
 use tcptrace_vocabulary::{
-    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
+    attempt::{Attempt, Stalled, StalledBy},
+    cause::{Cause, Confidence},
+    facts::Process,
     network::Network,
     outcome::Outcome,
     report::Report,
+    scope::{Extent, Scope as Reach},
+    verdict::{Unsent, Verdict},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -37,19 +41,7 @@ fn attempt(client: u32, port: u16, first_syn: Nanos, outcome: Outcome) -> Attemp
         state: State::SynSent as u8,
         ..Handshake::default()
     };
-    Attempt {
-        foreign: Foreign::of(&handshake),
-        handshake,
-        outcome,
-        stalled: None,
-        recovered: false,
-        icmp_from: None,
-        answered_from: None,
-        outer: None,
-        seen: (first_syn, first_syn),
-        trust: Trust::default(),
-        why: None,
-    }
+    Attempt::from_handshake(handshake, outcome)
 }
 
 /// SYN, SYN/ACK, RST: the look of a health check.
@@ -313,7 +305,7 @@ fn fails(event: Attempt, asked: Asked, seen: usize) -> bool {
     let now = event.handshake.first_syn;
     drop(desk.receive(Report::Attempt(event), &mut Stub, now));
     drop(desk.due(now, true, &mut Stub));
-    desk.is_failed(None)
+    desk.is_failed(None, &[])
 }
 
 /// An exit code of 3 has a line to go with it.
@@ -331,7 +323,39 @@ fn what_is_not_printed_does_not_fail() {
         assert!(!fails(closed(), any(), 1), "it worked");
         assert!(fails(closed(), Asked { fail_on: vec![FailOn::Outcome(Outcome::Closed)], ..any() }, 1), "it is named");
     }
-    assert!(run(asked(true)).0.is_failed(None) && run(asked(false)).0.is_failed(None), "folded");
+    assert!(run(asked(true)).0.is_failed(None, &[]) && run(asked(false)).0.is_failed(None, &[]), "folded");
+}
+
+/// A failure whose event the ring had no room for has no line, and `--fail-on` hears of it all the same.
+#[test]
+fn a_lost_failure_fails() {
+    let fails =
+        |fail_on, lost: &[Outcome]| Desk::new(Asked { fail_on: vec![fail_on], ..asked(false) }).is_failed(None, lost);
+    assert!(fails(FailOn::Any, &[Outcome::Refused]));
+    assert!(fails(FailOn::Outcome(Outcome::Refused), &[Outcome::Refused]));
+    assert!(!fails(FailOn::Outcome(Outcome::NoReply), &[Outcome::Refused]));
+    assert!(!fails(FailOn::Any, &[]));
+}
+
+/// A call that sent no SYN is a line like any other: for `--count`, for `--fail-on`, for the totals.
+#[test]
+fn an_unsent_call_is_decided_like_a_report() {
+    let verdict = Verdict {
+        cause: Cause::NoRouteOrLocalBlock,
+        confidence: Confidence::Certain,
+        evidence: Vec::new(),
+        scope: Reach { extent: Extent::Unknown, evidence: Vec::new() },
+        next: Vec::new(),
+    };
+    let process = Process { pid: 1, command: "curl".to_owned(), unit: None, container: None };
+    let unsent = Unsent { called: at(0), client: None, server: Endpoint::default(), process, verdict };
+    let mut desk = Desk::new(Asked { count: Some(1), ..asked(false) });
+    assert_eq!(desk.receive_unsent(&unsent, false), Disposition::NotOurs);
+    assert!(!desk.is_failed(None, &[]) && !desk.is_full());
+    assert_eq!(desk.receive_unsent(&unsent, true), Disposition::Print);
+    assert!(desk.is_failed(None, &[]) && desk.is_full());
+    assert_eq!(desk.receive_unsent(&unsent, true), Disposition::Surplus);
+    assert_eq!(desk.totals().causes.counts(), [("no_route_or_local_block", 1)]);
 }
 
 /// Servers are bounded, and what does not fit is counted.

@@ -10,7 +10,7 @@ use tcptrace_core::{
 };
 use tcptrace_verdict::{case::Case, diagnose, past::Past};
 use tcptrace_vocabulary::{
-    attempt::{Attempt, Foreign, Trust},
+    attempt::{Attempt, Trust},
     cause::{Cause, Confidence},
     facts::{Aborts, Counters, Dropped, Listener, Local, Missing, Neighbour, Place, Socket},
     outcome::Outcome,
@@ -99,17 +99,10 @@ fn verdict(handshake: Handshake, around: &Around) -> Verdict {
     }
     history.note(&handshake, outcome);
     let attempt = Attempt {
-        handshake,
-        outcome,
-        stalled: None,
-        recovered: false,
         icmp_from: around.icmp_from,
         answered_from: around.answered_from,
-        outer: None,
-        seen: (handshake.first_syn, handshake.last_seen()),
-        foreign: Foreign::of(&handshake),
         trust: Trust { still_open: around.still_open, events_lost: around.lost, ..Trust::default() },
-        why: None,
+        ..Attempt::from_handshake(handshake, outcome)
     };
     let unknown = Local::unknown(Missing::NotAsked);
     let local = around.local.as_ref().unwrap_or(&unknown);

@@ -22,7 +22,7 @@ use tcptrace_verdict::patterns::{
     scan::{Scan, Scans},
 };
 use tcptrace_vocabulary::{
-    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust},
+    attempt::{Attempt, Stalled, StalledBy},
     network::Network,
     outcome::Outcome,
     report::Report,
@@ -97,19 +97,7 @@ fn attempt(from: Endpoint, to: Endpoint, first_syn: Nanos, outcome: Outcome) -> 
         state: State::SynSent as u8,
         ..Handshake::default()
     };
-    Attempt {
-        handshake,
-        outcome,
-        stalled: None,
-        recovered: false,
-        icmp_from: None,
-        answered_from: None,
-        outer: None,
-        seen: (first_syn, first_syn),
-        foreign: Foreign::of(&handshake),
-        trust: Trust::default(),
-        why: None,
-    }
+    Attempt::from_handshake(handshake, outcome)
 }
 
 fn failed(to: Endpoint, first_syn: Nanos) -> Attempt {
@@ -423,6 +411,7 @@ fn networks_are_bounded() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn lines_are_as_they_were() {
     let busy = |it: u32| if it.is_multiple_of(4) { client(it) } else { client(0) };
     let flood = |it: Passage, attempts: &[(Outcome, u64)]| {

@@ -24,7 +24,7 @@ use tcptrace_core::{
 use tcptrace_verdict::{case::Case, diagnose, past::Past};
 use tcptrace_vocabulary::{
     attempt::Attempt,
-    facts::{self, Dropped, Local, Missing, Place},
+    facts::{self, Local, Missing},
     report::Report,
     words::addr,
 };
@@ -50,8 +50,8 @@ enum Ends {
     Error(u8, u8, IpAddr),
     /// Three SYNs, and no answer.
     Silent,
-    /// The same, and a rule of this host kept the SYNs.
-    Kept,
+    /// The same, and no SYN was seen leaving this host.
+    Unseen,
 }
 
 /// The next hop that does not answer ARP.
@@ -84,19 +84,11 @@ fn by_packets(evidence: Evidence) -> Said {
     let attempt = traced(PORT, evidence.asked);
     past.note(&attempt.handshake, attempt.outcome);
     let neighbour = |is_peer, address| facts::Neighbour { is_peer, address, failed: true, link_addresses: Vec::new() };
-    let kept = Dropped {
-        at: Nanos(BEGAN),
-        from: Side::Client,
-        reason: "NETFILTER_DROP".to_owned(),
-        count: 3,
-        place: Place::Client,
-        netns: 0,
-        translated: None,
-    };
     let local = Local {
         client_here: Ok(true),
         server_here: Ok(false),
-        drops: Ok(if matches!(evidence.asked, Ends::Kept) { vec![kept] } else { Vec::new() }),
+        drops: Ok(Vec::new()),
+        left: if matches!(evidence.asked, Ends::Unseen) { Ok(0) } else { Err(Missing::NotAsked) },
         neighbour: Ok(match evidence.absent {
             Absent::Nobody => None,
             Absent::Host => Some(neighbour(true, SERVER)),
@@ -135,7 +127,7 @@ fn traced(port: u16, ends: Ends) -> Attempt {
     let syn = segment(Flags::SYN, client, server, 64);
     let answer = |flags, ttl| segment(flags, server, client, ttl);
     let mut tracker = Tracker::new(Nanos(1), 3_000_000_000, false);
-    tracker.lose(Nanos(1), Losses::default());
+    tracker.note_losses(Nanos(1), Losses::default());
     let mut handshake = Handshake::open(&syn, Nanos(BEGAN), way_out);
     let mut from = server.addr;
     let transition = match ends {
@@ -153,7 +145,7 @@ fn traced(port: u16, ends: Ends) -> Attempt {
             let error = segment::IcmpError { from, icmp, src: client, dst: server, seq: Seq(7) };
             handshake.icmp(Side::Client, &error, after(ROUND_TRIP))
         }
-        Ends::Silent | Ends::Kept => {
+        Ends::Silent | Ends::Unseen => {
             handshake.step(Side::Client, &syn, after(Duration::from_secs(1)), way_out);
             handshake.step(Side::Client, &syn, after(Duration::from_secs(3)), way_out)
         }
@@ -224,9 +216,9 @@ fn tried(port: u16, ends: Ends) -> Connect {
             (Tried::Failed(errno), Some(IcmpError { from: Some(router), icmp, errno, mtu: None }), 1, None)
         }
         Ends::Silent => (Tried::Failed(ETIMEDOUT), None, 3, None),
-        Ends::Kept => (Tried::Failed(ETIMEDOUT), None, 0, None),
+        Ends::Unseen => (Tried::Failed(ETIMEDOUT), None, 0, None),
     };
-    let is_silent = matches!(ends, Ends::Silent | Ends::Kept);
+    let is_silent = matches!(ends, Ends::Silent | Ends::Unseen);
     Connect {
         port,
         is_asked: port == PORT,
@@ -236,12 +228,13 @@ fn tried(port: u16, ends: Ends) -> Connect {
         retries: if is_silent { 2 } else { 0 },
         from: Some(SocketAddr::new(CLIENT, 40_000 + port)),
         wire: Some(Wire { syns, offered: None, answer }),
+        listener: Err(Missing::NotAsked),
     }
 }
 
 #[test]
 fn the_same_evidence_gets_the_same_verdict_at_both_doors() {
-    use Ends::{Error, Kept, Opens, Rst, Silent};
+    use Ends::{Error, Opens, Rst, Silent, Unseen};
     let alone = |asked| Evidence { asked, other: None, absent: Absent::Nobody };
     let beside = |other, asked| Evidence { asked, other: Some(other), absent: Absent::Nobody };
     let rows = [
@@ -268,7 +261,7 @@ fn the_same_evidence_gets_the_same_verdict_at_both_doors() {
             Evidence { absent: Absent::Gateway, ..alone(Silent) },
             ["no_route_or_local_block", "certain", "everything"],
         ),
-        ("kept by a rule of this host", beside(Opens, Kept), ["no_route_or_local_block", "certain", "port"]),
+        ("no SYN seen leaving", beside(Opens, Unseen), ["no_route_or_local_block", "likely", "port"]),
         (
             "an error of this host itself",
             beside(Opens, Error(3, 13, CLIENT)),

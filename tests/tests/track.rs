@@ -271,7 +271,7 @@ fn replaced_in_the_table_is_told_as_it_was() {
 #[test]
 fn losses_count_from_the_attempts_begin() {
     let mut tracker = tracker();
-    tracker.lose(at(1.0), Losses { events: 5, attempts: 1 });
+    tracker.note_losses(at(1.0), Losses { events: 5, attempts: 1 });
     let before = attempt(1, State::SynSent, &[0.5, 1.5, 2.5], &[]);
     let after = attempt(2, State::SynSent, &[1.5, 2.5, 3.5], &[]);
     let trust = |report| stall(report).trust;

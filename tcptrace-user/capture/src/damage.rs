@@ -126,7 +126,16 @@ impl fmt::Display for Damage {
             DamageKind::Empty | DamageKind::Unrecognised(_) => write!(f, "{what}"),
             DamageKind::BreaksOff { .. } => write!(f, "the capture ends too early at byte {offset}: {what}"),
             DamageKind::Unreadable(_) => write!(f, "cannot read the capture beyond byte {offset}: {what}"),
-            _ => write!(f, "the capture is damaged at byte {offset}: {what}"),
+            DamageKind::Version { .. }
+            | DamageKind::Absurd { .. }
+            | DamageKind::TooLong { .. }
+            | DamageKind::BlockLength(_)
+            | DamageKind::BlockLengths { .. }
+            | DamageKind::ByteOrder(_)
+            | DamageKind::Overfull { .. }
+            | DamageKind::NoInterface { .. }
+            | DamageKind::InterfaceOptions(_)
+            | DamageKind::TooManyInterfaces(_) => write!(f, "the capture is damaged at byte {offset}: {what}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Knows nothing of protocols above the link layer, never holds more of a capture than one buffer, and does not
 //! repair: what is damaged is reported with its place, and what is whole before it is delivered.
 //! <https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/>
-#![warn(missing_docs, clippy::missing_errors_doc)]
+#![warn(missing_docs, clippy::missing_errors_doc, clippy::wildcard_enum_match_arm)]
 
 // The formats are read here and not by the crate pcap-parser because that allocates for each packet with options, does
 // not know the obsolete Packet Block, and says of damage neither where it is nor which lengths disagree.

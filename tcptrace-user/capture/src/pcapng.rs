@@ -127,16 +127,13 @@ impl Pcapng {
             }
             let range = window.pass(length as usize);
             let block = window.get(range.clone());
-            let read = match kind {
-                ENHANCED_PACKET => self.enhanced(block),
-                OBSOLETE_PACKET => self.obsolete(block),
-                SIMPLE_PACKET => self.simple(block),
-                _ => match self.interface(block, interfaces) {
+            if kind == INTERFACE {
+                match self.interface(block, interfaces) {
                     Ok(()) => continue,
-                    Err(what) => Err(what),
-                },
-            };
-            return match read {
+                    Err(what) => return Found::Damage(Damage { offset, what }),
+                }
+            }
+            return match self.read_packet(kind, block) {
                 Ok(mut record) => {
                     record.octets = range.start + record.octets.start..range.start + record.octets.end;
                     record.offset = offset;
@@ -144,6 +141,14 @@ impl Pcapng {
                 }
                 Err(what) => Found::Damage(Damage { offset, what }),
             };
+        }
+    }
+
+    fn read_packet(&self, kind: u32, block: &[u8]) -> Result<Record, DamageKind> {
+        match kind {
+            ENHANCED_PACKET => self.enhanced(block),
+            OBSOLETE_PACKET => self.obsolete(block),
+            _ => self.simple(block),
         }
     }
 

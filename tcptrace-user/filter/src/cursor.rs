@@ -66,10 +66,8 @@ impl<'text> Cursor<'text> {
     }
 
     pub(super) fn join(&mut self) -> Option<Join> {
-        self.take(|it| matches!(it, Token::And | Token::Or)).map(|it| match it {
-            Token::And => Join::And,
-            _ => Join::Or,
-        })
+        let and = self.take(|it| it == Token::And).map(|_| Join::And);
+        and.or_else(|| self.take(|it| it == Token::Or).map(|_| Join::Or))
     }
 
     pub(super) fn take(&mut self, wanted: impl FnOnce(Token) -> bool) -> Option<Token> {
@@ -107,19 +105,21 @@ impl<'text> Cursor<'text> {
         let found = self.quoted(at);
         let word = &self.text[lexeme.span.clone()];
         let lower = word.to_lowercase();
-        self.wrong_at(
-            at,
-            match lexeme.token {
-                Token::Untraced => Problem::Untraced(found),
-                Token::Outside => Problem::Outside(found),
-                Token::Symbol if matches!(word, "&" | "|") => Problem::Single(found),
-                Token::Symbol if matches!(word, "[" | "<" | ">" | "=" | "==" | "<=" | ">=") && at > 0 => {
-                    Problem::Comparison(self.quoted(at - 1))
-                }
-                Token::Value if lex::word(&lower) != Token::Value => Problem::Case { word: found, remedy: lower },
-                _ => Problem::Unexpected { expected, after, found },
-            },
-        )
+        let is_comparison = matches!(word, "[" | "<" | ">" | "=" | "==" | "<=" | ">=") && at > 0;
+        let problem = if lexeme.token == Token::Untraced {
+            Problem::Untraced(found)
+        } else if lexeme.token == Token::Outside {
+            Problem::Outside(found)
+        } else if lexeme.token == Token::Symbol && matches!(word, "&" | "|") {
+            Problem::Single(found)
+        } else if lexeme.token == Token::Symbol && is_comparison {
+            Problem::Comparison(self.quoted(at - 1))
+        } else if lexeme.token == Token::Value && lex::word(&lower) != Token::Value {
+            Problem::Case { word: found, remedy: lower }
+        } else {
+            Problem::Unexpected { expected, after, found }
+        };
+        self.wrong_at(at, problem)
     }
 
     fn quoted(&self, at: usize) -> String {

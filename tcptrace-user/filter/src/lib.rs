@@ -15,7 +15,7 @@
 //! value      = address | network [ "/" length | "mask" mask ] | port | port "-" port
 //! ```
 //! <https://www.tcpdump.org/manpages/pcap-filter.7.html>
-#![warn(missing_docs, clippy::missing_errors_doc)]
+#![warn(missing_docs, clippy::missing_errors_doc, clippy::wildcard_enum_match_arm)]
 
 use std::fmt;
 
@@ -109,22 +109,17 @@ impl Expression {
     }
 
     fn negated(self) -> Self {
-        match self {
-            Self::Not(inner) => *inner,
-            other => Self::Not(Box::new(other)),
-        }
+        if let Self::Not(inner) = self { *inner } else { Self::Not(Box::new(self)) }
     }
 
     /// A parenthesis around what comes first changes nothing, so it is not kept.
     fn chain(first: Self, mut rest: Vec<(Join, Self)>) -> Self {
-        match first {
-            first if rest.is_empty() => first,
-            Self::Chain(first, mut before) => {
-                before.append(&mut rest);
-                Self::Chain(first, before)
-            }
-            first => Self::Chain(Box::new(first), rest),
+        if rest.is_empty() {
+            return first;
         }
+        let Self::Chain(first, mut before) = first else { return Self::Chain(Box::new(first), rest) };
+        before.append(&mut rest);
+        Self::Chain(first, before)
     }
 
     /// As an operand: a chain needs its parentheses.

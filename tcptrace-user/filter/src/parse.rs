@@ -130,10 +130,12 @@ impl Parser<'_> {
         if !matches!(self.cursor.token(), None | Some(Token::And | Token::Or | Token::Close)) {
             return Err(self.cursor.unexpected("'and', 'or' or a qualifier"));
         }
-        let primitive = match protocol {
-            Token::Ip => Primitive::Ip,
-            Token::Ip6 => Primitive::Ip6,
-            _ => Primitive::Tcp,
+        let primitive = if protocol == Token::Ip {
+            Primitive::Ip
+        } else if protocol == Token::Ip6 {
+            Primitive::Ip6
+        } else {
+            Primitive::Tcp
         };
         Ok((Expression::Primitive(primitive), None))
     }

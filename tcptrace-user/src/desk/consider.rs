@@ -1,5 +1,9 @@
 //! What becomes of a report: printed, held, counted, folded into a finding, or none of ours. One decision, which looks
 //! nothing up by itself and changes no total.
+//!
+//! What never becomes a report is decided before: the kernel sends no event of what completes (`Telling`,
+//! tcptrace-ebpf/src/event.rs), `Tracker` reports an attempt once (src/track.rs), and of calls of connect(2) only those
+//! proven to have sent nothing are reports (src/live/calls.rs).
 
 use tcptrace_core::handshake::Nanos;
 use tcptrace_verdict::patterns::{Claim, FindingId, Harmless};
@@ -77,6 +81,16 @@ pub fn consider(report: &Report, view: &mut impl View, now: Nanos) -> Dispositio
         return Disposition::Count(Harmless::Overtaken);
     }
     Disposition::Print
+}
+
+/// The same for a connect(2) that put no SYN on the wire: nothing else stands for it, and nothing later changes it.
+#[must_use]
+pub const fn consider_unsent(is_ours: bool, is_full: bool) -> Disposition {
+    match (is_ours, is_full) {
+        (false, _) => Disposition::NotOurs,
+        (true, true) => Disposition::Surplus,
+        (true, false) => Disposition::Print,
+    }
 }
 
 /// Probes, checks, and what a race has not decided yet.

@@ -8,7 +8,7 @@ mod totals;
 
 use std::collections::VecDeque;
 
-pub use consider::{Disposition, View, consider};
+pub use consider::{Disposition, View, consider, consider_unsent};
 use tcptrace_core::handshake::{Handshake, Nanos};
 use tcptrace_report::finding::Finding;
 use tcptrace_verdict::patterns::{
@@ -181,32 +181,37 @@ impl Desk {
     pub fn flood(&mut self, passage: Passage, until: Nanos) -> Vec<Finding> {
         self.patterns.floods.feed(vec![passage], None);
         let found = findings(self.patterns.floods.look(until), Vec::new(), Vec::new());
-        self.print_findings(found)
+        self.note_findings(found)
     }
 
     /// Findings to print: those that began since the last look, and those that are over by now.
     pub fn look(&mut self, now: Nanos) -> Vec<Finding> {
         let Patterns { floods, scans, networks, .. } = &mut self.patterns;
         let found = findings(floods.look(now), scans.look(now), networks.look(now));
-        self.print_findings(found)
+        self.note_findings(found)
     }
 
     /// The end of the run: findings to print.
     pub fn end(&mut self) -> Vec<Finding> {
         let Patterns { floods, scans, networks, .. } = &mut self.patterns;
         let found = findings(floods.end(), scans.end(), networks.end());
-        self.print_findings(found)
+        self.note_findings(found)
     }
 
-    fn print_findings(&mut self, found: Vec<Finding>) -> Vec<Finding> {
+    fn note_findings(&mut self, found: Vec<Finding>) -> Vec<Finding> {
         self.found |= !found.is_empty() && self.asked.fail_on.contains(&FailOn::Any);
         found
     }
 
-    /// Counts a connect(2) that put no SYN on the wire and is printed.
-    pub fn unsent(&mut self, unsent: &Unsent) {
-        self.totals.causes.count(&unsent.verdict);
-        self.found |= self.asked.fail_on.contains(&FailOn::Any);
+    /// Takes in a connect(2) that put no SYN on the wire; returns what becomes of it. `is_ours`: the filter includes it.
+    pub fn receive_unsent(&mut self, unsent: &Unsent, is_ours: bool) -> Disposition {
+        let disposition = consider_unsent(is_ours, self.is_full());
+        if disposition == Disposition::Print {
+            self.printed += 1;
+            self.totals.causes.count(&unsent.verdict);
+            self.found |= self.asked.fail_on.contains(&FailOn::Any);
+        }
+        disposition
     }
 
     /// Every finding of the run, as it is now.
@@ -233,14 +238,14 @@ impl Desk {
     }
 
     /// Whether the exit code is 3. Connections that worked are never printed without `--all`; how many ended as
-    /// `--fail-on` names is `connections`, by outcome.
+    /// `--fail-on` names is `connections`, by outcome. Failures whose reports were lost are `lost`, an entry an outcome.
     #[must_use]
-    pub fn is_failed(&self, connections: Option<&ByOutcome>) -> bool {
+    pub fn is_failed(&self, connections: Option<&ByOutcome>, lost: &[Outcome]) -> bool {
         let names = |outcome| self.asked.fail_on.iter().any(|it| it.covers(outcome));
         let worked = |ends: &ByOutcome| {
             Outcome::ALL.into_iter().any(|it| !it.is_failure() && ends[it as usize] > 0 && names(it))
         };
-        self.found || connections.is_some_and(worked)
+        self.found || connections.is_some_and(worked) || lost.iter().copied().any(names)
     }
 
     /// Whether a report that became this makes the exit code 3: an end that is printed or that a finding stands for, or
@@ -316,10 +321,10 @@ impl<W: World> View for Scene<'_, W> {
     }
 
     fn finding(&mut self, report: &Report, now: Nanos) -> Claim {
-        let claim = match self.patterns.floods.note(report, self.world, now) {
-            Claim::None => self.patterns.scans.note(report, self.world, now),
-            claim => claim,
-        };
+        let mut claim = self.patterns.floods.note(report, self.world, now);
+        if claim == Claim::None {
+            claim = self.patterns.scans.note(report, self.world, now);
+        }
         // A capture is read to its end, and `--all` asks for all of it: the finding is reported beside its attempts. Live,
         // a flood would fill the terminal.
         if self.asked.all && self.asked.is_capture { Claim::None } else { claim }

@@ -157,6 +157,7 @@ struct Advertisement {
     interface: Option<u32>,
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum has every control message there is")]
 fn receive_advertisement(socket: &Socket) -> Option<Advertisement> {
     let mut octets = vec![0; LENGTH];
     let mut control = [0; CONTROL];

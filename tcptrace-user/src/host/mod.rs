@@ -151,6 +151,11 @@ impl Host {
         self.namespaces.own_inside().route(to, None)
     }
 
+    /// The listener on an address and port of this process's own network namespace; `None` if there is none.
+    pub fn own_listener(&mut self, server: SocketAddr, now: Nanos) -> Fact<Option<Listener>> {
+        self.listener(self.namespaces.own(), server, 0, now)
+    }
+
     /// The kernel's number of the network namespace that has an address, as BPF programs see it
     /// (`bpf_get_netns_cookie`).
     pub fn namespace_cookie(&mut self, of: IpAddr, now: Nanos) -> Fact<u64> {

@@ -278,6 +278,7 @@ fn look_into(path: &Path, id: Id) -> io::Result<Found> {
     Ok(Found { id, path: path.to_owned(), addresses, counters: Snapshot::here().ok() })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other error is a failure")]
 fn enter_and_open(path: &Path, id: Id, now: Nanos) -> Fact<Inside> {
     let path = path.to_owned();
     let thread = thread::Builder::new().spawn(move || enter(&path, id).map(|()| Inside::open(now)));

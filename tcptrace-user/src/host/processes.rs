@@ -46,6 +46,7 @@ pub(super) struct Processes {
 
 impl Processes {
     /// The process of this number.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "any other error is a failure")]
     pub(super) fn get(&mut self, pid: u32, now: Nanos) -> Fact<Process> {
         if let Some((read, process)) = self.by_pid.get(&pid)
             && now.since(*read) < KEPT

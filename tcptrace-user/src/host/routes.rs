@@ -11,12 +11,9 @@ pub enum Route {
     Local,
     /// Out of an interface, to a router if there is one in between.
     Through { interface: u32, gateway: Option<IpAddr> },
-    /// No route, or one of the type `unreachable` (RTN_UNREACHABLE): connect(2) fails with ENETUNREACH or EHOSTUNREACH.
-    Unreachable,
-    /// Dropped without a word (RTN_BLACKHOLE).
-    Blackhole,
-    /// Forbidden (RTN_PROHIBIT).
-    Prohibit,
+    /// Nowhere; connect(2) fails with this errno: ENETUNREACH without a route, EHOSTUNREACH for one of the type `unreachable`,
+    /// EACCES for `prohibit`, EINVAL for `blackhole`.
+    Nowhere { errno: i32 },
 }
 
 /// The way to an address, from `source` if that is given.
@@ -34,16 +31,18 @@ pub(super) fn route(channel: &mut Channel, to: IpAddr, source: Option<IpAddr>) -
 fn meaning(decided: Result<routes::Decision, Error>) -> io::Result<Route> {
     let decision = match decided {
         Ok(decision) => decision,
-        Err(Error::Refused { errno: libc::ENETUNREACH | libc::EHOSTUNREACH }) => return Ok(Route::Unreachable),
-        Err(Error::Refused { errno: libc::EACCES }) => return Ok(Route::Prohibit),
-        Err(Error::Refused { errno: libc::EINVAL }) => return Ok(Route::Blackhole),
+        Err(Error::Refused {
+            errno: errno @ (libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL),
+        }) => {
+            return Ok(Route::Nowhere { errno });
+        }
         Err(error) => return Err(error.into()),
     };
     match (decision.kind, decision.interface) {
         (libc::RTN_LOCAL, _) => Ok(Route::Local),
-        (libc::RTN_UNREACHABLE, _) => Ok(Route::Unreachable),
-        (libc::RTN_BLACKHOLE, _) => Ok(Route::Blackhole),
-        (libc::RTN_PROHIBIT, _) => Ok(Route::Prohibit),
+        (libc::RTN_UNREACHABLE, _) => Ok(Route::Nowhere { errno: libc::EHOSTUNREACH }),
+        (libc::RTN_BLACKHOLE, _) => Ok(Route::Nowhere { errno: libc::EINVAL }),
+        (libc::RTN_PROHIBIT, _) => Ok(Route::Nowhere { errno: libc::EACCES }),
         (_, Some(interface)) => Ok(Route::Through { interface, gateway: decision.gateway }),
         (_, None) => Err(io::Error::other("the kernel's route has no interface")),
     }
@@ -61,15 +60,16 @@ mod tests {
         };
         let refused = |errno| Err(Error::Refused { errno });
         let through = Route::Through { interface: 7, gateway: Some([192, 0, 2, 1].into()) };
+        let nowhere = |errno| Some(Route::Nowhere { errno });
         for (what, decided, expected) in [
             ("unicast", decision(libc::RTN_UNICAST, Some(7)), Some(through)),
             ("unicast without interface", decision(libc::RTN_UNICAST, None), None),
             ("local", decision(libc::RTN_LOCAL, Some(1)), Some(Route::Local)),
-            ("black hole", decision(libc::RTN_BLACKHOLE, None), Some(Route::Blackhole)),
-            ("no route", refused(libc::ENETUNREACH), Some(Route::Unreachable)),
-            ("unreachable", refused(libc::EHOSTUNREACH), Some(Route::Unreachable)),
-            ("prohibited", refused(libc::EACCES), Some(Route::Prohibit)),
-            ("black hole, refused", refused(libc::EINVAL), Some(Route::Blackhole)),
+            ("black hole", decision(libc::RTN_BLACKHOLE, None), nowhere(libc::EINVAL)),
+            ("no route", refused(libc::ENETUNREACH), nowhere(libc::ENETUNREACH)),
+            ("unreachable", refused(libc::EHOSTUNREACH), nowhere(libc::EHOSTUNREACH)),
+            ("prohibited", refused(libc::EACCES), nowhere(libc::EACCES)),
+            ("black hole, refused", refused(libc::EINVAL), nowhere(libc::EINVAL)),
             ("another refusal", refused(libc::EPERM), None),
             // The same number, and nothing of a route.
             ("not asked", Err(io::Error::from_raw_os_error(libc::EACCES).into()), None),

@@ -1,21 +1,20 @@
-//! Calls of connect(2) that put no SYN on the wire: which they are, and why.
+//! Calls of connect(2) that put no SYN on the wire: which they are, and what the judge is given of them.
 //!
-//! Told only where this host itself says why: a call whose SYN left by an interface that is not traced looks the same.
+//! They are reported only where this host itself proves it: a call whose SYN left by an interface that is not traced looks
+//! the same.
 
 use std::collections::HashMap;
 
 use tcptrace_core::{
     flow::Endpoint,
-    handshake::{Handshake, Nanos, Side},
+    handshake::{Handshake, Nanos, State},
 };
-use tcptrace_verdict::{
-    case::keeps_from_the_wire,
-    next::{at_gateway, filled},
-};
+use tcptrace_verdict::{case::Case, diagnose, past::Past};
 use tcptrace_vocabulary::{
+    attempt::Attempt,
     cause::{Cause, Confidence},
-    facts::Process,
-    scope::{Extent, Scope},
+    facts::{Dropped, Fact, Local, Missing, Place, Process, Way},
+    outcome::Outcome,
     verdict::{Unsent, Verdict},
     words::ip,
 };
@@ -122,76 +121,71 @@ impl Calls {
     }
 }
 
-/// Why a call put no SYN on the wire, where this host says why.
-pub fn explain(it: &Connect, process: Process, host: &mut Host, drops: Option<&Drops>, now: Nanos) -> Option<Unsent> {
-    let Said { cause, confidence, evidence, extent, next } = match it.sent {
-        Some(sent) => kept(it, sent, host, drops, now)?,
-        None => refused(it, host)?,
+/// Why a call put no SYN on the wire; `None` where nothing on this host proves that it did not.
+pub fn explain(
+    connect: &Connect,
+    process: Process,
+    host: &mut Host,
+    drops: Fact<&Drops>,
+    past: &Past,
+    now: Nanos,
+) -> Option<Unsent> {
+    let handshake = handshake(connect);
+    let attempt = Attempt::from_handshake(handshake, Outcome::NoReply);
+    let local = match connect.sent {
+        Some(sent) => on_its_way(connect, sent, &handshake, host, drops, now),
+        None => not_made(connect, host),
     };
-    let server = it.asked;
-    let scope = Scope { extent, evidence: Vec::new() };
-    let next = next.unwrap_or_else(|| filled(cause, server, it.sent.map(|it| it.client.addr), None));
-    let verdict = Verdict { cause, confidence, evidence: vec![evidence], scope, next };
-    Some(Unsent { called: it.called, client: it.sent.map(|it| it.client), server, process, verdict })
+    let verdict = diagnose(&Case { attempt: &attempt, local: &local, past, checks: 0 });
+    let Verdict { cause, confidence, .. } = verdict;
+    let is_proven =
+        cause == Cause::NoRouteOrLocalBlock || cause == Cause::HostDown && confidence == Confidence::Certain;
+    let client = connect.sent.map(|sent| sent.client);
+    is_proven.then_some(Unsent { called: connect.called, client, server: connect.asked, process, verdict })
 }
 
-struct Said {
-    cause: Cause,
-    confidence: Confidence,
-    evidence: String,
-    extent: Extent,
-    /// The next steps, where they are not those of the cause alone.
-    next: Option<Vec<String>>,
-}
-
-/// TCP sent it, and no interface saw it.
-fn kept(it: &Connect, sent: Sent, host: &mut Host, drops: Option<&Drops>, now: Nanos) -> Option<Said> {
-    let dropped = drops
-        .and_then(|drops| drops.of_flow(sent.client, sent.server, it.called, Some(it.netns)).ok())
-        .unwrap_or_default();
-    // What a receiver on this host dropped was sent.
-    let kept = dropped.iter().find(|it| it.from == Side::Client && keeps_from_the_wire(&it.reason));
-    let reason = kept.map(|it| it.reason.as_str());
-    let attempt = Handshake {
-        client_addr: sent.client.addr,
-        client_port: sent.client.port,
-        server_addr: sent.server.addr,
-        server_port: sent.server.port,
-        first_syn: it.called,
+/// The call as an attempt of which no packet was seen.
+fn handshake(connect: &Connect) -> Handshake {
+    let client = connect.sent.map(|sent| sent.client).unwrap_or_default();
+    let server = connect.sent.map_or(connect.asked, |sent| sent.server);
+    Handshake {
+        client_addr: client.addr,
+        client_port: client.port,
+        server_addr: server.addr,
+        server_port: server.port,
+        first_syn: connect.called,
+        last_syn: connect.called,
+        state: State::SynSent as u8,
         ..Handshake::default()
-    };
-    let neighbour = host.fill(&attempt, now).neighbour.ok().flatten();
-    let is_lost = |it: &str| it.starts_with("NEIGH_");
-    if let Some(neighbour) = neighbour.filter(|it| it.failed || reason.is_some_and(is_lost)) {
-        let what = if neighbour.address.is_ipv4() { "ARP" } else { "neighbour discovery" };
-        let (whom, cause, extent, next) = if neighbour.is_peer {
-            ("it", Cause::HostDown, Extent::Host, None)
-        } else {
-            // Nothing is known of the server behind it.
-            let next = at_gateway(neighbour.address, ip(sent.server.addr));
-            ("the gateway to it", Cause::NoRouteOrLocalBlock, Extent::Everything, Some(next))
-        };
-        let evidence =
-            format!("the SYN waited for the link address of {}: {whom} does not answer {what}", neighbour.address);
-        return Some(Said { cause, confidence: Confidence::Certain, evidence, extent, next });
     }
-    let evidence = format!("TCP sent the SYN, and this host dropped it ({})", reason?);
-    let (cause, confidence) = (Cause::NoRouteOrLocalBlock, Confidence::Certain);
-    Some(Said { cause, confidence, evidence, extent: Extent::Unknown, next: None })
 }
 
-/// The call itself failed.
-fn refused(connect: &Connect, host: &mut Host) -> Option<Said> {
-    let name = ip(connect.asked.addr);
-    let (confidence, evidence) = match host.route(name).ok()? {
-        Route::Unreachable => (Confidence::Certain, format!("no route to {name}")),
-        Route::Blackhole => (Confidence::Certain, format!("the route to {name} is a black hole")),
-        Route::Prohibit => (Confidence::Certain, format!("the route to {name} prohibits it")),
-        Route::Local | Route::Through { .. } => (
-            Confidence::Possible,
-            "connect(2) made no SYN, and there is a route now: it is new, no local port was left, or a program refused it"
-                .to_owned(),
-        ),
-    };
-    Some(Said { cause: Cause::NoRouteOrLocalBlock, confidence, evidence, extent: Extent::Unknown, next: None })
+/// What this host knows of a SYN that TCP made, and that no traced interface saw.
+fn on_its_way(
+    connect: &Connect,
+    sent: Sent,
+    handshake: &Handshake,
+    host: &mut Host,
+    drops: Fact<&Drops>,
+    now: Nanos,
+) -> Local {
+    let drops = drops.and_then(|drops| drops.of_flow(sent.client, sent.server, connect.called, Some(connect.netns)));
+    // Its own namespace was looked into, and no other.
+    let at_home = |drop| Dropped { place: Place::Client, ..drop };
+    Local {
+        drops: drops.map(|drops| drops.into_iter().map(at_home).collect()),
+        client_here: Ok(true),
+        made: Ok(true),
+        ..host.fill(handshake, now)
+    }
+}
+
+/// What this host knows of a call for which TCP made no SYN: where routing leads by now.
+fn not_made(connect: &Connect, host: &mut Host) -> Local {
+    let way = host.route(ip(connect.asked.addr)).and_then(|route| match route {
+        Route::Nowhere { errno } => Ok(Way::Nowhere { errno }),
+        // The state of the interface was not read.
+        Route::Local | Route::Through { .. } => Err(Missing::NotAsked),
+    });
+    Local { client_here: Ok(true), made: Ok(false), left: Ok(0), way, ..Local::unknown(Missing::NotAsked) }
 }

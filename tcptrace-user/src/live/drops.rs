@@ -123,23 +123,28 @@ impl Drops {
     /// [`Missing::Failed`] where the record could not be read whole.
     pub fn of(&self, handshake: &Handshake, within: Option<u64>) -> Fact<Vec<Dropped>> {
         let found = self.of_flow(handshake.client(), handshake.server(), handshake.first_syn, within)?;
-        if found.is_empty() { Ok(self.of_translated(handshake, within)) } else { Ok(found) }
+        if found.is_empty() { self.of_translated(handshake, within) } else { Ok(found) }
     }
 
     /// What was dropped of an attempt's SYNs after one of its ends was translated: found by their number, and the other end.
-    fn of_translated(&self, it: &Handshake, within: Option<u64>) -> Vec<Dropped> {
-        let (none, isn) = drops::ends_of_isn(it.isn);
-        let Some(record) = self.record(none, isn).filter(|record| record.seq == it.isn) else { return Vec::new() };
+    fn of_translated(&self, handshake: &Handshake, within: Option<u64>) -> Fact<Vec<Dropped>> {
+        let (none, isn) = drops::ends_of_isn(handshake.isn);
+        let record = self.record(none, isn).ok_or(Missing::Failed)?;
+        if record.seq != handshake.isn {
+            // Another number has the place that this one would have had.
+            let is_taken = record.version > 0 && record.newest() >= handshake.first_syn;
+            return if is_taken { Err(Missing::Gone) } else { Ok(Vec::new()) };
+        }
         let ends = record.ends();
-        let (client, server) = (it.client(), it.server());
+        let (client, server) = (handshake.client(), handshake.server());
         let sender = match ends {
             [a, b] if a == client && b != server || b == server && a != client => 0,
             [a, b] if b == client && a != server || a == server && b != client => 1,
-            _ => return Vec::new(),
+            _ => return Ok(Vec::new()),
         };
         let translated = Some((ends[sender], ends[1 - sender]));
-        let found = self.kept(&record, sender, Side::Client, it.first_syn, within);
-        found.map(|it| Dropped { translated, ..it }).collect()
+        let found = self.kept(&record, sender, Side::Client, handshake.first_syn, within);
+        Ok(found.map(|drop| Dropped { translated, ..drop }).collect())
     }
 
     /// The record that a flow has its place with, whosever it is.

@@ -55,7 +55,7 @@ pub fn run(index: u32, added_qdisc: bool, programs: &[u32]) -> anyhow::Result<()
     // Blocked and not ignored, which is the same for a process of one thread, and safe to ask for.
     SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]).thread_block()?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
-    for program in [Program::TcIngress, Program::TcEgress, Program::TcIngressIp, Program::TcEgressIp] {
+    for program in Program::ALL {
         for filter in clsact::stale_filters(index, program.name())? {
             if filter.prog_id.is_some_and(|id| programs.contains(&id)) {
                 clsact::delete_filter(&filter)?;

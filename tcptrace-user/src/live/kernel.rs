@@ -120,6 +120,35 @@ struct PlainConfig(Config);
 // SAFETY: `Config` is integers under repr(C), without a gap: its padding is a field.
 unsafe impl Pod for PlainConfig {}
 
+/// Writes the tests of the filter into its map.
+fn set_filter(ebpf: &mut Ebpf, tests: &[Test]) -> Result<(), LoadError> {
+    let map = ebpf.map_mut("FILTER").and_then(|map| Array::try_from(map).ok());
+    let mut map: Array<_, PlainTest> = map.expect("FILTER is in the object");
+    for (index, test) in (0..).zip(tests) {
+        map.set(index, PlainTest(*test), 0).map_err(|error| refused("filter", &error))?;
+    }
+    Ok(())
+}
+
+impl Settings {
+    /// What the programs read of the settings; the sizes of the maps are for whoever creates them.
+    fn config(&self, flood: Policy, known: Option<&Layout>) -> Config {
+        Config {
+            stall_after: self.stall_after,
+            drop_netns: self.drops_within,
+            flood,
+            // Programs that are not loaded read none of it.
+            skipped_reasons: known.map_or(Config::UNSET.skipped_reasons, |layout| layout.skipped),
+            offsets: known.map_or(FieldOffsets::NONE, offsets),
+            tell_all: u8::from(self.tell_all),
+            filtered: u8::from(!self.filter.is_empty()),
+            keep_packets: u8::from(self.packets > 0),
+            decap: u8::from(self.decap),
+            ..Config::UNSET
+        }
+    }
+}
+
 impl Kernel {
     /// Creates the maps. Programs are loaded when first asked for.
     ///
@@ -143,19 +172,9 @@ impl Kernel {
         let config = Config {
             hash_key: key,
             set_mask: u64::from(sets - 1),
-            stall_after: settings.stall_after,
             connect_places: u64::from(connects),
             drop_mask: u64::from(drops - 1),
-            drop_netns: settings.drops_within,
-            flood,
-            // Programs that are not loaded read none of it.
-            skipped_reasons: known.map_or(Config::UNSET.skipped_reasons, |layout| layout.skipped),
-            offsets: known.map_or(FieldOffsets::NONE, offsets),
-            tell_all: u8::from(settings.tell_all),
-            filtered: u8::from(!settings.filter.is_empty()),
-            keep_packets: u8::from(settings.packets > 0),
-            decap: u8::from(settings.decap),
-            pad: 0,
+            ..settings.config(flood, known)
         };
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("SETS", sets)
@@ -172,6 +191,7 @@ impl Kernel {
             .override_global(aya_log::LEVEL, &if settings.debug { aya_log::Level::Debug as u8 } else { 0 }, true)
             .load(OBJECT)
             .map_err(|error| refused("maps", &error))?;
+        set_filter(&mut ebpf, &settings.filter)?;
         let outers = settings.decap.then(|| array(&ebpf, "OUTERS"));
         let table = Table::map(array(&ebpf, "SETS"), array(&ebpf, "SLOTS"), outers, key)
             .map_err(|error| refused("table", &error))?;
@@ -180,11 +200,6 @@ impl Kernel {
             .take_map("COUNTERS")
             .and_then(|map| PerCpuArray::try_from(map).ok())
             .expect("COUNTERS is in the object");
-        let filter = ebpf.map_mut("FILTER").and_then(|map| Array::try_from(map).ok());
-        let mut filter: Array<_, PlainTest> = filter.expect("FILTER is in the object");
-        for (index, test) in (0..).zip(&settings.filter) {
-            filter.set(index, PlainTest(*test), 0).map_err(|error| refused("filter", &error))?;
-        }
         Ok(Self {
             ebpf,
             table,

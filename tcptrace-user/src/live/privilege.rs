@@ -13,14 +13,16 @@ const NEEDED: [(Capability, &str); 3] = [
     (Capability::CAP_PERFMON, "to load programs that read headers of variable length"),
 ];
 
-/// This process lacks a capability.
+/// This process lacks a capability, or its capabilities cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("missing privilege: {lacks}; {}", grant())]
-pub struct Missing {
-    lacks: String,
+pub enum LacksPrivilege {
+    #[error("missing privilege: {lacks}; {}", grant())]
+    Lacks { lacks: String },
+    #[error("cannot read the capabilities of this process: {0}")]
+    Unreadable(caps::errors::CapsError),
 }
 
-impl ExitCode for Missing {
+impl ExitCode for LacksPrivilege {
     fn exit_code(&self) -> u8 {
         exit::PRIVILEGE
     }
@@ -30,8 +32,8 @@ impl ExitCode for Missing {
 ///
 /// # Errors
 /// Which capabilities lack, what for, and the command that grants them.
-pub fn check() -> Result<(), Missing> {
-    let held = caps::read(None, CapSet::Effective).unwrap_or_default();
+pub fn check() -> Result<(), LacksPrivilege> {
+    let held = caps::read(None, CapSet::Effective).map_err(LacksPrivilege::Unreadable)?;
     let lacks: Vec<_> = NEEDED
         .iter()
         .filter(|(capability, _)| {
@@ -40,7 +42,7 @@ pub fn check() -> Result<(), Missing> {
         })
         .map(|(capability, why)| format!("{capability} ({why})"))
         .collect();
-    if lacks.is_empty() { Ok(()) } else { Err(Missing { lacks: lacks.join(", ") }) }
+    if lacks.is_empty() { Ok(()) } else { Err(LacksPrivilege::Lacks { lacks: lacks.join(", ") }) }
 }
 
 /// How to get the privilege.

@@ -332,6 +332,10 @@ impl Session {
     fn drain(&mut self) {
         self.feed.ended = monotonic();
         self.attachments.detach();
+        // What was lost since the last sweep bears on the reports that follow.
+        if let Some(tally) = self.feed.read_counters() {
+            self.feed.tracker.note_losses(self.feed.ended, losses(&tally));
+        }
         self.read_events(usize::MAX);
         self.feed.flush_log();
     }
@@ -367,10 +371,8 @@ impl Session {
         let tally = self.feed.read_counters();
         let changes = tally.as_ref().map(changes);
         let unnoted = tally.as_ref().map(|it| it.counters[Counter::DropUnnoted as usize]);
-        if let Some(tally) = tally {
-            let lost = |counter| tally.counters[counter as usize];
-            let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
-            self.feed.tracker.lose(now, Losses { events: tally.lost.iter().sum(), attempts });
+        if let Some(tally) = &tally {
+            self.feed.tracker.note_losses(now, losses(tally));
         }
         let unsent = self.diagnosis.tick(now, &self.feed.kernel.table, unnoted);
         self.tell_unsent(&unsent);
@@ -382,7 +384,7 @@ impl Session {
         });
         self.feed.most_pending = self.feed.most_pending.max(overview.pending);
         // Before what they stand for.
-        self.find(now);
+        self.look_for_findings(now);
         let table = &self.feed.kernel.table;
         reports.extend(self.feed.tracker.sweep(now, |handshake| table.find(handshake)));
         self.tell(reports);
@@ -395,6 +397,12 @@ impl Session {
         let longest = self.options.stall_after.clamp(SWEEP, LONGEST_SWEEP);
         Duration::from_nanos(overview.due.since(now)).clamp(SWEEP, longest)
     }
+}
+
+fn losses(counters: &Counters) -> Losses {
+    let lost = |counter| counters.counters[counter as usize];
+    let attempts = lost(Counter::ReplacedPending) + lost(Counter::Contended);
+    Losses { events: counters.lost.iter().sum(), attempts }
 }
 
 /// A count that grows with whatever changes a set of the table, before its lock is given back.

@@ -107,9 +107,12 @@ impl Diagnosis {
 
     /// To be called at each sweep: calls of connect(2) that put no SYN on the wire.
     pub fn tick(&mut self, now: Nanos, table: &Table, drops_unnoted: Option<u64>) -> Vec<Unsent> {
-        let Some(here) = &mut self.here else { return Vec::new() };
-        if let Some(count) = drops_unnoted.filter(|it| *it > here.unnoted.0) {
-            here.unnoted = (count, now);
+        let Self { here: Some(here), past, .. } = self else { return Vec::new() };
+        match drops_unnoted {
+            Some(count) if count <= here.unnoted.0 => {}
+            Some(count) => here.unnoted = (count, now),
+            // There may have been some.
+            None => here.unnoted.1 = now,
         }
         here.host.tick(now);
         let ThisHost { host, connects: Ok(connects), drops, calls, recent, called, .. } = here else {
@@ -124,7 +127,8 @@ impl Diagnosis {
         let unsent = calls.look(recent, host.own_cookie(), now, |client, server| table.has(client, server));
         let unsent = unsent.iter().filter_map(|it| {
             let process = process(host, it, now);
-            calls::explain(it, process, host, drops.as_ref().ok(), now)
+            let drops = drops.as_ref().map_err(|off| off.missing);
+            calls::explain(it, process, host, drops, past, now)
         });
         unsent.collect()
     }
@@ -171,11 +175,11 @@ impl Diagnosis {
         let Some(here) = &mut self.here else { return Local::unknown(Missing::NotAsked) };
         let hs = &it.handshake;
         let mut local = here.host.fill(hs, now);
-        local.aborts = match it.outcome {
-            Outcome::ResetByServer => here.host.aborts(hs.server_addr, it.seen.1, now),
-            Outcome::ResetByClient => here.host.aborts(hs.client_addr, it.seen.1, now),
-            _ => Err(Missing::NotAsked),
-        };
+        if it.outcome == Outcome::ResetByServer {
+            local.aborts = here.host.aborts(hs.server_addr, it.seen.1, now);
+        } else if it.outcome == Outcome::ResetByClient {
+            local.aborts = here.host.aborts(hs.client_addr, it.seen.1, now);
+        }
         local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs, here.within));
         for drop in local.drops.iter_mut().flatten() {
             drop.place = here.host.place(drop.netns, hs.client_addr, hs.server_addr, now);

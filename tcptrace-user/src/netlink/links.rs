@@ -165,6 +165,7 @@ impl Interface {
 }
 
 /// The program that sees a packet first, should there be one in more than one mode (`XDP_ATTACHED_MULTI`).
+#[expect(clippy::wildcard_enum_match_arm, reason = "an unknown mode is as good as several")]
 fn decode_xdp(value: &[u8]) -> Option<ForeignXdp> {
     let (mut only, mut by_mode, mut attached) = (0, [None; 3], XdpAttached::None);
     for attribute in attributes(value) {

@@ -292,13 +292,11 @@ impl Conversation {
         let silent = hs.state().is_pending() && at >= silence;
         let transition = hs.step(side, segment, at, point);
         tally.count(transition as usize, hs);
-        let third = match transition {
-            Transition::SynRetried if hs.syn.tries == STALLED_AT_TRY && hs.state().is_pending() => {
-                Some(StalledBy::ThirdSyn)
-            }
-            Transition::AnswerRetried if is_unacknowledged(hs) => Some(StalledBy::ThirdSynAck),
-            _ => None,
-        };
+        let is_third_syn =
+            transition == Transition::SynRetried && hs.syn.tries == STALLED_AT_TRY && hs.state().is_pending();
+        let is_third_answer = transition == Transition::AnswerRetried && is_unacknowledged(hs);
+        let third =
+            is_third_syn.then_some(StalledBy::ThirdSyn).or_else(|| is_third_answer.then_some(StalledBy::ThirdSynAck));
         if matches!(transition, Transition::ResetByClient | Transition::ResetByServer) {
             hs.end = End { window: segment.window, flags: segment.flags.0, ttl: segment.ttl };
         }

@@ -169,66 +169,72 @@ impl Flows {
         self.began.get_or_insert(at);
         self.now = self.now.max(at);
         match segment::locate(octets, link) {
-            Found::Tcp(located) => {
-                let wire = (raw.original as usize).saturating_sub(raw.octets.len().saturating_sub(octets.len()));
-                let located = located.of_length(wire);
-                let (header, length) = (located.header(), usize::from(located.length()));
-                let is_odd = header < 20 || length < header || located.is_fragment;
-                let mut segment = Segment::read(octets, &located);
-                let mut dissection = Dissection::Known;
-                let mut completed = None;
-                if is_odd {
-                    let piece = if located.is_fragment { self.fragments.see(octets, link) } else { Piece::Shown };
-                    let is_shown = matches!(piece, Piece::Shown);
-                    if let Piece::Completes(it) = piece {
-                        completed = Some(it);
-                    }
-                    let odd = self.on_odd(&segment, header, length, located.is_fragment, is_shown);
-                    let Some(odd) = odd else {
-                        // It was padding that looked like the rest of a header.
-                        if let Some(it) = completed {
-                            self.overhear(it.src, it.dst, &it.glance);
-                        }
-                        return;
-                    };
-                    dissection = odd;
-                }
-                if segment.options.present & Options::MALFORMED != 0 && located.end() > octets.len() {
-                    self.on_cut_options(&mut segment, octets, &located, raw);
-                }
-                if announced::is_control(&segment)
-                    && let Some(payload) = octets.get(located.end()..located.end() + usize::from(segment.payload))
-                {
-                    self.announced.see(&segment, payload);
-                }
-                self.on_tcp(&segment, dissection, at, point, raw, (octets, link));
-                if let Some(it) = completed {
-                    self.overhear(it.src, it.dst, &it.glance);
-                }
-            }
+            Found::Tcp(located) => self.on_located(octets, link, &located, at, point, raw),
             Found::Error(error) => {
                 self.on_icmp(&error, at, raw);
                 self.on_quoted(octets, link);
             }
             Found::Skipped(Skip::Malformed) if raw.octets.len() < raw.original as usize => self.cut += 1,
-            Found::Skipped(skip) => {
-                self.count(match skip {
-                    Skip::NotIp => Counter::NotIp,
-                    Skip::NotTcp => Counter::NotTcp,
-                    Skip::LaterFragment => Counter::LaterFragment,
-                    Skip::Malformed => Counter::Malformed,
-                });
-                match skip {
-                    Skip::NotTcp => self.on_quoted(octets, link),
-                    // A first fragment may end within the TCP header.
-                    Skip::LaterFragment | Skip::Malformed => {
-                        if let Piece::Completes(it) = self.fragments.see(octets, link) {
-                            self.overhear(it.src, it.dst, &it.glance);
-                        }
-                    }
-                    Skip::NotIp => {}
+            Found::Skipped(skip) => self.on_skipped(octets, link, skip),
+        }
+    }
+
+    #[inline]
+    fn on_located(&mut self, octets: &[u8], link: Link, located: &Located, at: Nanos, point: Point, raw: Raw<'_>) {
+        let wire = (raw.original as usize).saturating_sub(raw.octets.len().saturating_sub(octets.len()));
+        let located = located.of_length(wire);
+        let (header, length) = (located.header(), usize::from(located.length()));
+        let is_odd = header < 20 || length < header || located.is_fragment;
+        let mut segment = Segment::read(octets, &located);
+        let mut dissection = Dissection::Known;
+        let mut completed = None;
+        if is_odd {
+            let piece = if located.is_fragment { self.fragments.see(octets, link) } else { Piece::Shown };
+            let is_shown = matches!(piece, Piece::Shown);
+            if let Piece::Completes(it) = piece {
+                completed = Some(it);
+            }
+            let odd = self.on_odd(&segment, header, length, located.is_fragment, is_shown);
+            let Some(odd) = odd else {
+                // It was padding that looked like the rest of a header.
+                if let Some(it) = completed {
+                    self.overhear(it.src, it.dst, &it.glance);
+                }
+                return;
+            };
+            dissection = odd;
+        }
+        if segment.options.present & Options::MALFORMED != 0 && located.end() > octets.len() {
+            self.on_cut_options(&mut segment, octets, &located, raw);
+        }
+        if announced::is_control(&segment)
+            && let Some(payload) = octets.get(located.end()..located.end() + usize::from(segment.payload))
+        {
+            self.announced.see(&segment, payload);
+        }
+        self.on_tcp(&segment, dissection, at, point, raw, (octets, link));
+        if let Some(it) = completed {
+            self.overhear(it.src, it.dst, &it.glance);
+        }
+    }
+
+    /// No TCP segment; it may be a piece of one, or quote one.
+    fn on_skipped(&mut self, octets: &[u8], link: Link, skip: Skip) {
+        self.count(match skip {
+            Skip::NotIp => Counter::NotIp,
+            Skip::NotTcp => Counter::NotTcp,
+            Skip::LaterFragment => Counter::LaterFragment,
+            Skip::Malformed => Counter::Malformed,
+        });
+        match skip {
+            Skip::NotTcp => self.on_quoted(octets, link),
+            // A first fragment may end within the TCP header.
+            Skip::LaterFragment | Skip::Malformed => {
+                if let Piece::Completes(it) = self.fragments.see(octets, link) {
+                    self.overhear(it.src, it.dst, &it.glance);
                 }
             }
+            Skip::NotIp => {}
         }
     }
 

@@ -353,7 +353,7 @@ impl<'a> Run<'a> {
             || (self.input.packets > 0 && self.input.unsupported.values().sum::<u64>() == self.input.packets)
         {
             ExitCode::from(exit::RUNTIME)
-        } else if self.desk.is_failed(Some(&self.ends())) {
+        } else if self.desk.is_failed(Some(&self.ends()), &[]) {
             ExitCode::from(exit::FINDINGS)
         } else {
             ExitCode::SUCCESS

@@ -15,7 +15,7 @@ use tcptrace_verdict::{
     past::{Past, RECENT},
 };
 use tcptrace_vocabulary::{
-    attempt::{Attempt, Foreign, Trust},
+    attempt::Attempt,
     facts::{self, Call, Fact, Hop, Local, Missing, OtherWalk, Rejection, Sent, Signs},
     outcome::Outcome,
     verdict::Verdict,
@@ -55,19 +55,7 @@ pub(super) fn is_answered(at: &Probed, except: u16) -> bool {
 fn attempt(at: &Probed, connect: &Connect) -> Option<Attempt> {
     let handshake = handshake(at, connect);
     let icmp_from = connect.icmp.and_then(|icmp| icmp.from);
-    Some(Attempt {
-        handshake,
-        outcome: Outcome::of(&handshake)?,
-        stalled: None,
-        recovered: false,
-        icmp_from: icmp_from.map(addr),
-        answered_from: None,
-        outer: None,
-        seen: (handshake.first_syn, handshake.last_seen()),
-        foreign: Foreign::of(&handshake),
-        trust: Trust::default(),
-        why: None,
-    })
+    Some(Attempt { icmp_from: icmp_from.map(addr), ..Attempt::from_handshake(handshake, Outcome::of(&handshake)?) })
 }
 
 /// One connect as the core's state would be, had it seen the packets. A TTL that nobody saw is 0.
@@ -151,6 +139,7 @@ fn local(at: &Probed, connect: &Connect) -> Local {
         neighbour: at.neighbour.as_ref().map(|it| Some(neighbour(it))).ok_or(Missing::NotAsked),
         call: Ok(Call { errno, took: connect.took }),
         left: connect.wire.map(|wire| wire.syns).ok_or(Missing::Privilege),
+        listener: connect.listener.clone(),
         way: way(at),
         walk: walk(at, connect.port),
         signs: Ok(signs(at, connect.port)),

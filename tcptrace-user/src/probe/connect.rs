@@ -15,6 +15,7 @@ use std::{
 use nix::sys::socket::getsockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tcptrace_verdict::patterns::checks::probe_ports;
+use tcptrace_vocabulary::facts::Missing;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::{Instant as Deadline, timeout_at},
@@ -55,9 +56,17 @@ pub(super) struct Ended {
 }
 
 /// Tries one port.
-pub(super) async fn connect(to: SocketAddr, is_asked: bool, mine: impl FnOnce(Option<SocketAddr>)) -> Connect {
+///
+/// # Errors
+/// There is no socket to try it with: the port was not tried.
+pub(super) async fn connect(
+    to: SocketAddr,
+    is_asked: bool,
+    mine: impl FnOnce(Option<SocketAddr>),
+) -> io::Result<Connect> {
+    let socket = open(to, None, WAIT)?;
     let began = Instant::now();
-    let (ended, from) = match Attempt::begin(to, None, WAIT) {
+    let (ended, from) = match Attempt::begin(socket, to) {
         Ok(attempt) => {
             let from = attempt.local();
             mine(from);
@@ -66,24 +75,42 @@ pub(super) async fn connect(to: SocketAddr, is_asked: bool, mine: impl FnOnce(Op
         Err(error) => (Ended::failed(began, &error), None),
     };
     let Ended { took, result, icmp, retries } = ended;
-    Connect { port: to.port(), is_asked, took, result, icmp, retries, from, wire: None }
+    Ok(Connect {
+        port: to.port(),
+        is_asked,
+        took,
+        result,
+        icmp,
+        retries,
+        from,
+        wire: None,
+        listener: Err(Missing::NotAsked),
+    })
+}
+
+/// A socket for one connect, whose SYNs may go so many hops.
+///
+/// # Errors
+/// Those of the calls: no descriptor is left, for one.
+pub(super) fn open(to: SocketAddr, hops: Option<u8>, wait: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // Without a queue, an ICMP error that comes while connect(2) holds the socket is forgotten (`tcp_v4_err`).
+    socket::queue_errors(&socket, to.ip())?;
+    socket.set_tcp_user_timeout(Some(wait))?;
+    if let Some(hops) = hops {
+        socket::set_hops(&socket, to.ip(), hops)?;
+        take_probe_port(&socket, to, hops);
+    }
+    Ok(socket)
 }
 
 impl Attempt {
-    /// Sends the first SYN, which may go so many hops.
+    /// Sends the first SYN.
     ///
     /// # Errors
     /// Those that the kernel has at once: no route, forbidden by a route or a program.
-    pub(super) fn begin(to: SocketAddr, hops: Option<u8>, wait: Duration) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        // Without a queue, an ICMP error that comes while connect(2) holds the socket is forgotten (`tcp_v4_err`).
-        socket::queue_errors(&socket, to.ip())?;
-        socket.set_tcp_user_timeout(Some(wait))?;
-        if let Some(hops) = hops {
-            socket::set_hops(&socket, to.ip(), hops)?;
-            take_probe_port(&socket, to, hops);
-        }
+    pub(super) fn begin(socket: Socket, to: SocketAddr) -> io::Result<Self> {
         let began = Instant::now();
         match socket.connect(&to.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),

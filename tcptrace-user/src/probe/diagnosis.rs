@@ -9,6 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use tcptrace_core::segment::{Flags, Icmp, Options};
+use tcptrace_vocabulary::facts::{Fact, Listener};
 
 /// Everything that was found out about one host.
 #[derive(Clone, Debug, PartialEq)]
@@ -289,6 +290,8 @@ pub struct Connect {
     pub from: Option<SocketAddr>,
     /// What was on the wire; `None`: nobody looked, or something may have been missed.
     pub wire: Option<Wire>,
+    /// This host's own listener on the port, if the address is its own; `None` inside: nobody listens.
+    pub listener: Fact<Option<Listener>>,
 }
 
 impl Connect {
@@ -374,7 +377,7 @@ impl Walk {
     pub const fn answered_at(&self) -> Option<u8> {
         match self.end {
             End::Answered { ttl, .. } => Some(ttl),
-            _ => None,
+            End::Rejected { .. } | End::Dies | End::Unsent(_) => None,
         }
     }
 }

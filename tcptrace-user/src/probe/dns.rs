@@ -104,7 +104,18 @@ enum Read {
     Cut,
 }
 
+/// The address that a record holds; `None` for a record of another type.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum has every type of record")]
+fn address(data: &RData<'_>) -> Option<IpAddr> {
+    match data {
+        RData::A(it) => Some(IpAddr::from(it.address.to_be_bytes())),
+        RData::AAAA(it) => Some(IpAddr::from(it.address.to_be_bytes())),
+        _ => None,
+    }
+}
+
 /// What an answer says; `None`: it is none to this question.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the last arm prints the code")]
 fn read(octets: &[u8], id: u16) -> Option<Read> {
     let header = octets.get(..4)?;
     if header[..2] != id.to_be_bytes() || header[2] & 0x80 == 0 {
@@ -118,15 +129,7 @@ fn read(octets: &[u8], id: u16) -> Option<Read> {
         return Some(Read::Answer(Err(DnsFailure::Other("its answer cannot be read".into()))));
     };
     Some(Read::Answer(match packet.rcode() {
-        RCODE::NoError => Ok(packet
-            .answers
-            .iter()
-            .filter_map(|record| match &record.rdata {
-                RData::A(it) => Some(IpAddr::from(it.address.to_be_bytes())),
-                RData::AAAA(it) => Some(IpAddr::from(it.address.to_be_bytes())),
-                _ => None,
-            })
-            .collect()),
+        RCODE::NoError => Ok(packet.answers.iter().filter_map(|record| address(&record.rdata)).collect()),
         RCODE::NameError => Err(DnsFailure::NxDomain),
         RCODE::ServerFailure => Err(DnsFailure::ServFail),
         RCODE::Refused => Err(DnsFailure::Refused),

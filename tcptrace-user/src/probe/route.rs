@@ -48,41 +48,42 @@ fn way(to: Peer) -> io::Result<Way> {
         carrier: link.running,
         mtu: link.mtu,
         is_local: decision.kind == libc::RTN_LOCAL,
-        source: decision.source.and_then(configured),
+        source: decision.source.map(configured).transpose()?.flatten(),
     }))
 }
 
-/// How an address of this host is configured; `None` where it is not, or where that cannot be read.
-fn configured(source: IpAddr) -> Option<Source> {
-    let all = addresses::list(&mut Channel::route().ok()?).ok()?;
-    let found = all.into_iter().find(|configured| configured.address == source)?;
-    let first = if found.flags & libc::IFA_F_PERMANENT == 0 { "dynamic" } else { "permanent" };
-    let more = FLAGS.iter().filter(|(bit, _)| found.flags & bit != 0).map(|(_, name)| *name);
-    let flags = std::iter::once(first).chain(more).collect();
-    Some(Source { address: source, prefix: found.prefix, flags, label: found.label })
+/// How an address of this host is configured; `None` where no interface has it.
+fn configured(source: IpAddr) -> io::Result<Option<Source>> {
+    let all = addresses::list(&mut Channel::route()?)?;
+    Ok(all.into_iter().find(|configured| configured.address == source).map(|found| {
+        let first = if found.flags & libc::IFA_F_PERMANENT == 0 { "dynamic" } else { "permanent" };
+        let more = FLAGS.iter().filter(|(bit, _)| found.flags & bit != 0).map(|(_, name)| *name);
+        let flags = std::iter::once(first).chain(more).collect();
+        Source { address: source, prefix: found.prefix, flags, label: found.label }
+    }))
 }
 
 /// Whether the route's interface is up and has a carrier by now. The kernel tells of a carrier up to a second late
 /// (net/core/link_watch.c), so that what was asked first may be out of date.
-pub(super) fn link_now(route: &Route) -> Option<(bool, bool)> {
-    let link = links::list().ok()?.into_iter().find(|it| it.index == route.index);
-    Some(link.map_or((false, false), |it| (it.up, it.running)))
+pub(super) fn link_now(route: &Route) -> io::Result<(bool, bool)> {
+    let link = links::list()?.into_iter().find(|it| it.index == route.index);
+    Ok(link.map_or((false, false), |it| (it.up, it.running)))
 }
 
-/// Whom the link layer has to reach, and whether it does; `None` where nobody has to be asked, or was.
-pub(super) fn neighbour(to: IpAddr, route: &Route) -> Option<Neighbour> {
-    if route.is_local {
-        return None;
-    }
+/// The neighbour that packets to `to` go to, and whether it answers on the link; `None` where the kernel has no entry for it.
+pub(super) fn neighbour(to: IpAddr, route: &Route) -> io::Result<Option<Neighbour>> {
     let address = route.gateway.unwrap_or(to);
-    let all = neighbours::list(&mut Channel::route().ok()?).ok()?;
-    let entry = all.into_iter().find(|entry| entry.interface == route.index && entry.address == address)?;
-    let state = match entry.state {
+    let all = neighbours::list(&mut Channel::route()?)?;
+    let entry = all.into_iter().find(|entry| entry.interface == route.index && entry.address == address);
+    Ok(entry.map(|entry| Neighbour { address, is_host: route.gateway.is_none(), state: state_of(&entry) }))
+}
+
+fn state_of(entry: &neighbours::Entry) -> NeighbourState {
+    match entry.state {
         state if state & libc::NUD_FAILED != 0 => NeighbourState::Failed,
         state if state & libc::NUD_INCOMPLETE != 0 => NeighbourState::Incomplete,
         state if state & (libc::NUD_NOARP | libc::NUD_PERMANENT) != 0 => NeighbourState::Fixed,
         state if state & libc::NUD_REACHABLE != 0 => NeighbourState::Reachable,
         _ => NeighbourState::Stale,
-    };
-    Some(Neighbour { address, is_host: route.gateway.is_none(), state })
+    }
 }

@@ -46,6 +46,7 @@ pub(super) fn watch(socket: Socket, interest: Interest) -> io::Result<AsyncFd<So
 }
 
 /// Receives without waiting; `flags` says from where (`MSG_ERRQUEUE`) and how.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum has every control message there is")]
 pub(super) fn receive(socket: &impl AsRawFd, into: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
     let mut parts = [IoSliceMut::new(into)];
     let mut control = [0; CONTROL];

@@ -4,6 +4,8 @@
 //! for a second is walked to while it is still being waited for.
 
 use std::{
+    collections::HashMap,
+    io,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -15,6 +17,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
+use tcptrace_vocabulary::facts::Missing;
+
 use super::{
     Shared, connect,
     diagnosis::{By, Connect, Probed, Tried, Way, Zone},
@@ -25,6 +29,7 @@ use super::{
     wire::Tap,
     zone::is_zoned,
 };
+use crate::{clock::monotonic, host::Host};
 
 /// Ports that are tried to compare with. The last is nobody's: above what Linux takes for clients, and not assigned.
 const COMPARED: [u16; 4] = [22, 80, 443, 65_432];
@@ -35,6 +40,9 @@ const PATIENCE: Duration = Duration::from_millis(1200);
 const LATER: Duration = Duration::from_millis(50);
 /// Connects at once: no more descriptors than any user may have.
 const CONNECTS: usize = 128;
+
+/// When each port's connect began.
+type Begun = Arc<Mutex<HashMap<u16, Instant>>>;
 
 /// Where the packet socket is left, for whoever writes what it saw.
 pub(super) type TapSlot = Arc<Mutex<Option<Arc<Tap>>>>;
@@ -57,16 +65,11 @@ async fn probe(shared: &Shared, addresses: Vec<IpAddr>, zone: Option<Zone>, slot
     let zone_of = |it: IpAddr| zone.as_ref().filter(|_| is_zoned(it));
     let probed = |it: &IpAddr| Probed { zone: zone_of(*it).cloned(), ..Probed::new(*it) };
     let mut probed: Vec<_> = addresses.iter().map(probed).collect();
-    let mut interfaces = Vec::new();
     for at in &mut probed {
-        let step = route::look_up(Peer::new(at.address, at.zone.as_ref()));
-        if let Ok(Way::Route(route)) = &step.found {
-            interfaces.push(route.index);
-        }
-        at.route = Some(step);
+        at.route = Some(route::look_up(Peer::new(at.address, at.zone.as_ref())));
     }
     shared.change(|it| it.addresses = probed);
-    let tap = match Tap::open(&addresses, &interfaces) {
+    let tap = match Tap::open(&addresses) {
         Ok(tap) => Some(Arc::new(tap)),
         Err(error) => {
             let why = format!("packets on the wire, and so whether SYNs leave this host ({error}): takes CAP_NET_RAW");
@@ -143,23 +146,46 @@ impl One {
             }
         };
         tokio::join!(pings, mtus, connects, walks);
-        self.look_at_link();
+        if is_local {
+            self.look_at_listeners();
+        } else {
+            self.look_at_link();
+        }
     }
 
-    /// Whom the link layer asks and what came of it, and the link itself, as they are by now.
+    /// This host's own listeners on the ports that did not open.
+    fn look_at_listeners(&self) {
+        let mut host = Host::own();
+        self.change(|at| {
+            for connect in at.connects.iter_mut().filter(|it| !matches!(it.result, Tried::Open(_))) {
+                connect.listener = host.own_listener(self.peer.at(connect.port), monotonic());
+            }
+        });
+    }
+
+    /// The neighbour on the way and its state, and the state of the link itself, as they are by now.
     fn look_at_link(&self) {
         let route = self.change(|it| match it.route.as_ref()?.found.as_ref().ok()? {
             Way::Route(route) => Some(route.clone()),
             Way::None { .. } => None,
         });
         let Some(route) = route else { return };
-        let (neighbour, now) = (route::neighbour(self.peer.ip, &route), route::link_now(&route));
-        self.change(|it| {
-            it.neighbour = neighbour;
-            if let (Some(Ok(Way::Route(route))), Some(now)) = (it.route.as_mut().map(|it| &mut it.found), now) {
-                (route.up, route.carrier) = now;
-            }
-        });
+        match route::neighbour(self.peer.ip, &route) {
+            Ok(neighbour) => self.change(|it| it.neighbour = neighbour),
+            Err(error) => self.leave_out(&format!("the neighbour on the way to {} ({error})", self.peer.ip)),
+        }
+        match route::link_now(&route) {
+            Ok(now) => self.change(|it| {
+                if let Some(Ok(Way::Route(route))) = it.route.as_mut().map(|it| &mut it.found) {
+                    (route.up, route.carrier) = now;
+                }
+            }),
+            Err(error) => self.leave_out(&format!("the state of {} after the connects ({error})", route.interface)),
+        }
+    }
+
+    fn leave_out(&self, what: &str) {
+        self.shared.change(|it| it.left_out.push(what.to_owned()));
     }
 
     async fn connect_all(&self, has_way: bool) {
@@ -168,21 +194,10 @@ impl One {
         let patience = Instant::now() + PATIENCE;
         let mut under_way = JoinSet::new();
         let mut left: Vec<(u16, bool)> = Vec::new();
+        let begun = Begun::default();
         for (port, is_asked) in asked.iter().map(|it| (*it, true)).chain(others.map(|it| (it, false))) {
             left.push((port, is_asked));
-            let this = self.clone();
-            under_way.spawn(async move {
-                if !is_asked {
-                    sleep(LATER).await;
-                }
-                let _permit = this.connects.acquire().await;
-                let _running = this.shared.begin(&if is_asked { format!("tcp {port}") } else { "others".to_owned() });
-                let to = this.peer.at(port);
-                let mut connect = connect::connect(to, is_asked, |from| this.shared.is_mine(from)).await;
-                connect.wire =
-                    this.tap.as_ref().zip(connect.from).and_then(|(tap, from)| tap.of(from, on_the_wire(to)));
-                connect
-            });
+            under_way.spawn(self.clone().try_port(port, is_asked, Arc::clone(&begun)));
         }
         loop {
             let waits = left.iter().any(|(_, is_asked)| *is_asked);
@@ -196,20 +211,50 @@ impl One {
                 () = sleep_until(patience), if !waits => break,
             };
             match next {
-                Some(Ok(connect)) => {
-                    left.retain(|(port, _)| *port != connect.port);
-                    self.add(connect);
+                Some(Ok((port, connect))) => {
+                    left.retain(|(other, _)| *other != port);
+                    match connect {
+                        Ok(connect) => self.add(connect),
+                        Err(error) => self.leave_out(&format!("port {port} of {} ({error})", self.peer.ip)),
+                    }
                 }
                 Some(Err(_)) => {}
                 None => return,
             }
         }
         // What has waited long enough is silent; what was only just begun is nothing.
-        let has_waited = Instant::now() >= patience;
-        for (port, is_asked) in left.into_iter().filter(|_| has_waited) {
-            let (result, took) = (Tried::Silent, PATIENCE);
-            self.add(Connect { port, is_asked, took, result, icmp: None, retries: 1, from: None, wire: None });
+        let begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_waited = |port| begun.get(&port).is_some_and(|began| began.elapsed() + LATER >= PATIENCE);
+        for (port, is_asked) in left.into_iter().filter(|(port, _)| has_waited(*port)) {
+            self.add(Connect {
+                port,
+                is_asked,
+                took: PATIENCE,
+                result: Tried::Silent,
+                icmp: None,
+                retries: 1,
+                from: None,
+                wire: None,
+                listener: Err(Missing::NotAsked),
+            });
         }
+    }
+
+    /// One connect, once it has a permit; `begun` gets the moment.
+    async fn try_port(self, port: u16, is_asked: bool, begun: Begun) -> (u16, io::Result<Connect>) {
+        if !is_asked {
+            sleep(LATER).await;
+        }
+        let _permit = self.connects.acquire().await;
+        let _running = self.shared.begin(&if is_asked { format!("tcp {port}") } else { "others".to_owned() });
+        let to = self.peer.at(port);
+        begun.lock().unwrap_or_else(PoisonError::into_inner).insert(port, Instant::now());
+        let connect = connect::connect(to, is_asked, |from| self.shared.is_mine(from)).await;
+        let connect = connect.map(|connect| {
+            let seen = self.tap.as_ref().zip(connect.from);
+            Connect { wire: seen.and_then(|(tap, from)| tap.of(from, on_the_wire(to))), ..connect }
+        });
+        (port, connect)
     }
 
     fn add(&self, connect: Connect) {

@@ -236,10 +236,8 @@ fn connect_line(connect: &Connect, line: &mut impl FnMut(Mark, &str, Option<Dura
     if connect.wire.is_some_and(|it| it.syns == 0) && !matches!(connect.result, Tried::Open(_)) {
         text.push_str(", of which none was seen leaving");
     }
-    let mark = match connect.result {
-        Tried::Open(_) if connect.retries == 0 => Mark::Ok,
-        _ => Mark::Wrong,
-    };
+    let is_smooth = matches!(connect.result, Tried::Open(_)) && connect.retries == 0;
+    let mark = if is_smooth { Mark::Ok } else { Mark::Wrong };
     line(mark, &step, Some(connect.took), &text);
 }
 

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Shared,
-    connect::Attempt,
+    connect::{self, Attempt},
     diagnosis::{By, End, Hop, IcmpError, Tried, Walk},
     peer::Peer,
     ping::{Echo, Kind, echo},
@@ -100,7 +100,8 @@ fn account(told: BTreeMap<u8, Told>) -> (Vec<Hop>, End) {
 async fn probe(to: Peer, by: By, ttl: u8, shared: &Shared) -> Told {
     match by {
         By::Syn(port) => {
-            let attempt = match Attempt::begin(to.at(port), Some(ttl), WAIT * 4) {
+            let to = to.at(port);
+            let attempt = match connect::open(to, Some(ttl), WAIT * 4).and_then(|socket| Attempt::begin(socket, to)) {
                 Ok(attempt) => attempt,
                 Err(error) => return Told::Unsent(error.to_string()),
             };

@@ -6,6 +6,7 @@
 //! <https://man7.org/linux/man-pages/man7/packet.7.html>
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
     sync::{Mutex, PoisonError},
@@ -57,11 +58,12 @@ struct State {
 }
 
 impl Tap {
-    /// Opens it for the packets of these hosts; on one interface if the ways to all of them leave by one.
+    /// Opens it for the packets of these hosts, on every interface: of a route with several paths netlink names one, and a
+    /// connect may take another (`fib_multipath_hash_policy`).
     ///
     /// # Errors
     /// Without CAP_NET_RAW.
-    pub(super) fn open(hosts: &[IpAddr], interfaces: &[u32]) -> io::Result<Self> {
+    pub(super) fn open(hosts: &[IpAddr]) -> io::Result<Self> {
         // No protocol yet: packets come in only once the filter is there.
         let socket = Socket::new(Domain::from(libc::AF_PACKET), Type::DGRAM, Some(Protocol::from(0)))?;
         socket.set_nonblocking(true)?;
@@ -69,8 +71,7 @@ impl Tap {
         setsockopt(&socket, ReceiveTimestampns, &true)?;
         let filter: Vec<_> = filter(hosts)?.iter().map(|it| SockFilter::new(it.code, it.jt, it.jf, it.k)).collect();
         socket.attach_filter(&filter)?;
-        let only = interfaces.first().filter(|first| interfaces.iter().all(|it| it == *first));
-        bind_link(&socket, libc::ETH_P_ALL, only.copied().unwrap_or_default())?;
+        bind_link(&socket, libc::ETH_P_ALL, 0)?;
         Ok(Self { socket, seen: Mutex::default() })
     }
 
@@ -78,7 +79,14 @@ impl Tap {
     fn drain(&self) -> std::sync::MutexGuard<'_, State> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = [0; OCTETS];
-        while let Ok(received) = socket::receive(&self.socket, &mut buffer, MsgFlags::MSG_TRUNC) {
+        loop {
+            let received = match socket::receive(&self.socket, &mut buffer, MsgFlags::MSG_TRUNC) {
+                Ok(received) => received,
+                Err(error) => {
+                    seen.is_holed |= error.kind() != io::ErrorKind::WouldBlock;
+                    break;
+                }
+            };
             if seen.packets.len() >= MOST {
                 seen.is_holed = true;
                 continue;
@@ -88,7 +96,8 @@ impl Tap {
             let time = received.time.unwrap_or_default();
             seen.packets.push(Seen { time, interface, is_outgoing, octets, original: received.length });
         }
-        seen.is_holed |= getsockopt(&self.socket, PacketStatistics).is_ok_and(|it| it.tp_drops > 0);
+        // Where the socket does not say that nothing was missed, something may have been.
+        seen.is_holed |= !getsockopt(&self.socket, PacketStatistics).is_ok_and(|it| it.tp_drops == 0);
         seen
     }
 
@@ -96,19 +105,22 @@ impl Tap {
     pub(super) fn of(&self, from: SocketAddr, to: SocketAddr) -> Option<Wire> {
         let seen = self.drain();
         let mut wire = Wire::default();
+        // A bond and its member, a VLAN and its carrier: each shows the same SYN.
+        let mut syns = HashMap::<u32, u32>::new();
         for packet in &seen.packets {
             let Some(segment) = segment(&packet.octets) else { continue };
             let ends = (socket_addr(segment.src), socket_addr(segment.dst));
-            match segment.flags.kind() {
-                Kind::Syn if packet.is_outgoing && ends == (from, to) => {
-                    wire.syns += 1;
-                    wire.offered = wire.offered.or(Some(segment.options));
-                }
-                Kind::SynAck | Kind::Rst if !packet.is_outgoing && ends == (to, from) && wire.answer.is_none() => {
-                    let Segment { flags, ttl, window, options, .. } = segment;
-                    wire.answer = Some(Answered { flags, ttl, window, options });
-                }
-                _ => {}
+            let kind = segment.flags.kind();
+            if kind == Kind::Syn && packet.is_outgoing && ends == (from, to) {
+                let count = syns.entry(packet.interface).or_default();
+                *count += 1;
+                wire.syns = wire.syns.max(*count);
+                wire.offered = wire.offered.or(Some(segment.options));
+            }
+            let is_answer = matches!(kind, Kind::SynAck | Kind::Rst) && !packet.is_outgoing && ends == (to, from);
+            if is_answer && wire.answer.is_none() {
+                let Segment { flags, ttl, window, options, .. } = segment;
+                wire.answer = Some(Answered { flags, ttl, window, options });
             }
         }
         (!seen.is_holed).then_some(wire)

@@ -48,8 +48,7 @@ fn is_rule(reason: &str) -> bool {
 }
 
 /// Whether a packet on its way out was kept for this reason: by a rule, or below IP. TCP's own reasons are a receiver's.
-#[must_use]
-pub fn keeps_from_the_wire(reason: &str) -> bool {
+fn keeps_from_the_wire(reason: &str) -> bool {
     is_rule(reason) || reason.starts_with("NEIGH_") || reason.starts_with("QDISC_") || reason == "IP_OUTNOROUTES"
 }
 
@@ -192,7 +191,7 @@ impl<'a> Case<'a> {
             Place::Between if self.is_here(Side::Client) || self.is_here(Side::Server) => {
                 format!("{}, in neither end's namespace", drop.reason)
             }
-            _ => drop.reason.clone(),
+            Place::Client | Place::Server | Place::Between | Place::Unknown => drop.reason.clone(),
         })
     }
 
@@ -220,7 +219,8 @@ impl<'a> Case<'a> {
 
     /// The next hop to the other end, where it does not answer ARP or neighbour solicitations.
     pub(super) fn silent_neighbour(&self) -> Option<&'a Neighbour> {
-        self.local.neighbour.as_ref().ok()?.as_ref().filter(|neighbour| neighbour.failed)
+        let is_lost = || self.dropped_on_its_way_out(Side::Client).is_some_and(|reason| reason.starts_with("NEIGH_"));
+        self.local.neighbour.as_ref().ok()?.as_ref().filter(|neighbour| neighbour.failed || is_lost())
     }
 
     /// The same, where it is a router to the server, and the server was not heard since the attempt began.
@@ -283,8 +283,9 @@ impl<'a> Case<'a> {
         self.local.listener.as_ref().ok()?.as_ref()
     }
 
-    pub(super) fn counters(&self) -> Counters {
-        self.local.counters.unwrap_or_default()
+    /// How much a counter of the kernel is known to have grown. A rule takes growth as evidence, and never its absence.
+    pub(super) fn growth(&self, of: fn(&Counters) -> u64) -> u64 {
+        self.local.counters.as_ref().map_or(0, of)
     }
 
     /// Whether the client asked again after it had been answered.

@@ -1,6 +1,6 @@
 //! Why an attempt failed: pure functions over the attempt and what is known around it. Never sees a packet, a clock or
 //! a socket.
-#![warn(missing_docs, clippy::missing_errors_doc)]
+#![warn(missing_docs, clippy::missing_errors_doc, clippy::wildcard_enum_match_arm)]
 
 pub mod case;
 pub mod next;
@@ -32,7 +32,7 @@ pub fn diagnose(case: &Case<'_>) -> Verdict {
                 drops.map(|it| format!("this host dropped a packet of the {} ({})", side(it.from), it.reason));
             let went = match case.life() {
                 Life::Before(last) if case.attempt.outcome == Outcome::NoReply => Some(case.since(last)),
-                _ => None,
+                Life::Before(_) | Life::Never | Life::Lately | Life::Since => None,
             };
             (Cause::Unknown, Confidence::Possible, dropped.chain(went).collect())
         }

@@ -17,6 +17,7 @@ use crate::case::Case;
 
 /// The next steps, the most telling first; never empty.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub const fn next(cause: Cause) -> &'static [&'static str] {
     match cause {
         Cause::PortClosed => &[
@@ -169,8 +170,7 @@ fn on_own_way(case: &Case<'_>) -> Option<Vec<String>> {
 }
 
 /// The steps where the gateway to a server does not answer on the link.
-#[must_use]
-pub fn at_gateway(gateway: IpAddr, server: IpAddr) -> Vec<String> {
+fn at_gateway(gateway: IpAddr, server: IpAddr) -> Vec<String> {
     vec![
         format!("see whether the gateway is on the link: ip neigh show {gateway}; FAILED or INCOMPLETE: it is not"),
         format!("see whether it is the right gateway: ip route get {server}"),
@@ -179,8 +179,7 @@ pub fn at_gateway(gateway: IpAddr, server: IpAddr) -> Vec<String> {
 
 /// The steps of a cause, with their names filled in; `host` is the sender of the error or of the answer, where that was not
 /// the server.
-#[must_use]
-pub fn filled(cause: Cause, server: Endpoint, client: Option<Addr>, host: Option<Addr>) -> Vec<String> {
+fn filled(cause: Cause, server: Endpoint, client: Option<Addr>, host: Option<Addr>) -> Vec<String> {
     let client = client.map_or_else(|| "this host".to_owned(), |client| ip(client).to_string());
     let fill = |text: &&str| {
         text.replace("{server}", &ip(server.addr).to_string())

@@ -44,6 +44,26 @@ pub struct Attempt {
     pub why: Option<Box<Why>>,
 }
 
+impl Attempt {
+    /// An attempt of which nothing is known but its handshake; `outcome` is [`Outcome::of`] it, or later.
+    #[must_use]
+    pub fn from_handshake(handshake: Handshake, outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            stalled: None,
+            recovered: false,
+            icmp_from: None,
+            answered_from: None,
+            outer: None,
+            seen: (handshake.first_syn, handshake.last_seen()),
+            foreign: Foreign::of(&handshake),
+            trust: Trust::default(),
+            why: None,
+            handshake,
+        }
+    }
+}
+
 /// The words of Zeek and Wireshark for an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {

@@ -68,15 +68,17 @@ pub struct Local {
     pub aborts: Fact<Aborts>,
     /// The link-layer neighbour by which the other end is reached.
     pub neighbour: Fact<Option<Neighbour>>,
-    /// How this host's own connect(2) ended. Known to a probe, and so are the facts below.
+    /// How this host's own connect(2) ended. Known to `diagnose`.
     pub call: Fact<Call>,
+    /// Whether TCP made a SYN for the call. Known of a call that put no SYN on the wire.
+    pub made: Fact<bool>,
     /// How many of its SYNs left this host.
     pub left: Fact<u32>,
     /// Where this host's routing sends packets for the server.
     pub way: Fact<Way>,
-    /// How far SYNs for the port and other probes got.
+    /// How far SYNs for the port and other probes got. Known to `diagnose`.
     pub walk: Fact<Walk>,
-    /// What else than TCP this host heard of the server.
+    /// What else than TCP this host heard of the server. Known to `diagnose`.
     pub signs: Fact<Signs>,
 }
 
@@ -96,6 +98,7 @@ impl Local {
             aborts: Err(why),
             neighbour: Err(why),
             call: Err(why),
+            made: Err(why),
             left: Err(why),
             way: Err(why),
             walk: Err(why),

@@ -480,11 +480,13 @@ impl Zeek {
         let (os, rs) = (&self.sides[originator], &self.sides[1 - originator]);
         let no_data = !os.data && !rs.data;
         if rs.state == State::Reset {
-            return match os.state {
-                State::SynSent | State::SynAckSent => "REJ",
-                State::Reset if no_data => "REJ",
-                _ if os.is_inactive() => "RSTRH",
-                _ => "RSTR",
+            let is_opening = matches!(os.state, State::SynSent | State::SynAckSent);
+            return if is_opening || os.state == State::Reset && no_data {
+                "REJ"
+            } else if os.is_inactive() {
+                "RSTRH"
+            } else {
+                "RSTR"
             };
         }
         if os.state == State::Reset {

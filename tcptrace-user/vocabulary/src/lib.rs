@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides, renders or reads anything; everything above uses it. docs/causes.md lists the causes
 //! with their evidence.
-#![warn(missing_docs, clippy::missing_errors_doc)]
+#![warn(missing_docs, clippy::missing_errors_doc, clippy::wildcard_enum_match_arm)]
 
 pub mod attempt;
 pub mod cause;

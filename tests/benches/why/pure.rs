@@ -16,7 +16,7 @@ use tcptrace_tests::{
 };
 use tcptrace_verdict::{case::Case, diagnose, past::Past};
 use tcptrace_vocabulary::{
-    attempt::{Attempt, Foreign, Trust},
+    attempt::Attempt,
     facts::{Local, Missing},
     outcome::Outcome,
 };
@@ -79,19 +79,8 @@ fn each(count: u32, mut act: impl FnMut(u32)) -> [f64; 2] {
 fn verdict(history: &Past, make: Make) -> impl FnMut(u32) {
     move |number| {
         let handshake = make(host_of(number));
-        let attempt = Attempt {
-            outcome: Outcome::to_the_end(&handshake).expect("an attempt"),
-            stalled: None,
-            recovered: false,
-            icmp_from: None,
-            answered_from: None,
-            outer: None,
-            seen: (handshake.first_syn, handshake.last_seen()),
-            foreign: Foreign::of(&handshake),
-            trust: Trust::default(),
-            why: None,
-            handshake,
-        };
+        let outcome = Outcome::to_the_end(&handshake).expect("an attempt");
+        let attempt = Attempt::from_handshake(handshake, outcome);
         let local = Local { client_here: Ok(true), server_here: Ok(false), ..Local::unknown(Missing::Elsewhere) };
         black_box(diagnose(&Case { attempt: &attempt, local: &local, past: history, checks: 0 }));
     }

@@ -32,6 +32,7 @@ const FLOWS: [(&str, u16, &str, u16); 6] = [
 ];
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_filter_chooses_attempts() {
     let all = [0, 1, 2, 3, 4, 5];
     let table: &[(&str, &[usize])] = &[

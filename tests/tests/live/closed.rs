@@ -25,6 +25,7 @@ const ENDS: [(u16, &str, Option<&str>); 5] = [
 ];
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_end_as_in_a_capture_of_it() {
     let lab = Lab::new();
     let stored = Stored::new(&[]);

@@ -34,7 +34,8 @@ fn a_signal_ends_with_the_summary_and_nothing_left() {
 
 #[test]
 fn a_kill_leaves_nothing() {
-    for args in [&[][..], &["--hook", "xdp"], &["--hook", "generic"], &["--tc", "clsact"]] {
+    let clsact = ["--tc", "clsact", "--decap"];
+    for args in [&[][..], &["--hook", "xdp"], &["--hook", "generic"], &clsact[..2], &clsact] {
         let lab = Lab::new();
         let view = View::start(&lab.client, &[&["-i", "eth0"], args].concat());
         assert!(!attached(&lab.client, "eth0").is_empty());

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
-use tcptrace_tests::lab::{ABSENT_V4, ABSENT_V6, CLIENT_GATEWAY_V4, CLIENT_GATEWAY_V6, Lab};
+use tcptrace_tests::lab::{
+    ABSENT_V4, ABSENT_V6, CLIENT_GATEWAY_V4, CLIENT_GATEWAY_V6, CLIENT_V4, CLIENT_V6, Lab, SERVER_V4,
+};
 
 use crate::told::{BOTH, PATIENCE, Told, diagnose, give_up_soon, target};
 
@@ -209,12 +211,14 @@ fn no_route_or_local_block_by_routing() {
 fn no_route_or_local_block_by_an_output_rule() {
     let lab = Lab::new();
     give_up_soon(&lab);
-    for rule in ["drop", "reject with tcp reset", "reject with icmpx admin-prohibited"] {
+    for (rule, confidence) in
+        [("drop", "likely"), ("reject with tcp reset", "likely"), ("reject with icmpx admin-prohibited", "certain")]
+    {
         let _rule = lab.client.filter("output", &format!("tcp dport {PORT} {rule}"));
         for ip in BOTH {
             let _web = with_web(&lab, ip);
             let told = failed(&lab, ip);
-            assert_eq!(told.verdict(), ["no_route_or_local_block", "certain", "port"], "{rule}: {:#}", told.object);
+            assert_eq!(told.verdict(), ["no_route_or_local_block", confidence, "port"], "{rule}: {:#}", told.object);
             assert_eq!(told.object["addresses"][0]["connects"][0]["wire"]["syns"], 0, "{rule}");
         }
     }
@@ -268,4 +272,36 @@ fn a_narrower_path_that_says_so_is_no_fault() {
         assert_eq!(mtu["by"], gateway(ip).to_string());
         assert!(told.object["verdict"]["notes"].as_array().unwrap().is_empty());
     }
+}
+
+/// Where the address is this host's own, its listeners are evidence; rules of its own could look the same.
+#[test]
+fn the_listeners_of_this_host_are_read() {
+    let lab = Lab::new();
+    lab.client.ip("link set lo up");
+    give_up_soon(&lab);
+    for ip in [CLIENT_V4, CLIENT_V6] {
+        let told = failed(&lab, ip);
+        assert_eq!(told.verdict()[..2], ["port_closed", "possible"], "{:#}", told.object);
+        assert!(evidence(&told).contains("nobody listens on port 6036 of this host"), "{}", evidence(&told));
+
+        let to = SocketAddr::new(ip, PORT);
+        let _idle = lab.client.listen_without_accept(to, 0);
+        let _waiting = lab.client.connect(to, PATIENCE).expect("one may wait");
+        let told = failed(&lab, ip);
+        assert_eq!(told.verdict()[..2], ["listen_queue_full", "likely"], "{:#}", told.object);
+        assert!(evidence(&told).contains("the accept queue is full"), "{}", evidence(&told));
+    }
+}
+
+/// A SYN that this host's own rule translates leaves with another address. The refusal is the other host's.
+#[test]
+fn a_translated_syn_is_not_certain_to_be_kept() {
+    let lab = Lab::new();
+    give_up_soon(&lab);
+    let rules = format!("chain nat {{ type nat hook output priority -100; tcp dport {PORT} dnat ip to {SERVER_V4}; }}");
+    let _table = lab.client.nft(&rules);
+    let told = failed(&lab, ABSENT_V4);
+    assert_eq!(told.verdict()[..2], ["no_route_or_local_block", "likely"], "{:#}", told.object);
+    assert!(evidence(&told).contains("redirect"), "{}", evidence(&told));
 }

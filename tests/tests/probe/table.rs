@@ -13,6 +13,7 @@ use tcptrace::probe::{
     verdict::judge,
 };
 use tcptrace_core::segment::{Flags, Icmp, Options};
+use tcptrace_vocabulary::facts::Missing;
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2));
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
@@ -31,7 +32,17 @@ const OPEN: Tried = Tried::Open(Agreed {
 fn connect(port: u16, result: Tried) -> Connect {
     let (is_asked, took) = (port == PORT, Duration::from_millis(10));
     let retries = if result == Tried::Silent || result == Tried::Failed(libc::ETIMEDOUT) { 2 } else { 0 };
-    Connect { port, is_asked, took, result, icmp: None, retries, from: None, wire: None }
+    Connect {
+        port,
+        is_asked,
+        took,
+        result,
+        icmp: None,
+        retries,
+        from: None,
+        wire: None,
+        listener: Err(Missing::NotAsked),
+    }
 }
 
 fn failed(errno: i32) -> Connect {
@@ -125,6 +136,7 @@ fn verdict(diagnosis: &Diagnosis) -> [&'static str; 4] {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn one_address_fails_in_every_way() {
     use nix::libc::{ECONNREFUSED, EHOSTUNREACH, EINVAL, ENETUNREACH, EPERM, ETIMEDOUT};
     let open = || connect(80, OPEN);
@@ -176,7 +188,7 @@ fn one_address_fails_in_every_way() {
         (
             "RST without a SYN",
             at(vec![seen(0, reset()), seen(1, open())]),
-            ["unreachable", "no_route_or_local_block", "certain", "port"],
+            ["unreachable", "no_route_or_local_block", "likely", "port"],
         ),
         (
             "admin-prohibited",
@@ -251,6 +263,14 @@ fn one_address_fails_in_every_way() {
             ["unreachable", "no_route_or_local_block", "certain", "everything"],
         ),
         (
+            "no carrier, and so no answer to ARP",
+            on_the_way(
+                |it| (it.gateway, it.carrier) = (None, false),
+                neighbour(HOST, true, NeighbourState::Failed, at(vec![silent()])),
+            ),
+            ["unreachable", "no_route_or_local_block", "certain", "everything"],
+        ),
+        (
             "a program forbids it",
             at(vec![failed(EPERM), open()]),
             ["unreachable", "no_route_or_local_block", "certain", "port"],
@@ -258,12 +278,12 @@ fn one_address_fails_in_every_way() {
         (
             "silence, no SYN left",
             at(vec![seen(0, silent()), seen(1, open())]),
-            ["unreachable", "no_route_or_local_block", "certain", "port"],
+            ["unreachable", "no_route_or_local_block", "likely", "port"],
         ),
         (
             "silence, no SYN left to the host",
             at(vec![seen(0, silent()), seen(0, quiet())]),
-            ["unreachable", "no_route_or_local_block", "certain", "host"],
+            ["unreachable", "no_route_or_local_block", "likely", "host"],
         ),
         (
             "silence, another port opens",

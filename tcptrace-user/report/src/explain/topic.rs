@@ -125,10 +125,7 @@ impl Topic {
     /// Other words that the page explains.
     #[must_use]
     pub const fn kin(self) -> &'static [&'static str] {
-        match self {
-            Self::Drop(Reason(it)) => REASONS[it].1,
-            _ => &[],
-        }
+        if let Self::Drop(Reason(it)) = self { REASONS[it].1 } else { &[] }
     }
 
     /// The first sentence of the page.

@@ -25,9 +25,10 @@ pub(super) fn text(attempt: &Attempt, quiet: bool) -> String {
 
 /// The same for a verdict, with the processes at the ends.
 pub(super) fn verdict(verdict: &Verdict, who: Option<String>, quiet: bool) -> String {
-    let word = match verdict.cause {
-        Cause::Unknown => "cause unknown".to_owned(),
-        cause => format!("{}, {}", cause.name(), verdict.confidence.name()),
+    let word = if verdict.cause == Cause::Unknown {
+        "cause unknown".to_owned()
+    } else {
+        format!("{}, {}", verdict.cause.name(), verdict.confidence.name())
     };
     if quiet {
         return format!("  ({word})");
@@ -57,10 +58,10 @@ pub(super) fn verdict(verdict: &Verdict, who: Option<String>, quiet: bool) -> St
 pub(super) fn comment(attempt: &Attempt) -> String {
     let Some(why) = attempt.why.as_deref() else { return String::new() };
     let Verdict { cause, confidence, evidence, .. } = &why.verdict;
-    match cause {
-        Cause::Unknown => String::new(),
-        _ => format!("; {}, {}: {}", cause.name(), confidence.name(), evidence.join("; ")),
+    if *cause == Cause::Unknown {
+        return String::new();
     }
+    format!("; {}, {}: {}", cause.name(), confidence.name(), evidence.join("; "))
 }
 
 /// The processes at the ends that are on this host.

@@ -87,7 +87,7 @@ impl Session {
             open.sort_unstable_by_key(|it| it.first_syn);
             reports.extend(open.iter().map(|it| self.feed.tracker.close(it, self.feed.ended, true)));
         }
-        self.find(self.feed.ended);
+        self.look_for_findings(self.feed.ended);
         self.tell(reports);
         self.tell_due(self.feed.ended, true);
         let found = self.desk.end();
@@ -97,7 +97,8 @@ impl Session {
         // The ends of connections are told one by one with --all only, and counted by the kernel in any case: of what the
         // filter wants, if it is one that the kernel knows.
         let are_exact = self.options.filter.as_ref().is_none_or(|filter| filter.tests().is_some());
-        let is_failed = self.desk.is_failed(are_exact.then_some(&summary.told));
+        let lost = summary.tally.as_ref().ok().filter(|_| are_exact).map(lost_failures).unwrap_or_default();
+        let is_failed = self.desk.is_failed(are_exact.then_some(&summary.told), &lost);
         if let Some(output) = self.printed.output.take() {
             output.finish((self.options.json && !self.is_silent()).then(|| summary.json(&self.setting)));
         }
@@ -129,6 +130,18 @@ impl Session {
             },
         );
     }
+}
+
+/// The outcomes of failures whose events were lost: the kernel counts them by what happened.
+fn lost_failures(counters: &Counters) -> Vec<Outcome> {
+    let failures = [
+        (Outcome::Refused, Transition::Refused),
+        (Outcome::Unreachable, Transition::Unreachable),
+        (Outcome::Aborted, Transition::Aborted),
+        (Outcome::ResetOnAnswer, Transition::ResetOnAnswer),
+    ];
+    let is_lost = |transition: Transition| counters.lost[transition as usize] > 0;
+    failures.into_iter().filter(|(_, transition)| is_lost(*transition)).map(|(outcome, _)| outcome).collect()
 }
 
 /// Adds the ends of connections, which the kernel counts; that one is half closed, only its slot says.

@@ -9,6 +9,7 @@ use tcptrace_vocabulary::{report::Report, verdict::Unsent};
 use super::Session;
 use crate::{
     clock::monotonic,
+    desk::Disposition,
     live::{findings, why::Here},
 };
 
@@ -26,7 +27,7 @@ macro_rules! here {
 
 impl Session {
     /// Prints what many attempts have in common, as far as that is news.
-    pub(super) fn find(&mut self, now: Nanos) {
+    pub(super) fn look_for_findings(&mut self, now: Nanos) {
         findings::feed(&mut self.accounts, &mut self.desk);
         let found = self.desk.look(now);
         self.print_findings(&found);
@@ -85,17 +86,18 @@ impl Session {
         self.line(line);
     }
 
-    /// Tells of calls of connect(2) that put no SYN on the wire.
+    /// Prints calls of connect(2) that put no SYN on the wire.
     pub(super) fn tell_unsent(&mut self, unsent: &[Unsent]) {
-        let client = |it: &Unsent| it.client.unwrap_or_default();
-        let wanted =
-            |it: &&Unsent| self.options.filter.as_ref().is_none_or(|filter| filter.matches(client(it), it.server));
-        for it in unsent.iter().filter(wanted) {
-            self.desk.unsent(it);
+        for call in unsent {
+            let client = call.client.unwrap_or_default();
+            let is_ours = self.options.filter.as_ref().is_none_or(|filter| filter.matches(client, call.server));
+            if self.desk.receive_unsent(call, is_ours) != Disposition::Print {
+                continue;
+            }
             let line = if self.options.json {
-                connect::line(it, &self.setting)
+                connect::line(call, &self.setting)
             } else {
-                connect::text(it, &self.setting, self.options.quiet)
+                connect::text(call, &self.setting, self.options.quiet)
             };
             self.line(line);
         }

@@ -36,16 +36,14 @@ const PAIRS: usize = 1 << 14;
 pub fn is_check(it: &Handshake, outcome: Outcome, last: Nanos) -> bool {
     let quick = last.since(it.first_answer) < QUICK && it.first_answer.since(it.first_syn) < QUICK;
     let once = it.syn.tries == 1 && it.answer.tries == 1;
-    match outcome {
-        // A RST from another distance is not the client's. One without ACK is that of a kernel that knows no such socket: of an
-        // application that gave up as well, unless the answer came before anybody can have.
-        Outcome::Aborted => {
-            let meant = it.end.flags & Flags::ACK != 0 || it.first_answer.since(it.first_syn) < IMPATIENT;
-            once && quick && meant && hops(it.syn.ttl) == hops(it.end.ttl)
-        }
-        Outcome::ResetByClient => once && quick && !it.facts.any(Facts::CLIENT_DATA | Facts::SERVER_DATA),
-        _ => false,
-    }
+    // A kernel that knows no such socket sends a RST without ACK. It does so after an application gave up, too, unless the
+    // answer came before anybody can have given up.
+    let is_meant = it.end.flags & Flags::ACK != 0 || it.first_answer.since(it.first_syn) < IMPATIENT;
+    // A RST from another distance is not the client's.
+    let is_own = hops(it.syn.ttl) == hops(it.end.ttl);
+    let has_data = it.facts.any(Facts::CLIENT_DATA | Facts::SERVER_DATA);
+    once && quick
+        && (outcome == Outcome::Aborted && is_meant && is_own || outcome == Outcome::ResetByClient && !has_data)
 }
 
 type Pair = (Addr, Endpoint);
@@ -244,21 +242,7 @@ mod tests {
     #[test]
     fn two_long_walks_are_taken_and_what_goes_on_is_told() {
         let report = |it| {
-            let seen = (Nanos(0), Nanos(0));
-            let foreign = tcptrace_vocabulary::attempt::Foreign::of(&it);
-            let attempt = tcptrace_vocabulary::attempt::Attempt {
-                handshake: it,
-                outcome: Outcome::NoReply,
-                stalled: None,
-                recovered: false,
-                icmp_from: None,
-                answered_from: None,
-                outer: None,
-                seen,
-                foreign,
-                trust: tcptrace_vocabulary::attempt::Trust::default(),
-                why: None,
-            };
+            let attempt = tcptrace_vocabulary::attempt::Attempt::from_handshake(it, Outcome::NoReply);
             Report::Attempt(attempt)
         };
         let mut probes = Probes::default();

@@ -28,15 +28,9 @@ pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Found> {
             .or_else(|| refused_call(case))
             .or_else(|| silent_gateway(case))
             .or_else(|| dropped_on_its_way_out(case))
+            .or_else(|| not_made(case))
             .or_else(|| unsent(case)),
-        Outcome::Refused => no_way(case).or_else(|| {
-            let is_own = case.never_left() && !case.is_here(Side::Server);
-            if is_own {
-                certain(["a RST answered a SYN that never left this host: its own rules sent it".to_owned()])
-            } else {
-                None
-            }
-        }),
+        Outcome::Refused => no_way(case).or_else(|| refused_unsent(case)),
         Outcome::Unreachable => no_way(case).or_else(|| said_by_itself(case)),
         Outcome::Challenged
         | Outcome::HalfOpen
@@ -102,21 +96,43 @@ fn silent_gateway(case: &Case<'_>) -> Option<Found> {
 
 /// The SYN was dropped on its way out, or the SYN/ACK was.
 fn dropped_on_its_way_out(case: &Case<'_>) -> Option<Found> {
-    if case.is_here(Side::Client)
-        && !case.is_here(Side::Server)
-        && let Some(reason) = case.dropped_on_its_way_out(Side::Client)
-    {
+    // Where both ends are here, a SYN that came by had left already.
+    let is_own = case.is_here(Side::Client) && (!case.is_here(Side::Server) || case.hs().syn.tries == 0);
+    if is_own && let Some(reason) = case.dropped_on_its_way_out(Side::Client) {
         return certain([format!("this host dropped its own SYN ({reason})")]);
     }
     let reason = case.dropped_on_its_way_out(Side::Server).filter(|_| case.is_here(Side::Server))?;
     certain([format!("the SYN came in, and this host dropped its own SYN/ACK ({reason})")])
 }
 
+/// TCP made no SYN for the call, and routing by now would let it.
+fn not_made(case: &Case<'_>) -> Option<Found> {
+    if case.local.made != Ok(false) {
+        return None;
+    }
+    possible([
+        "connect(2) made no SYN, and there is a route now".to_owned(),
+        "the route is new, no local port was left, or a program refused the call".to_owned(),
+    ])
+}
+
+/// A RST came, and no SYN was seen leaving. A rule that translates the address and a tunnel that wraps the packet (IPsec)
+/// hide a SYN just as well, and the RST is another host's then.
+fn refused_unsent(case: &Case<'_>) -> Option<Found> {
+    if !case.never_left() || case.is_here(Side::Server) {
+        return None;
+    }
+    likely([
+        "a RST answered, and no SYN for it was seen leaving: this host's own rules reject or redirect it".to_owned()
+    ])
+}
+
 /// No SYN was seen leaving, by this host or by the first router.
 fn unsent(case: &Case<'_>) -> Option<Found> {
     // Without a link address nothing leaves either, and that is no rule.
     if case.never_left() && case.silent_neighbour().is_none() {
-        return certain(["no SYN was seen leaving this host: its own rules drop it".to_owned()]);
+        // Translated or wrapped (IPsec), it may have left unseen.
+        return likely(["no SYN for it was seen leaving: this host's own rules drop or redirect it".to_owned()]);
     }
     let other = case.is_lost_before_first_router()?;
     let (answer, far) = (answer_of(other), case.walk()?.other?.answered);
@@ -148,7 +164,7 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
         return if again { likely([again_evidence]) } else { None };
     }
     let mut evidence = Vec::new();
-    let overflows = case.counters().listen_overflows;
+    let overflows = case.growth(|counters| counters.listen_overflows);
     let full = case.listener().filter(|it| it.is_full());
     if let Some(it) = full {
         evidence.push(format!("the accept queue is full: {} wait in it, and {} may", it.queue, it.queue_max));
@@ -177,11 +193,13 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
 
 /// Seen at the interface and dropped by a rule of this host: on its way in, or through.
 pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Found> {
-    let (side, what) = match case.attempt.outcome {
-        Outcome::NoReply => (Side::Client, "SYN"),
-        it if it.is_open() && case.hs().syn.tries > 1 => (Side::Client, "SYN"),
-        Outcome::HalfOpen if !case.is_here(Side::Client) => (Side::Server, "SYN/ACK"),
-        _ => return None,
+    let outcome = case.attempt.outcome;
+    let (side, what) = if outcome == Outcome::NoReply || outcome.is_open() && case.hs().syn.tries > 1 {
+        (Side::Client, "SYN")
+    } else if outcome == Outcome::HalfOpen && !case.is_here(Side::Client) {
+        (Side::Server, "SYN/ACK")
+    } else {
+        return None;
     };
     let dropped = |reason: &str| [format!("this host dropped the {what} after it came by the interface ({reason})")];
     match case.dropped_by_rule_elsewhere(side) {
@@ -220,7 +238,17 @@ pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Found> {
         Outcome::HalfOpen => dropped_for_memory(case, Side::Server, answers),
         Outcome::ResetByServer => reset_for_memory(case, Side::Server),
         Outcome::ResetByClient => reset_for_memory(case, Side::Client),
-        _ => None,
+        Outcome::Refused
+        | Outcome::Unreachable
+        | Outcome::Challenged
+        | Outcome::Aborted
+        | Outcome::ResetOnAnswer
+        | Outcome::WrongAnswer
+        | Outcome::Established
+        | Outcome::Closed
+        | Outcome::HalfClosed
+        | Outcome::AnswerOnly
+        | Outcome::Midstream => None,
     }
 }
 

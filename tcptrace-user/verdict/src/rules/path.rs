@@ -11,22 +11,29 @@ use crate::{case::Case, past::Host};
 
 /// One half of the handshake goes by another way.
 pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Found> {
-    match case.attempt.outcome {
-        Outcome::AnswerOnly if case.hs().answer.tries > 1 => {
-            likely([format!("{} SYN/ACKs, and no SYN came by here", case.hs().answer.tries)])
-        }
-        Outcome::AnswerOnly if matches!(case.local.socket, Ok(Some(_))) => {
-            likely(["the socket that it answers is on this host, and its SYN did not come by here".to_owned()])
-        }
-        Outcome::AnswerOnly => possible(["a SYN/ACK, and no SYN came by here".to_owned()]),
-        Outcome::NoReply if case.host().is_some_and(Host::answers_another_way) => {
-            possible(["no SYN/ACK of this host ever comes by here, and its connections open all the same".to_owned()])
-        }
-        it if it.is_open() && case.has(Facts::ANSWER_UNSEEN) => {
-            likely(["the client's final ACK came by, and the SYN/ACK that it acknowledges did not".to_owned()])
-        }
-        _ => None,
+    let outcome = case.attempt.outcome;
+    if outcome == Outcome::AnswerOnly {
+        return answer_without_syn(case);
     }
+    if outcome == Outcome::NoReply && case.host().is_some_and(Host::answers_another_way) {
+        return possible([
+            "no SYN/ACK of this host ever comes by here, and its connections open all the same".to_owned()
+        ]);
+    }
+    if outcome.is_open() && case.has(Facts::ANSWER_UNSEEN) {
+        return likely(["the client's final ACK came by, and the SYN/ACK that it acknowledges did not".to_owned()]);
+    }
+    None
+}
+
+fn answer_without_syn(case: &Case<'_>) -> Option<Found> {
+    if case.hs().answer.tries > 1 {
+        return likely([format!("{} SYN/ACKs, and no SYN came by here", case.hs().answer.tries)]);
+    }
+    if matches!(case.local.socket, Ok(Some(_))) {
+        return likely(["the socket that it answers is on this host, and its SYN did not come by here".to_owned()]);
+    }
+    possible(["a SYN/ACK, and no SYN came by here".to_owned()])
 }
 
 /// Another address than was asked gave the answer.
@@ -38,16 +45,17 @@ pub(super) fn nat_mismatch(case: &Case<'_>) -> Option<Found> {
 
 /// The server knows these ports from an older connection (RFC 5961, section 4; RFC 9293, section 3.10.7.4).
 pub(super) fn port_reuse(case: &Case<'_>) -> Option<Found> {
-    match case.attempt.outcome {
-        Outcome::Challenged => likely(["an ACK without SYN answered the SYN: a challenge ACK".to_owned()]),
-        Outcome::WrongAnswer if case.attempt.answered_from.is_none() => {
-            possible(["the SYN/ACK acknowledges another SYN of these ports".to_owned()])
-        }
-        _ if case.has(Facts::CHALLENGED) => {
-            likely(["the first answer was an ACK without SYN: a challenge ACK".to_owned()])
-        }
-        _ => None,
+    let outcome = case.attempt.outcome;
+    if outcome == Outcome::Challenged {
+        return likely(["an ACK without SYN answered the SYN: a challenge ACK".to_owned()]);
     }
+    if outcome == Outcome::WrongAnswer && case.attempt.answered_from.is_none() {
+        return possible(["the SYN/ACK acknowledges another SYN of these ports".to_owned()]);
+    }
+    if case.has(Facts::CHALLENGED) {
+        return likely(["the first answer was an ACK without SYN: a challenge ACK".to_owned()]);
+    }
+    None
 }
 
 /// One address, two hosts.

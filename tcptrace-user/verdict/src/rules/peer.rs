@@ -34,7 +34,7 @@ pub(super) fn syn_flood(case: &Case<'_>) -> Option<Found> {
     }
     let many = format!("{clients} clients or more left port {} of {} half-open", server.port, ip(server.addr));
     let counts = case.host()?.port(server.port, case.at());
-    match case.counters().syncookies_sent {
+    match case.growth(|counters| counters.syncookies_sent) {
         0 if counts.half_open > counts.answered => likely([many, format!("{} completed", counts.answered)]),
         0 => possible([many]),
         cookies => likely([many, format!("this host sent {} meanwhile", count(cookies, "SYN cookie"))]),
@@ -48,66 +48,108 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Found> {
     }
     let answers = format!("{} sent, and the client stayed silent", count(hs.answer.tries.into(), "SYN/ACK"));
     match case.attempt.outcome {
-        Outcome::HalfOpen if case.has(Facts::ANSWER_UNREACHABLE) => likely([
-            "an ICMP error came back for the SYN/ACK: whoever has that address did not ask".to_owned(),
-            answers,
-        ]),
-        Outcome::HalfOpen if case.asks_on() => None,
-        Outcome::HalfOpen if hs.answer.tries > 2 => likely([answers]),
-        // Its ACK may be under way.
-        Outcome::HalfOpen if case.attempt.trust.still_open && case.attempt.stalled.is_none() => None,
-        Outcome::HalfOpen => possible([answers]),
+        Outcome::HalfOpen => silent_after_answer(case, answers),
         Outcome::ResetOnAnswer if hs.answer.tries > 2 => likely([answers, "then the server gave up".to_owned()]),
         Outcome::ResetOnAnswer if !Sender::of_reset(case).may_be_another() => {
             possible([answers, "then the server itself gave up".to_owned()])
         }
         Outcome::Aborted if is_answered_by_another(case) => likely([format!(
-            "the RST to the SYN/ACK has TTL {}, the SYN had {}: whoever has that address did not ask",
+            "the RST to the SYN/ACK has TTL {}, the SYN had {}: the host at that address did not send the SYN",
             hs.end.ttl, hs.syn.ttl
         )]),
-        _ => None,
+        Outcome::NoReply
+        | Outcome::Refused
+        | Outcome::Unreachable
+        | Outcome::Challenged
+        | Outcome::Aborted
+        | Outcome::ResetOnAnswer
+        | Outcome::WrongAnswer
+        | Outcome::Established
+        | Outcome::Closed
+        | Outcome::HalfClosed
+        | Outcome::ResetByClient
+        | Outcome::ResetByServer
+        | Outcome::AnswerOnly
+        | Outcome::Midstream => None,
+    }
+}
+
+fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Found> {
+    if case.has(Facts::ANSWER_UNREACHABLE) {
+        let error = "an ICMP error came back for the SYN/ACK: the host at that address did not send the SYN";
+        return likely([error.to_owned(), answers]);
+    }
+    // Its ACK may be under way.
+    let is_early = case.attempt.trust.still_open && case.attempt.stalled.is_none();
+    match case.hs().answer.tries {
+        _ if case.asks_on() => None,
+        3.. => likely([answers]),
+        _ if is_early => None,
+        _ => possible([answers]),
     }
 }
 
 /// The tries stop before the kernel's own ladder does, or the answer finds nobody who waits for it.
 pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Found> {
+    match case.attempt.outcome {
+        Outcome::NoReply => stopped_early(case),
+        Outcome::Aborted if case.hs().answer.tries > 0 => hung_up(case),
+        Outcome::Aborted
+        | Outcome::Refused
+        | Outcome::Unreachable
+        | Outcome::Challenged
+        | Outcome::HalfOpen
+        | Outcome::ResetOnAnswer
+        | Outcome::WrongAnswer
+        | Outcome::Established
+        | Outcome::Closed
+        | Outcome::HalfClosed
+        | Outcome::ResetByClient
+        | Outcome::ResetByServer
+        | Outcome::AnswerOnly
+        | Outcome::Midstream => None,
+    }
+}
+
+/// The SYNs stop before the kernel stops by itself.
+fn stopped_early(case: &Case<'_>) -> Option<Found> {
     let hs = case.hs();
+    // TCP had something to drop: it was answered, by another way.
+    let is_answered = case.dropped_without_socket().is_some() || case.host().is_some_and(Host::answers_another_way);
+    if is_answered || case.attempt.trust.still_open || case.is_here(Side::Server) {
+        return None;
+    }
     let tried = hs.last_syn.since(hs.first_syn) as f64 / 1e9;
     let tries = count(hs.syn.tries.into(), "SYN");
-    match case.attempt.outcome {
-        // TCP had something to drop: it was answered, by another way.
-        Outcome::NoReply
-            if case.dropped_without_socket().is_some() || case.host().is_some_and(Host::answers_another_way) =>
-        {
-            None
+    let stopped = format!("stopped after {tries} at {tried:.1} s: a connect timeout of the application");
+    match (case.is_here(Side::Client), case.local.syn_tries) {
+        (true, Ok(ladder)) if u32::from(hs.syn.tries) < ladder && case.local.socket == Ok(None) => {
+            let found = [stopped, format!("the kernel would have sent {}", count(ladder.into(), "SYN"))];
+            // An application that waited for longer than lost packets take has cause to give up.
+            if tried < PATIENT { likely(found) } else { possible(found) }
         }
-        Outcome::NoReply if !case.attempt.trust.still_open && !case.is_here(Side::Server) => {
-            let stopped = format!("stopped after {tries} at {tried:.1} s: a connect timeout of the application");
-            match (case.is_here(Side::Client), case.local.syn_tries) {
-                (true, Ok(ladder)) if u32::from(hs.syn.tries) < ladder && case.local.socket == Ok(None) => {
-                    let found = [stopped, format!("the kernel would have sent {}", count(ladder.into(), "SYN"))];
-                    // Who waited for longer than lost packets take has cause to give up.
-                    if tried < PATIENT { likely(found) } else { possible(found) }
-                }
-                (true, _) => None,
-                (false, _) if hs.syn.tries < LADDER => possible([stopped]),
-                (false, _) => None,
-            }
-        }
-        Outcome::Aborted if hs.answer.tries > 0 && case.is_here(Side::Client) && case.local.socket == Ok(None) => {
-            likely(["the answer found no socket any more: the application had closed it".to_owned()])
-        }
-        Outcome::Aborted if hs.answer.tries > 0 && hs.first_answer.since(hs.first_syn) >= LATE => {
-            let waited = hs.first_answer.since(hs.first_syn) as f64 / 1e9;
-            likely([format!("the answer came after {waited:.1} s and found nobody who waited for it")])
-        }
-        Outcome::Aborted
-            if checks::is_check(hs, case.attempt.outcome, case.attempt.seen.1) && case.checks < REPEATED =>
-        {
-            possible(["the client hung up as soon as it was answered: it gave up, or only looked".to_owned()])
-        }
-        _ => None,
+        (true, _) => None,
+        (false, _) if hs.syn.tries < LADDER => possible([stopped]),
+        (false, _) => None,
     }
+}
+
+/// The client reset what was answered.
+fn hung_up(case: &Case<'_>) -> Option<Found> {
+    let hs = case.hs();
+    if case.is_here(Side::Client) && case.local.socket == Ok(None) {
+        return likely(["the answer found no socket any more: the application had closed it".to_owned()]);
+    }
+    let waited = hs.first_answer.since(hs.first_syn);
+    if waited >= LATE {
+        let waited = waited as f64 / 1e9;
+        return likely([format!("the answer came after {waited:.1} s, and nobody waited for it any more")]);
+    }
+    let is_check = checks::is_check(hs, case.attempt.outcome, case.attempt.seen.1) && case.checks < REPEATED;
+    if !is_check {
+        return None;
+    }
+    possible(["the client hung up as soon as it was answered: it gave up, or only looked".to_owned()])
 }
 
 /// Whether another machine than the one that asked took the answer.
@@ -122,11 +164,8 @@ pub(super) fn health_check(case: &Case<'_>) -> Option<Found> {
         return None;
     }
     let shape = "SYN, SYN/ACK, RST within a second, no data".to_owned();
-    match case.attempt.outcome {
-        _ if case.checks >= REPEATED => {
-            likely([shape, format!("{} of late by this client", count(case.checks.into(), "time"))])
-        }
-        Outcome::ResetByClient => possible([shape]),
-        _ => None,
+    if case.checks >= REPEATED {
+        return likely([shape, format!("{} of late by this client", count(case.checks.into(), "time"))]);
     }
+    if case.attempt.outcome == Outcome::ResetByClient { possible([shape]) } else { None }
 }

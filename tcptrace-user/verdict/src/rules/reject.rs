@@ -164,12 +164,9 @@ pub(super) fn middlebox_reset(case: &Case<'_>) -> Option<Found> {
     if case.attempt.outcome == Outcome::Aborted && case.has(Facts::RECOVERING) && hs.answer.tries > 0 {
         return likely([format!("a RST came first, and then the server's own SYN/ACK (TTL {})", hs.answer.ttl)]);
     }
-    match case.attempt.outcome {
-        Outcome::ResetOnAnswer | Outcome::ResetByServer | Outcome::ResetByClient if hs.end.flags & Flags::RST != 0 => {
-            another(case, Sender::of_reset(case))
-        }
-        _ => None,
-    }
+    let is_reset =
+        matches!(case.attempt.outcome, Outcome::ResetOnAnswer | Outcome::ResetByServer | Outcome::ResetByClient);
+    if is_reset && hs.end.flags & Flags::RST != 0 { another(case, Sender::of_reset(case)) } else { None }
 }
 
 /// That somebody else sent the RST, as sure as the signs are.

@@ -2,7 +2,7 @@
 
 use tcptrace_core::handshake::Side;
 use tcptrace_vocabulary::{
-    facts::Neighbour,
+    facts::{Neighbour, Way},
     icmp::Meaning,
     outcome::Outcome,
     words::{count, ip},
@@ -130,7 +130,9 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
         return None;
     }
     if let Some(neighbour) = case.silent_neighbour() {
-        return if neighbour.is_peer { certain([unanswered(neighbour)]) } else { None };
+        // Nobody answers on a link that is down.
+        let is_answerable = !matches!(&case.local.way, Ok(Way::Link { up, carrier, .. }) if !up || !carrier);
+        return if neighbour.is_peer && is_answerable { certain([unanswered(neighbour)]) } else { None };
     }
     rejected_elsewhere(case, |meaning| meaning == Meaning::HostUnreachable).or_else(|| silent_host(case, life))
 }
