@@ -1,5 +1,5 @@
-//! What becomes of a segment: applied to its attempt, opening one, or only counted. Policy alone; the kernel programs
-//! look the attempt up and carry out the deed.
+//! Decides what happens to a segment: it is applied to its attempt, opens one, or is only counted. Policy alone; the
+//! kernel programs look the attempt up and carry out the deed.
 
 use crate::segment::Kind;
 
@@ -31,13 +31,13 @@ impl Admission {
     }
 }
 
-/// What the table holds of a segment's flow.
+/// The table's entry for a segment's flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// No attempt.
     None,
-    /// An attempt. That a SYN's number is its initial sequence number is checked for a SYN that is kept out; any other is
-    /// the attempt's in any case.
+    /// An attempt. That a SYN's number is its initial sequence number is checked for a SYN that is kept out; any other
+    /// is the attempt's in any case.
     Followed,
     /// An attempt with another initial sequence number than the number of this SYN, which is kept out.
     OtherIsn,
@@ -48,7 +48,7 @@ impl Entry {
     pub const ALL: [Self; 3] = [Self::None, Self::Followed, Self::OtherIsn];
 }
 
-/// What is done with a segment.
+/// The treatment of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// Nothing more: it was counted when it was kept out.
@@ -65,7 +65,7 @@ pub enum Deed {
     CountUnmatched,
 }
 
-/// What to do with a segment of this kind.
+/// Decides how to treat a segment of this kind.
 #[inline(always)]
 #[must_use]
 pub const fn decide(entry: Entry, admission: Admission, kind: Kind) -> Deed {

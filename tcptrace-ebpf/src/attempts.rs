@@ -1,6 +1,6 @@
-//! A packet's way into the table: which attempt it belongs to, what it does to that, what userspace hears of it.
+//! A packet's way into the table: which attempt it belongs to, how it changes that attempt, what userspace hears of it.
 //!
-//! What is decided is the core's (`admission`, `handshake`); this looks things up and carries them out.
+//! The core decides (`admission`, `handshake`); this module looks things up and carries the decisions out.
 
 use aya_log_ebpf::debug;
 use tcptrace_core::{
@@ -91,8 +91,8 @@ fn on_tcp<C: Hook>(ctx: &C, located: &Located, inner: Inner, point: Point) {
     locked.release();
 }
 
-/// Whether a SYN or SYN/ACK may open an attempt; `None`: it may not, and there is none that it could belong to. Where it
-/// was noted waits in [`maps::waiting_notes`].
+/// Whether a SYN or SYN/ACK may open an attempt; `None`: it may not, and there is none that it could belong to. Where
+/// it was noted waits in [`maps::waiting_notes`].
 #[inline(always)]
 fn admit(set: SetRef, tag: u16, located: &Located, hash: u64, point: Point) -> Option<Admission> {
     if !maps::wants(located) {
@@ -112,7 +112,7 @@ fn admit(set: SetRef, tag: u16, located: &Located, hash: u64, point: Point) -> O
     set.may_be_pending(tag).then_some(Admission::KeptOut)
 }
 
-/// What its listener's account takes note of.
+/// The facts that its listener's account notes.
 #[inline(always)]
 fn opening(located: &Located, hash: u64, point: Point) -> Opening {
     let answers = located.flags.any(Flags::ACK);
@@ -122,7 +122,7 @@ fn opening(located: &Located, hash: u64, point: Point) -> Opening {
     Opening { owner, client, point, answers, draw: draw as u32 }
 }
 
-/// What there is to know of a segment beside what it says.
+/// The facts about a segment that it does not carry itself.
 struct Observation {
     now: Nanos,
     point: Point,
@@ -188,8 +188,8 @@ fn open<C: Hook>(ctx: &C, locked: &mut LockedSet, way: usize, tag: u16, syn: &Se
     locked.set().renew(way);
 }
 
-/// Fills a way with a SYN/ACK that has no attempt, where that costs no pending attempt its slot: whoever reflects SYN/ACKs
-/// here must not push out what is waited for.
+/// Fills a way with a SYN/ACK that has no attempt, where that costs no pending attempt its slot: whoever reflects
+/// SYN/ACKs here must not push out what is waited for.
 #[inline(always)]
 fn open_unsolicited<C: Hook>(ctx: &C, locked: &mut LockedSet, tag: u16, answer: &Segment, observation: &Observation) {
     let Some(way) = locked.spare_room() else { return };

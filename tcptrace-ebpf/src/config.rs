@@ -1,4 +1,4 @@
-//! What userspace fixes before the kernel programs load: one structure, one global.
+//! The values that userspace fixes before the kernel programs load: one structure, one global.
 //!
 //! The programs read single fields of it from read-only memory. The verifier knows their values, and drops the code
 //! that a value rules out. Sizes of maps are not here: they are set at the maps.
@@ -25,7 +25,7 @@ pub struct Config {
     pub flood: Policy,
     /// Drop reasons that are not noted: consumed packets, and those without a reason. `u32::MAX` is none.
     pub skipped_reasons: [u32; 4],
-    /// Where the running kernel keeps the fields that the hook of drops reads.
+    /// The offsets, in the running kernel, of the fields that the hook of drops reads.
     pub offsets: FieldOffsets,
     /// Whether every completed handshake and its end are reported.
     pub tell_all: u8,
@@ -42,7 +42,7 @@ pub struct Config {
 const _: () = assert!(size_of::<Config>() == 136 && align_of::<Config>() == 8);
 
 impl Config {
-    /// What the object holds until userspace sets its own: one set, nothing filtered, no floods.
+    /// The values in the object until userspace sets its own: one set, nothing filtered, no floods.
     pub const UNSET: Self = Self {
         hash_key: HashKey(0, 0),
         set_mask: 0,

@@ -1,7 +1,7 @@
-//! What a connect(2) leaves behind: who called it, where to, and whether a SYN of it was handed to TCP.
+//! The record of a connect(2): its caller, its destination, and whether TCP was handed its SYN.
 //!
-//! Layout and places only; the hooks that fill it are the kernel programs' `sockets`. It does not say what became of the
-//! SYN: that is the handshake's.
+//! Layout and places only; the hooks that fill it are the kernel programs' `sockets`. It does not say how the SYN
+//! ended: the handshake does.
 
 use crate::{flow::Addr, handshake::Nanos};
 
@@ -21,8 +21,8 @@ pub struct Connect {
     pub netns: u64,
     /// The caller's cgroup, as cgroup2 numbers them.
     pub cgroup: u64,
-    /// Where connect(2) was told to go. What it goes to may be another: the unspecified address is the loopback's, and
-    /// a cgroup program may write a new one.
+    /// The destination that connect(2) was given. The flow may have another: the unspecified address becomes the
+    /// loopback address, and a cgroup program may write a new one.
     pub asked_addr: Addr,
     /// The flow as TCP has it, once `sent` says so.
     pub client_addr: Addr,
@@ -41,8 +41,8 @@ pub struct Connect {
 
 const _: () = assert!(size_of::<Connect>() == 128 && align_of::<Connect>() == 8);
 
-/// For so long a connect waits for its SYN at most, where nothing goes wrong: routing and choosing a port are a matter of
-/// microseconds, and who looks for those that never sent one looks every second or so.
+/// The longest that a connect waits for its SYN where nothing goes wrong. Routing and choosing a port take
+/// microseconds, and userspace looks for calls that never sent a SYN about every second.
 const RECENT: u64 = 5_000_000_000;
 
 impl Connect {
@@ -56,9 +56,9 @@ impl Connect {
 
 /// The place of a socket's record among `places`, which are less than 2³².
 ///
-/// Cookies are given out in blocks of 4,096 a CPU (`sock_gen_cookie`, net/core/sock_diag.c). Taken as they are, the blocks
-/// of five CPUs would fall on each other in 16,384 places, and so would many when all is multiplied by one number. So each
-/// block begins anywhere, and within it the golden ratio spreads neighbours evenly.
+/// Cookies are given out in blocks of 4,096 a CPU (`sock_gen_cookie`, net/core/sock_diag.c). Taken as they are, the
+/// blocks of five CPUs would fall on each other in 16,384 places, and so would many when all is multiplied by one
+/// number. So each block begins anywhere, and within it the golden ratio spreads neighbours evenly.
 #[inline(always)]
 #[must_use]
 pub const fn place(cookie: u64, places: u64) -> u32 {
@@ -73,7 +73,7 @@ pub const fn place(cookie: u64, places: u64) -> u32 {
 mod tests {
     use super::*;
 
-    /// Taken places, of 16,384, when each of so many CPUs has given out so many cookies of its block.
+    /// Taken places, of 16,384, when each of `cpus` CPUs has given out `each` cookies of its block.
     fn taken(cpus: u64, each: u64) -> usize {
         let mut places = vec![false; 16_384];
         for cpu in 7..7 + cpus {

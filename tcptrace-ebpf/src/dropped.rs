@@ -1,16 +1,16 @@
 //! The hook where the kernel drops a packet and says why: the raw tracepoint `kfree_skb`.
 //!
-//! It runs for every packet that is dropped, and floods are dropped by the million: a CPU looks at so many a tick and
-//! counts the rest ([`Budget`]). No field's place and no reason's number is written here: both change with the kernel, so
-//! userspace takes them from the running one's BTF.
+//! It runs for every packet that is dropped, and floods are dropped by the million: a CPU looks at a bounded number a
+//! tick and counts the rest ([`Budget`]). It names no field's offset and no reason's number: both change with the
+//! kernel, so userspace takes them from the running kernel's BTF.
 //!
 //! | map | holds | when full |
 //! | --- | --- | --- |
-//! | `DROPS` | what was dropped of a flow, by its hash | the newer flow takes the place, unless it is a stranger and the other is not |
-//! | `BUDGET` | what a CPU has looked at in this tick | |
+//! | `DROPS` | a flow's drops, by its hash | the newer flow takes the place, unless only it is `Origin::Strange` |
+//! | `BUDGET` | a CPU's looks in this tick | |
 //!
-//! An array in which a flow has one place, as with the connects (`sockets`). A SYN that nobody follows has a second one, by its
-//! number: address translation leaves that.
+//! An array in which a flow has one place, as with the connects (`sockets`). A SYN that nobody follows has a second
+//! one, by its number, which address translation does not change.
 #![expect(unsafe_code, reason = "the kernel's memory is read by address, and map values are raw memory")]
 
 use aya_ebpf::{
@@ -61,15 +61,15 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
         maps::count(Counter::DropUnnoted);
         return None;
     }
-    // Who has not come as far as IP, or is on its way to it, has no protocol yet, or one that is not IP.
+    // A packet that IP has not handled yet has no protocol, or one that is not IP.
     let protocol: u16 = field(skb, config!(offsets.skb_protocol))?;
     if protocol != IPV4 && protocol != IPV6 {
         return None;
     }
     let head: u64 = field(skb, config!(offsets.skb_head))?;
     let network_header: u16 = field(skb, config!(offsets.skb_network_header))?;
-    // A header that lies in a fragment and not in the head is not seen: what is there instead is no TCP header, or one of
-    // a flow that nobody asks for.
+    // A header that lies in a fragment and not in the head is not seen: what is there instead is no TCP header, or one
+    // of a flow that nobody asks for.
     let it = drops::glimpse(&Memory(head as usize + usize::from(network_header)))?;
     let hash = flow::hash(maps::hash_key(), it.src, it.dst);
     let tag = table::tag(hash);
@@ -90,7 +90,7 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
     }
     let now = maps::now();
     note(hash, &it, origin, reason, netns, now)?;
-    // Of nobody that is followed: of somebody who is, perhaps, before it was translated.
+    // A SYN of no followed attempt may be a followed attempt's SYN after translation.
     if it.is_syn() && !is_followed {
         let (none, isn) = drops::ends_of_isn(it.seq);
         note(flow::hash(maps::hash_key(), none, isn), &it, origin, reason, netns, now)?;
@@ -107,7 +107,7 @@ fn note(hash: u64, glimpse: &Glimpse, origin: Origin, reason: u32, netns: u64, n
         maps::count(Counter::DropUnnoted);
         return None;
     };
-    // SAFETY: nobody else writes while the version is odd; who reads compares it.
+    // SAFETY: nobody else writes while the version is odd; a reader compares it.
     let record = unsafe { &mut *record };
     if !record.note(glimpse, origin, reason, netns, now) {
         maps::count(Counter::DropUnnoted);
@@ -117,8 +117,8 @@ fn note(hash: u64, glimpse: &Glimpse, origin: Origin, reason: u32, netns: u64, n
     Some(())
 }
 
-/// The cookie of the network namespace that a packet is in: by its device; by its socket where it has none yet; by its route
-/// where TCP has taken the device away (`tcp_v4_rcv`).
+/// The cookie of the network namespace that a packet is in: by its device; by its socket where it has none yet; by its
+/// route where TCP has taken the device away (`tcp_v4_rcv`).
 #[inline(always)]
 fn netns(skb: usize) -> Option<u64> {
     let pointer = |of: u64, at: u32| if of == 0 { Some(0) } else { field::<u64>(of as usize, at) };

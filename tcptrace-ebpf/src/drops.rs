@@ -1,7 +1,7 @@
-//! What the kernel dropped, and why: the packet as far as it matters, the record of a flow, and how much is looked at.
+//! The kernel's drops and their reasons: the part of a packet that matters, a flow's record, and how much is looked at.
 //!
-//! Pure: the hook is the kernel programs' `dropped`. A reason is a number here; what it means, only the running kernel
-//! knows (enum skb_drop_reason, include/net/dropreason-core.h).
+//! Pure: the hook is the kernel programs' `dropped`. A reason is a number here; only the running kernel knows its
+//! meaning (enum skb_drop_reason, include/net/dropreason-core.h).
 
 use crate::{
     flow::{Addr, Endpoint},
@@ -21,13 +21,13 @@ pub struct Drops {
     /// The last one.
     pub at: Nanos,
     pub reason: u32,
-    /// How many; zero: none, and nothing else here counts.
+    /// The number of drops. If it is zero, no other field here counts.
     pub count: u32,
     /// The cookie of the network namespace in which they were dropped (SO_NETNS_COOKIE); zero: nobody said.
     pub netns: u64,
 }
 
-/// What was dropped of a flow, both directions, by its hash.
+/// A flow's drops in both directions, by its hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowDrops {
@@ -50,12 +50,12 @@ pub struct FlowDrops {
 
 const _: () = assert!(size_of::<FlowDrops>() == 152 && align_of::<FlowDrops>() == 8);
 
-/// What a dropped packet is to this host.
+/// The relation of a dropped packet to this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Of an attempt in the table, or sent by this host itself.
+    /// A packet of an attempt in the table, or one that this host itself sent.
     Ours,
-    /// Of a flow that came from elsewhere and that nobody follows: most of them a flood's.
+    /// A packet of a flow that came from elsewhere and that nobody follows: most of these are a flood's.
     Strange,
 }
 
@@ -73,8 +73,8 @@ impl FlowDrops {
         self.drops[0][0].at.max(self.drops[1][0].at)
     }
 
-    /// Notes a packet, and whether there was a place for it: a stranger takes none from one of ours while that one may
-    /// still be asked for.
+    /// Notes a packet, and returns whether there was a place for it. An [`Origin::Strange`] packet takes no place from
+    /// an [`Origin::Ours`] record while that record may still be looked up.
     #[inline(always)]
     pub fn note(&mut self, glimpse: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> bool {
         let &Glimpse { src, dst, seq, .. } = glimpse;
@@ -122,7 +122,7 @@ fn is_above(a: Endpoint, b: Endpoint) -> bool {
     a.port > b.port
 }
 
-/// What is asked of a dropped packet.
+/// The facts that are read from a dropped packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glimpse {
     pub src: Endpoint,
@@ -135,9 +135,9 @@ pub struct Glimpse {
 
 /// Looks at a packet from its IP header on; `None`: not TCP, or where nobody would follow it.
 ///
-/// Where the TCP header is follows from the IP header, as what the skb says of it does not: before IP has looked at a
-/// packet that says the same as the network header's place (`__netif_receive_skb_core`), or nothing. IPv6 extension headers
-/// are not looked behind: of the packets that a handshake is made of none has any.
+/// The place of the TCP header is computed from the IP header. The skb's own field does not give it: before IP has
+/// looked at a packet, that field holds the network header's place (`__netif_receive_skb_core`), or nothing. IPv6
+/// extension headers are not looked behind: no packet of a handshake has any.
 #[inline(always)]
 #[must_use]
 pub fn glimpse<P: Packet + ?Sized>(packet: &P) -> Option<Glimpse> {
@@ -183,10 +183,10 @@ impl Glimpse {
         self.flags.0 & (Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN
     }
 
-    /// Whether it may matter to a handshake: it opens or resets; it belongs to one that is pending; or it carries no data
-    /// and its attempt is in the table still, since the final ACK that nobody took looked at the driver as if it had
-    /// completed the handshake. Data of established connections does not: what is dropped of it says how the network
-    /// fares, and would push out what was dropped before.
+    /// Whether it may matter to a handshake: it opens or resets; it belongs to one that is pending; or it carries no
+    /// data and its attempt is in the table still, since the final ACK that nobody took looked at the driver as if it
+    /// had completed the handshake. Data of established connections does not: what is dropped of it says how the
+    /// network fares, and would push out what was dropped before.
     #[inline(always)]
     #[must_use]
     pub const fn matters(&self, is_pending: bool, is_followed: bool) -> bool {
@@ -194,7 +194,7 @@ impl Glimpse {
     }
 }
 
-/// Where the running kernel keeps the fields that the hook reads: bytes from the start of the structure that the name
+/// Byte offsets, in the running kernel, of the fields that the hook reads, each within the structure that its name
 /// begins with. A field that is not needed is 0, as all are where the hook is not loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -234,10 +234,10 @@ impl FieldOffsets {
     };
 }
 
-/// How much a CPU looks at within one tick of the kernel's jiffies, 1 to 10 ms.
+/// The packets that a CPU may look at within one tick of the kernel's jiffies, 1 to 10 ms.
 ///
-/// A packet that is looked at costs some 100 ns, one that is not a few; [`LOOKS`] in 4 ms are 1 % of a CPU. Strangers have
-/// less: what a flood leaves behind would else fill the table in a moment.
+/// A packet that is looked at costs some 100 ns, one that is not a few; [`LOOKS`] in 4 ms are 1 % of a CPU.
+/// [`Origin::Strange`] packets have a smaller budget: a flood's drops would otherwise fill the table in a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Budget {
@@ -250,7 +250,7 @@ const _: () = assert!(size_of::<Budget>() == 16 && align_of::<Budget>() == 8);
 
 /// Packets looked at, a tick.
 pub const LOOKS: u32 = 512;
-/// Of those, strangers noted.
+/// The [`Origin::Strange`] packets among them that are noted, a tick.
 pub const STRANGERS: u32 = 8;
 
 impl Budget {
@@ -267,7 +267,7 @@ impl Budget {
         true
     }
 
-    /// Whether another stranger is noted.
+    /// Whether another packet of this origin is noted.
     #[inline(always)]
     pub fn allows(&mut self, origin: Origin) -> bool {
         match origin {

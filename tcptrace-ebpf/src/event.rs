@@ -1,4 +1,4 @@
-//! What crosses from the kernel to userspace: events, and the counters of everything that is not one.
+//! The data that crosses from the kernel to userspace: events, and the counters of everything that is not one.
 
 use crate::{
     flow::Addr,
@@ -18,7 +18,7 @@ pub struct Event {
     pub transition: u8,
     /// Bytes of the whole record.
     pub size: u16,
-    /// Where the packet was seen.
+    /// The place where the packet was seen.
     pub point: Point,
     pub time: Nanos,
     /// The attempt as it is now; as it was where the transition is [`Transition::Superseded`].
@@ -37,7 +37,7 @@ pub struct Event {
 
 const _: () = assert!(size_of::<Event>() == 168 && align_of::<Event>() == 8);
 
-/// Which transitions are told one by one; the rest is counted.
+/// The transitions that are reported one by one; the others are counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Telling {
     /// Every completed handshake and what became of it, not only those that came late or after trouble.
@@ -50,7 +50,7 @@ pub struct Telling {
 pub const STALLED_AT_TRY: u8 = 3;
 
 impl Telling {
-    /// Whether a transition to this attempt is told.
+    /// Whether a transition to this attempt is reported.
     #[inline(always)]
     #[must_use]
     pub fn tells(self, transition: Transition, handshake: &Handshake) -> bool {
@@ -73,7 +73,7 @@ impl Telling {
         }
     }
 
-    /// Whether an established attempt had been told as stalled or failed, or should have been.
+    /// Whether an established attempt had been reported as stalled or failed, or should have been.
     #[inline(always)]
     fn was_in_trouble(self, handshake: &Handshake) -> bool {
         const TOLD: u32 = Facts::RECOVERING | Facts::UNREACHABLE | Facts::CHALLENGED | Facts::WRONG_ANSWER;
@@ -95,7 +95,7 @@ pub fn is_open(handshake: &Handshake) -> bool {
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// What is counted besides transitions and lost events.
+        /// The counts besides transitions and lost events.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Counter {
             $($(#[$doc])* $variant,)*
@@ -151,7 +151,7 @@ counters! {
     PassedOver = "flood_passed_over",
     /// Packets that found no room on their way into the evidence: a loss.
     EvidenceLost = "evidence_lost",
-    /// Dropped packets whose reason was not noted: more than are looked at, or strangers where there was no place.
+    /// Dropped packets whose reason was not noted: beyond the budget, or of an unfollowed flow that found no place.
     DropUnnoted = "drops_unnoted",
     /// Calls of connect(2) whose record another call took before there was a SYN, or that found it being written.
     ConnectUnnoted = "connects_unnoted",
@@ -177,7 +177,7 @@ pub struct Counters {
     pub syn_to_answer: [u64; BUCKETS],
     /// SYN/ACK to final ACK.
     pub answer_to_ack: [u64; BUCKETS],
-    /// How old the youngest pending attempt was whose slot a new one took, in nanoseconds; zero: none was.
+    /// The age, in nanoseconds, of the youngest pending attempt whose slot a new one took; zero: none lost its slot.
     pub youngest_replaced: u64,
 }
 

@@ -1,9 +1,9 @@
-//! Floods: which SYNs of a listener that gets more than it answers are let into the table. Pure; the kernel programs
+//! Floods: which SYNs are let into the table of a listener that gets more than it answers. Pure; the kernel programs
 //! keep an account for each listener, point and CPU, so that nobody waits for another.
 //!
-//! An account is a leaky bucket. Each SYN that opens an attempt adds one, each completed handshake takes one out, and so
-//! does the time. When it overflows, the listener is flooded: from then on every SYN is counted and one in a power of two
-//! is let in, chosen by flow and ISN, so that the attempts that are followed are followed whole.
+//! An account is a leaky bucket. Each SYN that opens an attempt adds one, each completed handshake takes one out, and
+//! time takes some out. When it overflows, the listener is flooded: from then on every SYN is counted and one in a
+//! power of two is let in, chosen by flow and ISN, so that the followed attempts are followed whole.
 
 use core::sync::atomic::{Ordering::Release, compiler_fence};
 
@@ -16,14 +16,15 @@ use crate::{
 pub const ACCOUNTS: usize = 256;
 /// Clients that an account remembers: one that came by in each of the last ticks of the clock.
 pub const DRAWN: usize = 8;
-/// At least so often, in SYNs, an account looks at the clock, and a coarse one, which may let in less; else with each tick.
+/// An account looks at the clock with each tick, and at least once in this many SYNs; a coarse one more often, since it
+/// may let in less.
 const LOOK_EVERY: u64 = 1024;
 const LOOK_COARSE_EVERY: u64 = 64;
-/// How long an account is taken to have been its owner's when it overflows at the first look.
+/// The time that an account is assumed to have been its owner's when it overflows at the first look.
 const AT_ONCE: u64 = 4_000_000;
 /// One SYN in two to the power of this is let in at least.
 const MOST: u8 = 24;
-/// How much rarer than the bucket leaks SYNs are let in, as a power of two.
+/// The power of two by which SYNs are let in more rarely than the bucket leaks.
 const RARER: u32 = 3;
 
 /// When a listener counts as flooded.
@@ -42,9 +43,9 @@ impl Policy {
     /// Nothing counts as a flood, although accounts are kept.
     pub const NEVER: Self = Self { burst: u32::MAX / 4, leak: 0, sum: u32::MAX / 64 };
 
-    /// What a table of `capacity` slots takes from one listener, of which each of `cpus` sees a part: a 32nd of the table in
-    /// a burst, and from then on a 256th a second; of many CPUs each is allowed more than its part, lest a busy server on
-    /// one of them counts as flooded.
+    /// The share of one listener in a table of `capacity` slots, of which each of `cpus` sees a part: a 32nd of the
+    /// table in a burst, and from then on a 256th a second. With many CPUs each is allowed more than its part, lest a
+    /// busy server on one of them count as flooded.
     #[must_use]
     pub const fn of(capacity: u64, cpus: u64) -> Self {
         let cpus = if cpus == 0 { 1 } else { cpus };
@@ -59,8 +60,8 @@ impl Policy {
         Self { burst: burst as u32, leak: if leak > 23 { 23 } else { leak }, sum: sum as u32 }
     }
 
-    /// What a host, a network, a client may take beside what their listeners' accounts say: many of them share the sum, at
-    /// several points.
+    /// The limit for a host, a network or a client beside the limits of their listeners' accounts: many of them share
+    /// the sum, at several points.
     #[inline(always)]
     #[must_use]
     pub const fn coarse(self) -> Self {
@@ -74,22 +75,22 @@ impl Policy {
 pub struct Account {
     /// The listener, or what [`crate::pressure::owner`] makes of it.
     pub addr: Addr,
-    /// SYNs that came by, and SYN/ACKs of no attempt. This and all counters go on when the account changes hands.
+    /// SYNs that came by, and SYN/ACKs of no attempt. This and all counters continue when the account changes hands.
     pub opens: u64,
-    /// Of these, those that were not let in.
+    /// Those of `opens` that were not let in.
     pub passed: u64,
     /// The tick at which it was last looked at, of any clock that is cheap to read.
     tick: u32,
-    /// What is in the bucket.
+    /// The bucket's level.
     balance: u32,
-    /// Where the packets were seen.
+    /// The place where the packets were seen.
     pub point: Point,
     pub port: u16,
     /// While flooded: one in two to the power of this is let in.
     pub shift: u8,
-    /// A [`crate::pressure::Scope`].
+    /// A [`crate::pressure::Width`].
     pub scope: u8,
-    /// How often it changed hands: userspace compares it before and after.
+    /// The number of times that it changed hands: userspace compares it before and after.
     pub generation: u32,
     /// Clients drawn so far; the last of them are in `clients`.
     pub drawn: u32,
@@ -114,10 +115,10 @@ pub struct Account {
 
 const _: () = assert!(size_of::<Account>() == 256);
 
-/// Of a packet that would open an attempt, what an account takes note of.
+/// The facts that an account notes of a packet that would open an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
-    /// Whose account is asked: the listener.
+    /// The listener whose account is asked.
     pub owner: Endpoint,
     pub client: Addr,
     pub point: Point,
@@ -135,8 +136,8 @@ impl Account {
         self.port == owner.port && self.scope == scope && self.point == point && self.addr == owner.addr
     }
 
-    /// Whether this is the owner's account, or is from now on. Whose account it was loses it when others come by more
-    /// often than it opens attempts that lead nowhere.
+    /// Whether this is the owner's account, or is from now on. The former owner loses it when others come by more often
+    /// than it opens attempts that lead nowhere.
     #[inline(always)]
     pub fn claim(&mut self, owner: &Endpoint, scope: u8, point: Point) -> bool {
         if self.is_of(owner, scope, point) {
@@ -146,7 +147,7 @@ impl Account {
             self.balance -= 1;
             return false;
         }
-        // The generation first: who reads the new owner reads it, too.
+        // The generation first: a reader of the new owner reads it, too.
         self.generation = self.generation.wrapping_add(1);
         compiler_fence(Release);
         self.addr = owner.addr;
@@ -160,8 +161,8 @@ impl Account {
         true
     }
 
-    /// Counts a packet that would open an attempt, and whether it is let in. `policy` and `now` are asked when `tick` is
-    /// another than before, and after so many packets.
+    /// Counts a packet that would open an attempt, and returns whether it is let in. `policy` and `now` are called when
+    /// `tick` has changed, and every `LOOK_EVERY` or `LOOK_COARSE_EVERY` packets.
     #[inline(always)]
     pub fn admit(
         &mut self,
@@ -182,7 +183,7 @@ impl Account {
             self.clients[self.drawn as usize & (DRAWN - 1)] = opening.client;
             self.drawn = self.drawn.wrapping_add(1);
         }
-        // Of what a finer account let in the low bits are zeros.
+        // A finer account lets in only draws whose low bits are zeros.
         let draw = if self.scope == 0 { opening.draw } else { opening.draw.swap_bytes() };
         if draw & ((1 << (self.shift & 31)) - 1) == 0 {
             return true;
@@ -198,8 +199,8 @@ impl Account {
         self.balance += 1;
     }
 
-    /// Lets the bucket leak, and finds out whether it overflows. It holds little more than what makes it overflow, so that
-    /// a flood's end is noticed within seconds. A function of its own: its caller keeps its stack.
+    /// Lets the bucket leak, and finds out whether it overflows. It holds little more than what makes it overflow, so
+    /// that a flood's end is noticed within seconds. A function of its own: its caller keeps its stack.
     #[inline(never)]
     fn look(&mut self, policy: Policy, now: Nanos) {
         let policy = if self.scope == 0 { policy } else { policy.coarse() };
@@ -222,7 +223,7 @@ impl Account {
         } else if leaked >= u64::from(self.balance) {
             self.shift = 0;
         } else if left < u64::from(policy.burst - policy.burst / 4) {
-            // What one completed handshake stands for may empty the bucket, and the next SYNs fill it again.
+            // The share that one completed handshake stands for may empty the bucket, and the next SYNs fill it again.
             self.shift = self.shift.saturating_sub(1);
         }
         self.balance = left as u32;
@@ -256,7 +257,7 @@ mod tests {
     const SERVER: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7102), port: 443 };
     const HERE: Point = Point(2);
     const SECOND: u64 = 1_000_000_000;
-    /// Of the default table, on two CPUs.
+    /// The policy of the default table, on two CPUs.
     const POLICY: Policy = Policy::of(1 << 18, 2);
 
     /// An account and the time.
@@ -276,7 +277,7 @@ mod tests {
             Self { account, nanos: 100 * SECOND, random: 1, let_in: 0, open: Default::default() }
         }
 
-        /// So many SYNs a second for some seconds; each is answered after `round_trip`, if that is given.
+        /// `rate` SYNs a second for some seconds; each is answered after `round_trip`, if that is given.
         fn goes_on(&mut self, rate: u64, seconds: u64, round_trip: Option<u64>) {
             for _ in 0..rate * seconds {
                 self.nanos += SECOND / rate;
@@ -360,7 +361,7 @@ mod tests {
         let generation = run.account.generation;
         assert!(!run.account.claim(&other, 0, HERE));
         assert!(run.account.is_of(&SERVER, 0, HERE));
-        // Whose attempts all lead somewhere loses it.
+        // An owner whose attempts all lead somewhere loses the account.
         run.account.balance = 0;
         assert!(run.account.claim(&other, 0, HERE) && run.account.is_of(&other, 0, HERE));
         assert_eq!(run.account.generation, generation + 1);

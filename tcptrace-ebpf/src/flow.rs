@@ -1,4 +1,4 @@
-//! Who talks to whom: addresses, endpoints, the seeded hash that is the same in both directions, the handshake's id.
+//! Addresses, endpoints, the seeded hash that is the same in both directions, and the handshake's id.
 
 /// An IPv6 address, or an IPv4 address in its mapped form `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
 ///
@@ -112,8 +112,8 @@ mod tests {
         assert_ne!(hash(key, A, B), hash(key, swapped_ports.0, swapped_ports.1));
     }
 
-    /// One client's ports to one server, in a table half full: whatever the key, what falls out of sets of eight is what
-    /// chance makes fall out (a Poisson distribution of mean four: 34 of 4,096), and not a quarter.
+    /// One client's ports to one server, in a table half full: whatever the key, what falls out of sets of eight is
+    /// what chance makes fall out (a Poisson distribution of mean four: 34 of 4,096), and not a quarter.
     #[test]
     fn hash_spreads_neighbouring_flows() {
         for key in 1..=200u64 {

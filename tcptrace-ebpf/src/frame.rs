@@ -62,7 +62,7 @@ impl Hook for TcContext {
             [
                 read_anew(&raw const (*skb).data),
                 read_anew(&raw const (*skb).data_end),
-                // Of a length read before it may have been compared with something.
+                // Read anew: a length that was read before may have been compared with something.
                 read_anew(&raw const (*skb).len),
             ]
         };

@@ -1,12 +1,12 @@
-//! The handshake machine: one attempt's state, and what a segment does to it.
+//! The handshake machine: one attempt's state, and how a segment changes it.
 //!
-//! `step` is total and rejects nothing. It follows what the two ends do with the segment (RFC 9293, section 3.10.7),
-//! as far as a third party can tell; a segment that neither end obeys is recorded as a fact. It has no timer: silence
-//! is judged by who calls it.
+//! `step` is total and rejects nothing. It follows what the two ends do with the segment (RFC 9293, section 3.10.7), as
+//! far as a third party can tell; a segment that neither end obeys is recorded as a fact. It has no timer: its caller
+//! judges silence.
 //!
-//! `types` has what is kept of an attempt, `step` which transition a segment is, `account` what a transition writes.
+//! `types` has the record of an attempt, `step` decides which transition a segment is, `effects` writes a transition.
 
-mod account;
+mod effects;
 mod step;
 mod types;
 

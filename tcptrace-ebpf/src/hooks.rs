@@ -2,7 +2,7 @@
 
 /// Hands the rows to a macro: variant, name in the object, hook, whether it looks into tunnels.
 ///
-/// A hook is `(xdp)`; `(xdp frags)`, which takes frames of several buffers and needs Linux 5.18; or `(tc LINK DIRECTION)`.
+/// A hook is `(xdp)`; `(xdp frags)`, which takes frames of several buffers and needs 5.18; or `(tc LINK DIRECTION)`.
 #[macro_export]
 macro_rules! with_programs {
     ($then:ident) => {

@@ -1,5 +1,5 @@
-//! The kernel programs: the hooks over one path. See `programs` for the hooks, `attempts` for the path, `maps` for what
-//! they keep; `sockets` and `dropped` for what the host knows beside its packets.
+//! The kernel programs: the hooks over one path. See `programs` for the hooks, `attempts` for the path, `maps` for the
+//! data that they keep; `sockets` and `dropped` for the host's facts beside its packets.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",

@@ -1,18 +1,18 @@
-//! What the kernel side keeps, how much of it, and what happens when it is full.
+//! The kernel side's data: its kinds, its sizes, and the behaviour of each when it is full.
 //!
 //! | map | holds | when full |
 //! | --- | --- | --- |
-//! | `SETS`, `SLOTS`, `OUTERS` | the attempts, [`WAYS`] to a set | the set's oldest settled attempt makes room, else its oldest, counted |
+//! | `SETS`, `SLOTS`, `OUTERS` | attempts, [`WAYS`] a set | its oldest settled attempt goes, else its oldest, counted |
 //! | `COUNTERS` | counters | they wrap |
-//! | `ACCOUNTS` | what each CPU knows of listeners | the listener that opens more attempts that lead nowhere stays |
+//! | `ACCOUNTS` | each CPU's accounts of listeners | the listener that opens more attempts that lead nowhere stays |
 //! | `PRESSURE` | the sum of what a CPU lets in | accounts become coarser |
 //! | `EVENTS` | transitions worth telling | the event is counted as lost, by kind |
 //! | `PACKETS` | the packets of attempts, if evidence is asked for | the packet is counted as lost |
 //! | `FILTER` | the filter, a test an entry | a filter that does not fit stays in userspace |
 //!
-//! What the host knows beside the packets has maps of its own: `sockets`, `dropped`.
+//! The maps of what the host knows beside the packets are in `sockets` and `dropped`.
 //!
-//! Sizes are set at loading, as is all of [`config`]. The subjects have a module each.
+//! Sizes are set at loading, as is all of [`config`]. Each subject has a module.
 #![expect(unsafe_code, reason = "helpers and assembly")]
 
 mod accounts;

@@ -1,4 +1,4 @@
-//! The one thing a parser needs of a packet: some bytes at an offset, if they are there.
+//! The one thing a parser needs of a packet: bytes at an offset, if they are there.
 //!
 //! Three small implementations: a slice here, an XDP frame and a TC skb in the kernel programs.
 

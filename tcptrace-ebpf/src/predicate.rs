@@ -1,15 +1,15 @@
-//! A filter as the kernel asks it: a list of tests, each of which says by its answer which comes next.
+//! A filter as the kernel applies it: a list of tests, each of whose answers names the next test.
 //!
-//! Exact for every filter of at most [`LENGTH`] tests; a longer one stays in userspace. It is asked of SYNs, and of
-//! SYN/ACKs the other way round, and of nothing else: what is not wanted costs no slot. Steps lead forward only, and their arithmetic
-//! has no branches: the verifier would follow every combination of them.
+//! Exact for every filter of at most [`LENGTH`] tests; a longer one stays in userspace. It is applied to SYNs, and with
+//! the ends swapped to SYN/ACKs, and to nothing else: an attempt that is not wanted costs no slot. Steps lead forward
+//! only, and their arithmetic has no branches: the verifier would follow every combination of them.
 
 use crate::flow::Endpoint;
 
 /// Tests that the kernel's map holds.
 pub const LENGTH: usize = 32;
 
-/// Where a test leads that is the last: any number from [`LENGTH`] on.
+/// The next step after the last test: any number from [`LENGTH`] on.
 pub const ACCEPT: u8 = 0xff;
 pub const REJECT: u8 = 0xfe;
 
@@ -42,8 +42,8 @@ impl Test {
     pub const BOTH: u8 = Self::SRC & Self::DST;
     pub const ALWAYS: u8 = 0b1111;
 
-    /// The number of the next test, or what the whole filter says, of a packet from `src` to `dst`; of one that goes from
-    /// the server to the client if `back` is one and not zero.
+    /// The number of the next test, or what the whole filter says, of a packet from `src` to `dst`; of one that goes
+    /// from the server to the client if `back` is one and not zero.
     #[inline(always)]
     #[must_use]
     pub fn next(&self, src: Endpoint, dst: Endpoint, back: u64) -> u8 {

@@ -1,8 +1,8 @@
-//! Floods over many listeners: how coarse accounts have to be for what all of them let in to fit the table. Pure.
+//! Floods over many listeners: how coarse accounts have to be so that the table holds all that they let in. Pure.
 //!
-//! A flood over a whole network, or over every port of a host, overflows no listener's account. It does overflow the sum:
-//! each CPU keeps one of all that it lets in and that leads nowhere. While that is too much, SYNs are noted in a second
-//! account as well, of the host; if that is still too much, of its network; and so on, until it fits.
+//! A flood over a whole network, or over every port of a host, overflows no listener's account. It does overflow the
+//! sum that each CPU keeps of everything it lets in and that leads nowhere. While that sum is too high, SYNs are also
+//! noted in a second account, the host's; if it is still too high, in the network's; and so on, until it fits.
 
 use crate::{
     flood::{Account, Opening, Policy},
@@ -10,10 +10,10 @@ use crate::{
     handshake::Nanos,
 };
 
-/// Whom an account is of, the finest first: numbers as [`crate::flood::Account`] holds them.
+/// The owner of an account, the finest first: numbers as [`crate::flood::Account`] holds them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Scope {
+pub enum Width {
     /// One port of one host.
     #[default]
     Listener,
@@ -29,7 +29,7 @@ pub enum Scope {
     Everything,
 }
 
-impl Scope {
+impl Width {
     pub const ALL: [Self; 6] =
         [Self::Listener, Self::Host, Self::Network, Self::WideNetwork, Self::Client, Self::Everything];
 
@@ -39,7 +39,7 @@ impl Scope {
         Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Everything)
     }
 
-    /// How many bits of an address it is the prefix of, for a network.
+    /// The number of bits in the prefix of a network.
     #[must_use]
     pub const fn prefix(self, is_v4: bool) -> Option<u32> {
         match (self, is_v4) {
@@ -52,14 +52,15 @@ impl Scope {
     }
 }
 
-/// Whose account of a coarser [`Scope`] notes an opening of a listener's. By number, which costs no table of what each means.
+/// The owner of the account of a coarser [`Width`] that notes a listener's opening. By number, which costs no table of
+/// their meanings.
 #[inline(always)]
 #[must_use]
 pub fn owner(opening: &Opening, scope: u8) -> Endpoint {
-    const HOST: u8 = Scope::Host as u8;
-    const NETWORK: u8 = Scope::Network as u8;
-    const WIDE_NETWORK: u8 = Scope::WideNetwork as u8;
-    const CLIENT: u8 = Scope::Client as u8;
+    const HOST: u8 = Width::Host as u8;
+    const NETWORK: u8 = Width::Network as u8;
+    const WIDE_NETWORK: u8 = Width::WideNetwork as u8;
+    const CLIENT: u8 = Width::Client as u8;
     let masked = |v4: u64, v6: u64| {
         let Addr { hi, lo } = opening.owner.addr;
         if opening.owner.addr.is_v4() { Addr { hi, lo: lo & v4 } } else { Addr { hi: hi & v6, lo: 0 } }
@@ -74,20 +75,21 @@ pub fn owner(opening: &Opening, scope: u8) -> Endpoint {
     Endpoint { addr, port: 0 }
 }
 
-/// What an attempt counts for that leads nowhere.
+/// The weight of an attempt that leads nowhere.
 pub const SILENT: u32 = 8;
-/// What one counts for that is refused: its slot is free again, and what is left is what it costs to tell of it.
+/// The weight of a refused one: its slot is free again, and only reporting it costs anything.
 pub const REFUSED: u32 = 1;
 
 /// All that one CPU lets in: a leaky bucket as an account's, which holds [`SILENT`] for each attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct Pressure {
-    /// What came of those let in, by this CPU and by others: [`SILENT`] for each handshake that completed.
+    /// The weight given back by attempts that were let in, by this CPU and by others: [`SILENT`] for each that
+    /// completed, [`REFUSED`] less for each that was refused or given up.
     pub settled: u64,
     pub settled_elsewhere: u64,
     settled_then: u64,
-    /// What those are worth beside that which coarse accounts kept out, for which they stand.
+    /// The additional weight of those handshakes, because they stand for attempts that coarse accounts kept out.
     pub stood_for: u64,
     pub stood_for_elsewhere: u64,
     stood_for_then: u64,
@@ -96,27 +98,27 @@ pub struct Pressure {
     /// SYNs of its own CPU, and the tick at which it was last looked at.
     seen: u32,
     tick: u32,
-    /// What is let in and has led nowhere, since accounts became as coarse as they are.
+    /// The weight let in that has led nowhere, since accounts became as coarse as they are.
     taken: u32,
-    /// The same without that, and those that coarse accounts kept out.
+    /// The same, but not reset when accounts become coarser, and with the attempts that coarse accounts kept out.
     demand: u32,
-    /// The [`Scope`] that accounts have beside those of listeners; zero: they have none.
+    /// The [`Width`] that accounts have beside those of listeners; zero: they have none.
     pub scope: u8,
     pad: [u8; 3],
-    /// The packet that the accounts are asked about, and where they noted it until a slot takes that. Both lie here because
-    /// the stack has no room for them.
+    /// The packet that the accounts are asked about, and where they noted it until a slot takes that. Both lie here
+    /// because the stack has no room for them.
     pub asked: Opening,
     pub notes: Notes,
 }
 
 const _: () = assert!(size_of::<Pressure>() == 192);
 
-/// At least so often, in SYNs, the sum is looked at; else with each tick.
+/// The sum is looked at with each tick, and at least once in this many SYNs.
 const LOOK_EVERY: u32 = 256;
 
 impl Pressure {
-    /// The scope of the account that a SYN is to be noted in as well. `policy` and `now` are asked when `tick` is another
-    /// than before, and after so many SYNs.
+    /// The scope of the account that a SYN is also to be noted in. `policy` and `now` are called when `tick` has
+    /// changed, and every `LOOK_EVERY` SYNs.
     #[inline(always)]
     pub fn scope_for(&mut self, tick: u32, policy: impl FnOnce() -> Policy, now: impl FnOnce() -> Nanos) -> u8 {
         self.seen = self.seen.wrapping_add(1);
@@ -156,7 +158,7 @@ impl Pressure {
         self.taken = taken as u32;
         if taken > u64::from(sum) {
             self.taken = 0;
-            self.scope = (self.scope + 1).min(Scope::Everything as u8);
+            self.scope = (self.scope + 1).min(Width::Everything as u8);
         }
         if demand == 0 {
             self.scope = 0;
@@ -168,10 +170,10 @@ impl Pressure {
     }
 }
 
-/// How much faster the sum leaks than an account, as a power of two.
+/// The power of two by which the sum leaks faster than an account.
 const SUM_LEAKS: u32 = 3;
 
-/// Where an opening was noted, and for how many it stands there: what its slot keeps of it.
+/// The accounts that an opening is noted in, and the weight with which it stands there: its slot keeps this.
 ///
 /// A word, as the verifier likes it: from the lowest bit 24 for its listener's account, as many for a coarser
 /// one, one that says whether the sum has it, and the CPU.
@@ -244,11 +246,11 @@ impl Notes {
         self.0 & Self::IN_SUM != 0
     }
 
-    /// And noted in an account of a [`Scope`].
+    /// And noted in an account of a [`Width`].
     #[inline(always)]
     #[must_use]
     pub const fn and(self, scope: u8, note: Note) -> Self {
-        let place = if scope == Scope::Listener as u8 { 0 } else { Note::BITS };
+        let place = if scope == Width::Listener as u8 { 0 } else { Note::BITS };
         Self(self.0 | (note.0 as u64) << place)
     }
 

@@ -1,7 +1,7 @@
 //! The hooks: XDP and TC on the way in, TC on the way out, with and without a link header. All pass every packet on.
 //!
-//! A segment without SYN, FIN or RST is asked one question, whether a handshake is pending under its flow's hash, and
-//! with a no it is done: established traffic reads one line of the directory and no slot.
+//! For a segment without SYN, FIN or RST there is one question: is a handshake pending under its flow's hash? If not,
+//! the program is done: established traffic reads one line of the directory and no slot.
 #![expect(unsafe_code, reason = "contexts are raw memory")]
 
 use aya_ebpf::{
@@ -84,7 +84,7 @@ fn on_skb<const DECAP: bool>(ctx: &TcContext, link: Link, point: fn(u32) -> Poin
     // SAFETY: the context of a running program.
     let point = point(unsafe { (*ctx.skb.skb).ifindex });
     if DECAP {
-        // How far the headers of a tunnel and of what is in it go is known only behind them.
+        // The length of a tunnel's headers and of the headers inside it is known only behind them.
         let frame = ctx.frame();
         let head = frame.length();
         if head < HEADERS && head < len {
@@ -119,7 +119,7 @@ fn on_skb<const DECAP: bool>(ctx: &TcContext, link: Link, point: fn(u32) -> Poin
 /// tunnel around them.
 const HEADERS: usize = 384;
 
-/// Where the packet begins that is looked at: in a tunnel, if there is one and it is asked for.
+/// The start of the packet that is looked at: inside a tunnel, if there is one and `DECAP` is set.
 #[inline(always)]
 fn enter<const DECAP: bool>(frame: &Frame, link: Link) -> Inner {
     let whole = Inner { at: 0, link, tunnel: Tunnel(0) };

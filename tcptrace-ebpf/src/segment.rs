@@ -35,7 +35,7 @@ pub enum Skip {
     Malformed,
 }
 
-/// Where a packet's TCP header is, and what every packet is asked: whose, and with which flags.
+/// The place of a packet's TCP header, and the facts that every packet is asked for: its ends and its flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Located {
     pub src: Endpoint,
@@ -48,7 +48,7 @@ pub struct Located {
     options: usize,
     /// Bytes of TCP header and payload by the IP header's account.
     length: u16,
-    /// Whether it is a first fragment, where the packet tells.
+    /// Whether it is a first fragment, where the packet says so.
     pub is_fragment: bool,
     /// The IPv4 identification; 0 in IPv6.
     id: u16,
@@ -93,8 +93,8 @@ impl Located {
         self
     }
 
-    /// The same, each number put through `forget`: for the verifier, which otherwise follows each of many ways through the
-    /// headers to the program's end.
+    /// The same, each number put through `forget`: for the verifier, which otherwise follows each of many ways through
+    /// the headers to the program's end.
     #[inline(always)]
     #[must_use]
     pub fn blurred(self, forget: impl Fn(u64) -> u64) -> Self {
@@ -123,7 +123,7 @@ impl Located {
     }
 }
 
-/// What a packet turned out to be.
+/// The kind of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     Tcp(Located),
@@ -132,8 +132,8 @@ pub enum Found {
     Skipped(Skip),
 }
 
-/// The ends of what nearly every packet is: a segment without SYN, FIN and RST right behind an IP header without options,
-/// tags or extensions. `None` says nothing of a packet: [`locate`] does.
+/// The ends of what nearly every packet is: a segment without SYN, FIN and RST right behind an IP header without
+/// options, tags or extensions. `None` says nothing of a packet: [`locate`] does.
 #[inline(always)]
 pub fn glance<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<(Endpoint, Endpoint)> {
     const OPENS_OR_ENDS: u8 = Flags::SYN | Flags::FIN | Flags::RST;

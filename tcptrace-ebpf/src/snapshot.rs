@@ -1,4 +1,4 @@
-//! What crosses to userspace where evidence is asked for: the first bytes of a packet, and whose it is.
+//! The data that crosses to userspace where evidence is asked for: a packet's first bytes, and whose it is.
 //!
 //! The packets of an attempt go up one by one, because whether it fails is known only with the last; userspace keeps
 //! them until then. A record has one size: a ring takes nothing else without a copy.
@@ -18,14 +18,14 @@ pub const SNAPLEN: usize = 192;
 pub struct Snapshot {
     /// [`crate::event::VERSION`].
     pub version: u8,
-    /// What the packet did: a [`Transition`], by number.
+    /// The packet's effect: a [`Transition`], by number.
     pub transition: u8,
     /// Bytes kept, at most [`SNAPLEN`].
     pub captured: u16,
     /// Bytes that the packet had.
     pub length: u32,
     pub time: Nanos,
-    /// Where it was seen.
+    /// The place where it was seen.
     pub point: Point,
     /// With the endpoints: whose it is.
     pub isn: Seq,
@@ -54,8 +54,8 @@ impl Snapshot {
     }
 }
 
-/// Whether a packet belongs into the evidence of its attempt. The FINs and RSTs of an established connection prove nothing
-/// about its handshake, what nobody asked for is no attempt, and the SYN that supersedes one is the next one's.
+/// Whether a packet belongs into the evidence of its attempt. The FINs and RSTs of an established connection prove
+/// nothing about its handshake, what nobody asked for is no attempt, and the SYN that supersedes one is the next one's.
 #[inline(always)]
 #[must_use]
 pub fn is_evidence(transition: Transition, after: &Handshake) -> bool {

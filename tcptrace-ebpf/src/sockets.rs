@@ -1,16 +1,17 @@
 //! The hooks beside the packets: each connect(2) as its caller makes it, and the moment at which TCP is given its SYN.
 //!
 //! A packet does not say who sent it, and a connect that fails before there is a packet leaves none. `connect_ipv4` and
-//! `connect_ipv6` run in the caller; `connect_sent` when the 4-tuple is known and the SYN about to be built. Nothing runs
-//! for a packet, and nothing is refused or changed: what another program answered stays.
+//! `connect_ipv6` run in the caller; `connect_sent` runs when the 4-tuple is known and the SYN is about to be built.
+//! Nothing runs for a packet, and nothing is refused or changed: another program's answer stays.
 //!
 //! | map | holds | when full |
 //! | --- | --- | --- |
-//! | `CONNECTS` | calls, by their socket's cookie | the newer call takes the place; if the older waits for its SYN, it is counted |
+//! | `CONNECTS` | calls, by socket cookie | the newer call takes the place; an older one without a SYN yet is counted |
 //! | `SENT` | cookies, by the flow's hash | the newer flow takes the place |
 //!
-//! Both are arrays in which a key has one place. An LRU_HASH would cost ten times as much, and a system call an entry to
-//! read; storage at the socket (BPF_MAP_TYPE_SK_STORAGE) an allocation each, and who reads it needs the socket.
+//! Both are arrays in which a key has one place. An LRU_HASH would cost ten times as much, and a system call for each
+//! entry read. Storage at the socket (BPF_MAP_TYPE_SK_STORAGE) would cost an allocation, and its reader needs the
+//! socket.
 #![expect(unsafe_code, reason = "contexts and map values are raw memory")]
 
 use aya_ebpf::{
@@ -39,7 +40,7 @@ static CONNECTS: Array<Connect> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 static SENT: Array<u64> = Array::with_max_entries(1, MMAPABLE);
 
-/// What lets the call go on. A program that ran before this one and refused has refused.
+/// The return value that lets the call proceed. A program that ran before this one and refused has refused.
 const ALLOW: i32 = 1;
 /// The reply, which the kernel takes for its default while nobody has written one, is not ours to write.
 const NO_REPLY: u32 = 1;
@@ -87,7 +88,8 @@ fn on_connect(context: *mut bpf_sock_addr, asked_addr: Addr) {
     let [kind, protocol, port] = unsafe {
         [word(&raw const (*context).type_), word(&raw const (*context).protocol), word(&raw const (*context).user_port)]
     };
-    // MPTCP's own sockets are passed over: the SYN is their first subflow's, which is a TCP socket with a cookie of its own.
+    // MPTCP's own sockets are passed over: the SYN is their first subflow's, which is a TCP socket with a cookie of its
+    // own.
     if kind != SOCK_STREAM || protocol != IPPROTO_TCP {
         return;
     }
@@ -101,7 +103,7 @@ fn on_connect(context: *mut bpf_sock_addr, asked_addr: Addr) {
     let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
         return maps::count(Counter::ConnectUnnoted);
     };
-    // SAFETY: nobody else writes while the version is odd; who reads compares it.
+    // SAFETY: nobody else writes while the version is odd; a reader compares it.
     let record = unsafe { &mut *record };
     if record.is_lost_to(cookie, now) {
         maps::count(Counter::ConnectUnnoted);
@@ -161,7 +163,8 @@ fn on_sent(ctx: &SockOpsContext) {
     let server = Endpoint { addr: server_addr, port: server_port };
     let index = flow::hash(maps::hash_key(), client, server) & (config!(connect_places) - 1);
     if let Some(place) = SENT.get_ptr_mut(index as u32) {
-        // After the record: who finds the cookie finds the flow. A word is written whole; of two writers one stays.
+        // After the record: a reader that finds the cookie finds the flow. A word is written whole; of two writers one
+        // stays.
         // SAFETY: a map value, which is never freed, aligned.
         unsafe { place.write_volatile(cookie) };
     }
@@ -172,7 +175,8 @@ fn record_of(cookie: u64) -> Option<*mut Connect> {
     CONNECTS.get_ptr_mut(connect::place(cookie, config!(connect_places)))
 }
 
-/// A field of a context, read as wide as the kernel's conversion wants it: the compiler would join or narrow plain reads.
+/// A field of a context, read as wide as the kernel's conversion wants it: the compiler would join or narrow plain
+/// reads.
 #[inline(always)]
 unsafe fn word(field: *const u32) -> u32 {
     // SAFETY: the caller's.

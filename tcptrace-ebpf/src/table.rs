@@ -1,9 +1,9 @@
 //! The bounded table's arithmetic: tags, lanes, order, and who makes room. Pure; the kernel programs do the locking.
 //!
 //! A flow's hash picks a set of [`WAYS`] slots. A set's directory holds a 16-bit tag for each, all in half a cache
-//! line, so that one load answers what every data packet asks: is a handshake pending under this flow's hash? A tag
-//! is exact enough: with every slot pending one packet in 4,096 is told yes wrongly, against 1 in 100 for a bit array
-//! of the same size at 100,000 pending, and unlike a bit it can be taken back without asking who else set it.
+//! line, so that one load answers the question for every data packet: is a handshake pending under this flow's hash? A
+//! tag is exact enough: with every slot pending, one packet in 4,096 wrongly gets a yes, against 1 in 100 for a bit
+//! array of the same size at 100,000 pending. Unlike a bit it can be taken back without asking who else set it.
 
 /// Slots of a set.
 pub const WAYS: usize = 8;
@@ -23,7 +23,7 @@ const EVERY_NIBBLE: u32 = 0x1111_1111;
 /// The order of a set that was never used: a zeroed map is one that works.
 const FIRST_ORDER: u32 = 0x7654_3210;
 
-/// A set's directory: what is in its slots, in which order it came, and the lock of them all.
+/// A set's directory: the tags of its slots, the order of their attempts, and the lock of them all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(32))]
 pub struct Set {
@@ -43,7 +43,7 @@ const _: () = assert!(size_of::<Set>() == 32);
 #[repr(C, align(64))]
 pub struct Slot {
     pub handshake: crate::handshake::Handshake,
-    /// Where its opening was noted.
+    /// The accounts that its opening was noted in.
     pub notes: crate::pressure::Notes,
 }
 
@@ -115,7 +115,7 @@ impl Set {
         (self.order ^ FIRST_ORDER) as usize & (WAYS - 1)
     }
 
-    /// The way whose slot a new attempt takes: an empty one, else that of the oldest settled attempt, else of the oldest.
+    /// The way whose slot a new attempt takes: an empty one, or that of the oldest settled attempt, or the oldest.
     #[inline(always)]
     #[must_use]
     pub fn to_replace(&self) -> usize {

@@ -1,11 +1,11 @@
 //! `--decap`: from a tunnel's packet to the one inside it. VXLAN, Geneve, GRE, IP in IP (both versions in both), MPLS.
 //!
-//! Reads what is needed to find the inner packet and nothing else; a tunnel it cannot follow (encrypted, fragmented, a
+//! It reads only the headers that lead to the inner packet; a tunnel that it cannot follow (encrypted, fragmented, a
 //! version it does not know) is left as the packet it is.
 
 use crate::{flow::Addr, packet::Packet, segment::Link};
 
-/// What a tunnel is.
+/// The kind of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -54,8 +54,8 @@ pub struct Inner {
     pub tunnel: Tunnel,
 }
 
-/// A tunnel as a packet has it, in one number, which is easily carried along: its kind, the version of its IP header (zero
-/// where there is none: MPLS), that header's offset.
+/// A tunnel as a packet has it, in one number, which is easily carried along: its kind, the version of its IP header
+/// (zero where there is none: MPLS), that header's offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Tunnel(pub u32);
@@ -101,13 +101,13 @@ pub struct Outer {
 }
 
 impl Outer {
-    /// What it is; `None` for no tunnel.
+    /// Its kind; `None` for no tunnel.
     #[must_use]
     pub const fn kind(&self) -> Option<Kind> {
         Kind::of(self.kind)
     }
 
-    /// Where it begins and where it ends; MPLS has no addresses.
+    /// Its two ends; MPLS has no addresses.
     #[must_use]
     pub const fn ends(&self) -> Option<(Addr, Addr)> {
         if self.has_ends == 0 { None } else { Some((self.src, self.dst)) }
@@ -152,7 +152,7 @@ pub fn inner<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Inner> {
     Some(Inner { at, link, tunnel: Tunnel::new(kind, version, ip) })
 }
 
-/// What an IP packet carries: the kind of tunnel, and what is inside it.
+/// The payload of an IP packet: the kind of tunnel, and what is inside it.
 #[inline(always)]
 fn payload<P: Packet + ?Sized>(packet: &P, protocol: u8, at: usize) -> Option<(Kind, Link, usize)> {
     match protocol {
@@ -169,7 +169,7 @@ fn payload<P: Packet + ?Sized>(packet: &P, protocol: u8, at: usize) -> Option<(K
             match u16::from_be_bytes([high, low]) {
                 // The flag that says there is a network identifier (RFC 7348, section 5).
                 VXLAN_PORT if first & 0x08 != 0 => Some((Kind::Vxlan, Link::Ethernet, at + 16)),
-                // Version 0, and so many words of options (RFC 8926, section 3.4).
+                // Version 0; the low six bits count the words of options (RFC 8926, section 3.4).
                 GENEVE_PORT if first >> 6 == 0 => {
                     let options = (first & 0x3f) as usize * 4;
                     let ethertype = u16::from_be_bytes([kind_high, kind_low]);
@@ -206,7 +206,7 @@ fn by_type<P: Packet + ?Sized>(packet: &P, ethertype: u16, at: usize) -> Option<
     }
 }
 
-/// Behind the label stack (RFC 3032): what is there says by its first four bits whether it is IP.
+/// Behind the label stack (RFC 3032): the first four bits there say whether it is IP.
 #[inline(always)]
 fn labels<P: Packet + ?Sized>(packet: &P, start: usize) -> Option<usize> {
     let mut at = start;

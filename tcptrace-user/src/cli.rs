@@ -55,7 +55,7 @@ pub struct Args {
     pub read: Vec<PathBuf>,
     /// Read incoming packets at this hook
     ///
-    /// auto takes the hook that costs the host least; a line at start names it and the reason.
+    /// auto takes the hook that costs the host least. The banner names it and the reason.
     #[arg(long, value_enum, default_value_t, value_name = "HOOK", help_heading = TRACE)]
     pub hook: HookChoice,
     /// Report successful handshakes too
@@ -66,7 +66,7 @@ pub struct Args {
     pub all: bool,
     /// Report an attempt as stalled after this many seconds without progress
     ///
-    /// The third SYN or SYN/ACK is a stall even sooner.
+    /// A third SYN or SYN/ACK counts as a stall sooner.
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds, help_heading = REPORT)]
     pub stall_after: Duration,
     /// Print JSON lines instead of text
@@ -105,7 +105,7 @@ pub struct Args {
     /// Colour the output
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = REPORT)]
     pub color: Color,
-    /// Do nothing: addresses and ports are always numbers
+    /// No effect: addresses and ports are always numbers
     #[arg(short, help_heading = REPORT)]
     pub numeric: bool,
     /// Print shorter lines and no banner
@@ -113,20 +113,20 @@ pub struct Args {
     pub quiet: bool,
     /// Print more about each attempt
     ///
-    /// Twice, it also prints the kernel programs' own log.
+    /// -vv also prints the log of the kernel programs.
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = REPORT)]
     pub verbose: u8,
-    /// Where to look up sockets, processes and firewall rules
+    /// Look up sockets, processes and drop reasons here
     ///
-    /// These facts make a cause more certain. The line names the facts that could not be read.
+    /// These facts make a cause more certain. --json also names facts that could not be read.
     #[arg(long, value_enum, default_value_t, value_name = "WHERE", help_heading = TRACE)]
     pub local: LocalFacts,
     /// Look into tunnels: VXLAN, Geneve, GRE, IP in IP, MPLS
     #[arg(long, help_heading = TRACE)]
     pub decap: bool,
-    /// Write the packets of reported attempts to this pcapng file
+    /// Write failed and recovered attempts to this pcapng file
     ///
-    /// The verdict is a comment on the packet that decided. - writes to standard output.
+    /// A comment on the deciding packet has the verdict. FILE - is standard output.
     #[arg(short, long, value_name = "FILE", help_heading = EVIDENCE)]
     pub write: Option<PathBuf>,
     /// Begin a new file after this many million bytes
@@ -140,10 +140,10 @@ pub struct Args {
     pub rotate_size: Option<u64>,
     /// Begin a new file after this many seconds
     ///
-    /// The seconds are measured by the packets' own times.
+    /// The packets' own times measure the seconds.
     #[arg(short = 'G', value_name = "SECONDS", requires = "write", value_parser = seconds, help_heading = EVIDENCE)]
     pub rotate_every: Option<Duration>,
-    /// Keep only this many files, the newest
+    /// Keep only the newest COUNT files
     #[arg(
         short = 'W',
         value_name = "COUNT",
@@ -152,7 +152,7 @@ pub struct Args {
         help_heading = EVIDENCE
     )]
     pub keep: Option<u32>,
-    /// Trace only attempts that match, in a subset of pcap-filter(7)
+    /// Trace only matching attempts; a subset of pcap-filter(7)
     ///
     /// src is the client and dst is the server. The filter has host, net, port and portrange, each with src or dst;
     /// tcp, ip and ip6; and, or, not and parentheses. Addresses are numbers.
@@ -167,7 +167,7 @@ pub struct Args {
 pub enum Command {
     /// Find out why a host cannot be reached
     ///
-    /// diagnose checks name, route, ping, path MTU, ports and hops, one after the other, and ends with a verdict, its
+    /// diagnose checks name, route, ping, path MTU, ports and hops. It ends with a verdict, its
     /// evidence and the next step. It needs no privilege.
     #[command(after_help = AFTER_DIAGNOSE, after_long_help = AFTER_DIAGNOSE_LONG)]
     Diagnose(DiagnoseArgs),
@@ -201,9 +201,9 @@ pub enum Command {
 /// The arguments of `diagnose`.
 #[derive(clap::Args, Debug)]
 pub struct DiagnoseArgs {
-    /// The host, with one or more ports [default: 443 and 80, one of which has to answer]
+    /// The host, with one or more ports [default: 443 and 80; one has to answer]
     ///
-    /// Write HOST or HOST:PORT,PORT. Further ports can follow as words of their own. An IPv6 address with ports needs
+    /// Write HOST or HOST:PORT,PORT. More ports can follow as separate words. An IPv6 address with ports needs
     /// brackets: `[2001:db8::1]:443`. A link-local address needs its interface: fe80::1%eth0.
     #[arg(required = true, value_name = "HOST[:PORT]")]
     pub target: Vec<String>,
@@ -212,7 +212,7 @@ pub struct DiagnoseArgs {
     pub json: bool,
     /// Write the packets that it sends and receives to this pcapng file
     ///
-    /// Each handshake has its end as a comment. - writes to standard output and moves the text to standard error. It
+    /// A comment has each handshake's result. FILE - is standard output; the text then goes to standard error. It
     /// needs CAP_NET_RAW.
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
@@ -236,7 +236,7 @@ const AFTER_LONG: &str = "\
 Examples:
   sudo tcptrace -i eth0                   report what fails or stalls on eth0
   sudo tcptrace -i eth0 dst port 443      only attempts to port 443
-  sudo tcptrace --all -c 20               20 attempts on the default route's interface, good ones too
+  sudo tcptrace --all -c 20               20 attempts on the default interface, successes too
   sudo tcptrace --json --duration 60      a minute of JSON lines, then a summary
   sudo tcptrace -w failed.pcapng          also keep the packets of what failed, for Wireshark
   tcptrace -r file.pcapng.gz              read a capture instead
@@ -252,7 +252,7 @@ Exit codes:
   1   failed while running
   2   wrong usage
   3   --fail-on found an outcome that it names
-  69  the kernel lacks something
+  69  the kernel lacks a feature
   77  missing privilege";
 
 const AFTER_DIAGNOSE: &str = "`tcptrace diagnose --help` has more about each flag, and examples.";
@@ -264,7 +264,7 @@ Examples:
   tcptrace diagnose '[2001:db8::1]:443'   an IPv6 address with a port
   tcptrace diagnose --json 203.0.113.2    one JSON object, for programs
 
-It takes a second if all is well, ten at most. Ctrl-C prints what is known by then. With CAP_NET_RAW it also sees
+It takes 0.25 s if all is well, 10 s at most. Ctrl-C prints what is known by then. With CAP_NET_RAW it also sees
 whether its SYNs leave this host.
 
 Exit codes:

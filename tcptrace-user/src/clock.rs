@@ -6,7 +6,8 @@ use nix::time::{ClockId, clock_gettime};
 use tcptrace_core::handshake::Nanos;
 pub use tcptrace_vocabulary::clock::Clock;
 
-/// How far the time of day may be slewed before it is read anew: until then, one moment has one name in every line.
+/// The most that the time of day may be slewed before it is read anew: until then, one moment has one name in every
+/// line.
 const STEP: u128 = 1_000_000;
 
 /// The clock as it is now.

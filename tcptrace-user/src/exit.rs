@@ -1,7 +1,7 @@
-//! Exit codes, and how an error says its own.
+//! Exit codes, and how each error type names its own.
 //!
-//! Each error type that is not a plain failure implements [`ExitCode`] where it is defined; `cli` asks the chain of an
-//! error for the first that does. The numbers are those of sysexits(3) where it has one.
+//! Each error type that is not a plain failure implements [`ExitCode`] where it is defined; `cli` looks through the
+//! chain of an error for the first that does. The numbers are those of sysexits(3) where it has one.
 
 use std::error::Error;
 

@@ -1,6 +1,6 @@
-//! Which exit code a failed run ends with, by the error at its root.
+//! The exit code of a failed run, by the error at its root.
 //!
-//! Each error says its own (`exit::ExitCode`); here is only the list of the types that may be there.
+//! Each error has its own (`exit::ExitCode`); here is only the list of the types that may be there.
 
 use tcptrace_filter::Mistake;
 

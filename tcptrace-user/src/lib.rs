@@ -1,7 +1,7 @@
 //! tcptrace's userspace: live tracing, captures, the command `diagnose`.
 //!
 //! Two ways in: `live` (the only place that knows aya) with `track`, and `offline` over captures. Both make an
-//! [`tcptrace_vocabulary::attempt::Attempt`] of each handshake, which `tcptrace_report` renders; it does not know where
+//! [`tcptrace_vocabulary::attempt::Attempt`] of each handshake. `tcptrace_report` renders it, and does not know where
 //! packets came from.
 #![warn(clippy::wildcard_enum_match_arm)]
 

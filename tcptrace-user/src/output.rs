@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 const QUEUE: usize = 1 << 14;
 /// Messages that may wait.
 const MESSAGES: usize = 1024;
-/// How long the end waits for a reader that does not read.
+/// The longest that the end waits for a reader that does not read.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// The writing side of standard output.
@@ -78,7 +78,7 @@ impl Output {
 }
 
 /// Standard error behind a thread as well: a terminal that is stopped (Ctrl-S) or a pipe that nobody reads holds up
-/// nothing, and one that was closed ends nothing. What finds no room in the queue is counted.
+/// nothing, and one that was closed ends nothing. A message that finds no room in the queue is counted.
 struct Messages {
     queue: SyncSender<Message>,
     shed: AtomicU64,
@@ -179,7 +179,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let messages = Messages::start(writer);
         let text = "x".repeat(1 << 16);
-        // One fills the pipe and waits there; the queue takes so many more.
+        // One fills the pipe and waits there; the queue takes [`MESSAGES`] more.
         let said = 1 + MESSAGES as u64 + 5;
         (0..said).for_each(|_| messages.say(&text));
         let shed = messages.shed.load(Relaxed);

@@ -1,6 +1,6 @@
 //! Random numbers that nobody outside can guess.
 //!
-//! Whoever chooses addresses must not know where they fall in a table, so its hash takes a random key.
+//! An attacker who chooses addresses must not know where they fall in a table, so its hash takes a random key.
 //! <https://man7.org/linux/man-pages/man4/urandom.4.html>
 
 use std::{fs::File, io, io::Read as _};
@@ -12,7 +12,7 @@ const SOURCE: &str = "/dev/urandom";
 /// A new random key.
 ///
 /// # Errors
-/// Where the kernel's source of random numbers cannot be read: a chroot or container without `/dev`, no free descriptor.
+/// If the kernel's source of random numbers cannot be read: a chroot or container without `/dev`, no free descriptor.
 pub(crate) fn hash_key() -> io::Result<HashKey> {
     let mut bytes = [0; 16];
     File::open(SOURCE).and_then(|mut source| source.read_exact(&mut bytes)).map_err(|error| {

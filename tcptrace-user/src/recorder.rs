@@ -20,7 +20,7 @@ use crate::output;
 
 /// Handshakes that may wait.
 const QUEUE: usize = 1024;
-/// How long the end waits for a disk that does not write.
+/// The longest that the end waits for a disk that does not write.
 pub const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// A packet on its way.
@@ -44,7 +44,7 @@ pub struct Described {
 
 /// The counts for the summary.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct FileTotals {
     pub start_ns: u64,
     pub end_ns: u64,
     /// Packets that were lost before they came here; `None`: not known.
@@ -55,7 +55,7 @@ pub struct Account {
 enum Job {
     /// A handshake: its packets, and the one that decided with the verdict.
     Handshake(Vec<Recorded>, usize, String),
-    End(Account),
+    End(FileTotals),
 }
 
 /// The thread, as its clients see it.
@@ -139,7 +139,7 @@ impl Recorder {
     }
 
     /// Sees the queue out, until `deadline`, and completes the file.
-    pub fn finish(&self, account: Account, deadline: Instant) {
+    pub fn finish(&self, account: FileTotals, deadline: Instant) {
         let mut end = Job::End(account);
         let left = || deadline.saturating_duration_since(Instant::now());
         while let Err(TrySendError::Full(job)) = self.jobs.try_send(end) {
@@ -156,7 +156,7 @@ impl Recorder {
 
     fn give_up(&self) {
         self.shared.has_failed.store(true, Relaxed);
-        output::say("evidence: nothing can be written for so long that the file is not complete");
+        output::say("evidence: the disk did not accept all packets: the file is incomplete");
     }
 }
 
@@ -208,8 +208,8 @@ impl Desk {
         })
     }
 
-    fn end(mut self, account: &Account) {
-        let Account { start_ns, end_ns, dropped, ref comment } = *account;
+    fn end(mut self, account: &FileTotals) {
+        let FileTotals { start_ns, end_ns, dropped, ref comment } = *account;
         for &(id, received) in self.interfaces.values() {
             let comment = Some(comment.as_str());
             self.writer.statistics(id, Statistics { received, dropped, comment, start_ns, end_ns });
@@ -224,7 +224,7 @@ impl Desk {
         if let Err(error) = written {
             self.shared.has_failed.store(true, Relaxed);
             self.shared.is_broken.fetch_or(error.kind() == io::ErrorKind::BrokenPipe, Relaxed);
-            output::say(&format!("evidence: {error}; what cannot be written is counted"));
+            output::say(&format!("evidence: {error}; evidence_shed counts it"));
         }
     }
 }

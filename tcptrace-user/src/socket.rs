@@ -1,5 +1,5 @@
-//! Socket options and addresses that neither std nor socket2 has, for all who open sockets: by nix, without unsafe code but
-//! in one place.
+//! Socket options and addresses that neither std nor socket2 has, for every module that opens sockets: by nix, with
+//! unsafe code in one place only.
 //!
 //! <https://man7.org/linux/man-pages/man7/packet.7.html>, <https://man7.org/linux/man-pages/man7/tcp.7.html>
 #![expect(unsafe_code, reason = "nix takes a link-layer address apart, and does not put one together")]
@@ -21,7 +21,7 @@ mod options {
     use super::ICMPV6_FILTER;
 
     sockopt_impl!(
-        /// What the kernel knows of a connection.
+        /// The kernel's facts about a connection.
         TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info
     );
     sockopt_impl!(

@@ -1,4 +1,4 @@
-//! From events and the sweep to what is told: which attempts stall, how they end, each said once.
+//! From events and the sweep to reports: which attempts stall, how they end, each reported once.
 //!
 //! Knows neither the kernel nor the clock: time is an argument, and the table is a function that finds an attempt as
 //! it is now. Memory is bounded; what does not fit is counted in [`Tracker::untracked`].
@@ -22,7 +22,7 @@ use tcptrace_vocabulary::{
 /// Attempts kept in mind at once; some 300 bytes each.
 const CAPACITY: usize = 1 << 16;
 
-/// How long the sweep leaves what it finds settled or replaced to the event that tells of it, which may be under way.
+/// The time for which the sweep leaves what it finds settled or replaced to its event, which may be under way.
 const EVENT_DELAY: u64 = 1_000_000_000;
 
 /// Losses so far, of the kind that makes a verdict less certain.
@@ -32,17 +32,17 @@ pub struct Losses {
     pub attempts: u64,
 }
 
-/// What is known of the attempts that were told, or will have to be.
+/// The facts about the attempts that were reported, or will have to be.
 pub struct Tracker {
     started: Nanos,
     /// When silence was last looked for.
     swept: Nanos,
     stall_after: u64,
-    /// Connections are told of to their end, and not only until they are established.
+    /// Connections are reported to their end, and not only until they are established.
     all: bool,
     known: HashMap<u64, Known>,
     losses: Losses,
-    /// Who answered what was asked of somebody else: by the client's endpoint and ISN, which the answer acknowledges.
+    /// The other address that answered a SYN, by the client's endpoint and ISN, which the answer acknowledges.
     strangers: HashMap<(Endpoint, u32), Addr>,
     /// Losses at the times they were seen to grow.
     lost_at: Vec<(Nanos, Losses)>,
@@ -55,15 +55,15 @@ struct Known {
     last: Handshake,
     stalled: Option<Stalled>,
     icmp_from: Option<Addr>,
-    /// Told as unreachable: what it is if nothing else comes of it.
+    /// It was reported as unreachable, which holds if nothing else comes of it.
     told: bool,
     /// When its slot was first found with a new tenant.
     gone: Option<Nanos>,
 }
 
-/// What the table has of an attempt.
+/// The table's entry for an attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Found {
+pub enum InTable {
     /// Its state.
     Here(Handshake),
     /// Another attempt has its slot.
@@ -73,8 +73,8 @@ pub enum Found {
 }
 
 impl Tracker {
-    /// A tracker of attempts seen from `started` on, stalled after so many nanoseconds; with `all` of those that are
-    /// established, too.
+    /// A tracker of attempts seen from `started` on, stalled after `stall_after` nanoseconds; with `all` it reports
+    /// established ones, too.
     #[must_use]
     pub fn new(started: Nanos, stall_after: u64, all: bool) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Tracker {
         if losses != self.losses {
             self.lost_at.push((now, self.losses));
             self.losses = losses;
-            // Attempts older than this many losses' times are told with more losses than there were: the safe side.
+            // Attempts older than these losses are reported with more losses than there were: the safe side.
             if self.lost_at.len() > 1024 {
                 self.lost_at.drain(1..512);
             }
@@ -107,7 +107,7 @@ impl Tracker {
         let it = &event.handshake;
         match transition {
             Transition::SynRetried => self.stall(it, event.time, StalledBy::ThirdSyn),
-            // What comes too soon is found silent, if it stays so.
+            // A SYN/ACK that comes too soon is found silent, if it stays so.
             Transition::AnswerRetried if is_unacknowledged(it) => self.stall(it, event.time, StalledBy::ThirdSynAck),
             Transition::AnswerRetried => None,
             Transition::Unreachable => {
@@ -115,7 +115,7 @@ impl Tracker {
                 self.remember(it, Known { icmp_from: Some(event.from), ..known });
                 self.end(it)
             }
-            // The client may overcome these, and mostly does: they are told when it has, or when it falls silent.
+            // The client may overcome these, and mostly does: they are reported when it has, or when it falls silent.
             Transition::Challenged | Transition::WrongAnswer => None,
             Transition::Completed if self.all => {
                 let known = self.known(it);
@@ -145,10 +145,11 @@ impl Tracker {
         }
     }
 
-    /// Looks whether a pending attempt has stalled or given up since the last sweep; when it will be worth another look.
+    /// Looks whether a pending attempt has stalled or given up since the last sweep; when it will be worth another
+    /// look.
     ///
-    /// What has given up is told when the time for another try has passed, and not kept in mind: an attempt that nobody
-    /// answers stays in the table for as long as nobody needs its slot.
+    /// An attempt that has given up is reported when the time for another try has passed, and not kept in mind: an
+    /// attempt that nobody answers stays in the table for as long as nobody needs its slot.
     pub fn look(&mut self, handshake: &Handshake, now: Nanos) -> (Option<Report>, Nanos) {
         let (stalls, gives_up) = (self.stall_after, patience(handshake, self.stall_after));
         let after = |nanos: u64| Nanos(handshake.last_seen().0.saturating_add(nanos));
@@ -171,19 +172,19 @@ impl Tracker {
         }
     }
 
-    /// Looks for the end of the known attempts. What is looked at after this is compared with `now`.
-    pub fn sweep(&mut self, now: Nanos, find: impl Fn(&Handshake) -> Found) -> Vec<Report> {
+    /// Looks for the end of the known attempts. Later calls of [`Self::look`] compare with `now`.
+    pub fn sweep(&mut self, now: Nanos, find: impl Fn(&Handshake) -> InTable) -> Vec<Report> {
         let mut reports = Vec::new();
         let known: Vec<_> = self.known.iter().map(|(&id, known)| (id, find(&known.last))).collect();
         for (id, found) in known {
             reports.extend(match found {
-                Found::Here(it) => self.look_again(id, &it, now),
-                Found::Gone => self.gone(id, now),
-                Found::Busy => None,
+                InTable::Here(it) => self.look_again(id, &it, now),
+                InTable::Gone => self.gone(id, now),
+                InTable::Busy => None,
             });
         }
         self.swept = now;
-        // What is old was asked for long ago; what is looked at again comes again.
+        // Old entries were needed long ago; an answer that is looked at again comes again.
         if self.strangers.len() >= CAPACITY {
             self.strangers.clear();
         }
@@ -196,15 +197,15 @@ impl Tracker {
         !self.known.is_empty()
     }
 
-    /// The end of tracing: every attempt told as stalled is told as it stands.
-    pub fn finish(&mut self, find: impl Fn(&Handshake) -> Found) -> Vec<Report> {
+    /// The end of tracing: every attempt reported as stalled is reported as it stands.
+    pub fn finish(&mut self, find: impl Fn(&Handshake) -> InTable) -> Vec<Report> {
         let open: Vec<_> = self.known.values().filter(|known| !known.told).copied().collect();
         self.known.values_mut().for_each(|known| known.told = true);
         let mut reports = Vec::new();
         for known in open {
             let last = match find(&known.last) {
-                Found::Here(it) => it,
-                Found::Gone | Found::Busy => known.last,
+                InTable::Here(it) => it,
+                InTable::Gone | InTable::Busy => known.last,
             };
             // Whoever asks for all of these asks the table.
             if self.all && is_established(&last) {
@@ -215,7 +216,7 @@ impl Tracker {
         in_order(reports)
     }
 
-    /// Whether an attempt's end was told by `now`.
+    /// Whether an attempt's end was reported by `now`.
     #[must_use]
     pub fn has_told(&self, handshake: &Handshake, now: Nanos) -> bool {
         match self.known.get(&id(handshake)) {
@@ -284,12 +285,12 @@ impl Tracker {
         let outcome = Outcome::of(handshake)?;
         let known = self.known(handshake);
         if self.all && is_established(handshake) {
-            // It was told of when it opened, and will be when it ends.
+            // It was reported when it opened, and will be when it ends.
             self.known.remove(&id(handshake));
             return None;
         }
         if outcome == Outcome::Unreachable && !known.told {
-            // It may go on trying, which is no news; and recover, which is.
+            // It may continue to try, which is no news; and recover, which is.
             self.remember(handshake, Known { told: true, ..known });
         } else {
             self.known.remove(&id(handshake));
@@ -305,7 +306,7 @@ impl Tracker {
         Report::Attempt(Attempt { recovered, ..self.attempt(it, known, outcome, it.last_seen(), open) })
     }
 
-    /// An attempt that nobody answered but a stranger: a SYN/ACK to the SYN that came from another address.
+    /// An attempt whose only answer is a SYN/ACK to its SYN from another address.
     fn joined(&self, it: &Handshake) -> Handshake {
         let mut it = *it;
         if it.state() == State::SynSent && self.stranger(&it).is_some() {
@@ -314,7 +315,7 @@ impl Tracker {
         it
     }
 
-    /// To Zeek and Wireshark, a stranger's answer is another conversation.
+    /// To Zeek and Wireshark, an answer from another address is another conversation.
     fn foreign(&self, handshake: &Handshake) -> Foreign {
         let stranger = if self.stranger(handshake).is_some() { Facts::WRONG_ANSWER } else { 0 };
         Foreign::of(&Handshake { facts: Facts(handshake.facts.0 & !stranger), ..*handshake })
@@ -327,7 +328,7 @@ impl Tracker {
             .filter(|addr| *addr != handshake.server_addr)
     }
 
-    /// The end of a connection that was told of when it opened.
+    /// The end of a connection that was reported when it opened.
     pub fn close(&mut self, handshake: &Handshake, at: Nanos, open: bool) -> Report {
         let known = self.known(handshake);
         self.known.remove(&id(handshake));
@@ -371,7 +372,7 @@ impl Tracker {
     }
 }
 
-/// What one sweep tells, in the order in which it began.
+/// The reports of one sweep, in the order in which their attempts began.
 fn in_order(mut reports: Vec<Report>) -> Vec<Report> {
     reports.sort_by_key(|it| it.attempt().handshake.first_syn);
     reports

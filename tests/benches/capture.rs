@@ -77,7 +77,7 @@ fn capture(packets: usize) -> (Vec<u8>, Vec<usize>) {
 /// A run's times and the most memory it had.
 struct Cost {
     seconds: f64,
-    /// Of the processor, in the program and in the kernel on its behalf.
+    /// The seconds of the processor, in the program and in the kernel on its behalf.
     busy: f64,
     megabytes: f64,
 }

@@ -20,7 +20,7 @@ use serde_json::json;
 use tcptrace::{
     live::{
         decode,
-        events::{self, Reader, Told},
+        events::{self, Decoded, Reader},
         kernel::{Kernel, Program, Settings},
     },
     track::Tracker,
@@ -162,11 +162,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn track(tracker: &mut Tracker, (transition, event): Told) {
+fn track(tracker: &mut Tracker, (transition, event): Decoded) {
     black_box(tracker.event(transition, &event));
 }
 
-fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Told)) -> usize {
+fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Decoded)) -> usize {
     let mut count = 0;
     while let Some(record) = ring.next() {
         if let Some(told) = decode::event(&record) {

@@ -1,4 +1,4 @@
-//! Who used the processors, and for how long: threads to the nanosecond, the machine in ticks.
+//! The use of the processors, and for how long: threads to the nanosecond, the machine in ticks.
 //!
 //! A thread's time counts nobody else's work, so it can be measured on a machine that others use too.
 //! <https://docs.kernel.org/scheduler/sched-stats.html>

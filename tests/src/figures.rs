@@ -1,7 +1,7 @@
 //! What the benches share: their options, and figures by round, as a table and as JSON.
 //!
-//! Of a figure the median of its rounds is shown with the least and the greatest, and the same of its ratio to a rival's
-//! in the same round: what slows the machine down slows both.
+//! A figure is shown as the median of its rounds with the least and the greatest, and so is its ratio to a rival's in
+//! the same round: whatever slows the machine down slows both.
 
 use std::fmt;
 
@@ -60,7 +60,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of figures that are numbers; all three are NaN if there is none.
+    /// The spread of the figures that are numbers; all three are NaN if there is none.
     #[must_use]
     pub fn of(figures: &[f64]) -> Self {
         let mut sorted: Vec<f64> = figures.iter().copied().filter(|it| it.is_finite()).collect();

@@ -479,7 +479,7 @@ fn damage_says_what_and_where() {
         text(cut),
         ["the capture ends too early at byte 30: truncated block: the header says 44 bytes, the file has 30"]
     );
-    assert_eq!(text(&[]), ["the capture is empty: it does not even have a file header"]);
+    assert_eq!(text(&[]), ["the capture is empty: it has no file header"]);
     assert_eq!(
         text(b"PK\x03\x04 and so on"),
         ["this is neither a pcap nor a pcapng capture: it begins with 50 4b 03 04 20 61 6e 64"]
@@ -844,7 +844,7 @@ fn every_cut_of_a_compressed_file_delivers_what_can_be_decompressed() {
             assert_eq!(damages.len(), 1, "cut at {cut}: {damages:?}");
             if decoded != octets {
                 let text = damages[0].to_string();
-                assert!(text.ends_with(&format!("compressed file ends too early at its byte {cut}")), "{text}");
+                assert!(text.ends_with(&format!("file ends too early, at byte {cut}")), "{text}");
                 assert_eq!(damages[0].offset, decoded.len() as u64);
             }
         }

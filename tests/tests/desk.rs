@@ -5,7 +5,7 @@ use tcptrace::desk::{Asked, Desk, Disposition, FailOn, FindingId, Harmless, Surr
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{End, Handshake, Nanos, Offer, Point, State},
-    pressure::Scope,
+    pressure::Width,
     segment::Flags,
 };
 use tcptrace_verdict::patterns::{Claim, flood::Passage};
@@ -16,7 +16,7 @@ use tcptrace_vocabulary::{
     network::Network,
     outcome::Outcome,
     report::Report,
-    scope::{Extent, Scope as Reach},
+    scope::{Extent, Scope},
     verdict::{Unsent, Verdict},
 };
 
@@ -210,7 +210,7 @@ fn events() -> Vec<Attempt> {
 
 fn passage() -> Passage {
     Passage {
-        scope: Scope::Listener,
+        scope: Width::Listener,
         owner: Endpoint { addr: SERVER, port: 25 },
         point: Point::egress(2),
         since: at(300),
@@ -344,7 +344,7 @@ fn an_unsent_call_is_decided_like_a_report() {
         cause: Cause::NoRouteOrLocalBlock,
         confidence: Confidence::Certain,
         evidence: Vec::new(),
-        scope: Reach { extent: Extent::Unknown, evidence: Vec::new() },
+        scope: Scope { extent: Extent::Unknown, evidence: Vec::new() },
         next: Vec::new(),
     };
     let process = Process { pid: 1, command: "curl".to_owned(), unit: None, container: None };

@@ -8,7 +8,7 @@ use tcptrace_core::{
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State},
     segment::Flags,
 };
-use tcptrace_verdict::{case::Case, diagnose, past::Past};
+use tcptrace_verdict::{case::Case, judge, past::Past};
 use tcptrace_vocabulary::{
     attempt::{Attempt, Trust},
     cause::{Cause, Confidence},
@@ -106,7 +106,7 @@ fn verdict(handshake: Handshake, around: &Around) -> Verdict {
     };
     let unknown = Local::unknown(Missing::NotAsked);
     let local = around.local.as_ref().unwrap_or(&unknown);
-    diagnose(&Case { attempt: &attempt, local, past: &history, checks: around.checks })
+    judge(&Case { attempt: &attempt, local, past: &history, checks: around.checks })
 }
 
 #[track_caller]
@@ -477,7 +477,7 @@ fn a_dropped_syn_is_whose_rule_it_is() {
     assert_eq!(with(router).cause, Cause::DroppedByLocalFirewall);
 }
 
-/// Of several network namespaces of one host, the one in which a packet was dropped decides whose matter that is.
+/// Among several network namespaces of one host, the one in which a packet was dropped decides whose matter that is.
 #[test]
 fn a_dropped_packet_is_the_matter_of_where_it_was_dropped() {
     use Cause::{DroppedByLocalFirewall, HostDown, NetworkUnreachable, NoRouteOrLocalBlock};
@@ -646,7 +646,7 @@ fn tries_that_stop_early_are_the_applications() {
     let gone = Local { socket: Ok(None), syn_tries: Ok(7), ..here(false) };
     let said = verdict(three, &Around { local: Some(gone.clone()), ..Around::default() });
     assert_said(&said, Cause::ApplicationGaveUp, Confidence::Likely, Extent::Unknown);
-    assert!(said.evidence[0].contains("stopped after 3 SYNs at 3.0 s"), "{said:#?}");
+    assert!(said.evidence[0].contains("stopped after 3 SYNs in 3.0 s"), "{said:#?}");
     let waits = verdict(three, &Around { local: Some(gone), still_open: true, ..Around::default() });
     assert_eq!(waits.cause, Cause::Unknown, "it may go on");
     let kernel = Local { socket: Ok(None), syn_tries: Ok(3), ..here(false) };

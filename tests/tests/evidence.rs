@@ -487,7 +487,7 @@ fn an_interface_of_another_writer_is_refused() {
     let mut other = Writer::create(directory.join("other"), Rotation::default()).unwrap();
     let id = one.interface(ETHERNET);
     let error = other.packet(&plain(id, TIME, &ethernet())).unwrap_err();
-    assert_eq!(error.to_string(), "a packet is of interface 0, and 0 are described");
+    assert_eq!(error.to_string(), "packet of interface 0, but 0 are described");
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     other.finish().unwrap();
 }

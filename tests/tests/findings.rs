@@ -11,7 +11,7 @@ use tcptrace::clock::Clock;
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Point, State},
-    pressure::Scope,
+    pressure::Width,
 };
 use tcptrace_report::{Setting, finding::Finding};
 use tcptrace_tests::contract;
@@ -74,7 +74,7 @@ fn client(number: u32) -> Addr {
 /// A second's worth of a flood.
 fn passage(point: Point, clients: impl IntoIterator<Item = Addr>) -> Passage {
     Passage {
-        scope: Scope::Listener,
+        scope: Width::Listener,
         owner: SERVER,
         point,
         since: at(0),
@@ -134,9 +134,9 @@ fn a_flood_is_told_twice() {
 #[test]
 fn what_a_flood_seemed_to_be_is_part_of_it() {
     let part = |scope, addr| Passage { scope, owner: Endpoint { addr, port: 0 }, ..passage(IN, []) };
-    let host = part(Scope::Host, SERVER.addr);
-    let network = part(Scope::Network, Addr::v4(0xcb00_7100));
-    let elsewhere = part(Scope::Host, Addr::v4(0xc633_6402));
+    let host = part(Width::Host, SERVER.addr);
+    let network = part(Width::Network, Addr::v4(0xcb00_7100));
+    let elsewhere = part(Width::Host, Addr::v4(0xc633_6402));
     for (first, second) in [
         (vec![host.clone(), elsewhere.clone()], vec![network.clone()]),
         (vec![elsewhere.clone()], vec![network.clone(), host.clone()]),
@@ -160,7 +160,7 @@ fn what_a_flood_seemed_to_be_is_part_of_it() {
 #[test]
 fn a_coarse_flood_stands_for_what_its_accounts_saw() {
     let mut floods = Floods::default();
-    let all = Passage { scope: Scope::Everything, owner: Endpoint::default(), ..passage(IN, []) };
+    let all = Passage { scope: Width::Everything, owner: Endpoint::default(), ..passage(IN, []) };
     (1..=5).for_each(|second| drop(look(&mut floods, at(second), vec![all.clone()], None)));
     let attempt = |point, second, outcome| {
         let mut it = Attempt { outcome, ..failed(SERVER, at(second)) };
@@ -319,7 +319,7 @@ fn a_scan_is_told_twice() {
     assert_eq!(scans.all().len(), 1);
 }
 
-/// Of ports that do not answer, stalls come first.
+/// For ports that do not answer, the stalls are reported first.
 #[test]
 fn a_scan_of_the_silent_is_told_twice() {
     let mut scans = Scans::default();
@@ -446,11 +446,11 @@ fn lines_are_as_they_were() {
         flood(Passage { completed: 99_999, ..passage(OUT, []) }, &[]),
         flood(Passage { answers: 100_000, ..passage(IN, [client(1)]) }, &[]),
         flood(Passage { owner: Endpoint { addr: v6, port: 80 }, completed: 40, ..passage(IN, [v6]) }, &[]),
-        flood(coarse(Scope::Host, SERVER.addr), &[]),
-        flood(coarse(Scope::Network, Addr::v4(0xcb00_7100)), &[(Outcome::Refused, 3)]),
-        flood(coarse(Scope::WideNetwork, Addr { lo: 0, ..v6 }), &[]),
-        flood(coarse(Scope::Client, client(1)), &[]),
-        flood(coarse(Scope::Everything, Addr::default()), &[]),
+        flood(coarse(Width::Host, SERVER.addr), &[]),
+        flood(coarse(Width::Network, Addr::v4(0xcb00_7100)), &[(Outcome::Refused, 3)]),
+        flood(coarse(Width::WideNetwork, Addr { lo: 0, ..v6 }), &[]),
+        flood(coarse(Width::Client, client(1)), &[]),
+        flood(coarse(Width::Everything, Addr::default()), &[]),
         Finding::Scan(scanned.clone()),
         Finding::Scan(Scan { host: v6, is_over: true, ..scanned }),
         Finding::Avoided(round(Network::of(v6))),

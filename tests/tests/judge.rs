@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use nix::libc::{ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
+use tcptrace::probe::conclusion::conclude;
 use tcptrace::probe::diagnosis::{
     Agreed, Answered, Connect, Diagnosis, IcmpError, Names, Neighbour, NeighbourState, Probed, Route, Source, Step,
     Tried, Way, Wire,
 };
-use tcptrace::probe::verdict::judge;
 use tcptrace::track::{Losses, Tracker};
 use tcptrace_core::{
     event::Event,
@@ -21,7 +21,7 @@ use tcptrace_core::{
     segment::{self, Flags, Icmp, Options, Segment},
     seq::Seq,
 };
-use tcptrace_verdict::{case::Case, diagnose, past::Past};
+use tcptrace_verdict::{case::Case, judge, past::Past};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     facts::{self, Local, Missing},
@@ -96,7 +96,7 @@ fn by_packets(evidence: Evidence) -> Said {
         }),
         ..Local::unknown(Missing::NotAsked)
     };
-    let verdict = diagnose(&Case { attempt: &attempt, local: &local, past: &past, checks: 0 });
+    let verdict = judge(&Case { attempt: &attempt, local: &local, past: &past, checks: 0 });
     (
         verdict.cause.name().to_owned(),
         verdict.confidence.name().to_owned(),
@@ -160,7 +160,7 @@ fn traced(port: u16, ends: Ends) -> Attempt {
 
 /// The same as `diagnose` finds it: by connect(2), its error queue, a packet socket and the neighbour table.
 fn by_probe(evidence: Evidence) -> Said {
-    let neighbour = |is_host, address| Some(Neighbour { address, is_host, state: NeighbourState::Failed });
+    let neighbour = |is_peer, address| Some(Neighbour { address, is_peer, state: NeighbourState::Failed });
     let source = Source { address: CLIENT, prefix: 24, flags: vec!["permanent"], label: None };
     let route = Route {
         gateway: Some(GATEWAY),
@@ -195,7 +195,7 @@ fn by_probe(evidence: Evidence) -> Said {
         addresses: vec![probed],
         left_out: Vec::new(),
     };
-    let verdict = judge(&diagnosis);
+    let verdict = conclude(&diagnosis);
     (
         verdict.cause.unwrap().name().to_owned(),
         verdict.confidence.unwrap().name().to_owned(),

@@ -1,7 +1,7 @@
 //! The tracker: which attempts are told, when, and how often. Events and table are made by hand here; the lab makes
 //! them for real.
 
-use tcptrace::track::{Found, Losses, Tracker};
+use tcptrace::track::{InTable, Losses, Tracker};
 use tcptrace_core::{
     event::Event,
     flow::{Addr, Endpoint},
@@ -76,7 +76,7 @@ fn end(report: Option<Report>) -> Attempt {
 fn sweep(tracker: &mut Tracker, seconds: f64, it: Handshake) -> Option<Report> {
     let now = at(seconds);
     let looked = if it.state().is_pending() { tracker.look(&it, now).0 } else { None };
-    let found = |asked: &Handshake| if asked.isn == it.isn { Found::Here(it) } else { Found::Gone };
+    let found = |asked: &Handshake| if asked.isn == it.isn { InTable::Here(it) } else { InTable::Gone };
     let mut reports: Vec<_> = looked.into_iter().chain(tracker.sweep(now, found)).collect();
     assert!(reports.len() <= 1, "{reports:?}");
     reports.pop()
@@ -95,7 +95,7 @@ fn no_reply_stalls_at_the_third_syn_and_ends_once() {
     assert_eq!((ended.outcome, ended.handshake.syn.tries, ended.recovered), (Outcome::NoReply, 3, false));
     assert_eq!(sweep(&mut tracker, 14.3, it), None, "told once");
     assert_eq!(sweep(&mut tracker, 1000.0, it), None, "however long it stays in the table");
-    assert_eq!(tracker.finish(|_| Found::Here(it)), []);
+    assert_eq!(tracker.finish(|_| InTable::Here(it)), []);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn half_open_stalls_at_the_third_syn_ack() {
     let it = attempt(1, State::SynReceived, &[0.0], &[0.001, 1.0, 3.0]);
     let stalled = stall(tracker.event(Transition::AnswerRetried, &event(it, 3.0)));
     assert_eq!((stalled.outcome, stalled.stalled.map(|it| it.by)), (Outcome::HalfOpen, Some(StalledBy::ThirdSynAck)));
-    let ended = tracker.finish(|_| Found::Here(it)).pop();
+    let ended = tracker.finish(|_| InTable::Here(it)).pop();
     let ended = end(ended);
     assert!(ended.trust.still_open, "tracing ended before it did");
 }
@@ -260,11 +260,11 @@ fn replaced_in_the_table_is_told_as_it_was() {
     let mut tracker = tracker();
     let it = attempt(1, State::SynSent, &[0.0, 1.0, 2.0], &[]);
     stall(tracker.event(Transition::SynRetried, &event(it, 2.0)));
-    assert_eq!(tracker.sweep(at(2.1), |_| Found::Busy), []);
-    assert_eq!(tracker.sweep(at(2.2), |_| Found::Gone), [], "an event may say what became of it");
-    assert_eq!(tracker.sweep(at(2.3), |_| Found::Here(it)), [], "it was not gone");
-    assert_eq!(tracker.sweep(at(2.4), |_| Found::Gone), []);
-    let reports = tracker.sweep(at(3.4), |_| Found::Gone);
+    assert_eq!(tracker.sweep(at(2.1), |_| InTable::Busy), []);
+    assert_eq!(tracker.sweep(at(2.2), |_| InTable::Gone), [], "an event may say what became of it");
+    assert_eq!(tracker.sweep(at(2.3), |_| InTable::Here(it)), [], "it was not gone");
+    assert_eq!(tracker.sweep(at(2.4), |_| InTable::Gone), []);
+    let reports = tracker.sweep(at(3.4), |_| InTable::Gone);
     assert!(matches!(&reports[..], [Report::Attempt(ended)] if ended.outcome == Outcome::NoReply), "{reports:?}");
 }
 
@@ -300,7 +300,7 @@ fn memory_is_bounded_and_what_does_not_fit_is_counted() {
     let mut sweep = |seconds: f64| {
         let now = at(seconds);
         let looked = pending.iter().filter_map(|it| tracker.look(it, now).0).count();
-        let swept = tracker.sweep(now, |asked| Found::Here(*asked)).len();
+        let swept = tracker.sweep(now, |asked| InTable::Here(*asked)).len();
         (looked + swept, tracker.untracked)
     };
     assert_eq!(sweep(3.0), (70_000, 70_000 - 65_536), "stalled");

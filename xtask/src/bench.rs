@@ -1,7 +1,7 @@
-//! `bench`: what tcptrace costs. A packet in the kernel, above an empty program (`packet`), and on two cores
-//! (`cores`); watching under load, beside tcpdump (`live`); a flood, and what
-//! fails beside it (`flood`); the host's own traffic (`host`); attempts in memory (`memory`); an event in userspace
-//! (`events`); a verdict, and what tells it (`why`); and reading a capture, beside other readers (`capture`).
+//! `bench`: the costs of tcptrace. A packet in the kernel, above an empty program (`packet`), and on two cores
+//! (`cores`); watching under load, beside tcpdump (`live`); a flood, and the failures beside it (`flood`); the host's
+//! own traffic (`host`); attempts in memory (`memory`); an event in userspace (`events`); a verdict, and the facts for
+//! it (`why`); and reading a capture, beside other readers (`capture`).
 //!
 //! Their names choose among them, options go to all; other words choose rows of `packet`, which then runs alone if no
 //! name does. With `--json` there is one document, an object of theirs. No limits are set here: the goals stand in the

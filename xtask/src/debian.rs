@@ -6,7 +6,7 @@ use std::fs;
 
 use crate::process::ask;
 
-/// What the choice of a compiler has to know about the system.
+/// The facts about the system that the choice of a compiler needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum System {
     /// Debian 12, whose security suite has a current compiler with `core` for BPF.

@@ -1,8 +1,8 @@
 //! `fuzz`: runs the fuzz targets, each for a while, from the corpus that is kept in tests/fuzz/corpus.
 //!
-//! By hand, and in a short form in `extra`: what it finds depends on how long it looks. It needs nightly, for the sanitizer. What it finds
-//! worth keeping goes to tests/fuzz/found and not into the repository's corpus, which every test run reads: it is said
-//! how to add it.
+//! By hand, and in a short form in `extra`: its findings depend on how long it looks. It needs nightly, for the
+//! sanitizer. New inputs that are worth keeping go to tests/fuzz/found and not into the repository's corpus, which
+//! every test run reads; it says how to add them.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 const TARGETS: [&str; 4] = ["segment", "handshake", "capture", "filter"];
-/// Of each target.
+/// The time of each target.
 const SECONDS: u32 = 600;
 
 /// `fuzz [TARGET] [SECONDS]`.

@@ -1,6 +1,6 @@
 //! `generate`, and its part of `check`: documents that a program writes, and nobody by hand.
 //!
-//! It knows which command prints which file. What the command prints is the business of the crate that it belongs to.
+//! It knows which command prints which file. The crate that a command belongs to decides what it prints.
 
 use std::{fs, path::Path};
 

@@ -1,7 +1,7 @@
-//! What is done on a kernel under test, and what has to come of it: guest.sh runs there, and its lines are judged here.
+//! The runs on a kernel under test, and their expected results: guest.sh runs there, and its lines are judged here.
 //!
-//! It knows nothing of packages and machines: `kernels` does. JSON is compared by words, not parsed: what is of interest
-//! is whether a kernel makes a difference, and the tests of tcptrace-user know the rest.
+//! It knows nothing of packages and machines: `kernels` does. JSON is compared by words, not parsed: it only matters
+//! whether a kernel makes a difference, and the tests of tcptrace-user know the rest.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -11,14 +11,15 @@ const PROGRAMS: usize = 6;
 /// The guest's first process.
 pub(crate) const SCRIPT: &str = include_str!("guest.sh");
 
-/// What worked, in one line, and rows of the confusion matrix for what is made here alone (docs/confusion-matrix.md).
+/// The runs that worked, in one line, and rows of the confusion matrix for what is made here alone
+/// (docs/confusion-matrix.md).
 #[derive(Debug)]
 pub(crate) struct Judged {
     pub(crate) summary: String,
     pub(crate) rows: Vec<String>,
 }
 
-/// Judges what the guest told of a kernel: the first mismatch, or what worked.
+/// Judges the guest's report on a kernel: the first mismatch, or what worked.
 pub(crate) fn judge(log: &str, release: &str, has_tcx: bool) -> Result<Judged> {
     let told = log.lines().filter_map(|line| line.trim_end().strip_prefix("@ ")).collect::<Vec<_>>();
     ensure!(told.first() == Some(&format!("release {release}").as_str()), "the guest did not start");
@@ -52,7 +53,7 @@ pub(crate) fn judge(log: &str, release: &str, has_tcx: bool) -> Result<Judged> {
     Ok(Judged { summary, rows })
 }
 
-/// What a run of the tracer has to come to.
+/// The expected result of a run of the tracer.
 struct Expected {
     run: &'static str,
     ingress: &'static str,
@@ -60,16 +61,16 @@ struct Expected {
     attempts: &'static [Line],
     /// Words of the last line; a run that is killed has none.
     summary: &'static [&'static str],
-    /// What others in the guest say: clients, and the kernel's own counters.
+    /// The words of others in the guest: clients, and the kernel's own counters.
     facts: &'static [&'static str],
 }
 
 /// A line of data.
 struct Line {
-    /// How often one with these words is told.
+    /// The number of lines with these words.
     times: usize,
     words: &'static [&'static str],
-    /// What its row of the confusion matrix is called, and what was made.
+    /// The name of its row in the confusion matrix, and what was made.
     row: Option<(&'static str, &'static str)>,
 }
 
@@ -174,7 +175,7 @@ impl Expected {
 mod tests {
     use super::*;
 
-    /// What a guest tells where all is as expected.
+    /// The report of a guest where all is as expected.
     fn told(release: &str, egress: &str) -> String {
         let mut log = format!("\x1bc\r\n@ release {release}\r\n");
         for it in &EXPECTED {

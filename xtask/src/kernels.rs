@@ -3,8 +3,9 @@
 //! There, too, TCP is made to run out of memory, which on the machine itself would be everybody's.
 //!
 //! QEMU emulates the processor, so this needs neither root nor a processor's help, and a minute or two a kernel. What
-//! happens inside is `guest`'s. It is part of `extra` and not of `test`: what it downloads changes with Debian's archive.
-//! QEMU, busybox and cpio are unpacked where they are missing, since QEMU cannot be installed everywhere (`unpacked`).
+//! happens inside is `guest`'s. It is part of `extra` and not of `test`: what it downloads changes with Debian's
+//! archive. QEMU, busybox and cpio are unpacked where they are missing, since QEMU cannot be installed everywhere
+//! (`unpacked`).
 
 use std::{
     ffi::OsStr,
@@ -29,7 +30,7 @@ use crate::{
 /// Every machine is ended by then. A kernel takes about a minute, and ten times that where many others compile.
 const SECONDS: u64 = 1800;
 
-/// What the guest needs of a kernel: links, hooks, and the word of sockets (sock_diag).
+/// The modules that the guest needs of a kernel: links, hooks, and the report of sockets (sock_diag).
 const MODULES: [&str; 6] = [
     "drivers/net/veth",
     "drivers/net/tun",
@@ -43,7 +44,7 @@ const MODULES: [&str; 6] = [
 const MACHINE: &str =
     "-accel tcg -cpu max -smp 1 -m 1024 -nodefaults -no-user-config -display none -serial stdio -no-reboot";
 
-/// What a machine wrote to its serial line, kept beside its kernel.
+/// The output of a machine on its serial line, kept beside its kernel.
 const LOG: &str = "serial.log";
 
 pub(crate) fn run() -> Result<()> {
@@ -204,7 +205,8 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(answer.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }
 
-/// What is taken into the guest from this machine. It is installed: its libraries have to lie where they do in Debian.
+/// The programs that are taken into the guest from this machine. They are installed: their libraries have to lie where
+/// they do in Debian.
 static NEEDS: [Need; 2] = [
     need("ip", "builds the guest's namespaces and links", &["iproute2"]),
     need("tc", "shows what is left on the guest's links", &["iproute2"]),

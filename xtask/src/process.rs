@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Error, Result, ensure};
 
-/// The command that a line of plain words names. What .cargo/config.toml sets to keep the cargo inside build scripts
-/// quiet reaches this program too, but is not meant for the cargo that it calls.
+/// The command that a line of plain words names. A variable of .cargo/config.toml that keeps the cargo inside build
+/// scripts quiet reaches this program too, but is not meant for the cargo that it calls.
 pub(crate) fn command(line: &str) -> Command {
     let mut words = line.split_whitespace();
     let mut command = Command::new(words.next().unwrap_or_default());
@@ -48,7 +48,7 @@ pub(crate) fn become_it(command: &mut Command) -> Error {
     Error::new(command.exec()).context(cannot_start(command))
 }
 
-/// What a command answers, if there is such a command and it succeeds. Nothing is printed.
+/// The answer of a command, if there is such a command and it succeeds. Nothing is printed.
 pub(crate) fn ask(line: &str) -> Option<String> {
     let answer = command(line).env("LC_ALL", "C").stderr(Stdio::null()).output().ok()?;
     answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).into_owned())
@@ -59,7 +59,7 @@ pub(crate) fn exists(program: &str) -> bool {
     place(program).is_some()
 }
 
-/// Where such a program is.
+/// The path of such a program.
 pub(crate) fn place(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into));

@@ -1,6 +1,6 @@
-//! Who runs what as root: this program stays who it is, and puts `sudo` in front of the few commands that need it.
+//! Commands as root: this program keeps its own user, and puts `sudo` in front of the few commands that need root.
 //!
-//! It keeps no credentials and asks for none: that is sudo's business.
+//! It keeps no credentials and asks for none: sudo does that.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, process::Command};
 

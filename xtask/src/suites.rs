@@ -1,9 +1,9 @@
 //! Which test programs run beside which: groups, how many tests of one at a time, and running them.
 //!
 //! Most of the suites' time is spent waiting for the kernel's retry ladders, with the processors idle. So suites that
-//! wait run many tests at once, beside each other and beside those that compute. What measures, turns a limit of the whole
-//! machine or looks at all of it runs when nothing else does. A program's output goes to a file and is printed
-//! in one piece when it ends. It does not know cargo: `test` builds, and says what there is to run.
+//! wait run many tests at once, beside each other and beside those that compute. A suite that measures, turns a limit
+//! of the whole machine or looks at all of it runs when nothing else does. A program's output goes to a file and is
+//! printed in one piece when it ends. It does not know cargo: `test` builds, and says what there is to run.
 
 use std::{
     collections::VecDeque,
@@ -20,12 +20,13 @@ use crate::root;
 
 /// Suites that wait for most of their time, the longest first.
 const WAITING: [&str; 6] = ["causes", "live", "probe", "ordinary", "offline", "tcptrace_tests"];
-/// Of those, so many at a time.
+/// The number of waiting suites at a time.
 const WAITING_AT_ONCE: usize = 2;
 /// Tests of a waiting suite at a time, for each processor. Tracers start in turns (`tests/src/lab/turn.rs`): what is
 /// bounded here is what they and the lab's programs compute afterwards.
 const PER_PROCESSOR: usize = 3;
-/// Suites that nothing may run beside, as every benchmark. A suite that turns a limit of the whole machine belongs here;
+/// Suites that nothing may run beside, as every benchmark. A suite that turns a limit of the whole machine belongs
+/// here;
 /// `host` looks into all network namespaces of the machine, within a time that many labs would use up.
 const ALONE: [&str; 1] = ["host"];
 /// Memory for a waiting test: a laboratory, its programs and a tracer with its tables.
@@ -36,7 +37,7 @@ const MEGABYTES: usize = 400;
 pub(crate) struct Suite {
     pub(crate) name: String,
     pub(crate) program: PathBuf,
-    /// Where cargo would start it.
+    /// The folder in which cargo would start it.
     pub(crate) folder: PathBuf,
     pub(crate) bench: bool,
 }
@@ -60,7 +61,7 @@ impl Suite {
     }
 }
 
-/// How many tests of a waiting suite run at a time on this machine.
+/// The number of tests of a waiting suite that run at a time on this machine.
 pub(crate) fn tests_at_once() -> usize {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_megabytes(&text));
@@ -104,7 +105,7 @@ pub(crate) fn run(suites: Vec<Suite>, outputs: &Path, prepare: &dyn Fn(&mut Comm
     Ok(())
 }
 
-/// Suites of which so many run at a time.
+/// Suites of which `at_once` run at a time.
 struct Lane {
     queue: VecDeque<Suite>,
     at_once: usize,

@@ -1,7 +1,7 @@
 //! `test`: every suite, with what it needs: the tools of the lab, the release binary, and root for the test programs.
 //!
-//! cargo builds, and there is no list of suites here: what cargo finds is what runs. All of them are run by `suites`, as
-//! many at once as the machine bears; chosen ones are run by cargo.
+//! cargo builds, and there is no list of suites here: what cargo finds is what runs. All of them are run by `suites`,
+//! as many at once as the machine bears; chosen ones are run by cargo.
 
 use std::{path::Path, process::Command};
 

@@ -77,7 +77,7 @@ impl Toolchain {
     }
 }
 
-/// What a machine has.
+/// The tools that a machine has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Machine {
     /// The value of [`OVERRIDE`].

@@ -1,7 +1,8 @@
 //! Programs from Debian packages that are unpacked into a folder of the project's and never installed.
 //!
 //! apt refuses to install QEMU where another release's qemu-utils is: the two conflict. A package that is only unpacked
-//! conflicts with nothing and needs no root. It does not unpack what is installed already, and runs no package's scripts.
+//! conflicts with nothing and needs no root. It does not unpack what is installed already, and runs no package's
+//! scripts.
 
 use std::{
     env, fs,
@@ -20,7 +21,7 @@ pub(crate) struct Tool {
     pub(crate) package: &'static str,
 }
 
-/// Where a program is, and where the libraries lie that were unpacked with it; no libraries for an installed one.
+/// The path of a program, and the root of the libraries that were unpacked with it; no libraries for an installed one.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) path: PathBuf,
@@ -63,7 +64,7 @@ impl Program {
 pub(crate) fn unpack(packages: &[String], place: &Path) -> Result<()> {
     let unfinished = place.with_file_name("unfinished");
     let archives = unfinished.join("archives");
-    // What an earlier try left there may be half a package.
+    // An earlier try may have left half a package there.
     let _ = fs::remove_dir_all(&unfinished);
     fs::create_dir_all(&archives).with_context(|| format!("cannot make {}", archives.display()))?;
     process::run(command("apt-get download").args(packages).current_dir(&archives))

@@ -1,7 +1,7 @@
-//! Which transition a segment is: a function a state, and in it a row for each side and kind of segment.
+//! The transition that a segment is: a function a state, and in it a row for each side and kind of segment.
 
 use super::{
-    account::{FIRST_FLIGHT, sent_data},
+    effects::{FIRST_FLIGHT, sent_data},
     types::{Facts, Handshake, Nanos, Point, Side, State, Transition},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Handshake {
-    /// What a segment of `side`, seen `now` at `at`, does to this attempt.
+    /// Applies a segment of `side`, seen `now` at `at`, to this attempt.
     #[inline(always)]
     pub fn step(&mut self, side: Side, segment: &Segment, now: Nanos, at: Point) -> Transition {
         match self.state() {
@@ -144,8 +144,8 @@ impl Handshake {
         }
     }
 
-    /// Half of a handshake is no attempt. A side that continues shows that the other half went another way: a connection
-    /// seen from its middle, which is none of ours.
+    /// Half of a handshake is no attempt. A side that continues shows that the other half went another way: a
+    /// connection seen from its middle, which is none of ours.
     #[inline(always)]
     fn in_unsolicited(&mut self, side: Side, segment: &Segment, now: Nanos, at: Point) -> Transition {
         match (side, segment.flags.kind()) {
@@ -170,7 +170,8 @@ impl Handshake {
         if segment.seq == self.isn { self.syn_again(segment, now, at) } else { Transition::Superseded }
     }
 
-    /// A SYN of the other end that is not the crossing one opens the next attempt, the other way, once this one is over.
+    /// A SYN of the other end that is not the crossing one opens the next attempt, the other way, once this one is
+    /// over.
     #[inline(always)]
     fn server_syn(&mut self, segment: &Segment) -> Transition {
         let number_known = self.answer.tries > 0 || self.facts.any(Facts::CROSSED);
@@ -204,8 +205,8 @@ impl Handshake {
         transition
     }
 
-    /// What an ICMP error that quotes a segment of `side` does to this attempt. It must quote the SYN or SYN/ACK
-    /// itself: numbers of another connection make it none of ours (RFC 5927, section 4.1).
+    /// Applies an ICMP error that quotes a segment of `side` to this attempt. It must quote the SYN or SYN/ACK itself:
+    /// with another connection's numbers it does not count for this attempt (RFC 5927, section 4.1).
     #[inline(always)]
     pub fn icmp(&mut self, side: Side, error: &IcmpError, now: Nanos) -> Transition {
         match side {

@@ -1,4 +1,4 @@
-//! What is kept of an attempt: states, facts, times, and what each side offered.
+//! The record of an attempt: states, facts, times, and what each side offered.
 
 use crate::{
     flow::{Addr, Endpoint},
@@ -20,7 +20,7 @@ impl Nanos {
     }
 }
 
-/// Where a packet was seen: interface index and direction. Zero is nowhere.
+/// The place where a packet was seen: interface index and direction. Zero is nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Point(pub u32);
@@ -53,11 +53,11 @@ impl Point {
     }
 }
 
-/// No stack is silent for longer between two tries: Linux waits 64 s, others less. What stays pending for longer is
-/// nobody's any more.
+/// No stack is silent for longer between two tries: Linux waits 64 s, others less. An attempt that stays pending for
+/// longer has been abandoned.
 pub(crate) const LONGEST_SILENCE: u64 = 180_000_000_000;
 
-/// How far an attempt has come.
+/// The progress of an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum State {
@@ -101,13 +101,13 @@ impl State {
     }
 }
 
-/// What happened besides the states: a set of bits.
+/// Events besides the states: a set of bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Facts(pub u32);
 
 impl Facts {
-    /// The handshake completed and its SYN/ACK was not seen: asymmetric path, or an XDP program that answers with XDP_TX.
+    /// The handshake completed and its SYN/ACK was not seen: asymmetric path, or an XDP program that answers by XDP_TX.
     pub const ANSWER_UNSEEN: u32 = 1 << 0;
     /// The server answered the SYN with an ACK without SYN (RFC 5961, section 4).
     pub const CHALLENGED: u32 = 1 << 1;
@@ -136,16 +136,16 @@ impl Facts {
     pub const SERVER_FIN: u32 = 1 << 13;
     pub const CLIENT_RST: u32 = 1 << 14;
     pub const SERVER_RST: u32 = 1 << 15;
-    /// A failure that came to be told and was then overcome.
+    /// A failure that was due to be reported and was then overcome.
     pub const RECOVERING: u32 = 1 << 16;
     /// The client's SYN/ACK acknowledged the server's crossing SYN.
     pub const CLIENT_ANSWERED: u32 = 1 << 17;
-    /// A side sent data: seen, or told by the number of its FIN or RST.
+    /// A side sent data: seen itself, or shown by the number of its FIN or RST.
     pub const CLIENT_DATA: u32 = 1 << 18;
     pub const SERVER_DATA: u32 = 1 << 19;
-    /// The client's RST to a challenge or a wrong answer: it goes on trying.
+    /// The client's RST to a challenge or a wrong answer: it continues to try.
     pub const ANSWER_REJECTED: u32 = 1 << 20;
-    /// What tells the makers of a SYN/ACK and of a RST apart: an IPv4 identification that is not 0, by packet.
+    /// The mark that tells the makers of a SYN/ACK and of a RST apart: an IPv4 identification that is not 0, by packet.
     pub const ANSWER_ID: u32 = 1 << 21;
     pub const RST_ID: u32 = 1 << 22;
     /// A RST with TCP options.
@@ -168,7 +168,7 @@ impl Facts {
     }
 }
 
-/// What a side's SYN or SYN/ACK said, and how often.
+/// The contents of a side's SYN or SYN/ACK, and how often it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Offer {
@@ -178,12 +178,12 @@ pub struct Offer {
     pub options: u8,
     pub window_scale: u8,
     pub ttl: u8,
-    /// How often it was sent; 255 stands for more.
+    /// The number of times that it was sent; 255 stands for more.
     pub tries: u8,
 }
 
 impl Offer {
-    /// What a segment says.
+    /// The contents of a segment.
     #[inline(always)]
     #[must_use]
     pub fn of(segment: &Segment) -> Self {
@@ -198,7 +198,7 @@ impl Offer {
     }
 }
 
-/// The segment that ended the handshake, as far as it tells who made it.
+/// The segment that ended the handshake, as far as it shows who made it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct End {
@@ -226,7 +226,7 @@ pub struct Handshake {
     pub isn: Seq,
     /// The server's, of its last SYN/ACK.
     pub server_isn: Seq,
-    /// Where the client's packets are counted.
+    /// The point at which the client's packets are counted.
     pub client_point: Point,
     pub server_point: Point,
     pub facts: Facts,
@@ -237,20 +237,20 @@ pub struct Handshake {
     /// The last ICMP error about the SYN: type and code, where [`Facts::UNREACHABLE`].
     pub icmp_kind: u8,
     pub icmp_code: u8,
-    /// How many SYNs had been sent when the SYN/ACK came.
+    /// The number of SYNs sent when the SYN/ACK came.
     pub answered_try: u8,
 }
 
 const _: () = assert!(size_of::<Handshake>() == 120 && align_of::<Handshake>() == 8);
 
-/// Who sent a segment.
+/// The sender of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Side {
     Client,
     Server,
 }
 
-/// What a segment did to an attempt. Each is a counter; some are worth an event.
+/// The effect of a segment on an attempt. Each is a counter; some are worth an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Transition {
@@ -289,7 +289,7 @@ pub enum Transition {
     ResetByClient = 15,
     /// The server's.
     ResetByServer = 16,
-    /// Its slot goes to another: of what is open still, nothing more will be seen. No segment does this.
+    /// Its slot goes to another: if it is still open, no more of it will be seen. No segment does this.
     Replaced = 17,
 }
 

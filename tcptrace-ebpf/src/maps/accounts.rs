@@ -1,8 +1,9 @@
-//! What each CPU knows of listeners, and of the sum of what it lets in: who may open an attempt.
+//! Each CPU's accounts of listeners, and the sum of what it lets in: they decide who may open an attempt.
 //!
-//! An opening is noted in up to two accounts and in the sum. Its slot keeps where ([`Notes`]), but has none yet when the
-//! accounts are asked, and the stack has no room for eight bytes more. They wait in this CPU's `PRESSURE`: [`admit`]
-//! leaves them there, [`waiting_notes`] takes them for the slot, and no other packet of this CPU comes between.
+//! An opening is noted in up to two accounts and in the sum. Its slot keeps where ([`Notes`]), but has none yet when
+//! the accounts are asked, and the stack has no room for eight bytes more. They wait in this CPU's `PRESSURE`:
+//! [`admit`] leaves them there, [`waiting_notes`] takes them for the slot, and no other packet of the CPU comes
+//! between.
 #![expect(unsafe_code, reason = "map values are raw memory shared with other CPUs")]
 
 use core::{arch::asm, intrinsics, intrinsics::AtomicOrdering::SeqCst};
@@ -15,7 +16,7 @@ use aya_ebpf::{
 use tcptrace_core::{
     flood::{self, Account, Opening},
     flow,
-    pressure::{self, Note, Notes, Pressure, Scope},
+    pressure::{self, Note, Notes, Pressure, Width},
 };
 
 use super::{
@@ -42,15 +43,15 @@ pub(crate) fn admit(opening: &Opening) -> bool {
     let Some(sum) = pressure(cpu) else { return true };
     sum.asked = *opening;
     sum.notes = Notes::new(cpu);
-    if !judge(sum, cpu, Scope::Listener as u8) {
+    if !judge(sum, cpu, Width::Listener as u8) {
         return false;
     }
-    // Of SYN/ACKs none takes a slot that another waits for.
+    // No SYN/ACK takes a slot that another attempt waits for.
     if sum.asked.answers {
         return true;
     }
     sum.notes = sum.notes.in_sum();
-    if sum.scope_for(tick, policy, now) == Scope::Listener as u8 {
+    if sum.scope_for(tick, policy, now) == Width::Listener as u8 {
         return true;
     }
     sum.asked.owner = pressure::owner(&sum.asked, sum.scope);
@@ -61,7 +62,7 @@ pub(crate) fn admit(opening: &Opening) -> bool {
     admitted
 }
 
-/// Where the packet that [`admit`] was last asked about on this CPU is noted.
+/// The places where the packet that [`admit`] last judged on this CPU is noted.
 #[inline(always)]
 pub(crate) fn waiting_notes() -> Notes {
     // SAFETY: a helper without arguments.

@@ -1,4 +1,4 @@
-//! What is fixed when the programs load: the configuration, and the filter.
+//! The data that is fixed when the programs load: the configuration, and the filter.
 #![expect(unsafe_code, reason = "the loader writes the configuration, which the compiler must not take for known")]
 
 use aya_ebpf::{macros::map, maps::Array};

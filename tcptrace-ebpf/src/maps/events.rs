@@ -1,4 +1,4 @@
-//! What leaves for userspace: counters, events, and the packets that are evidence.
+//! The data that leaves for userspace: counters, events, and the packets that are evidence.
 #![expect(unsafe_code, reason = "map values and ring records are raw memory")]
 
 use core::arch::asm;
@@ -54,7 +54,7 @@ pub(crate) fn count_unmatched(kind: Kind) {
     }
 }
 
-/// The packet behind a transition, as an event tells it.
+/// The packet behind a transition, as an event reports it.
 #[derive(Clone, Copy)]
 pub(crate) struct Trigger {
     pub(crate) from: Addr,
@@ -77,7 +77,7 @@ impl Trigger {
     }
 }
 
-/// Counts a transition, and tells it if it is worth telling.
+/// Counts a transition, and reports it if it is worth an event.
 #[inline(always)]
 pub(crate) fn tell(transition: Transition, handshake: &Handshake, trigger: &Trigger, time: Nanos, point: Point) {
     let index = forget(transition as usize, time.0 as usize) & (TRANSITIONS - 1);
@@ -89,7 +89,7 @@ pub(crate) fn tell(transition: Transition, handshake: &Handshake, trigger: &Trig
     }
 }
 
-/// Tells of a connection that was told of when it opened and whose slot goes to another.
+/// Reports a connection that was reported when it opened and whose slot goes to another.
 #[inline(always)]
 pub(crate) fn tell_replaced(handshake: &Handshake, time: Nanos) {
     if telling().all && telling().tells(Transition::Replaced, handshake) {
@@ -158,7 +158,7 @@ pub(crate) fn keep<P: WholePacket>(
     }
 }
 
-/// As with [`emit`]. What the arguments say is written first: what does not live across the calls takes no stack.
+/// As with [`emit`]. The arguments are written first: a value that does not live across the calls takes no stack.
 #[inline(never)]
 fn send_up<P: WholePacket>(packet: &P, transition: Transition, handshake: &Handshake, time: Nanos, point: Point) {
     let Some(mut record) = PACKETS.reserve::<Snapshot>(0) else { return count(Counter::EvidenceLost) };

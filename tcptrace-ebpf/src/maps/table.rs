@@ -1,7 +1,7 @@
 //! The attempts: sets found by a flow's hash, looked through and changed under their lock.
 //!
 //! Both sides of one attempt may come by on two CPUs at once. A CPU that finds the set taken tries [`SPINS`] times and
-//! then counts the segment as lost: nobody waits for long. The directory's tags are also read without the lock, as a hint.
+//! then counts the segment as lost: nobody waits for long. The directory's tags are also read without lock, as a hint.
 #![expect(unsafe_code, reason = "map values are raw memory shared with other CPUs")]
 
 use core::ptr;
@@ -23,8 +23,8 @@ use super::{
     now, version,
 };
 
-/// Attempts to take a set's lock, each of which waits for as long as the clock takes to read, some 30 ns. Its holder runs
-/// some hundred instructions.
+/// Attempts to take a set's lock, each of which waits for as long as the clock takes to read, some 30 ns. Its holder
+/// runs some hundred instructions.
 const SPINS: u32 = 64;
 
 #[map]
@@ -48,7 +48,7 @@ pub(crate) fn set_of(hash: u64) -> Option<SetRef> {
 }
 
 impl SetRef {
-    /// Whether a pending attempt carries this tag, as far as can be told without the lock.
+    /// Whether a pending attempt carries this tag, as far as can be known without the lock.
     #[inline(always)]
     pub(crate) fn may_be_pending(self, tag: u16) -> bool {
         // SAFETY: a map value, which is never freed; its words are read whole.
@@ -92,7 +92,7 @@ impl LockedSet {
     /// The directory.
     #[inline(always)]
     pub(crate) fn set(&mut self) -> &mut Set {
-        // SAFETY: the lock is held; who reads without it reads words.
+        // SAFETY: the lock is held; a reader without it reads words.
         unsafe { &mut *self.of.set }
     }
 
@@ -148,8 +148,8 @@ impl LockedSet {
         }
     }
 
-    /// The way whose slot a new attempt takes, counted as what is in it. An attempt that has been silent for longer than
-    /// any stack waits between two tries is as good as settled; what nobody asked for is no loss.
+    /// The way whose slot a new attempt takes, counted as what is in it. An attempt that has been silent for longer
+    /// than any stack waits between two tries is as good as settled; what nobody asked for is no loss.
     #[inline(always)]
     pub(crate) fn make_room(&mut self, now: Nanos) -> usize {
         let oldest = self.set().oldest();

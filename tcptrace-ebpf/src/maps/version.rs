@@ -1,4 +1,4 @@
-//! Versions: words that are odd while what they are part of is changed. A lock, and a way to read without one.
+//! Versions: words that are odd while their structure is changed. A lock, and a way to read without one.
 #![expect(unsafe_code, reason = "words of map values are shared with other CPUs")]
 
 use core::{
@@ -8,8 +8,8 @@ use core::{
     sync::atomic::{Ordering, compiler_fence},
 };
 
-/// Begins to change what a version is part of, and the version while it is changed; `None`: another is at it. For records
-/// that are worth less than to wait for.
+/// Begins to change what a version is part of, and the version while it is changed; `None`: another is at it. For
+/// records that are worth less than to wait for.
 ///
 /// # Safety
 /// An aligned word of a map value.

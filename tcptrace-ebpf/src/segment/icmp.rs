@@ -10,7 +10,7 @@ use crate::{
     seq::Seq,
 };
 
-/// An ICMP or ICMPv6 error about a TCP segment (RFC 792, RFC 4443): who sent it, and the start of what it quotes.
+/// An ICMP or ICMPv6 error about a TCP segment (RFC 792, RFC 4443): its sender, and the start of the quoted segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {
     pub from: Addr,

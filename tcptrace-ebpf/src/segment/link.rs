@@ -3,7 +3,7 @@
 use super::Skip;
 use crate::packet::Packet;
 
-/// What a frame begins with.
+/// The first header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     /// An Ethernet header.
@@ -19,7 +19,7 @@ const VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
 /// VLAN tags that are looked behind.
 const MAX_TAGS: usize = 2;
-/// Where the IP header is, if it is one, by its EtherType.
+/// The offset of the IP header, if it is one, and its EtherType.
 #[inline(always)]
 pub fn network_header<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<(usize, u16), Skip> {
     let mut at = 0;

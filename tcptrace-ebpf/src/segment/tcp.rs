@@ -23,8 +23,8 @@ impl Flags {
         self.0 & bits != 0
     }
 
-    /// What the segment is to the handshake. RST decides before SYN, SYN before FIN: the order in which a receiver
-    /// tests them (RFC 9293, section 3.10.7).
+    /// The segment's kind to the handshake. RST decides before SYN, SYN before FIN: the order in which a receiver tests
+    /// them (RFC 9293, section 3.10.7).
     #[inline(always)]
     #[must_use]
     pub const fn kind(self) -> Kind {
@@ -42,7 +42,7 @@ impl Flags {
     }
 }
 
-/// What a segment is to the handshake.
+/// A segment's kind to the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Syn,

@@ -1,8 +1,8 @@
 //! The clocks of pcapng: each interface has its own unit and its own beginning.
 //!
-//! Times before the Unix epoch are none: nothing was captured then.
+//! A time before the Unix epoch counts as none: nothing was captured then.
 
-/// How an interface's ticks become time.
+/// The conversion of an interface's ticks to time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     tick: Tick,
@@ -12,11 +12,11 @@ pub(super) struct Clock {
 
 #[derive(Clone, Copy, Debug)]
 enum Tick {
-    /// So many nanoseconds.
+    /// Nanoseconds in a tick.
     Nanos(u64),
     /// One nanosecond's part.
     Part(u64),
-    /// A second halved so many times.
+    /// A second halved this many times.
     Halved(u32),
 }
 
@@ -27,7 +27,7 @@ impl Clock {
         let tick = match exponent {
             _ if resolution & 0x80 != 0 => Tick::Halved(exponent),
             0..=9 => Tick::Nanos(10_u64.pow(9 - exponent)),
-            // Of ticks too fine for this, 64 bits do not reach up to a nanosecond.
+            // For ticks too fine for this, 64 bits do not reach up to a nanosecond.
             _ => Tick::Part(10_u64.checked_pow(exponent - 9).unwrap_or(u64::MAX)),
         };
         Self { tick, offset: i128::from(seconds) * 1_000_000_000 }

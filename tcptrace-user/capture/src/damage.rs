@@ -1,4 +1,4 @@
-//! What can be wrong with a capture, and where: told, never repaired.
+//! The damage that a capture can have, and its place: reported, never repaired.
 
 use std::{fmt, io};
 
@@ -10,10 +10,10 @@ pub(super) const CAPACITY: usize = 1 << 20;
 /// Something wrong with a capture.
 #[derive(Debug)]
 pub struct Damage {
-    /// Bytes into the (decompressed) capture. If it ends too early or is unreadable, this is the end of what can be read;
-    /// otherwise it is the beginning of the damaged record.
+    /// Bytes into the (decompressed) capture. If it ends too early or is unreadable, this is the end of what can be
+    /// read; otherwise it is the beginning of the damaged record.
     pub offset: u64,
-    /// What is wrong.
+    /// The damage.
     pub what: DamageKind,
 }
 
@@ -22,7 +22,7 @@ pub struct Damage {
 #[non_exhaustive]
 pub enum DamageKind {
     /// The capture has not even a file header.
-    #[error("the capture is empty: it does not even have a file header")]
+    #[error("the capture is empty: it has no file header")]
     Empty,
     /// It begins as neither format does: its first bytes.
     #[error("this is neither a pcap nor a pcapng capture: it begins with {}", Hex(.0))]
@@ -93,7 +93,7 @@ pub enum DamageKind {
     NoInterface {
         /// The interface's number in the section.
         interface: u32,
-        /// How many interfaces the section describes.
+        /// The number of interfaces that the section describes.
         described: usize,
     },
     /// Damaged options of the interface with this number: its packets have no times.

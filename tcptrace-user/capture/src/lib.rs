@@ -1,7 +1,7 @@
 //! Packet captures from files and pipes: pcap and pcapng, packet by packet.
 //!
-//! Knows nothing of protocols above the link layer, never holds more of a capture than one buffer, and does not
-//! repair: what is damaged is reported with its place, and what is whole before it is delivered.
+//! Knows nothing of protocols above the link layer, and never holds more of a capture than one buffer. It does not
+//! repair: damage is reported with its place, and every whole record before it is delivered.
 //! <https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/>
 #![warn(missing_docs, clippy::missing_errors_doc, clippy::wildcard_enum_match_arm)]
 
@@ -39,13 +39,13 @@ pub struct Packet<'a> {
     pub octets: &'a [u8],
     /// Its length on the wire.
     pub original: u32,
-    /// Where in [`Reader::interfaces`] the interface is on which it was captured.
+    /// The index in [`Reader::interfaces`] of the interface on which it was captured.
     pub interface: usize,
-    /// That interface's link type.
+    /// The link type of that interface.
     pub link: LinkType,
     /// The direction, if the record has one. [`direction`] finds it from the bytes.
     pub direction: Option<Direction>,
-    /// Where its record begins in the (decompressed) capture.
+    /// The offset of its record in the (decompressed) capture.
     pub offset: u64,
 }
 

@@ -1,6 +1,6 @@
 //! From a captured frame to the Ethernet frame or IP packet in it.
 //!
-//! Looks at the link layer's header only and does not check what follows. Ethernet it takes apart only where the core
+//! Looks at the link layer's header only and does not check what follows. It takes Ethernet apart only where the core
 //! does not: behind three VLAN tags and more, and in PPPoE.
 //! <https://www.tcpdump.org/linktypes.html>
 
@@ -93,7 +93,7 @@ pub fn payload(link: LinkType, octets: &[u8]) -> Result<Payload<'_>, Unsupported
     })
 }
 
-/// Finds which way a frame went, if its header tells.
+/// Finds which way a frame went, if its header shows it.
 #[inline]
 #[must_use]
 pub fn direction(link: LinkType, octets: &[u8]) -> Option<Direction> {

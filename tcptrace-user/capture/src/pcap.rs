@@ -1,7 +1,7 @@
 //! The classic format: a file header, then records one after another.
 //!
-//! A record says where the next begins and nothing confirms it: after damage there is no way on. The header's time
-//! zone is not applied, as no program does that.
+//! A record says where the next begins, and nothing confirms it: after damage, reading ends. The header's time zone is
+//! not applied, as no program does that.
 
 use std::io::Read;
 

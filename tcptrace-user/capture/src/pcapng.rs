@@ -1,7 +1,8 @@
 //! The newer format: blocks, in sections of their own byte order, on interfaces with their own clocks.
 //!
-//! A block gives its length at both ends. Where these agree, what is wrong within is passed over; where not, reading
-//! ends. Statistics, names, secrets and comments are not read. <https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/draft-ietf-opsawg-pcapng.html>
+//! A block gives its length at both ends. Where these agree, damage within the block is passed over; where they do not,
+//! reading ends. Statistics, names, secrets and comments are not read.
+//! <https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/draft-ietf-opsawg-pcapng.html>
 
 use std::io::Read;
 
@@ -72,8 +73,8 @@ impl Pcapng {
     }
 
     #[inline]
-    /// Bytes of the block that begins here, as far as that can be told. A section's header says its own order behind
-    /// its length; it is short, and comes with what follows.
+    /// Bytes of the block that begins here, as far as that can be known. A section's header gives its own byte order
+    /// behind its length; it is short, and comes with what follows.
     pub(super) fn block_length(&self, here: &[u8]) -> usize {
         match here.len() {
             ..8 => 8,
@@ -263,7 +264,7 @@ impl Pcapng {
 
     #[inline]
     fn packet(&self, block: &[u8], claim: impl Fn(Order, &[u8]) -> Claim) -> Result<Record, DamageKind> {
-        /// Where the packet begins.
+        /// The offset of the packet in the block.
         const AT: usize = 28;
         let Some(room) = block.len().checked_sub(AT + 4) else {
             return Err(DamageKind::BlockLength(block.len() as u32));
@@ -286,7 +287,7 @@ impl Pcapng {
 
     /// A packet of the first interface without a time, as long as its length on the wire and the snapshot length allow.
     fn simple(&self, block: &[u8]) -> Result<Record, DamageKind> {
-        /// Where the packet begins.
+        /// The offset of the packet in the block.
         const AT: usize = 12;
         let Some(room) = block.len().checked_sub(AT + 4) else {
             return Err(DamageKind::BlockLength(block.len() as u32));

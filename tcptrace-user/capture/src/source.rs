@@ -1,6 +1,6 @@
-//! Where a capture comes from: a file or standard input, compressed or not.
+//! The source of a capture: a file or standard input, compressed or not.
 //!
-//! Decompresses as it is read and does not look inside. Other compressions than gzip and zstd are not recognised.
+//! Decompresses as it reads and does not look inside. Compressions other than gzip and zstd are not recognised.
 
 use std::{
     fmt,
@@ -90,7 +90,8 @@ impl Source {
         self.size.is_none()
     }
 
-    /// How long a read waits for bytes before it fails with [`io::ErrorKind::WouldBlock`]; `None`: as long as it takes.
+    /// The time that a read waits for bytes before it fails with [`io::ErrorKind::WouldBlock`]; `None`: as long as it
+    /// takes.
     pub(super) fn be_patient_for(&mut self, patience: Option<Duration>) {
         let raw = match &mut self.octets {
             Octets::Plain(raw) => Some(raw),
@@ -122,7 +123,7 @@ impl Source {
         }
         let kind = error.kind();
         let text = if kind == io::ErrorKind::UnexpectedEof {
-            format!("the {name} compressed file ends too early at its byte {}", self.consumed())
+            format!("the {name} file ends too early, at byte {}", self.consumed())
         } else {
             format!("the {name} compressed file is damaged: {error}")
         };
@@ -150,7 +151,7 @@ impl fmt::Debug for Source {
 struct Counted {
     file: File,
     consumed: u64,
-    /// How it waits, if it may have to.
+    /// The way it waits, if it may have to.
     wait: Option<Wait>,
 }
 
@@ -159,7 +160,7 @@ struct Wait {
     patience: Option<Duration>,
 }
 
-/// How often it asks whether to stop.
+/// The interval between two questions whether to stop.
 const LOOK: Duration = Duration::from_millis(250);
 
 impl Read for Counted {
@@ -237,7 +238,7 @@ fn goes_on(Sips(from): &mut Sips) -> io::Result<bool> {
             Some(_) => {
                 let behind = octets.len() as u64;
                 let at = from.get_ref().get_ref().1.consumed - behind;
-                let text = format!("what is behind its end, from its byte {at} on, is ignored");
+                let text = format!("data after its end, from byte {at} on, is ignored");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
         }

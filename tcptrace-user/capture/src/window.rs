@@ -1,6 +1,6 @@
 //! The part of a stream that is in memory: one buffer of fixed size, moved along.
 //!
-//! Does not know what it holds. A failing read is kept until all that came before it is used up.
+//! Does not know what it holds. A failing read is kept until all earlier bytes are used up.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ pub(super) struct Window<R> {
     octets: Box<[u8]>,
     start: usize,
     end: usize,
-    /// Where in the stream the buffer begins.
+    /// The stream offset at which the buffer begins.
     base: u64,
     /// No more will come.
     ended: bool,
@@ -47,7 +47,7 @@ impl<R: Read> Window<R> {
         &self.octets[self.start..self.end]
     }
 
-    /// Where in the stream they begin.
+    /// The stream offset at which they begin.
     #[inline]
     pub(super) fn offset(&self) -> u64 {
         self.base + self.start as u64

@@ -1,4 +1,4 @@
-//! A filter as the kernel applies it: tests that lead to each other. A filter that does not fit is applied in userspace.
+//! A filter as the kernel applies it: tests that lead to each other. Userspace applies a filter that does not fit.
 
 use tcptrace_core::{
     flow::Addr,
@@ -30,7 +30,7 @@ pub(super) fn tests(root: Option<&Expression>) -> Option<Vec<Test>> {
     Some(tests.iter().rev().map(|&(test, yes, no)| Test { yes: number(yes), no: number(no), ..test }).collect())
 }
 
-/// Where an answer leads; a test by its place from the end.
+/// The target of an answer; a test by its place from the end.
 #[derive(Clone, Copy)]
 enum Target {
     Accept,

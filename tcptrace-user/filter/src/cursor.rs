@@ -1,4 +1,4 @@
-//! A place among the tokens: what is next, what is taken, and the words for what should have been there.
+//! A place among the tokens: the next token, the taken ones, and the words for what should have been there.
 //!
 //! Knows nothing of the grammar.
 
@@ -25,7 +25,7 @@ impl<'text> Cursor<'text> {
         Self { text, lexemes: lex::lex(text), at: 0 }
     }
 
-    /// How many tokens are taken; the next one's place for [`Self::wrong_at`].
+    /// The number of tokens taken; the next one's place for [`Self::wrong_at`].
     pub(super) fn at(&self) -> usize {
         self.at
     }

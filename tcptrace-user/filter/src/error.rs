@@ -9,7 +9,7 @@ use std::{fmt, net::Ipv4Addr, ops::Range};
 const SHOWN: usize = 74;
 const WRONG: usize = 30;
 const AFTER: usize = 14;
-/// How much of a word goes into a message.
+/// The part of a word that goes into a message.
 const QUOTED: usize = 40;
 
 /// Why a filter cannot be read, and where in its text.
@@ -35,7 +35,7 @@ pub(super) enum Problem {
     Unexpected { expected: &'static str, after: String, found: String },
     #[error("{0} is not in tcptrace's subset of pcap-filter; use host, net, port, portrange, tcp, ip and ip6")]
     Outside(String),
-    #[error("{0} cannot be compared: header bytes are not in tcptrace's subset of pcap-filter")]
+    #[error("{0} cannot be compared: tcptrace reads no header bytes; use host, net or port")]
     Comparison(String),
     #[error("{0} is never seen: only TCP is traced")]
     Untraced(String),
@@ -79,7 +79,7 @@ pub(super) enum Problem {
     HostBits { net: String, remedy: String },
     #[error("{word} is not a prefix length; the longest is {longest}")]
     Length { word: String, longest: u32 },
-    #[error("'{word}' is too short for a mask or a length; write {remedy}")]
+    #[error("'{word}' needs all four numbers here; write {remedy}")]
     ShortNet { word: String, remedy: Ipv4Addr },
     #[error("'net 0' can be read in two ways; write 0.0.0.0/8 or 0.0.0.0/32")]
     NetZero,

@@ -1,7 +1,7 @@
 //! The filter language: which attempts to report, in a subset of pcap-filter(7).
 //!
 //! A filter applies to an attempt's SYN, so `src` is the client and `dst` the server. Whatever it accepts, tcpdump
-//! accepts and reads the same way; what tcpdump reads and tcptrace does not is an error, never another meaning. It
+//! accepts and reads the same way. Text that tcpdump reads and tcptrace does not is an error, never another meaning. It
 //! resolves no host names.
 //!
 //! ```text

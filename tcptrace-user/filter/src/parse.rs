@@ -1,8 +1,8 @@
 //! From tokens to an expression, by recursive descent.
 //!
-//! What a bare value inherits is libpcap's grammar and not the manual's "most recent keyword": after a parenthesis it
-//! is what stood before it, and after a bare protocol nothing. Recursion is bounded by [`DEEPEST`], and each token is
-//! looked at no more often than it has parentheses around it.
+//! A bare value inherits as in libpcap's grammar, and not the manual's "most recent keyword": after a parenthesis it
+//! inherits what stood before it, and after a bare protocol nothing. Recursion is bounded by [`DEEPEST`], and each
+//! token is looked at no more often than it has parentheses around it.
 
 use std::ops::Range;
 
@@ -201,7 +201,8 @@ impl Parser<'_> {
                 Primitive::Ports(head.direction, port, port)
             }
             Kind::PortRange => {
-                // Where libpcap divides it, so a name with a hyphen cannot come first. A number may be alone, a name not.
+                // Divided as libpcap does, so a name with a hyphen cannot come first. A number may be alone, a name may
+                // not.
                 let (first, last) = match word.split_once('-') {
                     None if !value::number(word) => return Err(there(Problem::NoRange(quoted(word)))),
                     divided => divided.unwrap_or((word, word)),

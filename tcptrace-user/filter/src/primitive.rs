@@ -1,7 +1,7 @@
 //! The tests that a filter is made of, each as it is evaluated.
 //!
-//! Qualifiers that decide nothing are gone: all that is traced is TCP, so `tcp port` is `port`, and an address has its
-//! own family, so `ip host` is `host`. A host is a network with a full mask.
+//! Qualifiers that decide nothing are gone: only TCP is traced, so `tcp port` is `port`, and an address has its own
+//! family, so `ip host` is `host`. A host is a network with a full mask.
 
 use std::{
     fmt,

@@ -1,6 +1,6 @@
 //! Port names: /etc/services, and a small table for machines that have none or a poor one.
 //!
-//! Knows TCP alone: a name that only UDP has is no name here. Asks no name service; getaddrinfo(3) would, and could
+//! Knows TCP alone: a name that only UDP has is no name here. It uses no name service; getaddrinfo(3) would, and could
 //! hang. <https://man7.org/linux/man-pages/man5/services.5.html>
 
 use std::sync::LazyLock;

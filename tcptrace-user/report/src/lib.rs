@@ -1,6 +1,7 @@
-//! What people and programs read: text lines, JSON lines and their schema, the summary, the pages of `explain`.
+//! The output for people and programs: text lines, JSON lines and their schema, the summary, the pages of `explain`.
 //!
-//! This crate renders and decides nothing. `json` and `text` do not know each other; what both need is above them.
+//! This crate renders and decides nothing. `json` and `text` do not know each other; the parts that both need are above
+//! them.
 #![warn(missing_docs, clippy::missing_errors_doc, clippy::wildcard_enum_match_arm)]
 
 pub mod connect;

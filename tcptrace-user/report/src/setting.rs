@@ -1,4 +1,4 @@
-//! What rendering needs beside the report itself: a clock, interface names, the date.
+//! The context that rendering needs beside the report itself: a clock, interface names, the date.
 
 use std::{
     borrow::Cow,
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tcptrace_core::handshake::Nanos;
 use tcptrace_vocabulary::clock::Clock;
 
-/// What rendering needs beside the report itself.
+/// The context that rendering needs beside the report itself.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The clock that the report's moments are counted by.

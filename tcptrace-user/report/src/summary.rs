@@ -1,4 +1,4 @@
-//! What a run amounts to, at its end and at SIGUSR1: totals, the worst servers and ports, losses by stage.
+//! The summary of a run, at its end and at SIGUSR1: totals, the worst servers and ports, losses by stage.
 //!
 //! `text` and `json` render it.
 
@@ -16,16 +16,16 @@ use crate::finding::Finding;
 /// The most servers that are listed.
 const SERVERS: usize = 10;
 
-/// Where an interface's packets were read.
+/// The places where an interface's packets were read.
 #[derive(Clone, Debug)]
 pub struct Hook {
     /// The interface's name.
     pub interface: String,
-    /// Where incoming packets are read: `xdp`, `generic`, `tc`.
+    /// The hook for incoming packets: `xdp`, `generic`, `tc`.
     pub ingress: String,
     /// Why that hook was chosen.
     pub reason: String,
-    /// Where outgoing packets are read; `None` if this interface has only incoming ones.
+    /// The hook for outgoing packets; `None` if this interface has only incoming ones.
     pub egress: Option<String>,
 }
 
@@ -36,20 +36,21 @@ pub struct Table {
     pub slots: u64,
     /// The most attempts that were pending at a time, counted by each sweep.
     pub most_pending: u64,
-    /// Age in nanoseconds of the youngest pending attempt whose slot another took; `None` if no pending attempt lost its slot.
+    /// Age in nanoseconds of the youngest pending attempt whose slot another took; `None` if no pending attempt lost
+    /// its slot.
     pub youngest_replaced: Option<u64>,
 }
 
-/// What the summary says.
+/// The contents of the summary.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// Whether captures were read: then every attempt is reported when it ended, or at least counted.
     pub offline: bool,
-    /// How long tracing lasted, in nanoseconds.
+    /// The duration of tracing, in nanoseconds.
     pub traced_for: u64,
     /// Names of the interfaces; of captures, their files.
     pub interfaces: Vec<String>,
-    /// How each interface was attached to, and why.
+    /// The hooks of each interface, and why they were chosen.
     pub hooks: Vec<Hook>,
     /// The counters of packets, transitions and losses: the kernel's live, the reader's for a capture. An error is the
     /// reason why the kernel's could not be read; everything that rests on them is then unknown.

@@ -1,7 +1,7 @@
-//! What becomes of a report: printed, held, counted, folded into a finding, or none of ours. One decision, which looks
-//! nothing up by itself and changes no total.
+//! Decides what becomes of a report: printed, held, counted, folded into a finding, or none of ours. One decision,
+//! which looks nothing up by itself and changes no total.
 //!
-//! What never becomes a report is decided before: the kernel sends no event of what completes (`Telling`,
+//! Other places decide what never becomes a report: the kernel sends no event of what completes (`Telling`,
 //! tcptrace-ebpf/src/event.rs), `Tracker` reports an attempt once (src/track.rs), and of calls of connect(2) only those
 //! proven to have sent nothing are reports (src/live/calls.rs).
 
@@ -9,12 +9,12 @@ use tcptrace_core::handshake::Nanos;
 use tcptrace_verdict::patterns::{Claim, FindingId, Harmless};
 use tcptrace_vocabulary::{attempt::Attempt, report::Report};
 
-/// What becomes of a report.
+/// The treatment of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
     /// It is a line.
     Print,
-    /// What comes until then decides; the report is considered again.
+    /// Something that may come until then decides; the report is considered again.
     Hold { until: Nanos },
     /// It is no failure, and only counted.
     Count(Harmless),
@@ -26,8 +26,8 @@ pub enum Disposition {
     NotOurs,
 }
 
-/// What the decision rests on. Each question is asked at most once a report, and only if the answers before it leave it
-/// open: some are expensive, and a pattern takes note of what it is asked about.
+/// The facts that the decision rests on. Each question is asked at most once a report, and only if the answers before
+/// it leave it open: some are expensive, and a pattern takes note of what it is asked about.
 pub trait View {
     /// `--all`: nothing is held, and nothing is left out as harmless.
     fn lists_all(&self) -> bool;

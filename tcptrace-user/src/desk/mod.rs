@@ -1,7 +1,7 @@
-//! What lies between "found" and "printed", for live tracing and for captures: patterns, what is held, and the totals.
+//! The stage between "found" and "printed", for live tracing and for captures: patterns, held reports, and the totals.
 //!
-//! Pure: no clock, socket or file; time is an argument, and what has to be looked up is asked of a [`World`]. It prints
-//! nothing: what it returns is to be printed.
+//! Pure: no clock, socket or file. Time is an argument, and a [`World`] looks up everything else. It prints nothing:
+//! its caller prints what it returns.
 
 mod consider;
 mod totals;
@@ -26,7 +26,7 @@ pub use totals::{ByOutcome, Servers, Totals};
 /// Reports held at once; more are decided by what is known.
 const HELD: usize = 1 << 13;
 
-/// What makes the exit code 3 (`--fail-on`).
+/// The reports that make the exit code 3 (`--fail-on`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailOn {
     /// Any failure and any finding.
@@ -45,7 +45,7 @@ impl FailOn {
     }
 }
 
-/// What the command line asks of a desk.
+/// The options of a desk, from the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// `--all`.
@@ -59,7 +59,7 @@ pub struct Asked {
     pub servers: usize,
 }
 
-/// What a desk has to look up.
+/// The lookups that a desk needs.
 pub trait World: Surroundings {
     /// Whether a report is wanted: the filter includes it, and every hook was there when it began.
     fn is_ours(&mut self, report: &Report) -> bool;
@@ -166,7 +166,7 @@ impl Desk {
         !self.held.is_empty()
     }
 
-    /// Whether a flood goes on.
+    /// Whether a flood is running.
     #[must_use]
     pub fn is_flooded(&self) -> bool {
         self.patterns.floods.are_on()
@@ -203,7 +203,8 @@ impl Desk {
         found
     }
 
-    /// Takes in a connect(2) that put no SYN on the wire; returns what becomes of it. `is_ours`: the filter includes it.
+    /// Takes in a connect(2) that put no SYN on the wire; returns what becomes of it. `is_ours`: the filter includes
+    /// it.
     pub fn receive_unsent(&mut self, unsent: &Unsent, is_ours: bool) -> Disposition {
         let disposition = consider_unsent(is_ours, self.is_full());
         if disposition == Disposition::Print {
@@ -220,7 +221,7 @@ impl Desk {
         findings(self.patterns.floods.all(), self.patterns.scans.all(), self.patterns.networks.all())
     }
 
-    /// How many findings are not kept any more.
+    /// The number of findings that are not kept any more.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
         self.patterns.floods.forgotten() + self.patterns.scans.forgotten() + self.patterns.networks.forgotten()
@@ -237,8 +238,8 @@ impl Desk {
         self.asked.count.is_some_and(|count| self.printed >= count)
     }
 
-    /// Whether the exit code is 3. Connections that worked are never printed without `--all`; how many ended as
-    /// `--fail-on` names is `connections`, by outcome. Failures whose reports were lost are `lost`, an entry an outcome.
+    /// Whether the exit code is 3. Connections that worked are never printed without `--all`; `connections` counts
+    /// their ends by outcome. `lost` has the outcomes of failures whose reports were lost.
     #[must_use]
     pub fn is_failed(&self, connections: Option<&ByOutcome>, lost: &[Outcome]) -> bool {
         let names = |outcome| self.asked.fail_on.iter().any(|it| it.covers(outcome));
@@ -325,8 +326,8 @@ impl<W: World> View for Scene<'_, W> {
         if claim == Claim::None {
             claim = self.patterns.scans.note(report, self.world, now);
         }
-        // A capture is read to its end, and `--all` asks for all of it: the finding is reported beside its attempts. Live,
-        // a flood would fill the terminal.
+        // A capture is read to its end, and `--all` asks for all of it: the finding is reported beside its attempts.
+        // Live, a flood would fill the terminal.
         if self.asked.all && self.asked.is_capture { Claim::None } else { claim }
     }
 

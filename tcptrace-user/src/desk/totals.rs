@@ -1,4 +1,4 @@
-//! What the summary counts. Each report changes it once, after its disposition; nothing is ever taken back.
+//! The totals of the summary. Each report changes them once, after its disposition; nothing is ever taken back.
 
 use std::collections::HashMap;
 
@@ -91,8 +91,8 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Counts an end. Where there are too many servers those with the fewest ends make room: a port scan makes thousands
-    /// with one each.
+    /// Counts an end. Where there are too many servers those with the fewest ends make room: a port scan makes
+    /// thousands with one each.
     fn count(&mut self, server: Endpoint, outcome: Outcome, capacity: usize) {
         let mut least = 1;
         while self.by_server.len() >= capacity.max(1) && !self.by_server.contains_key(&server) {
@@ -104,7 +104,7 @@ impl Servers {
         self.by_server.entry(server).or_default()[outcome as usize] += 1;
     }
 
-    /// How many are kept.
+    /// The number of servers that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_server.len()

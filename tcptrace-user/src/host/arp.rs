@@ -1,9 +1,9 @@
-//! Who claims an address: ARP replies and announcements (RFC 826, RFC 5227), IPv6 neighbour advertisements (RFC 4861).
+//! Claims to an address: ARP replies and announcements (RFC 826, RFC 5227), IPv6 neighbour advertisements (RFC 4861).
 //!
-//! The kernel's notices are not enough: for a second after an answer it ignores another (`locktime`, arp(7)), which is
-//! just when two hosts answer one question. Needs CAP_NET_RAW, and is silent without it. Requests are not read: what
-//! they say of their sender is the same, and there are many more of them. Advertisements come by a raw ICMPv6 socket and
-//! not by a packet socket, whose filter would run for each IPv6 packet of the host.
+//! The kernel's notices are not enough: for a second after an answer it ignores another (`locktime`, arp(7)), and that
+//! is just when two hosts answer one question. Needs CAP_NET_RAW, and is silent without it. Requests are not read: they
+//! say the same of their sender, and there are many more of them. Advertisements come by a raw ICMPv6 socket and not by
+//! a packet socket, whose filter would run for each IPv6 packet of the host.
 
 use std::{
     io::{self, IoSliceMut},
@@ -52,7 +52,7 @@ impl Claims {
         if let Some(socket) = &self.advertisements {
             for _ in 0..AT_ONCE {
                 let Some(packet) = receive_advertisement(socket) else { break };
-                // What a router has forwarded comes from elsewhere (RFC 4861, section 7.1.2).
+                // A packet that a router has forwarded comes from elsewhere (RFC 4861, section 7.1.2).
                 if packet.hops == Some(255)
                     && let Some(interface) = packet.interface
                     && let Some((address, link_address)) = advertised(&packet.octets)
@@ -64,7 +64,7 @@ impl Claims {
     }
 }
 
-/// What an ARP packet claims: a reply, or a request for the sender's own address.
+/// The claim of an ARP packet: a reply, or a request for the sender's own address.
 fn arp_claim(packet: &[u8]) -> Option<(Ipv4Addr, [u8; 6])> {
     let packet = packet.first_chunk::<28>()?;
     // Ethernet, IPv4, and their lengths.
@@ -82,7 +82,7 @@ fn arp_claim(packet: &[u8]) -> Option<(Ipv4Addr, [u8; 6])> {
     Some((sender, *packet[8..].first_chunk()?)).filter(|(_, it)| is_claim && is_host && is_station(it))
 }
 
-/// What a neighbour advertisement claims (RFC 4861, section 4.4), from its ICMPv6 header on.
+/// The claim of a neighbour advertisement (RFC 4861, section 4.4), from its ICMPv6 header on.
 fn advertised(packet: &[u8]) -> Option<(Ipv6Addr, [u8; 6])> {
     if *packet.first()? != ADVERTISEMENT || *packet.get(1)? != 0 {
         return None;

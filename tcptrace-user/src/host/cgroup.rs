@@ -1,7 +1,7 @@
-//! What a process runs in, from /proc/PID/cgroup: a systemd unit, a container. Reads names; never asks a runtime.
+//! The place of a process, from /proc/PID/cgroup: a systemd unit, a container. Reads names; never asks a runtime.
 //!
-//! One line a hierarchy, `number:controllers:path`; version 2 has one line, `0::path`, beside version 1's where both are
-//! mounted. <https://man7.org/linux/man-pages/man7/cgroups.7.html>
+//! One line a hierarchy, `number:controllers:path`; version 2 has one line, `0::path`, beside version 1's where both
+//! are mounted. <https://man7.org/linux/man-pages/man7/cgroups.7.html>
 
 /// A unit and a container's id, 12 digits of it, or its name where that is what the runtime goes by (LXC).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) struct Place {
 /// Digits of a container's id that people use.
 const DIGITS: usize = 12;
 
-/// What the text of /proc/PID/cgroup says. The innermost of each kind counts.
+/// Reads the text of /proc/PID/cgroup. The innermost of each kind counts.
 pub(super) fn place(text: &str) -> Place {
     let mut place = Place::default();
     let paths = || text.lines().filter_map(|it| it.splitn(3, ':').nth(2).zip(it.split(':').nth(1)));

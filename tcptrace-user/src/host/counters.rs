@@ -1,7 +1,7 @@
 //! The kernel's counters of one network namespace, kept for some minutes, and how they grew since a moment in it.
 //!
-//! The file is opened once: what /proc shows is that of the namespace in which it was opened, whatever becomes of the
-//! process. Names are found by the header line, whose order differs among kernels; one that is not there stays zero.
+//! The file is opened once: /proc shows the namespace in which the file was opened, whatever becomes of the process.
+//! Names are found by the header line, whose order differs among kernels; one that is not there stays zero.
 //! <https://docs.kernel.org/networking/snmp_counter.html>
 
 use std::{
@@ -32,7 +32,7 @@ const NAMES: [&str; 11] = [
 ];
 /// Nanoseconds between two that are kept.
 const APART: u64 = 250_000_000;
-/// How many are kept, and for how long: five minutes.
+/// The number of snapshots that are kept, and for how long: five minutes.
 const MOST: usize = 1200;
 const KEPT: u64 = 300_000_000_000;
 /// For how long what was read is now.
@@ -61,7 +61,7 @@ impl Snapshot {
         Self { at, values }
     }
 
-    /// How much each has grown since another.
+    /// The growth of each since another snapshot.
     fn minus(&self, before: &Self) -> [u64; NAMES.len()] {
         std::array::from_fn(|index| self.values[index].saturating_sub(before.values[index]))
     }
@@ -144,7 +144,7 @@ impl Reader {
         }
     }
 
-    /// How they grew since the newest snapshot that is no younger than `since`. Memory's limit is the caller's to know.
+    /// Their growth since the newest snapshot that is no younger than `since`. Only the caller knows memory's limit.
     pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Fact<Counters> {
         // Began before anybody looked.
         let before = history.before(since).ok_or(Missing::NotAsked)?;
@@ -174,7 +174,8 @@ impl Reader {
     }
 }
 
-/// SYN cookies that the stack has ever sent, in the network namespace of the calling thread (`SyncookiesSent`, proc(5));
+/// SYN cookies that the stack has ever sent, in the network namespace of the calling thread (`SyncookiesSent`,
+/// proc(5));
 /// `None` where it does not say. Nobody has to be privileged for it.
 #[must_use]
 pub fn cookies_sent() -> Option<u64> {

@@ -1,5 +1,5 @@
-//! One network namespace from inside: sockets and files that were opened in it and go on showing it to whoever holds
-//! them. What is asked often is kept for a moment.
+//! One network namespace from inside. Sockets and files that were opened in it continue to show it to their holder.
+//! Answers that are needed often are kept for a moment.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,8 +24,8 @@ use crate::{
 
 /// For how long a way is what it was.
 const KEPT: u64 = 200_000_000;
-/// How many ways are asked for in that time, and so kept: a scan's addresses are all different, and asking for each of
-/// ten thousand a second would take a tenth of a core.
+/// The number of ways that are looked up in that time, and so kept: a scan's addresses are all different, and ten
+/// thousand lookups a second would take a tenth of a core.
 const MOST: usize = 256;
 
 /// A way that leads to a neighbour.
@@ -38,7 +38,7 @@ pub(super) struct Way {
     pub(super) entry: Option<Entry>,
 }
 
-/// What is open in a network namespace.
+/// The open sockets and files of a network namespace.
 #[derive(Debug)]
 pub(super) struct Inside {
     diag: Fact<Channel>,
@@ -71,7 +71,7 @@ impl Inside {
         sockets::find(diag, ours, theirs, interface).map_err(|error| missing(&error))
     }
 
-    /// Whom a SYN to `server` finds.
+    /// The listener that a SYN to `server` finds.
     pub(super) fn listener(&mut self, server: SocketAddr, interface: u32, now: Nanos) -> Fact<Option<Group>> {
         let diag = self.diag.as_mut().map_err(|why| *why)?;
         self.listeners.refresh(diag, now).map_err(|error| missing(&error))?;

@@ -1,6 +1,6 @@
-//! Who listens on an address and port: of the sockets that would take a SYN, those that the kernel would ask.
+//! Listeners on an address and port: of the sockets that would take a SYN, those that the kernel would choose.
 //!
-//! All of them are read at once and kept for a moment: a question for each of ten thousand refused attempts a second
+//! All of them are read at once and kept for a moment: a lookup for each of ten thousand refused attempts a second
 //! would cost more than tracing them. A queue is therefore as it was up to [`KEPT`] ago.
 
 use std::{
@@ -46,19 +46,19 @@ impl Listeners {
         Ok(())
     }
 
-    /// Of all of them, the inodes: what is worth looking for in processes.
+    /// The inodes of all of them, to look for in processes.
     pub(super) fn inodes(&self) -> impl Iterator<Item = u32> {
         self.by_port.values().flatten().map(|it| it.inode)
     }
 
-    /// Whom a SYN to `server` finds that came in at `interface` (zero: unknown).
+    /// The listeners that a SYN to `server` finds that came in at `interface` (zero: unknown).
     pub(super) fn find(&self, server: SocketAddr, interface: u32) -> Option<Group> {
         choose(self.by_port.get(&server.port())?, server.ip(), interface)
     }
 }
 
 /// The kernel prefers the address over any, then a socket bound to the interface, then one of the address's own family
-/// (`__inet_lookup_listener` and `compute_score`, net/ipv4/inet_hashtables.c). What is equal is a group
+/// (`__inet_lookup_listener` and `compute_score`, net/ipv4/inet_hashtables.c). Equal sockets are a group
 /// (SO_REUSEPORT), of which it takes one by the flow's hash.
 fn choose(all: &[Listening], server: IpAddr, interface: u32) -> Option<Group> {
     let fits = |it: &&Listening| {
@@ -72,8 +72,8 @@ fn choose(all: &[Listening], server: IpAddr, interface: u32) -> Option<Group> {
         let fullest = group().copied().reduce(|a, b| if is_fuller(b, a) { b } else { a })?;
         Some(Group { fullest, sockets: group().count() as u32 })
     };
-    // Where a SYN is seen first is not always where the stack takes it in: a bridge's port, a bond's member. So one
-    // that is bound elsewhere is better than none.
+    // The interface where a SYN is seen first is not always the one where the stack takes it in: a bridge's port, a
+    // bond's member. So a socket that is bound elsewhere is better than none.
     best_of(&|it| it.interface == 0 || it.interface == interface).or_else(|| best_of(&|_| true))
 }
 
@@ -99,7 +99,8 @@ mod tests {
         let queue = |it: Listening, queue, queue_max| Listening { queue, queue_max, ..it };
         let [any4, any6] = [listening("0.0.0.0", 0, 1), listening("::", 0, 2)];
         let [exact, bound] = [listening("192.0.2.1", 0, 3), listening("0.0.0.0", 7, 4)];
-        /// What it is of, who listens, who is asked for: the inode of the fullest, and how many there are.
+        /// Its name, the listeners, the address looked up, and the result: the inode of the fullest, and the number of
+        /// sockets.
         type Row = (&'static str, Vec<Listening>, &'static str, Option<(u32, u32)>);
         let cases: [Row; 14] = [
             ("nobody", vec![], "192.0.2.1", None),

@@ -1,8 +1,8 @@
-//! What this host's stable interfaces, netlink and /proc, say of an attempt. No BPF, no packet, no verdict: it fills
-//! [`Local`], and leaves `process` and `drops` to who traces.
+//! The facts about an attempt from this host's stable interfaces, netlink and /proc. No BPF, no packet, no verdict: it
+//! fills [`Local`], and leaves `process` and `drops` to the tracer.
 //!
-//! Nothing here waits but for the kernel's own answers. What a host is asked ten thousand times a second is read once
-//! and kept for a moment: a fifth of a second for listeners and ways, a second for processes.
+//! Nothing here waits but for the kernel's own answers. Facts that are looked up ten thousand times a second are read
+//! once and kept for a moment: a fifth of a second for listeners and ways, a second for processes.
 
 mod arp;
 mod cgroup;
@@ -34,18 +34,18 @@ use self::{
 };
 use crate::clock;
 
-/// This host, with all that was asked of it lately.
+/// This host, with all that was looked up lately.
 #[derive(Debug)]
 pub struct Host {
     namespaces: Namespaces,
     processes: Processes,
-    /// Of the own namespace.
+    /// The watch of this process's own namespace.
     watch: Fact<Watch>,
     /// SYNs that its kernel sends, and when that was read: two files, which cost as much as all else that is asked.
     syn_tries: Option<(Nanos, Fact<u32>)>,
 }
 
-/// Where to look up sockets, processes and firewall rules.
+/// Look up sockets, processes and drop reasons here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LocalFacts {
     /// In all network namespaces of this host, so in its containers too
@@ -94,12 +94,12 @@ impl Host {
         self.namespaces.tick(now);
     }
 
-    /// What is known of an attempt, all but the process that connected and what was dropped.
+    /// The facts about an attempt, all but the process that connected and the drops.
     pub fn fill(&mut self, attempt: &Handshake, now: Nanos) -> Local {
         let client = SocketAddr::new(address(attempt.client_addr), attempt.client_port);
         let server = SocketAddr::new(address(attempt.server_addr), attempt.server_port);
         let (client_at, server_at) = (self.namespaces.which(client.ip()), self.namespaces.which(server.ip()));
-        // Where the SYN passed is where a socket that is bound to an interface may be bound to.
+        // A socket that is bound to an interface may be bound to the one where the SYN passed.
         let passed = attempt.client_point;
         let (way_out, way_in) = if passed.is_egress() { (passed.ifindex(), 0) } else { (0, passed.ifindex()) };
         let known = |at: Fact<Option<Id>>| at?.ok_or(Missing::Elsewhere);
@@ -129,7 +129,7 @@ impl Host {
         }
     }
 
-    /// What TCP reset by itself around a RST, where it was sent from.
+    /// The connections that TCP reset by itself around a RST, where that was sent from.
     pub fn aborts(&mut self, from: Addr, reset: Nanos, now: Nanos) -> Fact<Aborts> {
         let at = self.namespaces.which(address(from))?.ok_or(Missing::Elsewhere)?;
         let (inside, history) = self.namespaces.inside(at, now)?;
@@ -178,7 +178,7 @@ impl Host {
         }
     }
 
-    /// That of this process's own; zero where the kernel does not say.
+    /// The cookie of this process's own namespace; zero where the kernel does not say.
     pub fn own_cookie(&mut self) -> u64 {
         self.namespaces.own_inside().cookie().unwrap_or(0)
     }

@@ -1,9 +1,9 @@
-//! The network namespaces of this host, and whose an address is.
+//! The network namespaces of this host, and which of them has an address.
 //!
-//! They are found by their processes and by their names in /run/netns, each looked into by a thread that enters it and
-//! ends: a thread that has to go back is one that an error leaves in the wrong place. Of a namespace in which an attempt
-//! ends, sockets stay open; the others cost no descriptor. An address that several namespaces have is nobody's but this
-//! process's own: containers of two networks may well use the same one.
+//! They are found by their processes and by their names in /run/netns. A thread enters each, looks, and ends: a thread
+//! that has to go back is one that an error leaves in the wrong place. A namespace in which an attempt ends keeps its
+//! sockets open; the others cost no descriptor. An address that several namespaces have is nobody's but this process's
+//! own: containers of two networks may well use the same one.
 //! <https://man7.org/linux/man-pages/man7/network_namespaces.7.html>
 
 use std::{
@@ -30,11 +30,11 @@ use super::{
 };
 use crate::netlink::{Channel, addresses};
 
-/// How many are looked into.
+/// The number of namespaces that are looked into.
 const MOST: usize = 1024;
-/// How many are kept open besides this process's own: four descriptors each.
+/// The number of them that are kept open besides this process's own: four descriptors each.
 const OPEN: usize = 16;
-/// How often they are looked for, and how often while addresses are not found.
+/// The interval between two searches for them, and the interval while addresses are not found.
 const EVERY: u64 = 10_000_000_000;
 const EVERY_MISSED: u64 = 5_000_000_000;
 /// The own one's, as the thread that asks sees it.
@@ -115,7 +115,7 @@ impl Namespaces {
         }
     }
 
-    /// Whose an address is; none: no namespace's of this host.
+    /// The namespace that has an address; none: no namespace of this host.
     pub(super) fn which(&mut self, address: IpAddr) -> Fact<Option<Id>> {
         if address.is_loopback() || self.own_addresses.contains(&address) {
             return Ok(Some(self.own));
@@ -186,7 +186,7 @@ impl Namespaces {
         let Some(others) = &mut self.others else { return };
         self.memory_limit = or(scan.memory_limit, self.memory_limit);
         if scan.denied && scan.found.is_empty() {
-            // Privileges were given up: what was found before goes on being true, of what is open.
+            // Privileges were given up: what was found before stays true of the namespaces that are open.
             (others.scanned, others.denied) = (now, true);
             return;
         }
@@ -210,7 +210,7 @@ const fn or(newer: u64, older: u64) -> u64 {
     if newer > 0 { newer } else { older }
 }
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Debug, Default)]
 struct Scan {
     found: Vec<Found>,
@@ -299,8 +299,8 @@ fn enter(path: &Path, id: Id) -> io::Result<()> {
     Ok(setns(file, CloneFlags::CLONE_NEWNET)?)
 }
 
-/// Whether a namespace belongs to the user namespace of this process. Any user can make one of their own, with any address in
-/// it: that is no part of this host.
+/// Whether a namespace belongs to the user namespace of this process. Any user can make one of their own, with any
+/// address in it: that is no part of this host.
 #[expect(unsafe_code, reason = "nix makes an ioctl safe to name, and not to call")]
 fn is_of_this_host(namespace: &File) -> io::Result<bool> {
     // _IO(0xb7, 1), include/uapi/linux/nsfs.h

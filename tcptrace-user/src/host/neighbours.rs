@@ -1,7 +1,7 @@
 //! Neighbours of this process's network namespace as they change: which link-layer addresses each had lately.
 //!
-//! The kernel's table has one for each, the last; that there were two, of two hosts with one address or of one that
-//! moved, is known only to who listened. Bounded: whoever is on the network can claim any address.
+//! The kernel's table has one for each, the last. Only a listener knows that there were two, of two hosts with one
+//! address or of one that moved. Bounded: anybody on the network can claim any address.
 
 use std::{collections::HashMap, io, net::IpAddr};
 
@@ -10,10 +10,10 @@ use tcptrace_core::handshake::Nanos;
 use super::arp::Claims;
 use crate::netlink::{Channel, neighbours, neighbours::Entry};
 
-/// For how long a link-layer address is remembered after another took its place. An address that moved (VRRP, a container made
-/// anew) has two for so long.
+/// The time for which a link-layer address is remembered after another took its place. An address that moved (VRRP, a
+/// container made anew) has two for that time.
 const KEPT: u64 = 60_000_000_000;
-/// How many neighbours are remembered; packets alone, which anybody can send, make no more than half of them.
+/// The number of neighbours that are remembered; packets alone, which anybody can send, make no more than half of them.
 const MOST: usize = 16_384;
 /// The shortest time between two searches for what has become old.
 const SWEEP: u64 = 10_000_000_000;
@@ -23,10 +23,10 @@ const EACH: usize = 4;
 const ROOM: libc::c_int = 1024 * 1024;
 /// Datagrams read at one look.
 const AT_ONCE: u32 = 4096;
-/// A neighbour in these states has the link-layer address that the message tells.
+/// A neighbour in these states has the link-layer address that is in the message.
 const VALID: u16 = libc::NUD_REACHABLE | libc::NUD_STALE | libc::NUD_DELAY | libc::NUD_PROBE | libc::NUD_PERMANENT;
 
-/// What is remembered of neighbours, by interface and address.
+/// The remembered neighbours, by interface and address.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     neighbours: HashMap<(u32, IpAddr), Remembered>,
@@ -47,7 +47,7 @@ impl Memory {
         let Some(it) = self.entry(key, at, most) else { return };
         it.failed = None;
         if let Some(former) = it.link_addresses.first_mut() {
-            // Until now it was the last that was known, however long ago it was told.
+            // Until now it was the last known one, however long ago it was reported.
             former.1 = at;
         }
         it.link_addresses.retain(|(known, until)| *known != link_address && at.since(*until) < KEPT);
@@ -142,7 +142,7 @@ impl Watch {
             libc::RTM_NEWADDR | libc::RTM_DELADDR => *addresses_changed = true,
             _ => {}
         });
-        // More was told than there was room for (ENOBUFS): the tables as they are now say the most of it.
+        // More was reported than there was room for (ENOBUFS): the tables as they are now say the most of it.
         self.addresses_changed |= drained.is_err();
         if drained.is_err() || self.is_stale {
             self.read_all(now);

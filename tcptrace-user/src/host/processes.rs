@@ -1,8 +1,8 @@
 //! Processes by number and by the socket that they hold: name, systemd unit, container.
 //!
-//! What processes say of themselves is hostile: it is kept as it is, but for its length; whoever prints it escapes it.
-//! Finding a socket's owner means reading every process's descriptors, so only what listens is looked for, at most once
-//! a second, and for a bounded time: what was not reached then is where the next search begins.
+//! The names that processes give themselves are hostile: they are cut in length and otherwise kept as they are; whoever
+//! prints them escapes them. Finding a socket's owner means reading every process's descriptors. So only listeners are
+//! looked for, at most once a second, and for a bounded time: the next search begins where this one stopped.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +19,7 @@ use super::cgroup;
 
 /// For how long a process is what it was: numbers are used again, programs are replaced (execve(2)).
 const KEPT: u64 = 1_000_000_000;
-/// How many are kept.
+/// The number of processes that are kept.
 const MOST: usize = 4096;
 /// The shortest time between two searches.
 const SEARCH_EVERY: u64 = 1_000_000_000;
@@ -32,7 +32,7 @@ const LENGTH: u64 = 256;
 /// Bytes of a list of cgroups.
 const CGROUPS: u64 = 16 * 1024;
 
-/// What was found.
+/// The processes and owners that were found.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     by_pid: HashMap<u32, (Nanos, Fact<Process>)>,
@@ -67,7 +67,7 @@ impl Processes {
         process
     }
 
-    /// Who holds a socket; `wanted` are all that are worth remembering while looking for it.
+    /// The process that holds a socket; `wanted` are all sockets that are worth remembering while looking for it.
     pub(super) fn of_socket(&mut self, inode: u32, wanted: impl Iterator<Item = u32>, now: Nanos) -> Fact<Process> {
         let known = self.owners.get(&inode).copied();
         let due = self.searched.is_none_or(|searched| now.since(searched) >= SEARCH_EVERY);
@@ -83,8 +83,8 @@ impl Processes {
         }
     }
 
-    /// Of several that share a socket, the one with the lowest number: a server's first process, not its workers. But
-    /// not the first of all, which holds sockets for others to inherit.
+    /// Among several processes that share a socket, takes the one with the lowest number: a server's first process, not
+    /// its workers. But not the first of all, which holds sockets for others to inherit.
     fn search(&mut self, wanted: &HashSet<u32>) {
         let Ok(entries) = fs::read_dir("/proc") else { return };
         let pids = entries.flatten().filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
@@ -149,8 +149,8 @@ fn read(pid: u32) -> io::Result<Process> {
     })
 }
 
-/// `comm` is cut off after 15 bytes (TASK_COMM_LEN); the program's name in the command line is whole, but a process
-/// may write anything there, so it counts where it goes on as `comm` begins.
+/// `comm` is cut off after 15 bytes (TASK_COMM_LEN). The program's name in the command line is whole, but a process may
+/// write anything there, so it counts only where it begins with `comm`.
 fn command(comm: &str, command_line: &str) -> String {
     let first = command_line.split(['\0', ' ']).next().unwrap_or_default();
     let name = first.rsplit('/').next().unwrap_or_default();

@@ -1,32 +1,34 @@
-//! Where a packet to an address goes from here: what the kernel's decision, or its refusal, means for a connection.
+//! The way of a packet from here to an address: the meaning of the kernel's decision, or of its refusal, for a
+//! connection.
 
 use std::{io, net::IpAddr};
 
 use crate::netlink::{Channel, Error, routes};
 
-/// Where a packet to an address goes from here.
+/// The way of a packet from here to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// To this host itself.
     Local,
     /// Out of an interface, to a router if there is one in between.
     Through { interface: u32, gateway: Option<IpAddr> },
-    /// Nowhere; connect(2) fails with this errno: ENETUNREACH without a route, EHOSTUNREACH for one of the type `unreachable`,
-    /// EACCES for `prohibit`, EINVAL for `blackhole`.
+    /// Nowhere; connect(2) fails with this errno: ENETUNREACH without a route, EHOSTUNREACH for one of the type
+    /// `unreachable`, EACCES for `prohibit`, EINVAL for `blackhole`.
     Nowhere { errno: i32 },
 }
 
 /// The way to an address, from `source` if that is given.
 pub(super) fn route(channel: &mut Channel, to: IpAddr, source: Option<IpAddr>) -> io::Result<Route> {
     let decided = match routes::look_up(channel, to, source, None) {
-        // Of a source that this host does not have (any more), or of a black hole: without it the kernel says which.
+        // EINVAL is for a source that this host does not have (any more), or for a black hole: without a source the
+        // kernel says which.
         Err(Error::Refused { errno: libc::EINVAL }) if source.is_some() => routes::look_up(channel, to, None, None),
         decided => decided,
     };
     meaning(decided)
 }
 
-/// What the kernel's decision means; a refusal is what connect(2) would fail with (`fib_props`,
+/// The meaning of the kernel's decision; a refusal is the error that connect(2) would fail with (`fib_props`,
 /// net/ipv4/fib_semantics.c; `ip6_rt_type_to_error`).
 fn meaning(decided: Result<routes::Decision, Error>) -> io::Result<Route> {
     let decision = match decided {

@@ -1,4 +1,4 @@
-//! The kernel's accounts of listeners, mapped: what came by for those that are flooded since the last look.
+//! The kernel's accounts of listeners, mapped: the packets for flooded listeners since the last look.
 
 use std::{mem::offset_of, sync::atomic::Ordering::Acquire};
 
@@ -7,7 +7,7 @@ use tcptrace_core::{
     flood::{Account, DRAWN},
     flow::{Addr, Endpoint},
     handshake::{Nanos, Point},
-    pressure::Scope,
+    pressure::Width,
 };
 use tcptrace_verdict::patterns::flood::Passage;
 
@@ -27,7 +27,7 @@ pub struct Accounts {
     last: Vec<Last>,
 }
 
-/// What is kept of an account between two looks: its counters, and whose it is.
+/// The part of an account that is kept between two looks: its counters, and whose it is.
 #[derive(Clone, Copy, Default)]
 struct Last {
     generation: u32,
@@ -36,7 +36,7 @@ struct Last {
     passed_over: u64,
     completed: u64,
     drawn: u32,
-    /// How many looks ago at most it was flooded, until something else came.
+    /// Counts down from the last look at which it was flooded.
     flooded: u8,
 }
 
@@ -51,7 +51,7 @@ impl Accounts {
         Ok(Self { words, last })
     }
 
-    /// What came by for flooded listeners, hosts and networks since the last look.
+    /// The packets for flooded listeners, hosts and networks since the last look.
     pub fn look(&mut self) -> Vec<Passage> {
         let (words, mut passages) = (self.words.words(), Vec::new());
         for (index, last) in self.last.iter_mut().enumerate() {
@@ -81,7 +81,7 @@ impl Accounts {
             let was = std::mem::replace(last, now);
             let is_new = was.generation != now.generation;
             let is_quiet = now.passed_over == was.passed_over && (shift == 0 || now.opens == was.opens);
-            // What was let in while it was flooded completes a little later.
+            // An attempt that was let in during the flood completes a little later.
             let completes = now.completed != was.completed && now.opens == was.opens && was.flooded > 0;
             if is_new && shift == 0 || is_quiet && !completes {
                 if is_new || now.opens != was.opens {
@@ -92,10 +92,10 @@ impl Accounts {
             if !is_quiet {
                 last.flooded = LATE;
             }
-            // What came since it was found flooded, where that was after the last look.
+            // Only the packets since it was found flooded, where that was after the last look.
             let opens = now.opens.saturating_sub(was.opens.max(count(offset_of!(Account, opens_before))));
             passages.push(Passage {
-                scope: Scope::of(octets[offset_of!(Account, scope)]),
+                scope: Width::of(octets[offset_of!(Account, scope)]),
                 owner: Endpoint {
                     addr: addr(offset_of!(Account, addr)),
                     port: u16::from_ne_bytes(field(&octets, offset_of!(Account, port))),

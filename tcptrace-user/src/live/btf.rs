@@ -1,4 +1,5 @@
-//! The running kernel's types, as far as a program needs that reads its memory: where a field lies, what an enumerator is.
+//! The running kernel's types, as far as a program needs them that reads its memory: offsets of fields, and
+//! enumerators.
 //!
 //! aya reads BTF to relocate programs and shows neither members nor enumerators. It knows one self-contained section,
 //! vmlinux; those of modules are not read. Whatever the section says is checked: no input makes it panic or loop.
@@ -7,7 +8,7 @@
 
 use std::{fs::File, io::Read as _};
 
-/// Where the kernel shows its own.
+/// The file in which the kernel shows its own types.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// Distributions' have 4 to 12 MB.
 const LARGEST: u64 = 64 << 20;
@@ -32,7 +33,7 @@ pub enum Error {
 pub struct Btf {
     octets: Vec<u8>,
     strings: std::ops::Range<usize>,
-    /// Where each type begins; their ids count from 1.
+    /// The offset of each type; their ids count from 1.
     types: Vec<usize>,
 }
 
@@ -66,7 +67,7 @@ struct Type {
     /// Whether a member's offset has a width beside it.
     has_widths: bool,
     size_or_type: u32,
-    /// Where the members are.
+    /// The offset of the members.
     members: usize,
 }
 
@@ -115,7 +116,8 @@ impl Btf {
         Ok(btf)
     }
 
-    /// Where a field of a structure lies, also in structures and unions without a name. Bit fields have no address.
+    /// The place of a field of a structure, also within structures and unions without a name. Bit fields have no
+    /// address.
     ///
     /// # Errors
     /// When there is no such structure or field.
@@ -146,7 +148,7 @@ impl Btf {
         all.ok_or(Error::Malformed("an enumerator has no name"))
     }
 
-    /// Where the type behind the one at `at` begins.
+    /// The offset of the type behind the one at `at`.
     fn next(&self, at: usize) -> Option<usize> {
         let it = self.at(at)?;
         let more = match (self.octets_of_info(at)? >> 24) & 0x1f {
@@ -313,7 +315,7 @@ mod tests {
         }
     }
 
-    /// What this test takes for granted of a kernel is what the tool asks of it.
+    /// Everything that this test requires of a kernel, the tool requires as well.
     #[test]
     fn the_running_kernel_is_understood() {
         let btf = match Btf::of_this_kernel() {

@@ -1,7 +1,7 @@
-//! Calls of connect(2) that put no SYN on the wire: which they are, and what the judge is given of them.
+//! Calls of connect(2) that put no SYN on the wire: which calls these are, and the facts about them for the judge.
 //!
-//! They are reported only where this host itself proves it: a call whose SYN left by an interface that is not traced looks
-//! the same.
+//! They are reported only where this host itself proves it. A call whose SYN left by an untraced interface looks the
+//! same.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use tcptrace_core::{
     flow::Endpoint,
     handshake::{Handshake, Nanos, State},
 };
-use tcptrace_verdict::{case::Case, diagnose, past::Past};
+use tcptrace_verdict::{case::Case, judge, past::Past};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     cause::{Cause, Confidence},
@@ -20,23 +20,23 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    connects::{Connect, Connects, Sent},
+    connects::{Connect, Connects, HandedOver},
     drops::Drops,
 };
 use crate::host::{Host, Route};
 
-/// How long a call may be without a SYN: with Fast Open it waits for the first data.
+/// The longest that a call may be without a SYN: with Fast Open it waits for the first data.
 const UNSENT: u64 = 3_000_000_000;
-/// How long a SYN may take to the wire: longer than ARP and neighbour discovery try (three times a second).
+/// The longest that a SYN may take to the wire: longer than ARP and neighbour discovery try (three times a second).
 const UNSEEN: u64 = 4_000_000_000;
-/// How long calls are looked at: attempts of which the race is asked for were given patience first.
-const RECENT: u64 = 30_000_000_000;
-/// How long what was read of them is kept.
+/// Older calls are not read. An attempt is held for a while before its race is decided, so this has to be longer.
+const CALLS_READ: u64 = 30_000_000_000;
+/// The time for which a reading of the calls is kept.
 const KEPT: u64 = 250_000_000;
 /// Calls of one process to one port that are compared.
 const RIVALS: usize = 64;
 /// Calls that are made within this time, by one process to one port, are one try of several addresses (RFC 8305).
-const RACE: u64 = 1_000_000_000;
+const RIVAL_WINDOW: u64 = 1_000_000_000;
 
 /// Calls explained at a look: each asks the kernel several times, and any process can make them by the thousand.
 const EXPLAINED: usize = 16;
@@ -55,7 +55,7 @@ impl Recent {
         if now.since(self.read) < KEPT {
             return;
         }
-        let calls = connects.recent(Nanos(now.0.saturating_sub(RECENT)));
+        let calls = connects.recent(Nanos(now.0.saturating_sub(CALLS_READ)));
         let mut by_port = HashMap::<_, Vec<_>>::new();
         for (index, it) in calls.iter().enumerate() {
             by_port.entry((it.netns, it.pid, it.asked.port)).or_default().push(index);
@@ -63,13 +63,14 @@ impl Recent {
         *self = Self { read: now, calls, by_port };
     }
 
-    /// Whether the same process asked another address of the same port at about the same time, and `works` for that one.
-    pub fn is_overtaken(&self, connect: &Connect, works: impl Fn(Sent) -> bool) -> bool {
+    /// Whether the same process asked another address of the same port at about the same time, and `works` for that
+    /// one.
+    pub fn is_overtaken(&self, connect: &Connect, works: impl Fn(HandedOver) -> bool) -> bool {
         let rivals = self.by_port.get(&(connect.netns, connect.pid, connect.asked.port)).map_or(&[][..], Vec::as_slice);
-        // Who asks more addresses at a time is no browser.
+        // A process that connects to more addresses at a time is no browser.
         rivals.iter().take(RIVALS).map(|index| &self.calls[*index]).any(|other| {
             other.asked.addr != connect.asked.addr
-                && other.called.since(connect.called).max(connect.called.since(other.called)) <= RACE
+                && other.called.since(connect.called).max(connect.called.since(other.called)) <= RIVAL_WINDOW
                 && other.sent.is_some_and(&works)
         })
     }
@@ -83,7 +84,7 @@ pub struct Calls {
     /// Calls of which another of the same process took the place: happy eyeballs.
     pub overtaken: u64,
     /// Calls that were too many to be explained.
-    pub unexplained: u64,
+    pub unexamined: u64,
 }
 
 impl Calls {
@@ -95,7 +96,7 @@ impl Calls {
         now: Nanos,
         is_seen: impl Fn(Endpoint, Endpoint) -> bool,
     ) -> Vec<Connect> {
-        self.done.retain(|_, called| now.since(*called) < 2 * RECENT);
+        self.done.retain(|_, called| now.since(*called) < 2 * CALLS_READ);
         let mut found = Vec::new();
         for it in recent.calls.iter().filter(|it| it.netns == netns) {
             let is_due = match it.sent {
@@ -114,7 +115,7 @@ impl Calls {
             } else if found.len() < EXPLAINED {
                 found.push(*it);
             } else {
-                self.unexplained += 1;
+                self.unexamined += 1;
             }
         }
         found
@@ -136,7 +137,7 @@ pub fn explain(
         Some(sent) => on_its_way(connect, sent, &handshake, host, drops, now),
         None => not_made(connect, host),
     };
-    let verdict = diagnose(&Case { attempt: &attempt, local: &local, past, checks: 0 });
+    let verdict = judge(&Case { attempt: &attempt, local: &local, past, checks: 0 });
     let Verdict { cause, confidence, .. } = verdict;
     let is_proven =
         cause == Cause::NoRouteOrLocalBlock || cause == Cause::HostDown && confidence == Confidence::Certain;
@@ -160,10 +161,10 @@ fn handshake(connect: &Connect) -> Handshake {
     }
 }
 
-/// What this host knows of a SYN that TCP made, and that no traced interface saw.
+/// The facts of this host about a SYN that TCP made, and that no traced interface saw.
 fn on_its_way(
     connect: &Connect,
-    sent: Sent,
+    sent: HandedOver,
     handshake: &Handshake,
     host: &mut Host,
     drops: Fact<&Drops>,
@@ -180,7 +181,7 @@ fn on_its_way(
     }
 }
 
-/// What this host knows of a call for which TCP made no SYN: where routing leads by now.
+/// The facts of this host about a call for which TCP made no SYN: where routing leads by now.
 fn not_made(connect: &Connect, host: &mut Host) -> Local {
     let way = host.route(ip(connect.asked.addr)).and_then(|route| match route {
         Route::Nowhere { errno } => Ok(Way::Nowhere { errno }),

@@ -1,4 +1,4 @@
-//! Where cgroup2 begins: its root, to which programs are attached that shall run for every process.
+//! The root of cgroup2: programs that shall run for every process are attached there.
 //!
 //! <https://docs.kernel.org/admin-guide/cgroup-v2.html>
 
@@ -28,8 +28,7 @@ pub(super) fn root() -> Result<File, (Missing, String)> {
         let it = unmounted()
             .map_err(|error| (Missing::Kernel, format!("no cgroup2 is mounted, and none can be: {error}")))?;
         let is_root = it.metadata().is_ok_and(|it| it.ino() == ROOT);
-        let elsewhere =
-            || (Missing::Elsewhere, "no cgroup2 is mounted, and its root is not to be seen here".to_owned());
+        let elsewhere = || (Missing::Elsewhere, "no cgroup2 is mounted, and its root is not visible here".to_owned());
         return is_root.then_some(it).ok_or_else(elsewhere);
     };
     let mut reason = format!(
@@ -47,8 +46,8 @@ pub(super) fn root() -> Result<File, (Missing, String)> {
     Err((Missing::Elsewhere, reason))
 }
 
-/// The root of cgroup2, mounted nowhere: `ip netns exec` mounts another /sys, in which there is none. Needs CAP_SYS_ADMIN, and
-/// changes no table of mounts. <https://man7.org/linux/man-pages/man2/fsmount.2.html>
+/// The root of cgroup2, mounted nowhere: `ip netns exec` mounts another /sys, in which there is none. Needs
+/// CAP_SYS_ADMIN, and changes no table of mounts. <https://man7.org/linux/man-pages/man2/fsmount.2.html>
 #[expect(unsafe_code, reason = "no library here has the calls of the new mount interface")]
 fn unmounted() -> io::Result<File> {
     // include/uapi/linux/mount.h
@@ -61,7 +60,7 @@ fn unmounted() -> io::Result<File> {
         // SAFETY: the kernel has just made it, for nobody else.
         Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
     };
-    // SAFETY: the name is a string of C; descriptors are alive; what is not used is zero.
+    // SAFETY: the name is a string of C; descriptors are alive; unused fields are zero.
     unsafe {
         let filesystem = owned(libc::syscall(libc::SYS_fsopen, c"cgroup2".as_ptr(), CLOSE_ON_EXEC))?;
         if libc::syscall(libc::SYS_fsconfig, filesystem.as_raw_fd(), CREATE, 0, 0, 0) < 0 {
@@ -74,7 +73,7 @@ fn unmounted() -> io::Result<File> {
     }
 }
 
-/// Where cgroup2 is mounted, by /proc/self/mountinfo: `id parent device root place options [tag]... - kind ...`.
+/// The mount points of cgroup2, by /proc/self/mountinfo: `id parent device root place options [tag]... - kind ...`.
 fn places(mounts: &str) -> Vec<PathBuf> {
     let place = |line: &str| {
         let (before, after) = line.split_once(" - ")?;

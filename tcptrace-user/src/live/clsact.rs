@@ -1,8 +1,8 @@
-//! The `clsact` qdisc, which TC programs hang on before 6.6 (tcx): whether it is there, what a killed run left on it,
-//! and its removal.
+//! The `clsact` qdisc, which holds TC programs before 6.6 (tcx): whether it is there, what a killed run left on it, and
+//! its removal.
 //!
-//! Neither adds the qdisc nor attaches a program: aya does. Touches no filter but a BPF one of the very name that it is
-//! given.
+//! It neither adds the qdisc nor attaches a program: aya does. It touches only BPF filters of exactly the name that it
+//! is given.
 //! <https://man7.org/linux/man-pages/man8/tc-bpf.8.html>
 
 use std::io;
@@ -43,7 +43,7 @@ impl Direction {
 /// One BPF filter, by what the kernel needs to find it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// Of the interface.
+    /// The index of the interface.
     pub index: u32,
     pub direction: Direction,
     /// Unique among those of one priority.
@@ -87,7 +87,7 @@ pub fn remove_if_empty(index: u32) -> Result<bool> {
     // With its kind, so that an `ingress` qdisc put there meanwhile is refused and not deleted.
     request.attributes.push(TcAttribute::Kind(KIND.to_owned()));
     done(execute(&RouteNetlinkMessage::DelQueueDiscipline(request))).with_context(|| {
-        format!("interface {index} keeps the clsact qdisc that was added to it; tc qdisc del dev … clsact removes it")
+        format!("interface {index} keeps tcptrace's clsact qdisc; remove it with tc qdisc del dev … clsact")
     })
 }
 
@@ -119,11 +119,7 @@ pub fn delete_filter(filter: &Filter) -> Result<bool> {
         result => result,
     }
     .with_context(|| {
-        format!(
-            "the filter '{}' stays on interface {}; tc filter del removes it",
-            filter.name.escape_debug(),
-            filter.index
-        )
+        format!("filter '{}' stays on interface {}; remove it: tc filter del", filter.name.escape_debug(), filter.index)
     })
 }
 

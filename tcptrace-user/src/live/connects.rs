@@ -1,7 +1,7 @@
-//! Who called connect(2), and which of the calls never became a SYN.
+//! The callers of connect(2), and which of the calls never became a SYN.
 //!
-//! A connect under MPTCP is known by the flow of its first subflow, without its caller where the kernel asks no hook. One
-//! with Fast Open that has a cookie becomes a SYN with the first data: until then it counts as unsent.
+//! A connect under MPTCP is known by the flow of its first subflow, and its caller stays unknown where the kernel calls
+//! no hook. A connect with Fast Open and a cookie becomes a SYN with the first data: until then it counts as unsent.
 
 use std::{fmt, io};
 
@@ -37,10 +37,10 @@ pub struct Connect {
     /// The socket's cookie, as sock_diag has it.
     pub cookie: u64,
     pub called: Nanos,
-    /// Where it was told to go.
+    /// The destination of the call.
     pub asked: Endpoint,
     /// Its SYN, if one was handed to TCP.
-    pub sent: Option<Sent>,
+    pub sent: Option<HandedOver>,
     pub pid: u32,
     pub comm: Comm,
     pub uid: u32,
@@ -52,7 +52,7 @@ pub struct Connect {
 
 /// A SYN as it was handed to TCP: about to be built, not yet on any interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub struct HandedOver {
     pub at: Nanos,
     pub client: Endpoint,
     pub server: Endpoint,
@@ -82,7 +82,7 @@ impl From<Record> for Connect {
             cookie: it.cookie,
             called: it.called,
             asked: end(it.asked_addr, it.asked_port),
-            sent: (it.sent.0 > 0).then(|| Sent {
+            sent: (it.sent.0 > 0).then(|| HandedOver {
                 at: it.sent,
                 client: end(it.client_addr, it.client_port),
                 server: end(it.server_addr, it.server_port),
@@ -133,9 +133,9 @@ impl Connects {
     /// The call behind a flow whose first SYN was seen at `since`.
     ///
     /// # Errors
-    /// [`Missing::Elsewhere`] where no such SYN was handed to TCP on this host since the hooks are there: the place that it
-    /// would have is vacant, or holds what was there before. [`Missing::Gone`] where a later one has taken the place, or
-    /// the caller was not noted. [`Missing::Failed`] where the record could not be read whole.
+    /// [`Missing::Elsewhere`] where no such SYN was handed to TCP on this host since the hooks are there: the place
+    /// that it would have is vacant, or holds what was there before. [`Missing::Gone`] where a later one has taken the
+    /// place, or the caller was not noted. [`Missing::Failed`] where the record could not be read whole.
     pub fn by_flow(&self, client: Endpoint, server: Endpoint, since: Nanos) -> Fact<Connect> {
         let words = self.cookies.words();
         let place = flow::hash(self.key, client, server) as usize & (words.len() - 1);
@@ -167,8 +167,8 @@ impl Connects {
     }
 }
 
-/// What the kernel's refusal to attach means. Who may load such a program may attach it: EPERM is then said of a cgroup
-/// whose only program shall be another (`hierarchy_allows_attach`, kernel/bpf/cgroup.c).
+/// The meaning of the kernel's refusal to attach. A process that may load such a program may attach it, so EPERM means
+/// a cgroup whose only program shall be another (`hierarchy_allows_attach`, kernel/bpf/cgroup.c).
 fn refused(program: &str, error: &ProgramError) -> Unavailable {
     let (missing, reason) = match errno(error) {
         Some(libc::EPERM) => (

@@ -1,8 +1,8 @@
-//! What this host's kernel dropped of an attempt, and the reason that it gave.
+//! The packets of an attempt that this host's kernel dropped, and the reason that it gave.
 //!
-//! A packet that a firewall translates has other addresses when it is dropped than when it was traced: a SYN is found by its
-//! number then, a later packet is not. Nor is a packet that was dropped before it had an IP header, for want of a route for
-//! one: the connect that sent it is known then (`connects`).
+//! A packet that a firewall translates is dropped with other addresses than it was traced with. A translated SYN is
+//! found by its number, a later packet is not. A packet that was dropped before it had an IP header, for want of a
+//! route for example, is not found either: the connect that sent it is known then (`connects`).
 
 use std::collections::BTreeMap;
 
@@ -30,12 +30,12 @@ const WHAT: &str = "drop reasons";
 const PROGRAM: &str = "kfree_skb";
 const PREFIX: &str = "SKB_DROP_REASON_";
 
-/// Reasons that are none: not dropped; consumed; thrown away with a socket's queue; or nobody says why, and then most often
-/// because the packet was done with.
+/// Reasons that are none: not dropped; consumed; thrown away with a socket's queue; or nobody says why, and then most
+/// often because the packet was done with.
 const NO_REASONS: [&str; 4] =
     ["SKB_NOT_DROPPED_YET", "SKB_CONSUMED", "SKB_DROP_REASON_QUEUE_PURGE", "SKB_DROP_REASON_NOT_SPECIFIED"];
 
-/// What the program reads of the running kernel.
+/// The fields and numbers that the program reads of the running kernel.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) head: u32,
@@ -63,12 +63,12 @@ impl Layout {
     fn of(btf: &Btf) -> Result<Self, Error> {
         let field_of = |of: &str, name: &str, size| {
             let it = btf.field(of, name)?;
-            // Of another size it is another field.
+            // A field of another size is another field.
             (it.size == size).then_some(it.offset).ok_or_else(|| Error::Missing(format!("{of}.{name} as expected")))
         };
         let field = |name: &str, size| field_of("sk_buff", name, size);
         let all = btf.enumerators("skb_drop_reason")?;
-        // What this kernel does not have, no packet is dropped for.
+        // This kernel drops no packet for a reason that it does not have.
         let number = |name| all.iter().find(|(it, _)| *it == name).map_or(u32::MAX, |(_, number)| *number);
         let named = |&(name, number): &(&str, u32)| Some((number, name.strip_prefix(PREFIX)?.to_owned()));
         Ok(Self {
@@ -80,7 +80,7 @@ impl Layout {
             sk: field("sk", 8)?,
             dst: field("_skb_refdst", 8)?,
             dst_dev: field_of("dst_entry", "dev", 8)?,
-            // Of the one member, a pointer, that `possible_net_t` has.
+            // The size is that of the one member, a pointer, that `possible_net_t` has.
             dev_net: field_of("net_device", "nd_net", 8)?,
             sock_net: field_of("sock_common", "skc_net", 8)?,
             net_cookie: field_of("net", "net_cookie", 8)?,
@@ -108,15 +108,14 @@ impl Drops {
             ebpf.program_mut(PROGRAM).and_then(|it| it.try_into().ok()).expect("a raw tracepoint");
         loaded(program.load(), PROGRAM).map_err(|error| Unavailable::load(WHAT, &error))?;
         // A tracepoint that does not give a reason yet refuses a program that asks for one.
-        let no_reason = |_| Unavailable::new(WHAT, Missing::Kernel, "its tracepoint gives none: that takes Linux 5.17");
+        let no_reason = |_| Unavailable::new(WHAT, Missing::Kernel, "the tracepoint gives none before Linux 5.17");
         let id = program.attach(PROGRAM).map_err(no_reason)?;
         let link = program.take_link(id).map_err(|error| failed(&error))?;
         Ok(Self { records, key, reasons: layout.reasons, _link: link })
     }
 
-    /// What was dropped of an attempt since its first SYN was seen, newest first; `within` one network namespace, by its
-    /// cookie, if only that is asked. That there is nothing means what it says
-    /// only while `drops_unnoted` does not grow.
+    /// The drops of an attempt since its first SYN was seen, newest first; only those `within` one network namespace,
+    /// by its cookie, if it is given. An empty list is evidence only while `drops_unnoted` does not grow.
     ///
     /// # Errors
     /// [`Missing::Gone`] where another flow has taken the place that this one would have had since then,
@@ -126,7 +125,7 @@ impl Drops {
         if found.is_empty() { self.of_translated(handshake, within) } else { Ok(found) }
     }
 
-    /// What was dropped of an attempt's SYNs after one of its ends was translated: found by their number, and the other end.
+    /// The drops of an attempt's SYNs after one of its ends was translated: found by their number, and the other end.
     fn of_translated(&self, handshake: &Handshake, within: Option<u64>) -> Fact<Vec<Dropped>> {
         let (none, isn) = drops::ends_of_isn(handshake.isn);
         let record = self.record(none, isn).ok_or(Missing::Failed)?;
@@ -154,7 +153,7 @@ impl Drops {
         Some(decode::flow_drops(&self.records.record(place)?))
     }
 
-    /// What a record keeps of the packets that one of its ends sent.
+    /// The part of a record about the packets that one of its ends sent.
     fn kept(
         &self,
         record: &FlowDrops,

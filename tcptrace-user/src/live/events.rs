@@ -1,8 +1,8 @@
 //! The reader of the ring buffer.
 //!
-//! It is woken when the kernel says that there is something, reads in batches, and rests a moment when it has read all, so
-//! that a burst costs a few wake-ups and not one an event. When its caller falls behind the ring fills: the kernel counts
-//! what then finds no room.
+//! It is woken when the kernel says that there is something, reads in batches, and rests a moment when it has read all:
+//! a burst costs a few wake-ups and not one an event. When its caller falls behind, the ring fills, and the kernel
+//! counts the events that find no room.
 
 use std::{io, time::Duration};
 
@@ -21,12 +21,12 @@ pub const BATCH: usize = 1024;
 const REST: Duration = Duration::from_millis(20);
 
 /// A decoded record.
-pub type Told = (Transition, Event);
+pub type Decoded = (Transition, Event);
 
 /// The ring, as its reader holds it.
 pub struct Reader {
     ring: AsyncFd<RingBuf<MapData>>,
-    /// What is in the ring is read no earlier.
+    /// The ring is read no earlier.
     rests_until: Instant,
     /// It was not read to its end.
     has_more: bool,
@@ -59,7 +59,7 @@ impl Reader {
     }
 
     /// The next event; `None` when all has been read.
-    pub fn read(&mut self) -> Option<Told> {
+    pub fn read(&mut self) -> Option<Decoded> {
         while let Some(record) = self.ring.get_mut().next() {
             self.has_more = true;
             match decode::event(&record) {

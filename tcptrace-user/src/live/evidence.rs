@@ -19,17 +19,17 @@ use super::{
     interfaces::{Interface, LinkType},
     keep::{Keeper, LIMIT},
 };
-use crate::recorder::{Account, Described, LAST_WAIT, Recorded, Recorder};
+use crate::recorder::{Described, FileTotals, LAST_WAIT, Recorded, Recorder};
 
 /// Bytes of the ring in the kernel.
 pub const RING: u32 = 4 << 20;
-/// How often the ring is read: full, it holds 800,000 packets a second at this pace.
+/// The interval at which the ring is read: full, it holds 800,000 packets a second at this pace.
 pub const READ: Duration = Duration::from_millis(20);
 
 /// Verdicts that wait for a slow disk.
 const VERDICTS: usize = 1 << 18;
 
-/// What userspace keeps and the kernel's ring, for the banner.
+/// The memory that userspace and the kernel's ring keep, for the banner.
 pub const MEMORY: usize = LIMIT + RING as usize;
 
 /// LINKTYPE_ETHERNET and LINKTYPE_RAW. <https://www.tcpdump.org/linktypes.html>
@@ -42,7 +42,7 @@ pub struct Evidence {
     keeper: Keeper,
     recorder: Recorder,
     /// Verdicts, by handshake: those of this round, and those whose packets have all come up. A packet comes up just
-    /// after the event that tells what it did.
+    /// after the event that reports its effect.
     new: Vec<(u64, String)>,
     settled: VecDeque<(u64, String)>,
     /// Verdicts that found no room: of their packets nothing is written.
@@ -96,7 +96,7 @@ impl Evidence {
     }
 
     /// Hands on what is left, once nothing comes up any more, and completes the file.
-    pub fn finish(&mut self, setting: &Setting, account: Account) {
+    pub fn finish(&mut self, setting: &Setting, account: FileTotals) {
         let deadline = Instant::now() + LAST_WAIT;
         self.read(setting);
         while !self.settled.is_empty() && Instant::now() < deadline {

@@ -1,8 +1,8 @@
 //! Takes TC filters off when their owner is killed: kernels before 6.6 have no TC link that would.
 //!
 //! A small process of the same program, in a process group of its own, waits for the end of its standard input, which
-//! the owner holds open. Owner gone, it removes the owner's filters, and the clsact qdisc if the owner added it and
-//! nobody uses it.
+//! the owner holds open. When the owner is gone, it removes the owner's filters, and the clsact qdisc if the owner
+//! added it and nobody uses it.
 
 use std::{
     io::Read as _,
@@ -46,12 +46,12 @@ impl Drop for Guard {
     }
 }
 
-/// What the subcommand does.
+/// Runs the subcommand.
 ///
 /// # Errors
 /// When the kernel refuses to list or to remove filters.
 pub fn run(index: u32, added_qdisc: bool, programs: &[u32]) -> anyhow::Result<()> {
-    // What ends a whole control group (systemd) ends its owner as well: this one sees it out.
+    // A signal that ends a whole control group (systemd) ends the owner as well: this process outlives it.
     // Blocked and not ignored, which is the same for a process of one thread, and safe to ask for.
     SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]).thread_block()?;
     std::io::stdin().read_to_end(&mut Vec::new())?;

@@ -1,7 +1,7 @@
-//! Attaching to an interface, and what that says of itself. Every attachment is a link where the kernel has them: it
-//! ends with its file descriptor, so also when this process is killed.
+//! Attaching to an interface, and the report of how that was done. Every attachment is a link where the kernel has
+//! them: it ends with its file descriptor, so also when this process is killed.
 //!
-//! Programs of others stay where they are: XDP gives way to TC, and TC passes every packet on.
+//! Programs of others stay where they are: where one of them holds XDP, TC is used, and TC passes every packet on.
 
 use std::io;
 
@@ -24,12 +24,12 @@ use crate::exit::{self, ExitCode};
 /// An interface with the programs on it; dropping it takes them off.
 pub struct Attached {
     pub interface: Interface,
-    /// Where incoming packets are read, and why there.
+    /// The hook where incoming packets are read, and why there.
     pub ingress: Ingress,
     pub reason: String,
     /// TC programs of others behind ours, which every packet is passed on to.
     pub beside: Vec<String>,
-    /// How outgoing packets are read; `None` on loopback, whose packets all come in again.
+    /// The way outgoing packets are read; `None` on loopback, whose packets all come in again.
     pub egress: Option<Tc>,
     // In this order: the links go, then the guard looks whether its qdisc may.
     _xdp: Option<FdLink>,
@@ -75,9 +75,9 @@ impl ExitCode for NoTc {
 }
 
 impl NoTc {
-    /// What the kernel's refusal means where it says that it does not know what it is asked for: ENOENT of a qdisc or
-    /// classifier that is neither built in nor a module (`qdisc_create`, `tc_new_tfilter`), EOPNOTSUPP of a kernel
-    /// without TC (`rtnetlink_rcv_msg`). Any other error stays what it is.
+    /// The meaning of a refusal by which the kernel does not know what it is asked for: ENOENT of a qdisc or classifier
+    /// that is neither built in nor a module (`qdisc_create`, `tc_new_tfilter`), EOPNOTSUPP of a kernel without TC
+    /// (`rtnetlink_rcv_msg`). Any other error stays what it is.
     fn or(what: &'static str, error: anyhow::Error) -> anyhow::Error {
         let errno = error.chain().find_map(|it| it.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
         match errno {
@@ -155,7 +155,7 @@ fn attach_xdp(kernel: &mut Kernel, interface: &Interface, ingress: Ingress) -> R
             return Err(Refused::Load(error));
         }
         Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) if asks_much => {
-            return Err(Refused::Driver("-w and --decap take XDP programs of Linux 5.18".to_owned()));
+            return Err(Refused::Driver("-w and --decap need Linux 5.18 for XDP".to_owned()));
         }
         Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) => Program::XdpIngress,
     };
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(format!("{error:#}"), expected);
     }
 
-    /// Of tcx a kernel before 6.6 says EINVAL, which aya passes on as this.
+    /// A kernel before 6.6 refuses tcx with EINVAL, which aya passes on as this.
     #[test]
     fn a_kernel_without_tcx_is_known_by_its_answer() {
         let refused = |errno| {

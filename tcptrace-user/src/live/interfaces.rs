@@ -1,7 +1,6 @@
-//! Which interfaces there are, which one to take when none is named, how to look into each, and which of them carry
-//! the same packets.
+//! The interfaces there are, which to take when none is named, how to look into each, and which carry the same packets.
 //!
-//! Attaches nothing, and does not know which drivers have native XDP: only an attempt tells, and the caller makes it.
+//! Attaches nothing, and does not know which drivers have native XDP: only trying shows it, and the caller tries.
 //! <https://docs.kernel.org/networking/netdevices.html>
 
 use std::{
@@ -16,9 +15,9 @@ use crate::{
     netlink::{Channel, links, routes},
 };
 
-/// How many names an error lists.
+/// The number of names that an error lists.
 const NAMES_SHOWN: usize = 16;
-/// How much of a driver's or a bus's name goes into a reason.
+/// The part of a driver's or a bus's name that goes into a reason.
 const NAME_SHOWN: usize = 24;
 
 /// Why there is no interface to attach to.
@@ -86,7 +85,7 @@ pub enum HookChoice {
     Generic,
 }
 
-/// Where incoming packets are read.
+/// The hook where incoming packets are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ingress {
     XdpNative,
@@ -104,20 +103,19 @@ impl fmt::Display for Ingress {
     }
 }
 
-/// Where to read an interface's incoming packets, and why: a fragment of at most 80 characters.
+/// The hook for an interface's incoming packets, and why: a fragment of at most 80 characters.
 ///
-/// What is asked for is given unless it cannot work, as far as can be told without trying. `Auto` takes native XDP
-/// only for a physical NIC, where it sees a flood before an skb exists, and TC wherever XDP would cost the host
-/// something.
+/// The wanted hook is taken unless it cannot work, as far as can be known without trying. `Auto` takes native XDP only
+/// for a physical NIC, where it sees a flood before an skb exists, and TC wherever XDP would cost the host something.
 pub fn ingress_hook(interface: &Interface, wanted: HookChoice) -> (Ingress, String) {
-    let asked = |name: &str| format!("asked for with --hook {name}");
+    let asked = |name: &str| format!("chosen with --hook {name}");
     match (wanted, against_any_xdp(interface)) {
         (HookChoice::Tc, _) => (Ingress::Tc, asked("tc")),
         (_, Some(reason)) => (Ingress::Tc, reason),
         (HookChoice::Xdp, None) => (Ingress::XdpNative, asked("xdp")),
         (HookChoice::Generic, None) => (Ingress::XdpGeneric, asked("generic")),
         (HookChoice::Auto, None) => match against_native_xdp(interface) {
-            Ok(bus) => (Ingress::XdpNative, format!("NIC on {bus}: sees a flood before the kernel allocates for it")),
+            Ok(bus) => (Ingress::XdpNative, format!("NIC on {bus}: sees a flood before the kernel allocates memory")),
             Err(reason) => (Ingress::Tc, reason),
         },
     }
@@ -126,7 +124,7 @@ pub fn ingress_hook(interface: &Interface, wanted: HookChoice) -> (Ingress, Stri
 /// Why XDP could not run or could not read a packet here.
 fn against_any_xdp(interface: &Interface) -> Option<String> {
     if let Some(ForeignXdp { prog_id, .. }) = interface.xdp {
-        return Some(format!("another XDP program (id {prog_id}) is attached: left alone"));
+        return Some(format!("another XDP program (id {prog_id}) stays attached"));
     }
     match (interface.link_type, &interface.kind) {
         (LinkType::Ethernet | LinkType::Loopback, _) => None,
@@ -146,7 +144,7 @@ fn against_native_xdp(interface: &Interface) -> Result<&str, String> {
     match (interface.kind.as_deref(), interface.parent_bus.as_deref()) {
         // Measured: 20 to 5.3 Gbit/s with a program that only passes. The sending end loses segmentation offload:
         // veth_fix_features, drivers/net/veth.c.
-        (Some("veth"), _) => Err("veth: native XDP there takes away most of a TCP stream's throughput".to_owned()),
+        (Some("veth"), _) => Err("veth: native XDP costs a TCP stream most of its throughput".to_owned()),
         // tun_build_skb, drivers/net/tun.c: what has a gso_type goes through do_xdp_generic.
         (Some("tun"), _) => Err("tap: native XDP there takes GSO packets through the generic path".to_owned()),
         (Some(kind), _) => Err(format!("{}: software device, no native XDP of its own", short(kind))),
@@ -200,8 +198,8 @@ pub fn overlapping(interfaces: &[Interface]) -> Vec<(u32, u32)> {
     pairs.into_iter().collect()
 }
 
-/// Whether an interface is a bridge on which netfilter translates packets that pass from port to port (br_netfilter): it takes
-/// the source's translation back before they come in at the bridge itself, where we look.
+/// Whether an interface is a bridge on which netfilter translates packets that pass from port to port (br_netfilter):
+/// it takes the source's translation back before they come in at the bridge itself, where we look.
 #[must_use]
 pub fn is_translated_bridge(name: &str) -> bool {
     let is_bridge = Path::new("/sys/class/net").join(name).join("bridge").exists();
@@ -232,30 +230,28 @@ mod tests {
         let lo = Interface { kind: None, ..typed(LinkType::Loopback, "lo") };
         let ppp = Interface { kind: None, ..typed(LinkType::RawIp, "ppp0") };
         let bare = Interface { parent_bus: None, ..nic(2, "eth0") };
-        let left_alone = "another XDP program (id 4294967295) is attached: left alone";
+        let left_alone = "another XDP program (id 4294967295) stays attached";
         let cases = [
-            (nic(2, "eth0"), Auto, XdpNative, "NIC on pci: sees a flood before the kernel allocates for it"),
-            (nic(2, "eth0"), Xdp, XdpNative, "asked for with --hook xdp"),
-            (nic(2, "eth0"), Generic, XdpGeneric, "asked for with --hook generic"),
-            (nic(2, "eth0"), Tc, Ingress::Tc, "asked for with --hook tc"),
+            (nic(2, "eth0"), Auto, XdpNative, "NIC on pci: sees a flood before the kernel allocates memory"),
+            (nic(2, "eth0"), Xdp, XdpNative, "chosen with --hook xdp"),
+            (nic(2, "eth0"), Generic, XdpGeneric, "chosen with --hook generic"),
+            (nic(2, "eth0"), Tc, Ingress::Tc, "chosen with --hook tc"),
             (on_bus("virtio"), Auto, Ingress::Tc, "virtio_net turns off receive offloads for native XDP"),
-            (on_bus("virtio"), Xdp, XdpNative, "asked for with --hook xdp"),
+            (on_bus("virtio"), Xdp, XdpNative, "chosen with --hook xdp"),
             (on_bus("xen"), Auto, Ingress::Tc, "xen-netfront reconfigures its backend for native XDP"),
             (bare, Auto, Ingress::Tc, "no bus behind it: not known to be a physical NIC"),
             (foreign(XdpMode::Native), Auto, Ingress::Tc, left_alone),
             (foreign(XdpMode::Generic), Xdp, Ingress::Tc, left_alone),
             (foreign(XdpMode::Offload), Generic, Ingress::Tc, left_alone),
-            (foreign(XdpMode::Native), Tc, Ingress::Tc, "asked for with --hook tc"),
-            (of_kind(2, "veth"), Auto, Ingress::Tc, {
-                "veth: native XDP there takes away most of a TCP stream's throughput"
-            }),
-            (of_kind(2, "veth"), Xdp, XdpNative, "asked for with --hook xdp"),
+            (foreign(XdpMode::Native), Tc, Ingress::Tc, "chosen with --hook tc"),
+            (of_kind(2, "veth"), Auto, Ingress::Tc, { "veth: native XDP costs a TCP stream most of its throughput" }),
+            (of_kind(2, "veth"), Xdp, XdpNative, "chosen with --hook xdp"),
             (of_kind(2, "tun"), Auto, Ingress::Tc, "tap: native XDP there takes GSO packets through the generic path"),
             (of_kind(2, "bridge"), Auto, Ingress::Tc, "bridge: software device, no native XDP of its own"),
             (of_kind(2, "bond"), Auto, Ingress::Tc, "bond: software device, no native XDP of its own"),
             (of_kind(2, "vlan"), Auto, Ingress::Tc, "vlan: software device, no native XDP of its own"),
             (lo.clone(), Auto, Ingress::Tc, "loopback: has no native XDP"),
-            (lo, Generic, XdpGeneric, "asked for with --hook generic"),
+            (lo, Generic, XdpGeneric, "chosen with --hook generic"),
             (typed(LinkType::RawIp, "tun"), Auto, Ingress::Tc, {
                 "tun: packets without the link header that XDP needs"
             }),

@@ -1,4 +1,4 @@
-//! The packets of attempts until their verdict: bounded memory, what is open kept before what is done.
+//! The packets of attempts until their verdict: bounded memory, open attempts kept before finished ones.
 //!
 //! Knows no ring and no file. Whether an attempt fails is known only with its last packet, so all are kept; those of a
 //! handshake that completed are the first to go, and their going is no loss.
@@ -52,7 +52,7 @@ impl Kept {
     }
 }
 
-/// What is kept, by handshake.
+/// The packets that are kept, by handshake.
 #[derive(Debug)]
 pub struct Keeper {
     limit: usize,
@@ -67,7 +67,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper of so many bytes.
+    /// A keeper of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Keeper {
         let id = flow::handshake_id(it.client(), it.server(), it.isn.0);
         let group = self.groups.entry(id).or_insert_with(|| {
             self.count += 1;
-            // What does not begin with its SYN follows a verdict, and few ask for it.
+            // A group that does not begin with its SYN follows a verdict, and few ask for it.
             let done = transition != Transition::Opened;
             (if done { &mut self.done } else { &mut self.open }).push_back((id, self.count));
             self.octets += PER_ATTEMPT;
@@ -99,7 +99,7 @@ impl Keeper {
         }
         if group.packets.len() == PACKETS {
             self.cut += 1;
-            // What decides takes the place of the last.
+            // A deciding packet takes the place of the last.
             self.octets -= group.packets.pop().map_or(0, |it| it.size());
         }
         if decides {
@@ -146,7 +146,7 @@ impl Keeper {
                 self.cut += if done { 0 } else { group.packets.len() as u64 };
             }
         }
-        // Of what is gone nothing stays but its number; now and then that goes, too.
+        // A removed group leaves its number in the list; a long list is cleaned.
         for (list, done) in [(&mut self.open, false), (&mut self.done, true)] {
             if list.len() > 2 * self.groups.len() + 1024 {
                 list.retain(|(id, serial)| {

@@ -1,6 +1,6 @@
 //! The kernel side as userspace holds it: the loaded object, its programs, its maps.
 //!
-//! Map sizes and policy are set before loading and never change. Attaching is `hooks`' business.
+//! Map sizes and policy are set before loading and never change. `hooks` attaches.
 #![expect(unsafe_code, reason = "aya asks for an unsafe promise that a type is plain data")]
 
 use aya::{
@@ -34,7 +34,7 @@ use crate::random;
 /// The object that build.rs made of tcptrace-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
 
-/// What is fixed when the programs are loaded.
+/// The settings that are fixed when the programs are loaded.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Slots of the table; rounded up to a power of two, at least one set.
@@ -91,7 +91,7 @@ pub struct Kernel {
     tally: PerCpuArray<MapData, PlainCounters>,
     key: HashKey,
     keeps_connects: bool,
-    /// What the hook of drops reads of this kernel, until it is attached; `None` where it is off.
+    /// The fields that the hook of drops reads of this kernel, until it is attached; `None` where it is off.
     layout: Option<Result<Layout, String>>,
     /// Whether packets cross: that takes helpers of 5.18 in XDP programs.
     pub keeps_packets: bool,
@@ -131,7 +131,7 @@ fn set_filter(ebpf: &mut Ebpf, tests: &[Test]) -> Result<(), LoadError> {
 }
 
 impl Settings {
-    /// What the programs read of the settings; the sizes of the maps are for whoever creates them.
+    /// The part of the settings that the programs read; the creator of the maps uses their sizes.
     fn config(&self, flood: Policy, known: Option<&Layout>) -> Config {
         Config {
             stall_after: self.stall_after,
@@ -161,7 +161,7 @@ impl Kernel {
         let sets = (settings.max_attempts as usize).div_ceil(WAYS).next_power_of_two() as u32;
         let slots = sets * WAYS as u32;
         let cpus = nr_cpus().map_err(|(what, error)| LoadError::Kernel { what, reason: error.to_string() })? as u32;
-        // Of the CPUs that could be there most never are, on many a virtual machine.
+        // A virtual machine often has more possible CPUs than online ones.
         let online = online_cpus().map_or(cpus as usize, |it| it.len());
         let flood = settings.flood.unwrap_or_else(|| Policy::of(slots.into(), online as u64));
         let key = random::hash_key().map_err(LoadError::Random)?;
@@ -213,7 +213,7 @@ impl Kernel {
         })
     }
 
-    /// What each CPU knows of listeners; once.
+    /// The accounts of listeners; once.
     pub fn take_accounts(&mut self) -> Option<Accounts> {
         self.accounts.take()
     }
@@ -221,7 +221,7 @@ impl Kernel {
     /// Attaches the hooks of connect(2); once.
     ///
     /// # Errors
-    /// Why its callers stay unknown. Tracing goes on without.
+    /// Why its callers stay unknown. Tracing continues without.
     pub fn attach_connects(&mut self) -> Result<Connects, Unavailable> {
         if !self.keeps_connects {
             return Err(Unavailable::new("the callers of connect(2)", Missing::NotAsked, "not asked for"));
@@ -232,7 +232,7 @@ impl Kernel {
     /// Attaches the hook of drops; once.
     ///
     /// # Errors
-    /// Why their reasons stay unknown. Tracing goes on without.
+    /// Why their reasons stay unknown. Tracing continues without.
     pub fn attach_drops(&mut self) -> Result<Drops, Unavailable> {
         let Some(layout) = self.layout.take() else {
             return Err(Unavailable::new("drop reasons", Missing::NotAsked, "not asked for"));
@@ -300,7 +300,7 @@ fn release() -> String {
         .map_or_else(|_| "unknown".to_owned(), |it| it.trim().to_owned())
 }
 
-/// What the hook of drops reads of the running kernel, as its program takes it.
+/// The fields that the hook of drops reads of the running kernel, as its program takes them.
 const fn offsets(layout: &Layout) -> FieldOffsets {
     FieldOffsets {
         skb_head: layout.head,

@@ -1,4 +1,4 @@
-//! Loading, and why it failed: what the kernel's refusals mean to a person.
+//! Loading, and why it failed: the kernel's refusals in words for a person.
 
 use aya::{
     Ebpf,
@@ -15,20 +15,20 @@ pub(super) const OLDEST: (u8, u8) = (5, 15);
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The kernel refused a program or a map, and not for want of privilege.
-    #[error("cannot load the {what}: this kernel lacks something: {reason}")]
+    #[error("cannot load the {what}: this kernel lacks a feature: {reason}")]
     Kernel { what: &'static str, reason: String },
     /// The kernel is older than the programs' instructions and helpers.
     #[error("this kernel is {release}: tcptrace needs Linux {}.{} or later", OLDEST.0, OLDEST.1)]
     TooOld { release: String },
     /// The kernel refused for want of privilege.
     #[error(
-        "cannot load the {what}: permission denied; CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed in the host's own \
+        "cannot load the {what}: permission denied; grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON in the host's own \
          user namespace (a rootless container's do not count): `sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep` on the \
          binary, or sudo, on the host"
     )]
     Privilege { what: &'static str },
     /// There is not enough memory for the maps.
-    #[error("cannot load the {what}: not enough memory; fewer attempts (`--max-attempts`) need less")]
+    #[error("cannot load the {what}: not enough memory; lower --max-attempts")]
     Memory { what: &'static str },
     /// There is no key for the table.
     #[error(transparent)]

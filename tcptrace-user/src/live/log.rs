@@ -1,6 +1,6 @@
-//! Where the kernel programs' own log goes under `-vv`: to standard error, marked as such.
+//! The log of the kernel programs, under `-vv`: it goes to standard error, marked as such.
 //!
-//! Other crates' logging stays unheard: what users must know is said in sentences.
+//! Other crates' logging stays unheard: users read sentences instead.
 
 use log::{LevelFilter, Log, Metadata, Record};
 

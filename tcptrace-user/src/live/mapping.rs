@@ -54,8 +54,8 @@ impl Mapping {
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 
-    /// A record of `OCTETS`, whole, of an array of records that begin with their version: odd while it is written. `None`
-    /// where it is written all the time, by one that does not get on.
+    /// A record of `OCTETS`, whole, of an array of records that begin with their version: odd while it is written.
+    /// `None` where it is being written at every try.
     #[must_use]
     pub fn record<const OCTETS: usize>(&self, index: usize) -> Option<[u8; OCTETS]> {
         let words = &self.words()[index * (OCTETS / 8)..][..OCTETS / 8];

@@ -1,7 +1,7 @@
 //! Live tracing: load, attach, read events, sweep, detach.
 //!
-//! One task reads the ring in batches, tracks, sweeps and renders; a thread writes. Nothing upstream waits for what is
-//! downstream of it: what finds no room is counted.
+//! One task reads the ring in batches, tracks, sweeps and renders; a thread writes. No stage waits for a later one:
+//! what finds no room is counted.
 
 pub mod accounts;
 pub mod btf;

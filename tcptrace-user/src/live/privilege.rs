@@ -1,12 +1,13 @@
-//! Which capabilities tracing takes, and what to say to whoever lacks one.
+//! The capabilities that tracing takes, and the message to a user who lacks one.
 //!
-//! The user id is never asked: what counts is what the kernel will check.
+//! The user id is never checked: only the kernel's own checks count.
 
 use caps::{CapSet, Capability};
 
 use crate::exit::{self, ExitCode};
 
-/// What loading and attaching take, with the reason. CAP_SYS_ADMIN stands for the first and the last, as in the kernel.
+/// The capabilities for loading and attaching, with the reason. CAP_SYS_ADMIN stands for the first and the last, as in
+/// the kernel.
 const NEEDED: [(Capability, &str); 3] = [
     (Capability::CAP_BPF, "to create maps and load programs"),
     (Capability::CAP_NET_ADMIN, "to attach them to interfaces"),
@@ -45,9 +46,9 @@ pub fn check() -> Result<(), LacksPrivilege> {
     if lacks.is_empty() { Ok(()) } else { Err(LacksPrivilege::Lacks { lacks: lacks.join(", ") }) }
 }
 
-/// How to get the privilege.
+/// The way to get the privilege.
 #[must_use]
 pub fn grant() -> String {
     let program = std::env::current_exe().map_or_else(|_| "tcptrace".to_owned(), |path| path.display().to_string());
-    format!("run it with sudo, or grant it once: sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep {program}")
+    format!("run tcptrace with sudo, or once: sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep {program}")
 }

@@ -21,7 +21,7 @@ use super::{
     kernel::{Kernel, Settings},
     log, privilege,
     signals::{Signals, ended},
-    why::Diagnosis,
+    why::Judge,
 };
 use crate::{
     clock::{self, monotonic},
@@ -45,9 +45,9 @@ mod telling;
 
 use attachments::Attachments;
 
-/// How often silence is looked for: where something is due, or may end.
+/// The interval between two looks for silence, where something is due, or may end.
 const SWEEP: Duration = Duration::from_millis(250);
-/// And where nothing is. What begins meanwhile is found before it is due.
+/// The interval where nothing is due. An attempt that begins meanwhile is found before it is due.
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
 
 /// Traces until a signal, a limit or the end of standard output.
@@ -60,7 +60,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     privilege::check()?;
     // Before signals are obeyed: a pipe without a reader is waited for here.
     let writer = options.write.as_ref().map(|path| Writer::create(path, options.rotation)).transpose()?;
-    // Before the banner: who reads it may send a signal at once.
+    // Before the banner: its reader may send a signal at once.
     let signals = Signals::listen()?;
     let mut session = Session::start(options, wanted, &settings, writer)?;
     session.banner();
@@ -70,13 +70,13 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     traced.map(|()| code)
 }
 
-/// What of it is fixed when the kernel programs are loaded.
+/// The part of the options that is fixed when the kernel programs are loaded.
 fn settings(options: &Options) -> Settings {
     Settings {
         max_attempts: options.max_attempts,
         stall_after: options.stall_after.as_nanos() as u64,
         tell_all: options.all,
-        // What does not fit there is still asked here.
+        // A filter that does not fit there is still applied here.
         filter: options.filter.as_ref().and_then(Filter::tests).unwrap_or_default(),
         packets: if options.write.is_some() { evidence::RING } else { 0 },
         decap: options.decap,
@@ -103,10 +103,7 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
         let index = interfaces::default_route()?;
         let Some(interface) = all.iter().find(|it| Some(it.index) == index) else {
             let names: Vec<_> = all.iter().map(|it| it.name.escape_debug().to_string()).collect();
-            anyhow::bail!(
-                "no default route to choose an interface by: name one with --iface; these exist: {}",
-                names.join(", ")
-            );
+            anyhow::bail!("cannot choose an interface: no default route; name one with --iface: {}", names.join(", "));
         };
         say!("no interface given: tracing {}, which has the default route", interface.name);
         wanted.push(interface.clone());
@@ -114,13 +111,13 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
     Ok(wanted)
 }
 
-/// What a run is asked for, whoever asks.
+/// The options of a run, whoever starts it.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// By name; none: the default route's.
     pub interfaces: Vec<String>,
     pub hook: HookChoice,
-    /// How to attach TC programs; `None`: as the kernel can.
+    /// The way to attach TC programs; `None`: as the kernel can.
     pub tc: Option<Tc>,
     pub filter: Option<Filter>,
     /// Slots of the table.
@@ -130,7 +127,7 @@ pub struct Options {
     pub decap: bool,
     /// Report completed handshakes as well.
     pub all: bool,
-    /// Without progress for so long, an attempt is stalled.
+    /// An attempt without progress for this time is stalled.
     pub stall_after: Duration,
     /// `None`: until a signal.
     pub duration: Option<Duration>,
@@ -142,7 +139,7 @@ pub struct Options {
     pub quiet: bool,
     /// 1: more about each attempt; 2: the kernel programs' log as well.
     pub verbose: u8,
-    /// Where the packets of what is reported go.
+    /// The file for the packets of reported attempts.
     pub write: Option<PathBuf>,
     pub rotation: write::Rotation,
 }
@@ -153,13 +150,13 @@ struct Session {
     feed: Feed,
     accounts: Accounts,
     desk: Desk,
-    diagnosis: Diagnosis,
+    judge: Judge,
     setting: Setting,
     evidence: Option<Evidence>,
     printed: Printed,
 }
 
-/// What the kernel gives: its events, its table, its counters, its log, and what is tracked of them.
+/// The kernel's part: its events, its table, its counters, its log, and the tracker of them.
 struct Feed {
     kernel: Kernel,
     reader: Reader,
@@ -208,7 +205,7 @@ impl Feed {
             Ok(tally) => Some(tally),
             Err(error) => {
                 if !self.is_uncounted {
-                    say!("cannot read the kernel's counters, so what is lost stays unknown: {error}");
+                    say!("cannot read the kernel's counters, losses stay unknown: {error}");
                 }
                 self.is_uncounted = true;
                 None
@@ -244,7 +241,7 @@ impl Session {
         Ok(Self {
             accounts,
             desk: Desk::new(asked(&options)),
-            diagnosis: Diagnosis::new(options.local, &mut feed.kernel),
+            judge: Judge::new(options.local, &mut feed.kernel),
             setting: Setting { clock: clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
             options,
             attachments,
@@ -260,7 +257,7 @@ impl Session {
         }
         self.attachments.banner();
         let all = interfaces::list().unwrap_or_else(|error| {
-            say!("cannot tell which interfaces carry the same packets: {error}");
+            say!("unknown which interfaces carry the same packets: {error}");
             Vec::new()
         });
         let name = |index| self.setting.interface(index);
@@ -271,9 +268,9 @@ impl Session {
         }
         if let Some(path) = &self.options.write {
             let memory = evidence::MEMORY >> 20;
-            say!("the packets of failed attempts go to {}; up to {memory} MiB hold them until then", path.display());
+            say!("packets of failed attempts go to {}; up to {memory} MiB wait for a verdict", path.display());
         }
-        self.diagnosis.unknown().iter().for_each(|it| say!("{it}"));
+        self.judge.unknown().iter().for_each(|it| say!("{it}"));
         let table = &self.feed.kernel.table;
         say!(
             "tracing; the table holds {} attempts in {} MiB; Ctrl-C ends",
@@ -328,11 +325,11 @@ impl Session {
         Ok(())
     }
 
-    /// What the ring still holds when tracing ends.
+    /// Reads the events that the ring still holds when tracing ends.
     fn drain(&mut self) {
         self.feed.ended = monotonic();
         self.attachments.detach();
-        // What was lost since the last sweep bears on the reports that follow.
+        // Losses since the last sweep bear on the reports that follow.
         if let Some(tally) = self.feed.read_counters() {
             self.feed.tracker.note_losses(self.feed.ended, losses(&tally));
         }
@@ -340,7 +337,7 @@ impl Session {
         self.feed.flush_log();
     }
 
-    /// Reads at most so many events.
+    /// Reads at most `most` events.
     fn read_events(&mut self, most: usize) {
         for _ in 0..most {
             let Some((transition, event)) = self.feed.reader.read() else { return };
@@ -374,7 +371,7 @@ impl Session {
         if let Some(tally) = &tally {
             self.feed.tracker.note_losses(now, losses(tally));
         }
-        let unsent = self.diagnosis.tick(now, &self.feed.kernel.table, unnoted);
+        let unsent = self.judge.tick(now, &self.feed.kernel.table, unnoted);
         self.tell_unsent(&unsent);
         let mut reports = Vec::new();
         let overview = self.feed.kernel.table.each_pending(now, changes, |it| {

@@ -39,8 +39,8 @@ pub(super) async fn ended(interrupt: &mut Signal, terminate: &mut Signal, hangup
     }
 }
 
-/// Whether this process was started with a signal ignored (`SigIgn` of proc(5), a bit a signal from the lowest on). One that
-/// cannot be known counts as not ignored.
+/// Whether this process was started with a signal ignored (`SigIgn` of proc(5), a bit a signal from the lowest on). One
+/// that cannot be known counts as not ignored.
 fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     is_in_mask(&status, signal)

@@ -1,4 +1,4 @@
-//! Why a source of what the host knows is off. Tracing goes on without it, and verdicts say so.
+//! Why a source of the host's facts is off. Tracing continues without it, and verdicts say so.
 
 use tcptrace_vocabulary::facts::Missing;
 
@@ -8,9 +8,9 @@ use super::load::LoadError;
 #[derive(Debug, thiserror::Error)]
 #[error("{what} stay unknown: {reason}")]
 pub struct Unavailable {
-    /// What it would have told, in the plural: `drop reasons`.
+    /// The facts that it would have given, in the plural: `drop reasons`.
     pub what: &'static str,
-    /// What is missing of each fact that it would have told.
+    /// The reason why each of those facts is missing.
     pub missing: Missing,
     pub reason: String,
 }
@@ -28,7 +28,7 @@ impl Unavailable {
             LoadError::Privilege { .. } => Missing::Privilege,
             LoadError::Memory { .. } | LoadError::Random(_) => Missing::Failed,
         };
-        // Of a verifier's log the first line says what failed; all of it would be a page.
+        // A verifier's log fills a page; its first line names the failure.
         let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
         Self::new(what, missing, reason)
     }

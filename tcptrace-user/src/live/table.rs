@@ -22,12 +22,12 @@ use tcptrace_core::{
 };
 
 use super::{decode, mapping::Mapping};
-use crate::track::Found;
+use crate::track::InTable;
 
 const SET_WORDS: usize = size_of::<Set>() / 8;
 const SLOT_WORDS: usize = size_of::<Slot>() / 8;
 const OUTER_WORDS: usize = size_of::<Outer>() / 8;
-/// Of a set, in words.
+/// The offset of a set's version, in words.
 const VERSION: usize = offset_of!(Set, version) / 8;
 /// The pending bits of a word of tags.
 const EVERY_PENDING: u64 = 0x0001_0001_0001_0001 * PENDING as u64;
@@ -40,7 +40,7 @@ const A_MOMENT: std::time::Duration = std::time::Duration::from_micros(100);
 pub struct Table {
     sets: Mapping,
     slots: Mapping,
-    /// Where programs look into tunnels.
+    /// Present where programs look into tunnels.
     outers: Option<Mapping>,
     key: HashKey,
     /// By set.
@@ -50,10 +50,10 @@ pub struct Table {
     changes: Option<u64>,
 }
 
-/// What a look at the whole table found.
+/// The result of a look at the whole table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overview {
-    /// How many attempts are pending.
+    /// The number of pending attempts.
     pub pending: usize,
     /// When the first of them is due for another look.
     pub due: Nanos,
@@ -98,9 +98,9 @@ impl Table {
     }
 
     /// Looks at pending attempts; `look` says when each is due for another. `changes` is a count, if there is one, that
-    /// grows with each change of a set before its lock is given back: while it stays the same and none is due, nothing is
-    /// read. Sets that have not changed since and where none is due are passed over: of a table full of the silent, the
-    /// directory is read and no slot.
+    /// grows with each change of a set before its lock is given back: while it stays the same and none is due, nothing
+    /// is read. Sets that have not changed since and where none is due are passed over: of a table full of the silent,
+    /// the directory is read and no slot.
     pub fn each_pending(
         &mut self,
         now: Nanos,
@@ -120,7 +120,7 @@ impl Table {
                 tags.iter().map(|it| (it.load(Relaxed) & EVERY_PENDING).count_ones() as usize).sum::<usize>();
             if last.version != version || now >= last.due {
                 *last = match self.read(set, |lane| lane & PENDING != 0) {
-                    // What was read may be newer than the version: the set is then read again, and no harm done.
+                    // The slots may be newer than the version: the set is then read again, and no harm done.
                     Some(found) => {
                         let due = found.iter().flatten().map(&mut look).min();
                         Look { version, due: due.unwrap_or(Nanos(u64::MAX)) }
@@ -144,7 +144,7 @@ impl Table {
             if *last == version {
                 continue;
             }
-            // What is too busy to be read comes with the next look.
+            // A set that is too busy to be read comes with the next look.
             if let Some(found) = self.read(set, |lane| lane != 0) {
                 found.iter().flatten().for_each(&mut show);
                 *last = version;
@@ -159,16 +159,16 @@ impl Table {
 
     /// An attempt as it is now.
     #[must_use]
-    pub fn find(&self, handshake: &Handshake) -> Found {
+    pub fn find(&self, handshake: &Handshake) -> InTable {
         let hash = flow::hash(self.key, handshake.client(), handshake.server());
         let sets = self.sets.words().len() / SET_WORDS;
         let Some(set) = self.read(hash as usize & (sets - 1), |lane| lane & !PENDING == table::tag(hash)) else {
-            return Found::Busy;
+            return InTable::Busy;
         };
         let is_it = |found: &Handshake| {
             (found.client(), found.server(), found.isn) == (handshake.client(), handshake.server(), handshake.isn)
         };
-        set.into_iter().flatten().find(is_it).map_or(Found::Gone, Found::Here)
+        set.into_iter().flatten().find(is_it).map_or(InTable::Gone, InTable::Here)
     }
 
     /// Whether an attempt of a flow is in the table.
@@ -202,7 +202,8 @@ impl Table {
         for _ in 0..TRIES {
             let before = version();
             let Some(found) = self.read(set, |lane| lane & !PENDING == table::tag(hash)) else {
-                // Its lock is held by who has just told of the attempt, on a processor that something else keeps.
+                // Its lock is held by a writer that has just reported the attempt, on a processor that something else
+                // keeps.
                 std::thread::sleep(A_MOMENT);
                 continue;
             };

@@ -1,11 +1,12 @@
-//! Why, while tracing: what hosts did of late, what this host knows, put to the rules; and what the desk looks up.
+//! Verdicts while tracing: the recent past of hosts and the facts of this host, put to the rules; and the desk's
+//! lookups.
 
 use tcptrace_core::{
     flow::Addr,
     handshake::{Nanos, State},
 };
 use tcptrace_filter::Filter;
-use tcptrace_verdict::{case::Case, diagnose, past::Past, patterns::checks::is_probe};
+use tcptrace_verdict::{case::Case, judge, past::Past, patterns::checks::is_probe};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     facts::{Local, Missing, Process},
@@ -29,18 +30,19 @@ use crate::{
     host::{Host, LocalFacts},
 };
 
-/// Between two looks at what was established, at least; and so many times as long as the last look took.
+/// The shortest pause between two looks at established attempts; and the pause as a multiple of the last look's
+/// duration.
 const LOOK: u64 = 250_000_000;
 const PAUSE: u64 = 50;
 /// Between two looks at the calls of connect(2).
 const CALLS: u64 = 1_000_000_000;
 
-/// How long an attempt is held back whose rivals may still succeed: they begin within a second (`calls.rs`), and need a round
-/// trip.
-const RACE: u64 = 1_500_000_000;
+/// The time for which an attempt is held back whose rivals may still succeed: they begin within a second (`calls.rs`),
+/// and need a round trip.
+const HOLD_FOR_RIVAL: u64 = 1_500_000_000;
 
-/// What verdicts rest on.
-pub struct Diagnosis {
+/// The facts that verdicts rest on.
+pub struct Judge {
     past: Past,
     here: Option<ThisHost>,
     established: Established,
@@ -67,11 +69,11 @@ struct ThisHost {
     within: Option<u64>,
     /// When calls were last looked at.
     called: Nanos,
-    /// How many drops were not noted, and when that was last seen to grow.
+    /// The number of drops that were not noted, and when that was last seen to grow.
     unnoted: (u64, Nanos),
 }
 
-impl Diagnosis {
+impl Judge {
     /// Asks this host as far as is wanted.
     #[must_use]
     pub fn new(local: LocalFacts, kernel: &mut Kernel) -> Self {
@@ -97,7 +99,7 @@ impl Diagnosis {
         Self { past: Past::default(), here, established: Established::default() }
     }
 
-    /// What stays unknown, a line each.
+    /// The facts that stay unknown, a line each.
     #[must_use]
     pub fn unknown(&self) -> Vec<String> {
         let Some(here) = &self.here else { return Vec::new() };
@@ -123,7 +125,7 @@ impl Diagnosis {
         }
         *called = now;
         recent.read(connects, now);
-        // Of other namespaces neither the interfaces are traced nor the routes known.
+        // In other namespaces neither the interfaces are traced nor the routes known.
         let unsent = calls.look(recent, host.own_cookie(), now, |client, server| table.has(client, server));
         let unsent = unsent.iter().filter_map(|it| {
             let process = process(host, it, now);
@@ -150,15 +152,15 @@ impl Diagnosis {
 
     /// Calls that were too many to be explained.
     #[must_use]
-    pub fn unexplained(&self) -> u64 {
-        self.here.as_ref().map_or(0, |it| it.calls.unexplained)
+    pub fn unexamined(&self) -> u64 {
+        self.here.as_ref().map_or(0, |it| it.calls.unexamined)
     }
 
-    /// Takes note of what became of an attempt, told or not.
+    /// Takes note of how an attempt ended, reported or not.
     pub fn note(&mut self, report: &Report) {
         let attempt = report.attempt();
         match report {
-            // What completes is read from the table: most of it is never told.
+            // Completed attempts are read from the table: most of them are never reported.
             Report::Open(_) => {}
             Report::Stall(_) => self.past.note(&attempt.handshake, attempt.outcome),
             Report::Attempt(_) => {
@@ -170,7 +172,7 @@ impl Diagnosis {
         }
     }
 
-    /// What this host knows of an attempt.
+    /// The facts of this host about an attempt.
     fn local(&mut self, it: &Attempt, now: Nanos) -> Local {
         let Some(here) = &mut self.here else { return Local::unknown(Missing::NotAsked) };
         let hs = &it.handshake;
@@ -184,7 +186,7 @@ impl Diagnosis {
         for drop in local.drops.iter_mut().flatten() {
             drop.place = here.host.place(drop.netns, hs.client_addr, hs.server_addr, now);
         }
-        // That nothing is noted is no fact then.
+        // An empty list is no fact then.
         if local.drops.as_ref().is_ok_and(Vec::is_empty) && here.unnoted.1 >= hs.first_syn {
             local.drops = Err(Missing::Gone);
         }
@@ -216,9 +218,9 @@ impl Diagnosis {
     }
 }
 
-/// What the desk looks up while tracing.
+/// The lookups of the desk while tracing.
 pub struct Here<'a> {
-    pub diagnosis: &'a mut Diagnosis,
+    pub judge: &'a mut Judge,
     pub table: &'a Table,
     pub filter: Option<&'a Filter>,
     /// When the last hook was attached.
@@ -227,12 +229,12 @@ pub struct Here<'a> {
 
 impl Surroundings for Here<'_> {
     fn answers(&mut self, network: Network, at: Nanos) -> bool {
-        self.diagnosis.look(self.table);
-        self.diagnosis.past.is_heard(network.addresses(), at)
+        self.judge.look(self.table);
+        self.judge.past.is_heard(network.addresses(), at)
     }
 
     fn is_here(&mut self, address: Addr) -> bool {
-        self.diagnosis.is_here(address)
+        self.judge.is_here(address)
     }
 }
 
@@ -247,39 +249,39 @@ impl World for Here<'_> {
 
     fn race(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos> {
         let hs = &attempt.handshake;
-        let is_soon =
-            matches!(attempt.outcome, Outcome::Aborted | Outcome::Unreachable) && now.since(hs.first_syn) < RACE;
+        let is_soon = matches!(attempt.outcome, Outcome::Aborted | Outcome::Unreachable)
+            && now.since(hs.first_syn) < HOLD_FOR_RIVAL;
         if !is_soon || hs.syn.tries != 1 || !hs.client_point.is_egress() {
             return None;
         }
-        let Some(ThisHost { connects: Ok(connects), .. }) = &self.diagnosis.here else { return None };
+        let Some(ThisHost { connects: Ok(connects), .. }) = &self.judge.here else { return None };
         let is_known = connects.by_flow(hs.client(), hs.server(), hs.first_syn).is_ok();
-        is_known.then(|| Nanos(now.0 + RACE))
+        is_known.then(|| Nanos(now.0 + HOLD_FOR_RIVAL))
     }
 
-    /// Happy eyeballs (RFC 8305): one SYN, another address of the same port answered its process, and nobody waits for what
-    /// this one comes to.
+    /// Happy eyeballs (RFC 8305): one SYN, another address of the same port answered its process, and nobody waits for
+    /// what this one comes to.
     fn is_overtaken(&mut self, attempt: &Attempt, now: Nanos) -> bool {
         let hs = &attempt.handshake;
         let is_lost = matches!(attempt.outcome, Outcome::NoReply | Outcome::Aborted | Outcome::Unreachable);
         if !is_lost || hs.syn.tries != 1 || !hs.client_point.is_egress() {
             return false;
         }
-        let Some(ThisHost { connects: Ok(connects), recent, .. }) = &mut self.diagnosis.here else { return false };
+        let Some(ThisHost { connects: Ok(connects), recent, .. }) = &mut self.judge.here else { return false };
         let Ok(call) = connects.by_flow(hs.client(), hs.server(), hs.first_syn) else { return false };
         recent.read(connects, now);
         recent.is_overtaken(&call, |it| self.table.has_established(it.client, it.server))
     }
 
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {
-        self.diagnosis.look(self.table);
-        let local = self.diagnosis.local(attempt, monotonic());
-        let verdict = diagnose(&Case { attempt, local: &local, past: &self.diagnosis.past, checks });
+        self.judge.look(self.table);
+        let local = self.judge.local(attempt, monotonic());
+        let verdict = judge(&Case { attempt, local: &local, past: &self.judge.past, checks });
         attempt.why = Some(Box::new(Why { verdict, local }));
     }
 }
 
-/// Who called, by what is known of the process now, or else by what the hook noted.
+/// The process that called, by what is known of it now, or else by what the hook noted.
 fn process(host: &mut Host, connect: &Connect, now: Nanos) -> Process {
     host.process(connect.pid, now).unwrap_or_else(|_| Process {
         pid: connect.pid,

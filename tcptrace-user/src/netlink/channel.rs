@@ -1,8 +1,8 @@
 //! A netlink socket: questions, tables, commands, notices. It stays in the network namespace in which it was opened.
 //!
-//! Nothing waits: the kernel answers within send(2) and, of a table, within recv(2) (`netlink_unicast_kernel`,
-//! `netlink_dump`, net/netlink/af_netlink.c), so what is not there when it is read will not come. A table that cannot be
-//! read whole is an error, never a shorter table.
+//! Nothing waits: the kernel answers within send(2), and for a table within recv(2) (`netlink_unicast_kernel`,
+//! `netlink_dump`, net/netlink/af_netlink.c). So an answer that is not there when it is read will not come. A table
+//! that cannot be read whole is an error, never a shorter table.
 //! <https://man7.org/linux/man-pages/man7/netlink.7.html>
 
 use std::{
@@ -28,7 +28,7 @@ use super::message::messages;
 const RECEIVE: usize = 64 * 1024;
 /// Datagrams of one answer at most: a dump of some 100,000 sockets, or of a million routes.
 const DATAGRAMS: u32 = 16 * 1024;
-/// How often a table is asked for again when it changed while it was read.
+/// The most readings of a table that changes while it is read.
 const ATTEMPTS: u32 = 8;
 
 /// Why a question has no answer.
@@ -75,7 +75,7 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// What ends the answer to a question.
+/// The end of the answer to a question.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
     /// Its first message.
@@ -87,7 +87,8 @@ enum Until {
 }
 
 impl Channel {
-    /// For links, addresses, routes, neighbours and queueing disciplines, in the network namespace of the calling thread.
+    /// For links, addresses, routes, neighbours and queueing disciplines, in the network namespace of the calling
+    /// thread.
     pub(crate) fn route() -> io::Result<Self> {
         Self::open(NETLINK_ROUTE)
     }
@@ -122,8 +123,8 @@ impl Channel {
         Ok(found)
     }
 
-    /// Asks for a table, and keeps of each entry what `pick` makes of it. One that changes while it is read is asked for
-    /// again.
+    /// Asks for a table, and keeps of each entry what `pick` makes of it. One that changes while it is read is asked
+    /// for again.
     pub(crate) fn dump<T>(
         &mut self,
         kind: u16,
@@ -166,7 +167,7 @@ impl Channel {
         for _ in 0..DATAGRAMS {
             self.receive()?;
             for answer in messages(&self.buffer) {
-                // What is left of a question that failed half-way.
+                // The rest of a question that failed half-way.
                 if answer.sequence_number() != self.sequence {
                     continue;
                 }
@@ -206,8 +207,8 @@ impl Channel {
     /// Gives the notices that wait, kind and payload, to `on`; reads at most `datagrams`, and returns how many it read.
     ///
     /// # Errors
-    /// ENOBUFS where the kernel had more to tell than room to keep it, `InvalidData` where a notice was longer than what is
-    /// read: the tables have to be read anew.
+    /// ENOBUFS where the kernel had more to tell than room to keep it, `InvalidData` where a notice was longer than
+    /// what is read: the tables have to be read anew.
     pub(crate) fn drain(&mut self, datagrams: u32, mut on: impl FnMut(u16, &[u8])) -> io::Result<u32> {
         for read in 0..datagrams {
             match self.receive() {
@@ -219,7 +220,7 @@ impl Channel {
         Ok(datagrams)
     }
 
-    /// Reads a datagram of the kernel's into the buffer. What a process sent is passed over.
+    /// Reads a datagram of the kernel's into the buffer. A datagram from a process is passed over.
     fn receive(&mut self) -> io::Result<()> {
         loop {
             self.buffer.clear();
@@ -268,7 +269,7 @@ mod tests {
         let refused = channel.get(libc::RTM_GETLINK, &body, |_| Some(())).expect_err("there is none");
         assert_eq!(refused.refused(), Some(libc::ENODEV));
         assert_eq!(io::Error::from(refused).raw_os_error(), Some(libc::ENODEV));
-        // And the channel goes on.
+        // And the channel still works.
         let links = channel.dump(libc::RTM_GETLINK, &[0; 16], |payload| Some(payload.len())).expect("a table");
         assert!(!links.is_empty());
     }

@@ -1,8 +1,8 @@
 //! Network interfaces (`RTM_GETLINK`): the list, decoding, and a watch for changes.
 //!
 //! Deliberately not sysfs: `/sys/class/net` shows the namespace that it was mounted in, a socket the one of the thread
-//! that opened it. Each attribute is decoded by itself and only where something here asks for it, so that one which a
-//! newer kernel has made longer cannot hide an interface. Which interface to trace is not decided here.
+//! that opened it. Each attribute is decoded by itself, and only if something here needs it: an attribute that a newer
+//! kernel has made longer cannot hide an interface. Which interface to trace is not decided here.
 //! <https://docs.kernel.org/networking/netdevices.html>
 
 use std::{
@@ -27,7 +27,7 @@ const WATCH_BUFFER: libc::c_int = 1024 * 1024;
 /// Datagrams of notices that are read before the caller looks at what else there is.
 const AT_ONCE: u32 = 64;
 
-/// What a frame begins with at the TC hook, from the `ARPHRD_*` number of the device.
+/// The first header of a frame at the TC hook, from the `ARPHRD_*` number of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkType {
     /// An Ethernet header (`ARPHRD_ETHER`).
@@ -69,7 +69,7 @@ impl LinkType {
 const ARPHRD_RAWIP: u16 = 519;
 const ARPHRD_IP6GRE: u16 = 823;
 
-/// Where an XDP program runs (`IFLA_XDP_ATTACHED`).
+/// The place where an XDP program runs (`IFLA_XDP_ATTACHED`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpMode {
     Native,
@@ -208,13 +208,13 @@ pub fn named<'a>(all: &'a [Interface], name: &str) -> Option<&'a Interface> {
     by_name.or_else(|| all.iter().find(|interface| interface.alternative_names.iter().any(|other| other == name)))
 }
 
-/// What [`LinkWatch`] tells.
+/// An event from [`LinkWatch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
     /// Deleted, or moved to another namespace.
     Gone { index: u32, name: String },
-    /// New, renamed, up, down, joined to a bridge …: its whole state, which may be what it was before. An XDP program
-    /// that a BPF link attaches is not told (`bpf_xdp_link_attach` sends no notice).
+    /// New, renamed, up, down, joined to a bridge …: its whole state, which may be what it was before. There is no
+    /// event for an XDP program that a BPF link attaches (`bpf_xdp_link_attach` sends no notice).
     Changed(Interface),
     /// The kernel had more to tell than room to keep it: list the interfaces anew.
     Lost,
@@ -275,7 +275,7 @@ fn event(kind: u16, payload: &[u8]) -> Option<LinkEvent> {
     }
 }
 
-/// What the tests of this module and of its neighbours begin with: a NIC on PCI, up.
+/// The first interface in the tests of this module and of its neighbours: a NIC on PCI, up.
 #[cfg(test)]
 pub(crate) fn nic(index: u32, name: &str) -> Interface {
     Interface {

@@ -1,6 +1,6 @@
-//! The parts of a netlink message: messages of a datagram, attributes of a message, numbers and addresses of an attribute.
+//! The parts of a netlink message: a datagram's messages, a message's attributes, an attribute's numbers and addresses.
 //!
-//! Knows no socket. What is cut off ends a list; it is never read past.
+//! Knows no socket. A part that is cut off ends a list; it is never read past.
 //! <https://docs.kernel.org/userspace-api/netlink/intro.html>
 
 use std::net::IpAddr;

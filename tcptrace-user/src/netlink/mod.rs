@@ -1,6 +1,7 @@
-//! What the kernel says over netlink: links, addresses, routes, neighbours, sockets. The only place that knows its messages.
+//! The kernel's answers over netlink: links, addresses, routes, neighbours, sockets. Only this module knows its
+//! messages.
 //!
-//! Typed answers, and no policy: what an answer means for a trace or a verdict is decided by who asked. A failed or
+//! Typed answers, and no policy: the caller decides what an answer means for a trace or a verdict. A failed or
 //! interrupted reading is an error, never an empty list.
 //! <https://docs.kernel.org/userspace-api/netlink/intro.html>
 

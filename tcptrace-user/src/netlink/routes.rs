@@ -1,8 +1,8 @@
 //! Routes (`RTM_GETROUTE`): the kernel's decision for one address, and the default route.
 //!
-//! The decision itself is asked for, not the tables: policy rules and what the kernel has learnt are in it. Where several
-//! ways are equal (multipath), it names one, and not always the one that it takes for a given flow. Firewall rules are not
-//! in it. <https://man7.org/linux/man-pages/man7/rtnetlink.7.html>
+//! It asks for the decision itself, not the tables: the decision includes policy rules and what the kernel has learnt.
+//! Where several ways are equal (multipath), it names one, and not always the one that it takes for a given flow.
+//! Firewall rules are not in it. <https://man7.org/linux/man-pages/man7/rtnetlink.7.html>
 
 use std::{io, net::IpAddr};
 
@@ -17,7 +17,7 @@ use super::{
     message::{address, attributes, bytes_of, number, push},
 };
 
-/// What the kernel answers for an address.
+/// The kernel's answer for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     /// One of RTN_*.

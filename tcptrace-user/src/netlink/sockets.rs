@@ -1,7 +1,7 @@
-//! Sockets, as the kernel tells them over `NETLINK_SOCK_DIAG`: one by its four numbers, or all that listen.
+//! Sockets, as the kernel reports them over `NETLINK_SOCK_DIAG`: one by its ends, or all that listen.
 //!
-//! Not through netlink-packet-sock-diag: it makes a vector of typed attributes of each socket, where two fixed
-//! structures and one attribute are all that is wanted, and brings three crates along.
+//! Not through netlink-packet-sock-diag: it makes a vector of typed attributes of each socket, where only two fixed
+//! structures and one attribute are wanted, and brings three crates along.
 //! <https://man7.org/linux/man-pages/man7/sock_diag.7.html>
 
 use std::{
@@ -32,7 +32,7 @@ pub(crate) struct Listening {
     pub(crate) port: u16,
     /// The interface that it is bound to; zero: any.
     pub(crate) interface: u32,
-    /// Of the socket, not of the address.
+    /// Whether the socket is of IPv6, whatever the address is.
     pub(crate) is_v6: bool,
     pub(crate) v6_only: bool,
     pub(crate) queue: u32,

@@ -1,8 +1,9 @@
-//! Connections that FTP announces on its control connection. Wireshark knows such a conversation before its first packet,
-//! which is then not its first: the SYN does not count toward its completeness.
+//! Connections that FTP announces on its control connection. Wireshark knows such a conversation before its first
+//! packet, which is then not its first: the SYN does not count toward its completeness.
 //!
-//! What its dissector reads is read, in the way it reads it: PASV and EPSV replies, PORT commands (RFC 959, RFC 2428),
-//! at the beginning of a segment. Others that announce (DCE/RPC's endpoint mapper, H.323, SDP) are not followed.
+//! This module reads what Wireshark's dissector reads, in the same way: PASV and EPSV replies, PORT commands (RFC 959,
+//! RFC 2428), at the beginning of a segment. Others that announce (DCE/RPC's endpoint mapper, H.323, SDP) are not
+//! followed.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! One conversation of a capture: what is kept of it from its first packet to its last, in a quarter of a kilobyte.
+//! One conversation of a capture: its record from its first packet to its last, in a quarter of a kilobyte.
 //!
-//! What most conversations never have is in [`Cold`], which most never allocate.
+//! The fields that most conversations never need are in [`Cold`], which most never allocate.
 
 use tcptrace_core::{
     event::{Counter, Counters, STALLED_AT_TRY},
@@ -35,7 +35,7 @@ pub(super) struct Seen<'a> {
 /// Laid out so that a packet that changes nothing touches three cache lines of it.
 #[repr(C, align(64))]
 pub(super) struct Conversation {
-    /// Without one (its state is [`State::Free`]) it has the two endpoints all the same: the first packet's sender as
+    /// [`State::Free`] means that no SYN was seen. The endpoints are set even then, with the first packet's sender as
     /// the client.
     pub(super) handshake: Handshake,
     /// By [`Class`] of bare ACK: nothing but the time changes with another one.
@@ -43,14 +43,14 @@ pub(super) struct Conversation {
     first_is_client: bool,
     /// Whether the stream, as Wireshark counts them, has the same first sender.
     stream_first_is_first: bool,
-    /// How often the SYN/ACK came that has no SYN.
+    /// The number of times that the SYN/ACK came that has no SYN.
     pub(super) answers: u8,
     stalled_by: Option<StalledBy>,
-    pub(super) verdict: Option<Verdict>,
+    pub(super) verdict: Option<Ending>,
     pub(super) seen: (Nanos, Nanos),
     stalled_at: Nanos,
     pub(super) cold: Option<Box<Cold>>,
-    /// What would prove it.
+    /// The packets that would prove it.
     pub(super) packets: Option<Box<Packets>>,
     pub(super) links: Links,
     pub(super) zeek: Zeek,
@@ -59,22 +59,22 @@ pub(super) struct Conversation {
 
 const _: () = assert!(size_of::<Conversation>() == 256);
 
-/// What it is told as, once it has ended.
+/// The outcome that it is reported with, once it has ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Verdict {
+pub(super) struct Ending {
     pub(super) outcome: Outcome,
     pub(super) recovered: bool,
     pub(super) still_open: bool,
 }
 
-/// What few conversations have.
+/// The fields that few conversations need.
 #[derive(Default)]
 pub(super) struct Cold {
     /// A SYN/ACK that came before its SYN, or without one.
     pub(super) answer: Option<(Segment, Point)>,
     pub(super) icmp_from: Option<Addr>,
     pub(super) answered_from: Option<Addr>,
-    /// Who completed while it was unanswered.
+    /// The attempt that completed while this one was unanswered.
     pub(super) winner: Option<Winner>,
     /// The tunnel of the first packet.
     pub(super) outer: Option<Outer>,
@@ -178,7 +178,7 @@ impl Conversation {
         Stream { first: if first_is_client { client } else { server }, state: *self.current() }
     }
 
-    /// What its packets are counted by now.
+    /// The state that its packets are counted by now.
     fn current(&mut self) -> &mut Wireshark {
         match self.cold.as_deref_mut() {
             Some(Cold { diverged: Some(it), .. }) => it,
@@ -226,7 +226,7 @@ impl Conversation {
         }
     }
 
-    /// Whether a SYN opens another attempt. On a copy: what this one was is what is told of it.
+    /// Whether a SYN opens another attempt. The step runs on a copy, because this attempt is reported as it was.
     pub(super) fn is_superseded_by(&self, seen: &Seen<'_>, from_client: bool) -> bool {
         let mut copy = self.handshake;
         let side = if from_client { Side::Client } else { Side::Server };
@@ -270,8 +270,8 @@ impl Conversation {
         segment.flags.any(Flags::SYN | Flags::FIN | Flags::RST) || self.is_pending()
     }
 
-    /// After a segment: which bare ACKs are known to change nothing from now on. What they set (a side's first data, a
-    /// letter, a bit of completeness) is never taken back, but by another state of the handshake.
+    /// After a segment: computes which bare ACKs are known to change nothing from now on. The marks that they set (a
+    /// side's first data, a letter, a bit of completeness) are never taken back, but by another state of the handshake.
     fn settle(&mut self, was: State, it: &Segment, dissection: Dissection, from_client: bool) {
         if was != self.handshake.state() || it.flags.any(Flags::SYN) {
             self.settled = 0;
@@ -285,7 +285,7 @@ impl Conversation {
         }
     }
 
-    /// What a segment does to the attempt, and whether it stalled before or thereby.
+    /// Applies a segment to the attempt, and notes whether it stalled before or thereby.
     fn step(&mut self, side: Side, segment: &Segment, at: Nanos, point: Point, stall_after: u64, tally: &mut Counters) {
         let hs = &mut self.handshake;
         let silence = Nanos(hs.last_seen().0.saturating_add(stall_after));
@@ -308,8 +308,7 @@ impl Conversation {
         }
     }
 
-    /// The attempt; of a conversation without a SYN, what stands for one: who would be the client, and what was
-    /// answered.
+    /// The attempt; for a conversation without a SYN, its substitute: the presumed client, and the SYN/ACK.
     pub(super) fn described(&self) -> Handshake {
         let mut hs = self.handshake;
         if self.has_handshake() {
@@ -334,7 +333,7 @@ impl Conversation {
         self.cold.as_ref()?.answer.as_ref()
     }
 
-    /// What became of it so far.
+    /// The outcome so far.
     pub(super) fn outcome(&self) -> Outcome {
         match Outcome::to_the_end(&self.handshake) {
             Some(outcome) => outcome,

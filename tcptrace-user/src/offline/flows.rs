@@ -1,5 +1,5 @@
-//! The conversations of a capture: what the kernel keeps live, without its bounds on time and with the two foreign
-//! vocabularies. Packets in, attempts out.
+//! The conversations of a capture: the records that the kernel keeps live, without its bounds on time and with the two
+//! foreign vocabularies. Packets in, attempts out.
 //!
 //! Knows no file and no format. The clock is the capture's.
 
@@ -42,7 +42,7 @@ use super::{
 };
 use crate::desk::Totals;
 
-/// What of the conversations is wanted.
+/// The selection of conversations that is wanted.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Those that succeeded, and those seen only from the middle.
@@ -65,12 +65,12 @@ pub struct Flows {
     key: HashKey,
     table: Table,
     /// The last attempt of each client's endpoint that waits for an answer: another address may give it.
-    asked: HashMap<Client, Slot, BuildHasherDefault<Ready>>,
+    asked: HashMap<Client, Slot, BuildHasherDefault<OwnHash>>,
     /// By hash: streams of which no segment was seen but what was quoted.
-    overheard: HashMap<u64, Stream, BuildHasherDefault<Ready>>,
+    overheard: HashMap<u64, Stream, BuildHasherDefault<OwnHash>>,
     announced: Announced,
     fragments: Fragments,
-    /// Whether somebody waits for what is told.
+    /// Whether somebody waits for the reports.
     is_awaited: bool,
     room: Room,
     /// The first packet's time, and the last's.
@@ -79,13 +79,13 @@ pub struct Flows {
     pub tally: Counters,
     /// Attempts that worked and of which nobody wants a report.
     pub worked: Totals,
-    /// What hosts did.
+    /// The recent past of hosts.
     pub history: Past,
     races: Races,
     listeners: Listeners,
     /// Ends of the shape of a health check that the desk has not seen yet.
     checks: Vec<(Handshake, Outcome, Nanos)>,
-    /// Conversations that were told before their end, because there were too many.
+    /// Conversations that were reported before their end, because there were too many.
     pub evicted: u64,
     /// Packets of which too little was captured.
     pub cut: u64,
@@ -95,7 +95,7 @@ pub struct Flows {
 
 /// An attempt to tell, and what proves it.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct Finished {
     pub attempt: Attempt,
     /// Another address of the same port did before it.
     pub is_overtaken: bool,
@@ -119,9 +119,9 @@ impl std::hash::Hash for Client {
 
 /// Takes a key's own hash as it is.
 #[derive(Default)]
-struct Ready(u64);
+struct OwnHash(u64);
 
-impl Hasher for Ready {
+impl Hasher for OwnHash {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -259,14 +259,14 @@ impl Flows {
         None
     }
 
-    /// What an ICMP error quotes is one more segment to Wireshark.
+    /// The segment that an ICMP error quotes is one more segment to Wireshark.
     fn on_quoted(&mut self, octets: &[u8], link: Link) {
         if let Some(it) = quoted::quoted(octets, link) {
             self.overhear(it.src, it.dst, &it.glance);
         }
     }
 
-    /// What is a segment to Wireshark alone. A stream that begins with one waits for its first segment.
+    /// A packet that is a segment to Wireshark alone. A stream that begins with one waits for its first segment.
     fn overhear(&mut self, src: Endpoint, dst: Endpoint, glance: &Glance) {
         let hash = self.hash(src, dst);
         if let Some((slot, from_client)) = self.table.find(hash, src, dst) {
@@ -308,7 +308,7 @@ impl Flows {
     ) {
         let hash = self.hash(segment.src, segment.dst);
         let found = self.table.find(hash, segment.src, segment.dst);
-        // Most packets: the connection goes on, and nothing is new.
+        // Most packets: the connection continues, and nothing is new.
         if let Some((slot, from_client)) = found
             && let Some(class) = Class::of(segment, from_client)
             && dissection == Dissection::Known
@@ -468,7 +468,7 @@ impl Flows {
         }
     }
 
-    /// Where there are too many packets, those go of which nothing is to be proved as it looks.
+    /// Where there are too many packets, drops those of attempts that show no trouble so far.
     fn make_room_for_packets(&mut self) {
         let slots: Vec<_> = self.table.all_open().collect();
         for slot in slots {
@@ -483,7 +483,8 @@ impl Flows {
         }
     }
 
-    /// Before another conversation: where there are too many, the half that was silent for longest is told as it is.
+    /// Before another conversation: where there are too many, the half that was silent for longest is reported as it
+    /// is.
     fn make_room(&mut self) {
         if self.table.open() < self.wanted.capacity {
             return;
@@ -502,7 +503,7 @@ impl Flows {
     }
 }
 
-/// Whether an option list of so many bytes, of which these were captured, has an option that cannot be.
+/// Whether an option list of `room` bytes, of which `options` were captured, has an option that cannot be.
 fn contradicts_itself(mut options: &[u8], mut room: usize) -> bool {
     while let [kind, rest @ ..] = options {
         let length = match (kind, rest.first()) {

@@ -1,5 +1,5 @@
-//! A fragment of a TCP segment: which datagram's, and which part of it. Asked offline alone, and only of what
-//! [`tcptrace_core::segment::locate`] says is one.
+//! A fragment of a TCP segment: the datagram that it belongs to, and its place there. Used offline alone, and only
+//! where [`tcptrace_core::segment::locate`] says that the packet is a fragment.
 
 use tcptrace_core::{
     flow::Addr,
@@ -7,16 +7,16 @@ use tcptrace_core::{
     segment::{self, IPV4, IPV6, Link, TCP},
 };
 
-/// What tells a datagram from others: its ends, its number, whether it is IPv6.
+/// The key of a datagram: its ends, its number, whether it is IPv6.
 pub(super) type Datagram = (Addr, Addr, u32, bool);
 
 /// A part of a datagram.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fragment {
     pub of: Datagram,
-    /// Where in the segment it belongs.
+    /// The offset in the segment.
     pub offset: usize,
-    /// Where in the packet it is.
+    /// The offset in the packet.
     pub at: usize,
     pub length: usize,
     /// Whether it is not the last.

@@ -1,7 +1,7 @@
 //! Fragments of segments, put together as far as Wireshark's account needs: it shows a segment in the packet that
 //! completes it, with all of its payload, and never where a part is missing.
 //!
-//! Of a segment its first sixteen bytes are kept, and which parts were there; the handshake's account goes by the first
+//! A segment's first sixteen bytes are kept, and which parts were there. The handshake's account goes by the first
 //! fragment alone.
 
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ pub(super) struct Fragments {
     old: HashMap<Datagram, Partial>,
 }
 
-/// What a packet is to Wireshark, as a fragment.
+/// The form in which Wireshark shows a fragment's packet.
 pub(super) enum Piece {
     /// It is shown as it is.
     Shown,
@@ -56,7 +56,7 @@ impl Fragments {
         let Some(it) = fragment::fragment(octets, link) else { return Piece::Shown };
         let (.., v6) = it.of;
         let Some(payload) = octets.get(it.at..it.at + it.length).filter(|it| !it.is_empty()) else {
-            // Of what the snapshot cut off only IPv4 is shown.
+            // Among packets that the snapshot cut off, only IPv4 ones are shown.
             return if v6 { Piece::Hidden } else { Piece::Shown };
         };
         if self.young.len() >= MOST {

@@ -1,4 +1,4 @@
-//! The packets that would prove an attempt, kept until it is told; with a bound on each attempt's and on all.
+//! The packets that would prove an attempt, kept until it is reported; with a bound on each attempt's and on all.
 
 use tcptrace_capture::Direction;
 use tcptrace_core::{handshake::Nanos, tunnel::Outer};
@@ -55,8 +55,8 @@ impl Room {
         self.used + cost(raw.octets.len()) <= ALL
     }
 
-    /// Whether it is time to look for what can go, which reads so many conversations: not more often than there came as
-    /// many packets.
+    /// Whether it is time to look for packets that can go. A look reads all conversations, so it waits until as many
+    /// packets have come.
     pub(super) fn may_be_made(&mut self, conversations: usize) -> bool {
         let may = self.since >= conversations;
         if may {
@@ -85,7 +85,7 @@ impl Packets {
         if full && !changed {
             return false;
         }
-        // What decides takes the place of the last that did not.
+        // A deciding packet takes the place of the last that did not decide.
         if full && let Some(last) = self.packets.pop() {
             room.release(&[last]);
         }

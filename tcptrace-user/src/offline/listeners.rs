@@ -1,8 +1,8 @@
-//! Floods in a capture: listeners that get attempts which lead nowhere, faster than clients make them.
+//! Floods in a capture: listeners whose attempts lead nowhere, faster than clients make them.
 //!
-//! An account is a leaky bucket, as the kernel side's is (`tcptrace_core::flood`): an attempt that leads nowhere puts one
-//! in, a completed handshake takes one out, and so does time. A capture is not sampled, and it shows what came later; so
-//! it needs no more than a few clients to know forged ones: each sent one SYN and was never heard again.
+//! An account is a leaky bucket, as the kernel side's is (`tcptrace_core::flood`): an attempt that leads nowhere puts
+//! one in, a completed handshake takes one out, and so does time. A capture is not sampled, and it shows what came
+//! later. So a few clients are enough to recognise forged ones: each sent one SYN and was never heard again.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,20 @@ use tcptrace_core::{
     flood::Policy,
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Point},
-    pressure::Scope,
+    pressure::Width,
 };
 use tcptrace_verdict::patterns::flood::Passage;
 use tcptrace_vocabulary::outcome::Outcome;
 
-/// Clients that sent a single SYN before they make a flood, and how long one of them counts: more than sixteen within as
-/// many seconds. A stack sends its SYN again after a second, or three (RFC 6298, RFC 1122); so [`SILENT`] tells.
+/// Clients that sent a single SYN before they make a flood, and how long one of them counts: more than sixteen within
+/// sixteen seconds. A stack sends its SYN again after a second, or three (RFC 6298, RFC 1122), so [`SILENT`] is long
+/// enough to know.
 const LONE: u64 = 16;
 const LONE_FOR: u64 = 1_000_000_000;
 const SILENT: u64 = 3_000_000_000;
 /// Attempts that the table holds if nobody says otherwise.
 const USUAL_TABLE: u64 = 1 << 18;
-/// Listeners that have an account, clients of each that are told apart, and clients drawn for the sample.
+/// Listeners that have an account, clients of each that are counted separately, and clients drawn for the sample.
 const LISTENERS: usize = 1 << 12;
 const CLIENTS: usize = 1 << 14;
 const DRAWN: usize = 1 << 12;
@@ -40,14 +41,14 @@ struct Account {
     /// When the first attempt of those in the buckets began, and the last one.
     since: Nanos,
     last: Nanos,
-    /// Where that first attempt was seen.
+    /// The place where that first attempt was seen.
     point: Point,
     nowhere: Bucket,
     lone: Bucket,
     /// Clients of late, and whether each came again.
     clients: HashMap<Addr, bool>,
     is_flooded: bool,
-    /// What is not in a passage yet.
+    /// The counts that are not in a passage yet.
     opens: u64,
     completed: u64,
     drawn: Vec<Addr>,
@@ -60,7 +61,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// Lets it leak one every so many nanoseconds.
+    /// Lets it leak one every `every` nanoseconds.
     fn leak(&mut self, now: Nanos, every: u64) {
         let out = now.since(self.leaked) / every;
         if out >= self.holds {
@@ -82,14 +83,14 @@ impl Bucket {
 }
 
 impl Listeners {
-    /// Accounts as live tracing has them for the table's usual size. `--max-attempts` bounds memory here: it does not make
-    /// one client that tries again a flood.
+    /// Accounts as live tracing has them for the table's usual size. `--max-attempts` bounds memory here: it does not
+    /// make one client that tries again a flood.
     pub(super) fn new() -> Self {
         Self { policy: Policy::of(USUAL_TABLE, 1), accounts: HashMap::new(), over: Vec::new() }
     }
 
-    /// Notes an attempt that ended, by its first SYN; `now` is the capture's clock. One that lost a race is not noted: its
-    /// client was answered elsewhere.
+    /// Notes an attempt that ended, by its first SYN; `now` is the capture's clock. One that lost a race is not noted:
+    /// its client was answered elsewhere.
     pub(super) fn note(&mut self, handshake: &Handshake, outcome: Outcome, now: Nanos) {
         if handshake.syn.tries == 0 || !(outcome.is_failure() || outcome.is_open()) {
             return;
@@ -126,7 +127,7 @@ impl Listeners {
         account.is_flooded |= account.nowhere.holds > u64::from(self.policy.burst) || account.lone.holds > LONE;
     }
 
-    /// What came by for flooded listeners since this was last asked, in the order in which the floods began; each with the
+    /// The packets for flooded listeners since the last call, in the order in which the floods began; each with the
     /// time of its last attempt.
     pub(super) fn passages(&mut self) -> Vec<(Nanos, Passage)> {
         let mut passages = std::mem::take(&mut self.over);
@@ -139,13 +140,13 @@ impl Listeners {
 }
 
 impl Account {
-    /// What came by since the last passage, of a flooded listener.
+    /// The attempts since the last passage, of a flooded listener.
     fn passage(&mut self, server: Endpoint) -> Option<(Nanos, Passage)> {
         if !self.is_flooded || self.opens == 0 {
             return None;
         }
         let passage = Passage {
-            scope: Scope::Listener,
+            scope: Width::Listener,
             owner: server,
             point: self.point,
             since: self.since,

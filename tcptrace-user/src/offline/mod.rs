@@ -1,8 +1,7 @@
 //! One run over captures: the same core and reports as live, with the capture's clock. Needs no privilege.
 //!
-//! What can be read is reported; what cannot is said, with its place, and makes the exit code 1.
+//! Everything that can be read is reported. Unreadable input is reported with its place, and makes the exit code 1.
 
-mod account;
 mod announced;
 mod conversation;
 pub mod decap;
@@ -16,6 +15,7 @@ mod proof;
 mod quoted;
 mod signals;
 mod slot;
+mod summary;
 mod table;
 mod telling;
 mod waiting;
@@ -50,13 +50,13 @@ use crate::{
     output, random,
 };
 
-/// Packets between two looks at what can be told, and at how far the file is.
+/// Packets between two looks for reports that are ready, and for progress in the file.
 const STEP: u64 = 1 << 18;
 /// Packets between two looks at the clock and at what signals ask.
 const LOOK: u64 = 1 << 10;
 /// Damages that are said one by one; the others are counted.
 const SAID: u64 = 20;
-/// How often progress is shown.
+/// The interval at which progress is shown.
 const PROGRESS: Duration = Duration::from_millis(500);
 
 /// Reads the captures that the command line names, one after the other as if they were one.
@@ -129,14 +129,14 @@ struct Run<'a> {
     input: Input,
     flows: Flows,
     desk: Desk,
-    /// Floods that the desk has not been told of, each with its last attempt's time.
+    /// Floods that the desk has not been given, each with its last attempt's time.
     passages: VecDeque<(Nanos, Passage)>,
     setting: Setting,
     page: Page,
     proof: Proof,
 }
 
-/// How far reading is, and what could not be read.
+/// The progress of reading, and what could not be read.
 struct Input {
     files: Vec<String>,
     /// Interfaces of the files before this one.
@@ -144,7 +144,7 @@ struct Input {
     /// The interface of the last packet without a direction: most have one interface.
     undirected: u32,
     packets: u64,
-    /// Packets when what could be told was last told on input that waits, and when that was.
+    /// The number of packets when reports were last made on input that waits, and the time of that.
     paused: (u64, Instant),
     damaged: u64,
     /// Packets whose link type is not read, by its number.
@@ -246,7 +246,7 @@ impl<'a> Run<'a> {
             Err(unsupported) => {
                 let count = self.input.unsupported.entry(packet.link.0).or_default();
                 if *count == 0 {
-                    output::say(&format!("{unsupported}: these packets are left out"));
+                    output::say(&format!("{unsupported}; tcptrace skips these"));
                 }
                 *count += 1;
                 return;
@@ -283,7 +283,7 @@ impl<'a> Run<'a> {
         self.input.damaged += 1;
         match self.input.damaged {
             ..=SAID => output::say(&format!("{name}: {damage}")),
-            it if it == SAID + 1 => output::say(&format!("{name}: more damage, which is counted and not said")),
+            it if it == SAID + 1 => output::say(&format!("{name}: more damage, only counted from here")),
             _ => {}
         }
     }

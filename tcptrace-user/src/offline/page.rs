@@ -8,7 +8,7 @@ use std::{
 use super::Stop;
 use crate::cli::Args;
 
-/// Where the lines go.
+/// The output of the lines.
 pub(super) struct Page {
     pub(super) out: BufWriter<anstream::AutoStream<io::Stdout>>,
     /// The line that is being written.

@@ -1,4 +1,4 @@
-//! The evidence of a run over captures: which packets go into it, and what becomes of errors in writing it.
+//! The evidence of a run over captures: which packets go into it, and how errors in writing it are handled.
 
 use std::{collections::HashMap, io};
 
@@ -25,14 +25,14 @@ pub(super) struct Described {
 }
 
 impl Run<'_> {
-    /// Evidence that cannot be written is said, and counted when all is told; what is reported beside it goes on. A
-    /// pipe that nobody reads any more ends it.
+    /// An error in writing evidence is reported, and counted when all is reported; the other reports continue. A pipe
+    /// that nobody reads any more ends the run.
     pub(super) fn on_evidence_error(&mut self, error: io::Error) -> Result<(), Stop> {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Err(Stop::Evidence(error));
         }
         if !std::mem::replace(&mut self.proof.has_failed, true) {
-            output::say(&format!("cannot write evidence: {error}; what is not written is counted as evidence_shed"));
+            output::say(&format!("cannot write evidence: {error}; evidence_shed counts what is missing"));
         }
         Ok(())
     }

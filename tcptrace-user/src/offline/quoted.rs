@@ -1,7 +1,7 @@
 //! The TCP header that an ICMP error quotes, as Wireshark reads it: it counts the quotation as one more segment.
 //!
-//! Of errors of every kind, and only where sixteen bytes of the header are there; what an error means to a handshake
-//! is [`tcptrace_core::segment`]'s.
+//! Errors of every kind count, and only where sixteen bytes of the header are there. The meaning of an error for a
+//! handshake is [`tcptrace_core::segment`]'s.
 
 use tcptrace_core::{
     flow::Endpoint,
@@ -19,7 +19,7 @@ pub(super) struct Quoted {
     pub glance: Glance,
 }
 
-/// Bytes of a TCP header up to and with its window: what is read before anything is made of it.
+/// Bytes of a TCP header up to and with its window: Wireshark reads these before it uses any.
 const READ: usize = 16;
 
 /// The quoted segment of a frame that is an error.
@@ -28,7 +28,7 @@ pub(super) fn quoted<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Quote
     let v6 = !ip.src.is_v4();
     let [kind, _, _, _, _, words]: [u8; 6] = packet.bytes(ip.at)?;
     // Unreachable, source quench, time exceeded, parameter problem; of a redirect only eight bytes are looked at.
-    // What lies behind so many words of the segment is an extension (RFC 4884, section 4).
+    // `words` is the length of the quotation; an extension lies behind it (RFC 4884, section 4).
     let dissected = match (v6, ip.protocol) {
         (false, segment::ICMP) => matches!(kind, 3 | 4 | 11 | 12) && !matches!(words, 1..=3),
         (true, segment::ICMPV6) => matches!(kind, 1..=4),

@@ -1,6 +1,6 @@
-//! What is asked of a run by signals: to end it and report what was read (SIGINT, SIGTERM), to sum up so far (SIGUSR1).
+//! The signals that a run obeys: end and report what was read (SIGINT, SIGTERM), sum up so far (SIGUSR1).
 //!
-//! Asked twice to end, it ends at once.
+//! At the second signal to end, it ends at once.
 
 use std::{
     io, process,

@@ -1,8 +1,8 @@
-//! Where the conversations of a capture are kept: a slab, an index by flow, and a list in the order of first packets.
+//! The store of a capture's conversations: a slab, an index by flow, and a list in the order of first packets.
 //!
-//! The index is an open-addressing table of numbers, eight bytes each, at most half full: half of a number is of the
+//! The index is an open-addressing table of numbers, eight bytes each, at most half full. Half of a number is of the
 //! flow's hash, so that looking for a flow reads one cache line, and growing reads no conversation. Slots are given out
-//! in chunks that never move. Knows nothing of what a conversation is told as.
+//! in chunks that never move. Knows nothing of how a conversation is reported.
 
 use tcptrace_core::flow::Endpoint;
 

@@ -2,7 +2,7 @@
 
 use tcptrace_core::{flow::Addr, handshake::Nanos};
 use tcptrace_report::{finding::Finding, json, text};
-use tcptrace_verdict::{case::Case, diagnose, past::Past, patterns::Surroundings};
+use tcptrace_verdict::{case::Case, judge, past::Past, patterns::Surroundings};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     facts::{Local, Missing},
@@ -13,15 +13,15 @@ use tcptrace_vocabulary::{
 
 use super::{
     Run, Stop,
-    flows::{Kept, Told},
+    flows::{Finished, Kept},
 };
 use crate::desk::World;
 
-/// How long before a flood began its attempts may have begun, in nanoseconds.
+/// The longest time, in nanoseconds, by which a flood's attempts may have begun before it.
 const AHEAD: u64 = 3_000_000_000;
 
 impl Run<'_> {
-    /// Tells what can be told.
+    /// Reports what can be reported.
     pub(super) fn tell(&mut self) -> Result<(), Stop> {
         loop {
             let ready = self.flows.ready();
@@ -32,7 +32,7 @@ impl Run<'_> {
         }
     }
 
-    fn tell_all(&mut self, attempts: Vec<Told>) -> Result<(), Stop> {
+    fn tell_all(&mut self, attempts: Vec<Finished>) -> Result<(), Stop> {
         for (handshake, outcome, last) in self.flows.checks() {
             self.desk.see_end(&handshake, outcome, last);
         }
@@ -93,7 +93,7 @@ impl Run<'_> {
     }
 }
 
-/// What the desk looks up in a capture: nothing is known of this host, since a capture may be of any.
+/// The lookups of the desk in a capture: nothing is known of this host, since a capture may be of any.
 struct Captured<'a> {
     past: &'a Past,
     /// Whether the report's attempt lost a race.
@@ -126,7 +126,7 @@ impl World for Captured<'_> {
 
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {
         let local = Local::unknown(Missing::NotAsked);
-        let verdict = diagnose(&Case { attempt, local: &local, past: self.past, checks });
+        let verdict = judge(&Case { attempt, local: &local, past: self.past, checks });
         attempt.why = Some(Box::new(Why { verdict, local }));
     }
 }

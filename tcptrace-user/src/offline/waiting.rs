@@ -1,4 +1,5 @@
-//! Input that comes as it is captured, from a pipe or a terminal: what can be told is told before waiting for more.
+//! Input that comes as it is captured, from a pipe or a terminal: finished attempts are reported before waiting for
+//! more.
 
 use std::{
     io::Write as _,
@@ -16,10 +17,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 const FEW: usize = 1 << 12;
 
 impl Run<'_> {
-    /// Waits for the next packet, if there is none, and tells what can be told in the meantime.
+    /// Waits for the next packet, if there is none, and reports what can be reported in the meantime.
     pub(super) fn await_packet(&mut self, reader: &mut Reader<Source>, name: &str) -> Result<(), Stop> {
         while !reader.has_record() && !signals::stop_asked() {
-            // Where a pause is not due what comes is waited for at once.
+            // Where a pause is not due, the next packet is waited for at once.
             let pauses = self.flows.open() <= FEW || self.input.paused.1.elapsed() >= PAUSE;
             let is_new = self.input.paused.0 != self.input.packets;
             if !reader.wait(if pauses && is_new { Duration::ZERO } else { PAUSE }) {
@@ -29,7 +30,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Now and then, of input that goes on and on.
+    /// Pauses now and then, on input that never pauses by itself.
     pub(super) fn pause_if_due(&mut self, reader: &Reader<Source>, name: &str) -> Result<(), Stop> {
         if self.input.paused.1.elapsed() < PAUSE { Ok(()) } else { self.pause(reader, name) }
     }

@@ -1,7 +1,7 @@
-//! A diagnosis as the judge takes it: each connect is an attempt, the other connects are its recent past, and what the
-//! other steps found are facts of this host.
+//! A diagnosis as the judge takes it: each connect is an attempt, the other connects are its recent past, and the
+//! findings of the other steps are facts of this host.
 //!
-//! Judges nothing: the rules of `tcptrace_verdict` do, the same as for packets.
+//! It judges nothing: the rules of `tcptrace_verdict` do, the same as for packets.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -16,14 +16,14 @@ use tcptrace_verdict::{
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
-    facts::{self, Call, Fact, Hop, Local, Missing, OtherWalk, Rejection, Sent, Signs},
+    facts::{self, Call, Fact, Hop, Local, Missing, OtherWalk, ProbeKind, Rejection, Signs},
     outcome::Outcome,
     verdict::Verdict,
     words::addr,
 };
 
 use super::diagnosis::{
-    By, Connect, Diagnosis, End as WalkEnd, IcmpError, Neighbour, NeighbourState, Probed, Route, Tried, Walk, Way,
+    Connect, Diagnosis, End as WalkEnd, IcmpError, Neighbour, NeighbourState, Probed, Route, Tried, Walk, Way,
 };
 
 /// When every connect is taken to have begun; far enough from zero that the past has room before it.
@@ -36,10 +36,10 @@ pub(super) fn judge(diagnosis: &Diagnosis, at: &Probed, port: u16) -> Option<Ver
         return None;
     }
     let (attempt, local, past) = (attempt(at, connect)?, local(at, connect), past(diagnosis, at));
-    Some(tcptrace_verdict::diagnose(&Case { attempt: &attempt, local: &local, past: &past, checks: 0 }))
+    Some(tcptrace_verdict::judge(&Case { attempt: &attempt, local: &local, past: &past, checks: 0 }))
 }
 
-/// Where this host's routing sends packets for an address; `None` where it sends none, or was not looked up.
+/// The route to an address; `None` where there is none, or none was looked up.
 pub(super) fn route(at: &Probed) -> Option<&Route> {
     match at.route.as_ref()?.found.as_ref().ok()? {
         Way::Route(route) => Some(route),
@@ -107,8 +107,8 @@ fn after(took: Duration) -> Nanos {
     Nanos(BEGAN.0 + u64::try_from(took.as_nanos()).unwrap_or(u64::MAX >> 1))
 }
 
-/// All connects to this address. Of the host's other addresses those that answered, and those whose SYNs did not leave: that
-/// the others are silent as well says nothing of anybody else.
+/// All connects to this address. From the host's other addresses, only those that answered, and those whose SYNs did
+/// not leave: silence of the others says nothing of anybody else.
 fn past(diagnosis: &Diagnosis, at: &Probed) -> Past {
     let mut past = Past::default();
     for other in &diagnosis.addresses {
@@ -131,7 +131,7 @@ fn local(at: &Probed, connect: &Connect) -> Local {
         Tried::Failed(errno) => Some(errno),
         Tried::Open(_) | Tried::Silent => None,
     };
-    // A RST and an ICMP error have an errno as well, and are told by themselves.
+    // A RST and an ICMP error have an errno as well, and are reported by themselves.
     let errno = errno.filter(|_| connect.icmp.is_none() && !connect.is_reset());
     Local {
         client_here: Ok(true),
@@ -149,7 +149,7 @@ fn local(at: &Probed, connect: &Connect) -> Local {
 
 fn neighbour(neighbour: &Neighbour) -> facts::Neighbour {
     facts::Neighbour {
-        is_peer: neighbour.is_host,
+        is_peer: neighbour.is_peer,
         address: neighbour.address,
         failed: matches!(neighbour.state, NeighbourState::Failed | NeighbourState::Incomplete),
         link_addresses: Vec::new(),
@@ -172,15 +172,11 @@ fn rejection(error: &IcmpError) -> Rejection {
 
 /// The walk to the port, beside another that was answered.
 fn walk(at: &Probed, port: u16) -> Fact<facts::Walk> {
-    let walk = at.walks.iter().find(|it| it.by == By::Syn(port)).ok_or(Missing::NotAsked)?;
-    let other = at.walks.iter().find(|it| it.by != By::Syn(port));
+    let walk = at.walks.iter().find(|it| it.by == ProbeKind::Syn(port)).ok_or(Missing::NotAsked)?;
+    let other = at.walks.iter().find(|it| it.by != ProbeKind::Syn(port));
     let other = other.and_then(|other| {
-        let sent = match other.by {
-            By::Syn(port) => Sent::Syn(port),
-            By::Echo => Sent::Echo,
-        };
         let first = other.hops.first().and_then(|hop| hop.from).map(addr);
-        Some(OtherWalk { sent, answered: other.answered_at()?, first })
+        Some(OtherWalk { sent: other.by, answered: other.answered_at()?, first })
     });
     let rejected = match &walk.end {
         WalkEnd::Rejected { icmp, .. } => Some(rejection(icmp)),
@@ -192,7 +188,7 @@ fn walk(at: &Probed, port: u16) -> Fact<facts::Walk> {
 
 fn signs(at: &Probed, port: u16) -> Signs {
     let ping = at.ping.as_ref().and_then(|step| step.found.as_ref().ok());
-    let link = at.neighbour.as_ref().is_some_and(|it| it.is_host && it.state == NeighbourState::Reachable);
+    let link = at.neighbour.as_ref().is_some_and(|it| it.is_peer && it.state == NeighbourState::Reachable);
     // Routers send few ICMP errors a second (RFC 1812, section 4.3.2.8): one port may hear what another does not.
     let rejected = at.connects.iter().find_map(|it| it.icmp).or_else(|| ping?.error);
     Signs {
@@ -222,6 +218,6 @@ pub(super) fn by(at: &Probed, port: u16) -> Option<IpAddr> {
     if let Some(from) = rejected.and_then(|rejection| rejection.from) {
         return Some(tcptrace_vocabulary::words::ip(from));
     }
-    let walk = at.walks.iter().find(|it| it.by == By::Syn(port));
+    let walk = at.walks.iter().find(|it| it.by == ProbeKind::Syn(port));
     walk.and_then(Walk::last).map(|(_, from)| from)
 }

@@ -1,4 +1,4 @@
-//! Steps five and six: one connect(2), how it ended, who said so by ICMP, and what was agreed on.
+//! Steps five and six: one connect(2), how it ended, who reported that by ICMP, and what was agreed on.
 //!
 //! `TCP_USER_TIMEOUT` lets the kernel give up by itself, so that silence has the errno that an application gets.
 //! Connections are closed at once, without a byte sent.
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::socket::TcpInfo;
 
-/// How long an answer is waited for: three or four SYNs, at 0, 1, (2,) 3 seconds.
+/// The time that an answer is waited for: three or four SYNs, at 0, 1, (2,) 3 seconds.
 pub(super) const WAIT: Duration = Duration::from_millis(3600);
 /// The kernel's timer is coarse, and ours is only for a kernel that does not do it.
 const BEYOND: Duration = Duration::from_millis(700);
@@ -47,7 +47,7 @@ pub(super) struct Attempt {
     began: Instant,
 }
 
-/// How an attempt ended.
+/// The end of an attempt.
 pub(super) struct Ended {
     pub(super) took: Duration,
     pub(super) result: Tried,
@@ -88,7 +88,7 @@ pub(super) async fn connect(
     })
 }
 
-/// A socket for one connect, whose SYNs may go so many hops.
+/// A socket for one connect, whose SYNs may go `hops` hops.
 ///
 /// # Errors
 /// Those of the calls: no descriptor is left, for one.
@@ -116,12 +116,12 @@ impl Attempt {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
         }
-        // Only now: epoll tells of a socket that is not connecting yet that it was hung up.
+        // Only now: epoll reports a socket that is not connecting yet as hung up.
         let socket = socket::watch(socket, Interest::WRITABLE | Interest::ERROR)?;
         Ok(Self { socket, began })
     }
 
-    /// Where it comes from.
+    /// Its local address.
     pub(super) fn local(&self) -> Option<SocketAddr> {
         self.socket.get_ref().local_addr().ok()?.as_socket().map(on_the_wire)
     }

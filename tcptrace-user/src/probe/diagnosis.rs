@@ -1,6 +1,7 @@
-//! What the steps found, as pure data: no sockets, no rendering, no judgement.
+//! The findings of the steps, as pure data: no sockets, no rendering, no judgement.
 //!
-//! A step that was not reached is `None`, one that could not be done says why: a verdict takes neither for silence.
+//! A step that was not reached is `None`, one that could not be done has the reason: a verdict takes neither for
+//! silence.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use tcptrace_core::segment::{Flags, Icmp, Options};
-use tcptrace_vocabulary::facts::{Fact, Listener};
+use tcptrace_vocabulary::facts::{Fact, Listener, ProbeKind};
 
 /// Everything that was found out about one host.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,37 +27,37 @@ pub struct Diagnosis {
     pub interrupted: bool,
     pub names: Option<Names>,
     pub addresses: Vec<Probed>,
-    /// What was not done, and why.
+    /// The steps that were left out, and why.
     pub left_out: Vec<String>,
 }
 
-/// A step that was gone: how long it took, and what it found or why it could not.
+/// A step that was done: how long it took, and what it found or why it could not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step<T> {
     pub took: Duration,
     pub found: Result<T, String>,
 }
 
-/// How the name became addresses.
+/// The resolution of the name to addresses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Names {
     /// It is an address already.
     pub is_address: bool,
-    /// What is tried, in the order in which applications try it.
+    /// The addresses to try, in the order in which applications try them.
     pub addresses: Vec<IpAddr>,
     /// Addresses beyond those that are tried.
     pub passed_over: usize,
-    /// What applications are told (getaddrinfo(3)); `None`: no answer yet.
+    /// The answer that applications get (getaddrinfo(3)); `None`: no answer yet.
     pub system: Option<Step<Vec<IpAddr>>>,
-    /// What `/etc/hosts` says.
+    /// The addresses in `/etc/hosts`.
     pub hosts: Vec<IpAddr>,
-    /// What each configured resolver says.
+    /// The answer of each configured resolver.
     pub resolvers: Vec<Resolver>,
     /// Why no resolver was asked.
     pub not_asked: Option<String>,
 }
 
-/// What one resolver says.
+/// The answer of one resolver.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolver {
     pub address: IpAddr,
@@ -128,7 +129,7 @@ pub struct Zone {
     pub name: String,
 }
 
-/// What was found out about one address of the host.
+/// The findings about one address of the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probed {
     pub address: IpAddr,
@@ -163,7 +164,7 @@ impl Probed {
     }
 }
 
-/// What this host's routing says of an address.
+/// This host's routing for an address.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Way {
     Route(Route),
@@ -196,12 +197,12 @@ pub struct Source {
     pub label: Option<String>,
 }
 
-/// Who is asked for the link-layer address, and what came of it.
+/// The neighbour whose link-layer address is looked up, and the result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neighbour {
     pub address: IpAddr,
     /// It is the host itself, and not a router to it.
-    pub is_host: bool,
+    pub is_peer: bool,
     pub state: NeighbourState,
 }
 
@@ -232,22 +233,22 @@ impl NeighbourState {
     }
 }
 
-/// An ICMP error, as the socket's error queue tells it.
+/// An ICMP error, as the socket's error queue reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {
     pub from: Option<IpAddr>,
     pub icmp: Icmp,
-    /// What the socket makes of it.
+    /// The errno that the socket makes of it.
     pub errno: i32,
-    /// Of "fragmentation needed" and "packet too big": the MTU that it names.
+    /// The MTU that "fragmentation needed" or "packet too big" names.
     pub mtu: Option<u32>,
 }
 
-/// What became of a few echo requests.
+/// The result of a few echo requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ping {
     pub sent: u8,
-    /// Of each that was answered, how long it took.
+    /// The time that each answered one took.
     pub replies: Vec<Duration>,
     /// Time to live, or hop limit, of the last reply.
     pub ttl: Option<u8>,
@@ -256,10 +257,10 @@ pub struct Ping {
     pub refused: Option<i32>,
 }
 
-/// How large a packet may be on the way.
+/// The largest packet that passes on the way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PathMtu {
-    /// What the kernel takes it for.
+    /// The MTU that the kernel assumes.
     pub assumed: u32,
     pub found: MtuFound,
 }
@@ -288,7 +289,7 @@ pub struct Connect {
     /// SYNs that the socket sent again.
     pub retries: u8,
     pub from: Option<SocketAddr>,
-    /// What was on the wire; `None`: nobody looked, or something may have been missed.
+    /// The packets on the wire; `None`: nobody looked, or something may have been missed.
     pub wire: Option<Wire>,
     /// This host's own listener on the port, if the address is its own; `None` inside: nobody listens.
     pub listener: Fact<Option<Listener>>,
@@ -314,7 +315,7 @@ impl Connect {
     }
 }
 
-/// How a connect ended.
+/// The end of a connect.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tried {
     Open(Agreed),
@@ -323,7 +324,7 @@ pub enum Tried {
     Silent,
 }
 
-/// What both ends agreed on, as the socket tells it (tcp(7), `TCP_INFO`).
+/// The options that both ends agreed on, as the socket reports them (tcp(7), `TCP_INFO`).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Agreed {
     /// The largest segment that may be sent.
@@ -336,12 +337,12 @@ pub struct Agreed {
     pub rtt: Duration,
 }
 
-/// What a packet socket saw of one connect.
+/// The packets of one connect that a packet socket saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Wire {
     /// SYNs that left.
     pub syns: u32,
-    /// What the first of them offered.
+    /// The options that the first of them offered.
     pub offered: Option<Options>,
     pub answer: Option<Answered>,
 }
@@ -352,14 +353,14 @@ pub struct Answered {
     pub flags: Flags,
     pub ttl: u8,
     pub window: u16,
-    /// Of a SYN/ACK.
+    /// The options of a SYN/ACK.
     pub options: Options,
 }
 
 /// Which routers a probe passes, and where it ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Walk {
-    pub by: By,
+    pub by: ProbeKind,
     pub took: Duration,
     pub hops: Vec<Hop>,
     pub end: End,
@@ -372,7 +373,7 @@ impl Walk {
         self.hops.iter().rev().find_map(|hop| Some((hop.ttl, hop.from?)))
     }
 
-    /// How many hops away the answer came from.
+    /// The number of hops to the sender of the answer.
     #[must_use]
     pub const fn answered_at(&self) -> Option<u8> {
         match self.end {
@@ -382,18 +383,10 @@ impl Walk {
     }
 }
 
-/// What a walk sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    /// SYNs to this port.
-    Syn(u16),
-    Echo,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hop {
     pub ttl: u8,
-    /// Who said that the time was exceeded; `None`: silence.
+    /// The router that said that the time was exceeded; `None`: silence.
     pub from: Option<IpAddr>,
     pub took: Option<Duration>,
 }

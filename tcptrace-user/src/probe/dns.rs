@@ -1,6 +1,6 @@
 //! One question to one resolver: over UDP, sent twice, then over TCP if the answer was cut (RFC 1035, section 4.2).
 //!
-//! The resolver is believed to have followed aliases: of the answer all addresses are taken. No cache, no validation.
+//! The resolver is trusted to have followed aliases: all addresses of the answer are taken. No cache, no validation.
 
 use std::{
     io,
@@ -22,10 +22,10 @@ use super::{
 };
 
 const PORT: u16 = 53;
-/// How long each of two questions waits: glibc waits five seconds, which is what makes applications slow.
+/// The time that each of two questions waits: glibc waits five seconds, which is what makes applications slow.
 const TRY: Duration = Duration::from_millis(1000);
 const TRIES: usize = 2;
-/// What a UDP answer may take: Linux hands over no larger datagram unless asked for EDNS, which is not.
+/// Room for a UDP answer: Linux hands over no larger datagram unless asked for EDNS, which is not.
 const ANSWER: usize = 4096;
 
 /// Asks for a name's addresses of one family.
@@ -114,7 +114,7 @@ fn address(data: &RData<'_>) -> Option<IpAddr> {
     }
 }
 
-/// What an answer says; `None`: it is none to this question.
+/// Reads an answer; `None`: it is none to this question.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the last arm prints the code")]
 fn read(octets: &[u8], id: u16) -> Option<Read> {
     let header = octets.get(..4)?;

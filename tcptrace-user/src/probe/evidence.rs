@@ -1,7 +1,7 @@
-//! `-w`: the packets of its own connects, as they were on the wire, each handshake with what became of it as a comment.
+//! `-w`: the packets of its own connects, as they were on the wire, each handshake with its outcome as a comment.
 //!
-//! SYN, SYN/ACK, FIN, RST and ICMP errors, from the IP header on: what the packet socket's filter lets through. Packets
-//! of other programs to the same host are not among them.
+//! SYN, SYN/ACK, FIN, RST and ICMP errors, from the IP header on: the packets that the packet socket's filter lets
+//! through. Packets of other programs to the same host are not among them.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
@@ -15,8 +15,8 @@ use tcptrace_vocabulary::errno::errno_name;
 
 use super::{
     Shared,
+    conclusion::Conclusion,
     diagnosis::{Diagnosis, Tried, Way},
-    verdict::Verdict,
     wire::{Seen, Tap, socket_addr},
 };
 
@@ -29,10 +29,10 @@ pub(super) fn write(
     tap: Option<&Tap>,
     shared: &Shared,
     diagnosis: &Diagnosis,
-    verdict: &Verdict,
+    conclusion: &Conclusion,
 ) -> anyhow::Result<()> {
     let name = path.display().to_string();
-    let tap = tap.with_context(|| format!("cannot write '{name}': no packets were watched; that takes CAP_NET_RAW"))?;
+    let tap = tap.with_context(|| format!("cannot write '{name}': no packets were seen; grant CAP_NET_RAW"))?;
     let mine = shared.mine();
     let mut handshakes: BTreeMap<(u64, SocketAddr, SocketAddr), Vec<Seen>> = BTreeMap::new();
     let mut first = BTreeMap::new();
@@ -46,7 +46,7 @@ pub(super) fn write(
     let mut writer = Writer::create(path, Rotation::default()).with_context(|| format!("cannot write '{name}'"))?;
     let mut interfaces = BTreeMap::new();
     for ((_, from, to), packets) in &handshakes {
-        let comment = comment(diagnosis, verdict, *from, *to);
+        let comment = comment(diagnosis, conclusion, *from, *to);
         for (number, packet) in packets.iter().enumerate() {
             let name = interface_name(diagnosis, packet.interface);
             let interface = *interfaces.entry(packet.interface).or_insert_with(|| {
@@ -84,15 +84,15 @@ fn interface_name(diagnosis: &Diagnosis, index: u32) -> String {
     names.next().unwrap_or_else(|| format!("#{index}"))
 }
 
-/// What became of one handshake; of the one that the verdict is of, the verdict.
-fn comment(diagnosis: &Diagnosis, verdict: &Verdict, from: SocketAddr, to: SocketAddr) -> String {
+/// The outcome of one handshake; for the one that the verdict is of, the verdict.
+fn comment(diagnosis: &Diagnosis, conclusion: &Conclusion, from: SocketAddr, to: SocketAddr) -> String {
     let at = diagnosis.addresses.iter().find(|it| it.address == to.ip());
     let connect = at.and_then(|it| it.connects.iter().find(|it| it.from == Some(from)));
-    let Some(connect) = connect else { return "tcptrace: diagnose: to learn how far SYNs get".to_owned() };
-    if let (Some(cause), Some(confidence)) = (verdict.cause, verdict.confidence)
-        && (verdict.address, verdict.port) == (Some(to.ip()), Some(to.port()))
+    let Some(connect) = connect else { return "tcptrace: diagnose: probe for the hop walk".to_owned() };
+    if let (Some(cause), Some(confidence)) = (conclusion.cause, conclusion.confidence)
+        && (conclusion.address, conclusion.port) == (Some(to.ip()), Some(to.port()))
     {
-        let evidence = verdict.evidence.join("; ");
+        let evidence = conclusion.evidence.join("; ");
         return format!("tcptrace: diagnose: {} ({}): {evidence}", cause.name(), confidence.name());
     }
     match connect.result {

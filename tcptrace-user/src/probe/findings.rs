@@ -1,4 +1,4 @@
-//! What is odd about the resolution of a name: a pure function over what was found.
+//! The odd features of a name's resolution: a pure function of the findings.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -33,7 +33,7 @@ pub(super) fn of_names(names: &Names) -> Vec<Finding> {
             && let Some((other, differs)) = rest.iter().find(|(_, set)| set != has)
         {
             let (has, differs) = (listed(has), listed(differs));
-            add("resolvers_differ", format!("resolvers disagree on {family}: {first} says {has}, {other} {differs}"));
+            add("resolvers_differ", format!("resolvers disagree on {family}: {first}: {has}; {other}: {differs}"));
         }
     }
     let of_resolvers: BTreeSet<IpAddr> =

@@ -1,6 +1,6 @@
 //! The files that say how names are resolved: `/etc/hosts` and `/etc/resolv.conf`. Reading only.
 //!
-//! nsswitch.conf(5) is not interpreted: what applications are told is asked of getaddrinfo(3) itself.
+//! nsswitch.conf(5) is not interpreted: getaddrinfo(3) itself says which answer applications get.
 //! <https://man7.org/linux/man-pages/man5/resolv.conf.5.html>
 
 use std::net::IpAddr;
@@ -27,10 +27,10 @@ impl NameServer {
     }
 }
 
-/// What is of interest in `/etc/resolv.conf`.
+/// The parts of `/etc/resolv.conf` that matter here.
 ///
-/// Not read by the crate `resolv-conf` (0.7): it refuses a zone with a dot or a hyphen (`eth0.7`, `br-lan`), and one line
-/// that it cannot read fails the whole file, where glibc reads on.
+/// Not read by the crate `resolv-conf` (0.7): it refuses a zone with a dot or a hyphen (`eth0.7`, `br-lan`), and one
+/// line that it cannot read fails the whole file, where glibc reads on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resolution {
     pub(super) resolvers: Vec<NameServer>,

@@ -8,22 +8,22 @@ use tcptrace_report::json::VERSION;
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
     errno::errno_name,
+    facts::ProbeKind,
     icmp::Meaning,
     scope::Extent,
     words::flag_names,
 };
 
 use super::{
+    conclusion::Conclusion,
     diagnosis::{
-        Agreed, Answer, By, Connect, Diagnosis, End, Hop, IcmpError, MtuFound, Names, Probed, Resolver, Tried, Walk,
-        Way,
+        Agreed, Answer, Connect, Diagnosis, End, Hop, IcmpError, MtuFound, Names, Probed, Resolver, Tried, Walk, Way,
     },
     findings,
-    verdict::Verdict,
 };
 
 /// The object, without the line's end.
-pub(super) fn line(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
+pub(super) fn line(diagnosis: &Diagnosis, conclusion: &Conclusion) -> String {
     let object = json!({
         "v": VERSION,
         "type": "diagnosis",
@@ -33,8 +33,8 @@ pub(super) fn line(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
         "host": diagnosis.host,
         "ports": diagnosis.ports,
         "ports_assumed": diagnosis.ports_assumed,
-        "result": verdict.outcome.name(),
-        "verdict": self::verdict(verdict),
+        "result": conclusion.reach.name(),
+        "verdict": verdict(conclusion),
         "names": diagnosis.names.as_ref().map(names),
         "addresses": diagnosis.addresses.iter().map(address).collect::<Vec<_>>(),
         "left_out": diagnosis.left_out,
@@ -42,19 +42,19 @@ pub(super) fn line(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
     object.to_string()
 }
 
-fn verdict(verdict: &Verdict) -> Value {
+fn verdict(conclusion: &Conclusion) -> Value {
     json!({
-        "cause": verdict.cause.map(Cause::name),
-        "confidence": verdict.confidence.map(Confidence::name),
-        "scope": verdict.scope.map(Extent::name),
-        "address": verdict.address,
-        "port": verdict.port,
-        "errno": verdict.errno.map(errno),
-        "by": verdict.by,
-        "text": verdict.headline,
-        "evidence": verdict.evidence,
-        "next": verdict.next,
-        "notes": verdict.notes,
+        "cause": conclusion.cause.map(Cause::name),
+        "confidence": conclusion.confidence.map(Confidence::name),
+        "scope": conclusion.scope.map(Extent::name),
+        "address": conclusion.address,
+        "port": conclusion.port,
+        "errno": conclusion.errno.map(errno),
+        "by": conclusion.by,
+        "text": conclusion.headline,
+        "evidence": conclusion.evidence,
+        "next": conclusion.next,
+        "notes": conclusion.notes,
     })
 }
 
@@ -106,7 +106,7 @@ fn address(it: &Probed) -> Value {
         "route": it.route.as_ref().map(|step| way(step.took, &step.found)),
         "neighbour": it.neighbour.as_ref().map(|it| json!({
             "ip": it.address,
-            "is_host": it.is_host,
+            "is_host": it.is_peer,
             "state": it.state.name(),
         })),
         "ping": it.ping.as_ref().map(|step| {
@@ -236,8 +236,8 @@ fn agreed(agreed: Agreed) -> Value {
 
 fn walk(it: &Walk) -> Value {
     let (by, port) = match it.by {
-        By::Syn(port) => ("syn", Some(port)),
-        By::Echo => ("echo", None),
+        ProbeKind::Syn(port) => ("syn", Some(port)),
+        ProbeKind::Echo => ("echo", None),
     };
     let (end, ttl, error) = match &it.end {
         End::Answered { ttl, reset: false } => ("answered", Some(*ttl), None),

@@ -1,12 +1,13 @@
-//! `tcptrace diagnose`: what a person goes through by hand when a host cannot be connected to, in seconds.
+//! `tcptrace diagnose`: the steps that a person takes by hand when a host cannot be connected to, in seconds.
 //!
 //! Name, route, ping, path MTU, connects, what the handshakes agreed on, where SYNs end. Steps that do not need each
-//! other run at once, and write what they find into one [`Diagnosis`], which is judged and printed at the end, or as far
-//! as it is on Ctrl-C. It needs no privilege and no BPF; with CAP_NET_RAW it sees its own packets as well.
+//! other run at once, and write their findings into one [`Diagnosis`]. It is judged and printed at the end, or on
+//! Ctrl-C as far as it is. It needs no privilege and no BPF; with CAP_NET_RAW it sees its own packets as well.
 //!
 //! It does not scan: a handful of ports, a few SYNs each, one walk per address family at a time.
 
 mod case;
+pub mod conclusion;
 mod connect;
 pub mod diagnosis;
 mod dns;
@@ -24,7 +25,6 @@ mod socket;
 mod steps;
 pub mod target;
 mod text;
-pub mod verdict;
 mod walk;
 mod wire;
 mod zone;
@@ -39,6 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use conclusion::Reach;
 use diagnosis::{Diagnosis, Zone};
 use jiff::Timestamp;
 use progress::{Progress, Running, Steps};
@@ -47,7 +48,6 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
-use verdict::Outcome;
 
 use crate::{cli::DiagnoseArgs, exit};
 
@@ -115,12 +115,13 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
     let tap = tap?;
 
     let diagnosis = shared.change(|it| it.clone());
-    let verdict = verdict::judge(&diagnosis);
+    let conclusion = conclusion::conclude(&diagnosis);
     if let Some(path) = &args.write {
-        evidence::write(path, tap.as_deref(), &shared, &diagnosis, &verdict)?;
+        evidence::write(path, tap.as_deref(), &shared, &diagnosis, &conclusion)?;
     }
-    let text = if args.json { json::line(&diagnosis, &verdict) + "\n" } else { text::render(&diagnosis, &verdict) };
-    // Where the packets go, words would make a file that nothing reads.
+    let text =
+        if args.json { json::line(&diagnosis, &conclusion) + "\n" } else { text::render(&diagnosis, &conclusion) };
+    // In the file for the packets, words would make a file that nothing reads.
     let printed = if args.write.as_deref().is_some_and(|it| it.as_os_str() == "-") {
         anstream::AutoStream::new(io::stderr(), args.color.choice(&io::stderr())).write_all(text.as_bytes())
     } else {
@@ -128,10 +129,10 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
     };
     // A reader that has seen enough (`| head`) is no error.
     drop(printed);
-    Ok(match verdict.outcome {
-        Outcome::Reachable | Outcome::Partly => ExitCode::SUCCESS,
-        Outcome::Unfinished if diagnosis.interrupted => ExitCode::SUCCESS,
-        Outcome::Unreachable | Outcome::Unresolved | Outcome::Unfinished => ExitCode::from(exit::FINDINGS),
+    Ok(match conclusion.reach {
+        Reach::Reachable | Reach::Partly => ExitCode::SUCCESS,
+        Reach::Unfinished if diagnosis.interrupted => ExitCode::SUCCESS,
+        Reach::Unreachable | Reach::Unresolved | Reach::Unfinished => ExitCode::from(exit::FINDINGS),
     })
 }
 
@@ -145,7 +146,7 @@ async fn probe(shared: &Shared, files: names::Files, zone: Option<Zone>) -> io::
         _ = interrupt.recv() => false,
         _ = terminate.recv() => false,
         () = sleep(LIMIT) => {
-            shared.change(|it| it.left_out.push(format!("what takes longer than {:.1} s", LIMIT.as_secs_f64())));
+            shared.change(|it| it.left_out.push(format!("steps longer than {:.1} s", LIMIT.as_secs_f64())));
             true
         }
     };

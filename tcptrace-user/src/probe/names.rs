@@ -1,7 +1,7 @@
-//! Step one: from the name to addresses, as applications are told them and as each resolver tells them.
+//! Step one: from the name to addresses, as applications get them and as each resolver gives them.
 //!
-//! Both are asked at once. Probing begins as soon as there are addresses; a getaddrinfo(3) that waits for a silent
-//! resolver goes on beside it, because its time is what applications lose.
+//! Both are asked at once. Probing begins as soon as there are addresses. A getaddrinfo(3) that waits for a silent
+//! resolver continues beside it, because applications lose that time.
 
 use std::{
     fs, io,
@@ -26,7 +26,7 @@ use super::{
     zone,
 };
 
-/// How long getaddrinfo(3) is waited for; with a silent resolver before one that answers it takes five seconds.
+/// The time that getaddrinfo(3) is waited for; with a silent resolver before one that answers it takes five seconds.
 const SYSTEM: Duration = Duration::from_millis(6500);
 /// When an address is taken from whoever has one.
 const ENOUGH: Duration = Duration::from_millis(300);
@@ -65,7 +65,7 @@ pub(super) async fn resolve(shared: &Shared, host: &str, files: &Files, found: &
         settle(shared, found, began.elapsed() >= ENOUGH);
     };
     let enough = async {
-        // What a resolver has said by then will do: getaddrinfo(3) waits for the others.
+        // A resolver's answer by then will do: getaddrinfo(3) waits for the others.
         let mut is_known = found.subscribe();
         tokio::select! {
             () = sleep(ENOUGH) => settle(shared, found, true),
@@ -79,7 +79,7 @@ pub(super) async fn resolve(shared: &Shared, host: &str, files: &Files, found: &
     }
 }
 
-/// Where the names' configuration lies.
+/// The files of the names' configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     pub(super) hosts: PathBuf,
@@ -90,7 +90,7 @@ fn change(shared: &Shared, change: impl FnOnce(&mut Names)) {
     shared.change(|diagnosis| diagnosis.names.as_mut().map(change));
 }
 
-/// What applications are told, in their order.
+/// The addresses that applications get, in their order.
 fn lookup(host: &str) -> Result<Vec<IpAddr>, String> {
     let found = (host, 0).to_socket_addrs().map_err(|error| said(&error))?;
     let mut addresses = Vec::new();
@@ -108,8 +108,8 @@ fn said(error: &io::Error) -> String {
     text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
 }
 
-/// Publishes the addresses once it is clear which: the system's, or the resolvers' where it has none or, once it is late,
-/// has not answered.
+/// Publishes the addresses once it is clear which: the system's, or the resolvers' where it has none or, once it is
+/// late, has not answered.
 fn settle(shared: &Shared, found: &watch::Sender<Option<Vec<IpAddr>>>, is_late: bool) {
     if found.borrow().is_some() {
         return;
@@ -156,7 +156,7 @@ async fn ask_all(shared: &Shared, host: &str, files: &Files) {
         }
     };
     if resolution.resolvers.is_empty() {
-        let why = format!("'{}' names none", files.resolv_conf.display());
+        let why = format!("'{}' lists none", files.resolv_conf.display());
         return change(shared, |names| names.not_asked = Some(why));
     }
     let candidates = resolution.names(host);
@@ -198,7 +198,7 @@ async fn ask_one(server: NameServer, candidates: &[String]) -> Resolver {
     first.expect("there is at least one name")
 }
 
-/// Where a resolver is asked, or why it cannot be.
+/// The address for asking a resolver, or why it cannot be asked.
 fn peer(server: &NameServer) -> Result<Peer, String> {
     let Some(zone) = &server.zone else { return Ok(Peer::new(server.address, None)) };
     let found = zone::find(zone).map_err(|error| format!("the interfaces cannot be listed: {error}"))?;

@@ -1,7 +1,7 @@
-//! Step four: how large a packet may be on the way, by the kernel's account and by echo requests of that size that
+//! Step four: the largest packet that passes on the way, by the kernel's account and by echo requests of that size that
 //! nobody may fragment.
 //!
-//! A path that is narrower and says so is no fault: TCP sends smaller segments (RFC 1191, RFC 8201). One that drops
+//! A path that is narrower and says so is no fault: TCP sends smaller segments (RFC 1191, RFC 8201). A path that drops
 //! large packets without a word lets connections open and then hang, unless TCP itself probes (RFC 4821).
 
 use std::{
@@ -20,7 +20,8 @@ use super::{
 use crate::socket::Ipv6Mtu;
 
 const WAIT: Duration = Duration::from_millis(900);
-/// What is tried where large packets vanish: Ethernet, PPPoE, common tunnels, WireGuard, the least of IPv6 and of IPv4.
+/// The sizes to try where large packets vanish: Ethernet, PPPoE, common tunnels, WireGuard, the least of IPv6 and of
+/// IPv4.
 const USUAL: [u32; 7] = [1500, 1492, 1476, 1450, 1420, 1280, 576];
 /// Larger ones are no wire's: the loopback device has 65,536.
 const MOST: u32 = 16_384;

@@ -40,13 +40,13 @@ const DATA: usize = 56;
 /// An echo request that is not like every other.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Kind {
-    /// How many hops it may go.
+    /// The number of hops that it may go.
     pub(super) hops: Option<u8>,
     /// Bytes of the whole IP packet, which routers must not fragment.
     pub(super) size: Option<u32>,
 }
 
-/// What became of an echo request.
+/// The result of an echo request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Echo {
     Reply {
@@ -126,7 +126,7 @@ pub(super) async fn echo(to: Peer, kind: Kind, wait: Duration) -> Result<Echo, S
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-            // The error that the queue has told already, or is about to.
+            // The error is one that the queue has reported already, or is about to report.
             Err(_) => {}
         }
     }
@@ -167,7 +167,7 @@ fn prepare(socket: &Socket, to: Peer, kind: Kind) -> io::Result<()> {
     socket.connect(&to.at(0).into())
 }
 
-/// An echo request (RFC 792, RFC 4443). Of IPv6 the kernel fills in the checksum, which covers addresses.
+/// An echo request (RFC 792, RFC 4443). For IPv6 the kernel fills in the checksum, which covers addresses.
 fn request(to: IpAddr, identifier: u16, sequence: u16, size: Option<u32>) -> Vec<u8> {
     let (kind, headers) = if to.is_ipv4() { (8, HEADERS_V4) } else { (128, HEADERS_V6) };
     let data = size.map_or(DATA, |it| (it as usize).saturating_sub(headers));

@@ -1,7 +1,7 @@
-//! What is under way: one line on a terminal's standard error, gone when there is something to print.
+//! The steps under way: one line on a terminal's standard error, gone when there is something to print.
 //!
-//! It has a thread of its own, as in `output`: a terminal that is stopped (Ctrl-S) holds up no step. Where standard error is no
-//! terminal, or one that cannot erase, nothing is written.
+//! It has a thread of its own, as in `output`: a terminal that is stopped (Ctrl-S) holds up no step. Where standard
+//! error is no terminal, or one that cannot erase, nothing is written.
 
 use std::{
     collections::BTreeSet,
@@ -17,9 +17,9 @@ use std::{
 
 use crate::output::plain;
 
-/// Between two looks; what is over sooner is not worth a line.
+/// The pause between two looks; a step that is over sooner is not worth a line.
 const EACH: Duration = Duration::from_millis(100);
-/// How long the end waits for a terminal that does not read.
+/// The longest that the end waits for a terminal that does not read.
 const LAST_WAIT: Duration = Duration::from_millis(500);
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS: u16 = 80;
@@ -46,7 +46,7 @@ impl Steps {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The line, in less than so many columns: a full one would go on in the next line, where it is not erased.
+    /// The line, in less than `columns` columns: a full one would run into the next line, where it is not erased.
     fn line(&self, host: &str, took: Duration, columns: u16) -> String {
         let mut told = BTreeSet::new();
         let mut steps = self.change(|all| all.clone());

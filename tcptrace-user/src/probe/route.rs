@@ -1,7 +1,7 @@
 //! Step two: the way to an address as this host has it: route, source address, interface, link-layer neighbour.
 //!
-//! The kernel is asked for the decision itself (`RTM_GETROUTE` for one address), not for its tables: policy rules and
-//! what it has learnt are in it. Firewall rules are not: see `wire`.
+//! The kernel is asked for the decision itself (`RTM_GETROUTE` for one address), not for its tables: the decision
+//! includes policy rules and what the kernel has learnt, but not firewall rules: see `wire`.
 //! <https://docs.kernel.org/userspace-api/netlink/intro.html>
 
 use std::{io, net::IpAddr, time::Instant};
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::netlink::{Channel, Error, addresses, links, neighbours, routes};
 
-/// The flags of an address in the order in which they are told.
+/// The flags of an address in the order in which they are shown.
 const FLAGS: [(u32, &str); 6] = [
     (libc::IFA_F_TEMPORARY, "temporary"),
     (libc::IFA_F_TENTATIVE, "tentative"),
@@ -22,7 +22,7 @@ const FLAGS: [(u32, &str); 6] = [
     (libc::IFA_F_NODAD, "nodad"),
 ];
 
-/// What routing says.
+/// The kernel's route to an address.
 pub(super) fn look_up(to: Peer) -> Step<Way> {
     let began = Instant::now();
     let found = way(to).map_err(|error| error.to_string());
@@ -52,7 +52,7 @@ fn way(to: Peer) -> io::Result<Way> {
     }))
 }
 
-/// How an address of this host is configured; `None` where no interface has it.
+/// The configuration of an address of this host; `None` where no interface has it.
 fn configured(source: IpAddr) -> io::Result<Option<Source>> {
     let all = addresses::list(&mut Channel::route()?)?;
     Ok(all.into_iter().find(|configured| configured.address == source).map(|found| {
@@ -63,19 +63,20 @@ fn configured(source: IpAddr) -> io::Result<Option<Source>> {
     }))
 }
 
-/// Whether the route's interface is up and has a carrier by now. The kernel tells of a carrier up to a second late
-/// (net/core/link_watch.c), so that what was asked first may be out of date.
+/// Whether the route's interface is up and has a carrier by now. The kernel reports a carrier up to a second late
+/// (net/core/link_watch.c), so that the first answer may be out of date.
 pub(super) fn link_now(route: &Route) -> io::Result<(bool, bool)> {
     let link = links::list()?.into_iter().find(|it| it.index == route.index);
     Ok(link.map_or((false, false), |it| (it.up, it.running)))
 }
 
-/// The neighbour that packets to `to` go to, and whether it answers on the link; `None` where the kernel has no entry for it.
+/// The neighbour that packets to `to` go to, and whether it answers on the link; `None` where the kernel has no entry
+/// for it.
 pub(super) fn neighbour(to: IpAddr, route: &Route) -> io::Result<Option<Neighbour>> {
     let address = route.gateway.unwrap_or(to);
     let all = neighbours::list(&mut Channel::route()?)?;
     let entry = all.into_iter().find(|entry| entry.interface == route.index && entry.address == address);
-    Ok(entry.map(|entry| Neighbour { address, is_host: route.gateway.is_none(), state: state_of(&entry) }))
+    Ok(entry.map(|entry| Neighbour { address, is_peer: route.gateway.is_none(), state: state_of(&entry) }))
 }
 
 fn state_of(entry: &neighbours::Entry) -> NeighbourState {

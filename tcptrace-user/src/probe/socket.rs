@@ -1,4 +1,4 @@
-//! What a probe receives beside a datagram's bytes: control messages, the error queue, where it was seen.
+//! The data that a probe receives beside a datagram's bytes: control messages, the error queue, the interface.
 //!
 //! By nix, without unsafe code of its own but for a promise that tokio asks for.
 //! <https://man7.org/linux/man-pages/man7/ip.7.html>, `IP_RECVERR`
@@ -25,13 +25,13 @@ const BY_ICMPV6: u8 = 3;
 /// Bytes of control messages: more than all that are asked for take.
 const CONTROL: usize = 512;
 
-/// What came in with a datagram beside its bytes.
+/// The data that came in with a datagram beside its bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Received {
     pub(super) length: usize,
     pub(super) ttl: Option<u8>,
     pub(super) error: Option<IcmpError>,
-    /// Of a packet socket: the interface, and whether this host sent it.
+    /// The interface, and whether this host sent it, from a packet socket.
     pub(super) link: Option<(u32, bool)>,
     /// Nanoseconds since the Unix epoch, where `SO_TIMESTAMPNS` is set.
     pub(super) time: Option<u64>,
@@ -109,7 +109,7 @@ pub(super) fn queue_errors(socket: &impl AsFd, to: IpAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets packets go so many hops.
+/// Lets packets go `hops` hops.
 pub(super) fn set_hops(socket: &impl AsFd, to: IpAddr, hops: u8) -> io::Result<()> {
     match to {
         IpAddr::V4(_) => setsockopt(socket, Ipv4Ttl, &hops.into())?,

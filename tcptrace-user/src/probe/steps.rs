@@ -1,7 +1,7 @@
 //! Which step waits for which: names first, then every address by itself, all at once.
 //!
-//! A port that answers quickly ends the waiting for those that are only there to compare with; one that stays silent
-//! for a second is walked to while it is still being waited for.
+//! A port that answers quickly ends the waiting for the ports that are only there to compare with. A port that stays
+//! silent for a second is walked to while it is still being waited for.
 
 use std::{
     collections::HashMap,
@@ -17,11 +17,11 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use tcptrace_vocabulary::facts::Missing;
+use tcptrace_vocabulary::facts::{Missing, ProbeKind};
 
 use super::{
     Shared, connect,
-    diagnosis::{By, Connect, Probed, Tried, Way, Zone},
+    diagnosis::{Connect, Probed, Tried, Way, Zone},
     names::{self, Files},
     path_mtu,
     peer::{Peer, on_the_wire},
@@ -33,10 +33,10 @@ use crate::{clock::monotonic, host::Host};
 
 /// Ports that are tried to compare with. The last is nobody's: above what Linux takes for clients, and not assigned.
 const COMPARED: [u16; 4] = [22, 80, 443, 65_432];
-/// How long those are waited for when every port asked for has been answered.
+/// The time that those are waited for when every port asked for has been answered.
 const PATIENCE: Duration = Duration::from_millis(1200);
-/// What is there to compare with comes a little later: it is not sent where all is well, and does not use up the ICMP
-/// errors that a router sends in a second (RFC 1812, section 4.3.2.8).
+/// Connects that are only there to compare with begin a little later: they are not sent where all is well, and do not
+/// use up the ICMP errors that a router sends in a second (RFC 1812, section 4.3.2.8).
 const LATER: Duration = Duration::from_millis(50);
 /// Connects at once: no more descriptors than any user may have.
 const CONNECTS: usize = 128;
@@ -44,10 +44,10 @@ const CONNECTS: usize = 128;
 /// When each port's connect began.
 type Begun = Arc<Mutex<HashMap<u16, Instant>>>;
 
-/// Where the packet socket is left, for whoever writes what it saw.
+/// The place of the packet socket, for the writer of what it saw.
 pub(super) type TapSlot = Arc<Mutex<Option<Arc<Tap>>>>;
 
-/// Everything. What it finds is in the diagnosis, as soon as it is found.
+/// Runs all steps. Each finding is in the diagnosis as soon as it is found.
 pub(super) async fn all(shared: &Shared, files: Files, zone: Option<Zone>, tap: &TapSlot) {
     let host = shared.change(|it| it.host.clone());
     let (found, mut addresses) = watch::channel(None);
@@ -72,7 +72,7 @@ async fn probe(shared: &Shared, addresses: Vec<IpAddr>, zone: Option<Zone>, slot
     let tap = match Tap::open(&addresses) {
         Ok(tap) => Some(Arc::new(tap)),
         Err(error) => {
-            let why = format!("packets on the wire, and so whether SYNs leave this host ({error}): takes CAP_NET_RAW");
+            let why = format!("whether SYNs leave this host ({error}); grant CAP_NET_RAW");
             shared.change(|it| it.left_out.push(why));
             None
         }
@@ -222,7 +222,7 @@ impl One {
                 None => return,
             }
         }
-        // What has waited long enough is silent; what was only just begun is nothing.
+        // A port that has waited long enough is silent; one that was only just begun is nothing.
         let begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
         let has_waited = |port| begun.get(&port).is_some_and(|began| began.elapsed() + LATER >= PATIENCE);
         for (port, is_asked) in left.into_iter().filter(|(port, _)| has_waited(*port)) {
@@ -271,13 +271,13 @@ impl One {
         if std::mem::replace(&mut *self.is_walked.lock().unwrap_or_else(PoisonError::into_inner), true) {
             return;
         }
-        self.walk(By::Syn(port)).await;
+        self.walk(ProbeKind::Syn(port)).await;
         if let Some(by) = self.change(|it| comparison(it, port)) {
             self.walk(by).await;
         }
     }
 
-    async fn walk(&self, by: By) {
+    async fn walk(&self, by: ProbeKind) {
         let _running = self.shared.begin("hops");
         let walk = walk::walk(self.peer, by, &self.shared).await;
         self.change(|it| it.walks.push(walk));
@@ -299,8 +299,9 @@ impl One {
     }
 }
 
-/// What to hold a walk against: a port that opens, one that answers with a RST, or echo requests if they are answered.
-fn comparison(at: &Probed, port: u16) -> Option<By> {
+/// The probe to hold a walk against: a port that opens, one that answers with a RST, or echo requests if they are
+/// answered.
+fn comparison(at: &Probed, port: u16) -> Option<ProbeKind> {
     let connect = at.connects.iter().find(|it| it.port == port);
     if connect.is_some_and(|it| it.icmp.is_some()) {
         return None;
@@ -311,5 +312,5 @@ fn comparison(at: &Probed, port: u16) -> Option<By> {
     let is_reset = connect.is_some_and(Connect::is_reset);
     let answered = open.or_else(|| others().find(|it| it.is_answered() && !is_reset));
     let is_pinged = || at.ping.as_ref().and_then(|it| it.found.as_ref().ok()).is_some_and(|it| !it.replies.is_empty());
-    answered.map(|it| By::Syn(it.port)).or_else(|| is_pinged().then_some(By::Echo))
+    answered.map(|it| ProbeKind::Syn(it.port)).or_else(|| is_pinged().then_some(ProbeKind::Echo))
 }

@@ -1,4 +1,4 @@
-//! What to diagnose: `HOST`, `HOST:PORT,PORT`, `[v6]:PORT`, and more ports behind it.
+//! The target of a diagnosis: `HOST`, `HOST:PORT,PORT`, `[v6]:PORT`, and more ports behind it.
 
 use std::net::IpAddr;
 
@@ -38,7 +38,7 @@ impl Mistake {
     }
 
     fn form(word: &str, why: &str) -> Self {
-        Self::new(word, format!("{why}; HOST, HOST:PORT,PORT or [IPV6]:PORT is wanted, and further ports"))
+        Self::new(word, format!("{why}; write HOST, HOST:PORT,PORT or [IPV6]:PORT, then more ports"))
     }
 }
 
@@ -52,10 +52,10 @@ impl Target {
         let mistake = |why| Mistake::form(first, why);
         let (host, ports) = split(first).map_err(mistake)?;
         if host.is_empty() {
-            return Err(mistake("there is no host in it"));
+            return Err(mistake("the host is missing"));
         }
         if host.len() > 254 || host.contains(|it: char| it.is_whitespace() || it.is_control() || it == '/') {
-            return Err(mistake("a name of a host is no longer than 253 bytes, without spaces and slashes"));
+            return Err(mistake("a host name has at most 253 bytes, no spaces and no slashes"));
         }
         let mut all: Vec<u16> = Vec::new();
         let ports = ports.map(|it| (first, it)).into_iter().chain(more.iter().map(|it| (it.as_str(), it.as_str())));
@@ -87,20 +87,20 @@ pub(super) fn literal(host: &str) -> Option<(IpAddr, Option<&str>)> {
 fn split(word: &str) -> Result<(&str, Option<&str>), &'static str> {
     if let Some(rest) = word.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("the bracket is not closed")?;
-        literal(host).ok_or("no address is in the brackets")?;
+        literal(host).ok_or("no address in the brackets")?;
         return match rest {
             "" => Ok((host, None)),
-            _ => rest.strip_prefix(':').map(|ports| (host, Some(ports))).ok_or("only a port follows the bracket"),
+            _ => rest.strip_prefix(':').map(|ports| (host, Some(ports))).ok_or("only :PORT may follow ]"),
         };
     }
     if literal(word).is_some() {
         return Ok((word, None));
     }
     if word.contains("://") {
-        return Err("it is an address of the web");
+        return Err("it is a URL");
     }
     match word.split_once(':') {
-        Some((_, ports)) if ports.contains(':') => Err("an IPv6 address with a port stands in brackets"),
+        Some((_, ports)) if ports.contains(':') => Err("an IPv6 address with a port needs brackets"),
         Some((host, ports)) => Ok((host, Some(ports))),
         None => Ok((word, None)),
     }
@@ -140,18 +140,18 @@ mod tests {
     fn mistakes_name_the_word_and_the_reason() {
         let many = format!("a:{}", (1..18).map(|it| it.to_string()).collect::<Vec<_>>().join(","));
         for (line, why) in [
-            ("", "there is no host in it"),
-            (":80", "there is no host in it"),
+            ("", "the host is missing"),
+            (":80", "the host is missing"),
             ("a:", "ports are numbers"),
             ("a:0", "ports are numbers"),
             ("a:65536", "ports are numbers"),
             ("a 80x", "ports are numbers"),
-            ("a:80:90", "stands in brackets"),
-            ("[a]:80", "no address is in the brackets"),
+            ("a:80:90", "needs brackets"),
+            ("[a]:80", "no address in the brackets"),
             ("[2001:db8::1", "not closed"),
-            ("[2001:db8::1]80", "only a port follows"),
-            ("https://a/", "address of the web"),
-            ("a/24", "without spaces and slashes"),
+            ("[2001:db8::1]80", "only :PORT may follow"),
+            ("https://a/", "it is a URL"),
+            ("a/24", "no spaces and no slashes"),
             (&many, "would be a scan"),
         ] {
             let error = parse(line).expect_err(line);

@@ -1,4 +1,4 @@
-//! The diagnosis for eyes: one line a step with its mark, then the verdict in one paragraph. Rendering only.
+//! The diagnosis for people: one line a step with its mark, then the verdict in one paragraph. Rendering only.
 //!
 //! Marks: `ok`; `!!` where something is wrong; `??` where nothing can be said; `--` what is only there to compare with.
 //! Whatever came from the network is escaped.
@@ -9,16 +9,15 @@ use anstyle::{AnsiColor, Style};
 use tcptrace_core::segment::Options;
 use tcptrace_vocabulary::{
     errno::{errno_name, errno_text},
+    facts::ProbeKind,
     icmp::Meaning,
     words::NEGOTIATED,
 };
 
 use super::{
-    diagnosis::{
-        Agreed, By, Connect, Diagnosis, End, MtuFound, Names, NeighbourState, Probed, Resolver, Tried, Walk, Way,
-    },
+    conclusion::{Conclusion, Reach},
+    diagnosis::{Agreed, Connect, Diagnosis, End, MtuFound, Names, NeighbourState, Probed, Resolver, Tried, Walk, Way},
     findings::{self, listed},
-    verdict::{Outcome, Verdict},
 };
 use crate::output::plain;
 
@@ -38,7 +37,7 @@ enum Mark {
 }
 
 /// All of it, styled; `anstream` takes the styles out where they are not wanted.
-pub(super) fn render(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
+pub(super) fn render(diagnosis: &Diagnosis, conclusion: &Conclusion) -> String {
     let mut out = String::new();
     let mut line = |mark: Mark, step: &str, took: Option<Duration>, text: &str| {
         let (style, word) = match mark {
@@ -51,7 +50,7 @@ pub(super) fn render(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
         let _ = writeln!(out, "{style}{word}{style:#}  {step:<9} {took:>8}  {}", plain(text));
     };
     if diagnosis.ports_assumed {
-        line(Mark::Aside, "ports", None, "none given: 443 and 80, of which one is enough");
+        line(Mark::Aside, "ports", None, "none given: 443 and 80; one is enough");
     }
     if let Some(names) = &diagnosis.names {
         name_lines(diagnosis, names, &mut line);
@@ -81,7 +80,7 @@ pub(super) fn render(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
         line(Mark::Untold, "left out", None, left);
     }
     out.push('\n');
-    out.push_str(&paragraph(diagnosis, verdict));
+    out.push_str(&paragraph(diagnosis, conclusion));
     out
 }
 
@@ -103,7 +102,7 @@ fn name_lines(diagnosis: &Diagnosis, names: &Names, line: &mut impl FnMut(Mark, 
         (_, true) => line(Mark::Wrong, "name", took, &format!("{host} has no address")),
         (_, false) => {
             let by = match (found.is_empty(), names.resolvers.is_empty(), names.hosts.is_empty()) {
-                (true, false, _) => format!("; {asked} says so"),
+                (true, false, _) => format!("; from {asked}"),
                 (true, true, false) => "; from /etc/hosts".to_owned(),
                 _ => String::new(),
             };
@@ -149,7 +148,7 @@ fn route_line(at: &Probed, line: &mut impl FnMut(Mark, &str, Option<Duration>, &
     }
     let _ = write!(text, ", MTU {}", route.mtu);
     if let Some(neighbour) = &at.neighbour {
-        let who = if neighbour.is_host { "the host" } else { "the gateway" };
+        let who = if neighbour.is_peer { "the host" } else { "the gateway" };
         let _ = write!(
             text,
             "; {who} {}",
@@ -185,8 +184,8 @@ fn ping_line(at: &Probed, line: &mut impl FnMut(Mark, &str, Option<Duration>, &s
             let from = icmp.from.map_or_else(|| "somebody".to_owned(), |it| it.to_string());
             format!("ICMP {} from {from}", Meaning::of(icmp.icmp).word())
         }
-        (None, Some(errno)) => format!("this host does not let it out ({})", errno_name(errno)),
-        (None, None) => "no answer, which by itself proves nothing".to_owned(),
+        (None, Some(errno)) => format!("this host drops it ({})", errno_name(errno)),
+        (None, None) => "no answer, which proves nothing".to_owned(),
     };
     line(Mark::Untold, "ping", Some(step.took), &text);
 }
@@ -202,14 +201,14 @@ fn mtu_line(at: &Probed, line: &mut impl FnMut(Mark, &str, Option<Duration>, &st
         MtuFound::Passes => (Mark::Ok, format!("packets of {} bytes pass whole", mtu.assumed)),
         MtuFound::Smaller { mtu: found, by } => {
             let by = by.map_or_else(|| "a router".to_owned(), |it| it.to_string());
-            (Mark::Ok, format!("{found} bytes, says {by}, and {} here: TCP adapts to that", mtu.assumed))
+            (Mark::Ok, format!("{by} reports {found} bytes, {} here: TCP adapts", mtu.assumed))
         }
         MtuFound::BlackHole { passes } => {
             let passes = passes.map_or_else(String::new, |it| format!(", {it} pass"));
-            (Mark::Wrong, format!("packets of {} bytes vanish without a word{passes}: a black hole?", mtu.assumed))
+            (Mark::Wrong, format!("packets of {} bytes get lost silently{passes}: a black hole?", mtu.assumed))
         }
         MtuFound::Untold => {
-            (Mark::Untold, format!("{} as far as the kernel knows; large echo requests tell no more", mtu.assumed))
+            (Mark::Untold, format!("{} by the kernel's estimate; large echo requests show no more", mtu.assumed))
         }
     };
     line(mark, "path MTU", Some(step.took), &text);
@@ -234,14 +233,14 @@ fn connect_line(connect: &Connect, line: &mut impl FnMut(Mark, &str, Option<Dura
         let _ = write!(text, ", {} SYNs", u32::from(connect.retries) + 1);
     }
     if connect.wire.is_some_and(|it| it.syns == 0) && !matches!(connect.result, Tried::Open(_)) {
-        text.push_str(", of which none was seen leaving");
+        text.push_str(", none seen leaving");
     }
     let is_smooth = matches!(connect.result, Tried::Open(_)) && connect.retries == 0;
     let mark = if is_smooth { Mark::Ok } else { Mark::Wrong };
     line(mark, &step, Some(connect.took), &text);
 }
 
-/// What was agreed on; and of what the SYN/ACK offered, if it was seen.
+/// The options that were agreed on, and those that the SYN/ACK offered, if it was seen.
 fn options(agreed: &Agreed, connect: &Connect) -> String {
     let answer = connect.wire.and_then(|it| it.answer);
     let mss = |it: Options| (it.present & Options::MSS != 0).then_some(it.mss);
@@ -281,8 +280,8 @@ fn in_a_word(connect: &Connect) -> String {
 
 fn walk_line(walk: &Walk, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
     let what = match walk.by {
-        By::Syn(port) => format!("SYNs to {port}"),
-        By::Echo => "echo requests".to_owned(),
+        ProbeKind::Syn(port) => format!("SYNs to {port}"),
+        ProbeKind::Echo => "echo requests".to_owned(),
     };
     let from = |it: Option<IpAddr>| it.map_or_else(|| "*".to_owned(), |it| it.to_string());
     let mut hops: Vec<_> = walk.hops.iter().map(|hop| format!("{} {}", hop.ttl, from(hop.from))).collect();
@@ -296,7 +295,7 @@ fn walk_line(walk: &Walk, line: &mut impl FnMut(Mark, &str, Option<Duration>, &s
             Mark::Wrong
         }
         End::Dies => {
-            hops.push(if hops.is_empty() { "not even a first hop says a word" } else { "and no farther" }.to_owned());
+            hops.push(if hops.is_empty() { "not even the first hop answers" } else { "and no farther" }.to_owned());
             Mark::Wrong
         }
         End::Unsent(why) => {
@@ -308,26 +307,26 @@ fn walk_line(walk: &Walk, line: &mut impl FnMut(Mark, &str, Option<Duration>, &s
 }
 
 /// The verdict.
-fn paragraph(diagnosis: &Diagnosis, verdict: &Verdict) -> String {
-    let style = match verdict.outcome {
-        Outcome::Reachable => GREEN,
-        Outcome::Partly | Outcome::Unfinished => YELLOW,
-        Outcome::Unreachable | Outcome::Unresolved => RED,
+fn paragraph(diagnosis: &Diagnosis, conclusion: &Conclusion) -> String {
+    let style = match conclusion.reach {
+        Reach::Reachable => GREEN,
+        Reach::Partly | Reach::Unfinished => YELLOW,
+        Reach::Unreachable | Reach::Unresolved => RED,
     };
-    let word = verdict.cause.map_or(verdict.outcome.name(), |it| it.name());
-    let how = verdict
+    let word = conclusion.cause.map_or(conclusion.reach.name(), |it| it.name());
+    let how = conclusion
         .confidence
-        .zip(verdict.scope)
+        .zip(conclusion.scope)
         .map_or_else(String::new, |(confidence, scope)| format!(" ({}, {})", confidence.name(), scope.words()));
-    let mut text = format!("{word}{how}: {}", verdict.headline);
-    if !verdict.evidence.is_empty() {
-        let _ = write!(text, ": {}", verdict.evidence.join("; "));
+    let mut text = format!("{word}{how}: {}", conclusion.headline);
+    if !conclusion.evidence.is_empty() {
+        let _ = write!(text, ": {}", conclusion.evidence.join("; "));
     }
     text.push('.');
-    for note in &verdict.notes {
+    for note in &conclusion.notes {
         let _ = write!(text, " Also: {note}.");
     }
-    if let Some(next) = &verdict.next {
+    if let Some(next) = &conclusion.next {
         let _ = write!(text, " Next: {next}");
         if !next.ends_with(['?', '.']) {
             text.push('.');

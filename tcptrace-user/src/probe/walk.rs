@@ -1,7 +1,7 @@
 //! Step seven: probes that may go one, two, three … hops, to learn which routers pass them and where they end.
 //!
 //! As traceroute does it, but with the real thing: a SYN to the port in question, one a hop. At most [`AHEAD`] are out
-//! beyond the last router that spoke, so that few reach a host that answers late.
+//! beyond the last router that spoke, so that few SYNs reach a host that answers late.
 //! <https://www.rfc-editor.org/rfc/rfc1812#section-4.3.2.4>
 
 use std::{
@@ -11,13 +11,13 @@ use std::{
 };
 
 use tcptrace_verdict::patterns::checks::PROBE_HOPS;
-use tcptrace_vocabulary::icmp::Meaning;
+use tcptrace_vocabulary::{facts::ProbeKind, icmp::Meaning};
 use tokio::task::JoinSet;
 
 use super::{
     Shared,
     connect::{self, Attempt},
-    diagnosis::{By, End, Hop, IcmpError, Tried, Walk},
+    diagnosis::{End, Hop, IcmpError, Tried, Walk},
     peer::Peer,
     ping::{Echo, Kind, echo},
 };
@@ -25,13 +25,13 @@ use super::{
 const FARTHEST: u8 = PROBE_HOPS;
 /// Hops that are tried at once.
 const AHEAD: usize = 5;
-/// Routers that stay silent one after the other: behind so many nobody else will speak.
+/// Routers that stay silent one after the other: behind this many nobody else will speak.
 const SILENT: u8 = 7;
 /// Less than a second, after which the kernel would send a second SYN.
 const WAIT: Duration = Duration::from_millis(900);
 
-/// What became of one probe.
-enum Told {
+/// The result of one probe.
+enum Reply {
     Hop(IpAddr, Duration),
     Answered { reset: bool },
     Rejected(IcmpError),
@@ -40,14 +40,14 @@ enum Told {
 }
 
 /// Walks towards an address. None of it takes longer than some three seconds.
-pub(super) async fn walk(to: Peer, by: By, shared: &Shared) -> Walk {
+pub(super) async fn walk(to: Peer, by: ProbeKind, shared: &Shared) -> Walk {
     let began = Instant::now();
     let mut out = JoinSet::new();
-    let mut told: BTreeMap<u8, Told> = BTreeMap::new();
+    let mut told: BTreeMap<u8, Reply> = BTreeMap::new();
     let mut next = 1;
     loop {
-        let spoke = told.iter().rev().find_map(|(ttl, it)| matches!(it, Told::Hop(..)).then_some(*ttl)).unwrap_or(0);
-        let is_over = told.values().any(|it| !matches!(it, Told::Hop(..) | Told::Silent));
+        let spoke = told.iter().rev().find_map(|(ttl, it)| matches!(it, Reply::Hop(..)).then_some(*ttl)).unwrap_or(0);
+        let is_over = told.values().any(|it| !matches!(it, Reply::Hop(..) | Reply::Silent));
         while !is_over && out.len() < AHEAD && next <= FARTHEST.min(spoke + SILENT) {
             let ttl = next;
             let shared = shared.clone();
@@ -55,7 +55,7 @@ pub(super) async fn walk(to: Peer, by: By, shared: &Shared) -> Walk {
             next += 1;
             // On a short way the answer is there before the next has to go.
             if let Ok(Some(Ok((ttl, it)))) = tokio::time::timeout(Duration::from_millis(20), out.join_next()).await {
-                let is_last = !matches!(it, Told::Hop(..) | Told::Silent);
+                let is_last = !matches!(it, Reply::Hop(..) | Reply::Silent);
                 told.insert(ttl, it);
                 if is_last {
                     break;
@@ -74,16 +74,16 @@ pub(super) async fn walk(to: Peer, by: By, shared: &Shared) -> Walk {
 }
 
 /// The hops before the first that is none, and what that is.
-fn account(told: BTreeMap<u8, Told>) -> (Vec<Hop>, End) {
+fn account(told: BTreeMap<u8, Reply>) -> (Vec<Hop>, End) {
     let mut hops = Vec::new();
     let mut end = End::Dies;
     for (ttl, it) in told {
         match it {
-            Told::Hop(from, took) => hops.push(Hop { ttl, from: Some(from), took: Some(took) }),
-            Told::Silent => hops.push(Hop { ttl, from: None, took: None }),
-            Told::Answered { reset } => end = End::Answered { ttl, reset },
-            Told::Rejected(icmp) => end = End::Rejected { ttl, icmp },
-            Told::Unsent(why) => end = End::Unsent(why),
+            Reply::Hop(from, took) => hops.push(Hop { ttl, from: Some(from), took: Some(took) }),
+            Reply::Silent => hops.push(Hop { ttl, from: None, took: None }),
+            Reply::Answered { reset } => end = End::Answered { ttl, reset },
+            Reply::Rejected(icmp) => end = End::Rejected { ttl, icmp },
+            Reply::Unsent(why) => end = End::Unsent(why),
         }
         if end != End::Dies {
             break;
@@ -97,37 +97,37 @@ fn account(told: BTreeMap<u8, Told>) -> (Vec<Hop>, End) {
     (hops, end)
 }
 
-async fn probe(to: Peer, by: By, ttl: u8, shared: &Shared) -> Told {
+async fn probe(to: Peer, by: ProbeKind, ttl: u8, shared: &Shared) -> Reply {
     match by {
-        By::Syn(port) => {
+        ProbeKind::Syn(port) => {
             let to = to.at(port);
             let attempt = match connect::open(to, Some(ttl), WAIT * 4).and_then(|socket| Attempt::begin(socket, to)) {
                 Ok(attempt) => attempt,
-                Err(error) => return Told::Unsent(error.to_string()),
+                Err(error) => return Reply::Unsent(error.to_string()),
             };
             shared.is_mine(attempt.local());
             let ended = attempt.end(WAIT).await;
             match (ended.icmp, ended.result) {
                 (Some(icmp), _) => by_icmp(icmp, ended.took),
-                (None, Tried::Open(_)) => Told::Answered { reset: false },
-                (None, Tried::Failed(libc::ECONNREFUSED | libc::ECONNRESET)) => Told::Answered { reset: true },
-                (None, _) => Told::Silent,
+                (None, Tried::Open(_)) => Reply::Answered { reset: false },
+                (None, Tried::Failed(libc::ECONNREFUSED | libc::ECONNRESET)) => Reply::Answered { reset: true },
+                (None, _) => Reply::Silent,
             }
         }
-        By::Echo => match echo(to, Kind { hops: Some(ttl), size: None }, WAIT).await {
-            Ok(Echo::Reply { .. }) => Told::Answered { reset: false },
+        ProbeKind::Echo => match echo(to, Kind { hops: Some(ttl), size: None }, WAIT).await {
+            Ok(Echo::Reply { .. }) => Reply::Answered { reset: false },
             Ok(Echo::Error { took, icmp }) => by_icmp(icmp, took),
-            Ok(Echo::Silent) => Told::Silent,
-            Ok(Echo::Refused(errno)) => Told::Unsent(std::io::Error::from_raw_os_error(errno).to_string()),
-            Err(error) => Told::Unsent(error),
+            Ok(Echo::Silent) => Reply::Silent,
+            Ok(Echo::Refused(errno)) => Reply::Unsent(std::io::Error::from_raw_os_error(errno).to_string()),
+            Err(error) => Reply::Unsent(error),
         },
     }
 }
 
-fn by_icmp(icmp: IcmpError, took: Duration) -> Told {
+fn by_icmp(icmp: IcmpError, took: Duration) -> Reply {
     match icmp.from {
-        Some(from) if Meaning::of(icmp.icmp) == Meaning::TimeExceeded => Told::Hop(from, took),
-        _ => Told::Rejected(icmp),
+        Some(from) if Meaning::of(icmp.icmp) == Meaning::TimeExceeded => Reply::Hop(from, took),
+        _ => Reply::Rejected(icmp),
     }
 }
 
@@ -138,15 +138,15 @@ mod tests {
     #[test]
     fn silence_is_a_hop_only_before_one_that_speaks() {
         let router: IpAddr = [192, 0, 2, 1].into();
-        let hop = || Told::Hop(router, Duration::ZERO);
-        let told = |it: Vec<Told>| account((1..).zip(it).collect());
-        let (hops, end) = told(vec![Told::Silent, hop(), Told::Silent, Told::Silent]);
+        let hop = || Reply::Hop(router, Duration::ZERO);
+        let told = |it: Vec<Reply>| account((1..).zip(it).collect());
+        let (hops, end) = told(vec![Reply::Silent, hop(), Reply::Silent, Reply::Silent]);
         assert_eq!(hops.iter().map(|it| it.from).collect::<Vec<_>>(), [None, Some(router)]);
         assert_eq!(end, End::Dies);
         let (hops, end) =
-            told(vec![hop(), Told::Silent, Told::Answered { reset: true }, Told::Answered { reset: true }]);
+            told(vec![hop(), Reply::Silent, Reply::Answered { reset: true }, Reply::Answered { reset: true }]);
         assert_eq!((hops.len(), end), (2, End::Answered { ttl: 3, reset: true }));
-        let (hops, end) = told(vec![Told::Unsent("no".into()), Told::Unsent("no".into())]);
+        let (hops, end) = told(vec![Reply::Unsent("no".into()), Reply::Unsent("no".into())]);
         assert_eq!((hops.len(), end), (0, End::Unsent("no".into())));
     }
 }

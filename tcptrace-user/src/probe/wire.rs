@@ -1,8 +1,8 @@
-//! What really leaves and comes: a packet socket with a filter on the host's addresses.
+//! The packets that really leave and come: a packet socket with a filter on the host's addresses.
 //!
-//! It tells a SYN that a rule of this host dropped from one that was not answered, which no errno does: both are
-//! silence. It takes CAP_NET_RAW. Only SYN, FIN, RST and ICMP errors pass the filter, so that a busy connection to the
-//! same host costs nothing more; nothing of those connections is kept.
+//! It distinguishes a SYN that a rule of this host dropped from one that was not answered, which no errno does: both
+//! are silence. It takes CAP_NET_RAW. Only SYN, FIN, RST and ICMP errors pass the filter, so that a busy connection to
+//! the same host costs nothing more; nothing of those connections is kept.
 //! <https://man7.org/linux/man-pages/man7/packet.7.html>
 
 use std::{
@@ -58,8 +58,8 @@ struct State {
 }
 
 impl Tap {
-    /// Opens it for the packets of these hosts, on every interface: of a route with several paths netlink names one, and a
-    /// connect may take another (`fib_multipath_hash_policy`).
+    /// Opens it for the packets of these hosts, on every interface: of a route with several paths netlink names one,
+    /// and a connect may take another (`fib_multipath_hash_policy`).
     ///
     /// # Errors
     /// Without CAP_NET_RAW.
@@ -75,7 +75,7 @@ impl Tap {
         Ok(Self { socket, seen: Mutex::default() })
     }
 
-    /// Takes what has come so far. What the socket of a connect has heard has passed here before.
+    /// Takes the packets that have come so far. A packet that a connect's socket has received has passed here before.
     fn drain(&self) -> std::sync::MutexGuard<'_, State> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = [0; OCTETS];
@@ -96,12 +96,12 @@ impl Tap {
             let time = received.time.unwrap_or_default();
             seen.packets.push(Seen { time, interface, is_outgoing, octets, original: received.length });
         }
-        // Where the socket does not say that nothing was missed, something may have been.
+        // Unless the socket says that nothing was missed, something may have been.
         seen.is_holed |= !getsockopt(&self.socket, PacketStatistics).is_ok_and(|it| it.tp_drops == 0);
         seen
     }
 
-    /// What was seen of one connect; `None` if something may have been missed.
+    /// The packets that were seen of one connect; `None` if something may have been missed.
     pub(super) fn of(&self, from: SocketAddr, to: SocketAddr) -> Option<Wire> {
         let seen = self.drain();
         let mut wire = Wire::default();

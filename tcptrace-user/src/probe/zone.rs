@@ -1,6 +1,6 @@
 //! Link-local addresses: every link has all of them, so the interface is part of one, its zone (RFC 4007, section 11).
 //!
-//! Only IPv6 has them so: which link 169.254.0.0/16 is on, routing decides.
+//! Only IPv6 has them so: for 169.254.0.0/16, routing decides which link it is on.
 
 use std::{io, net::IpAddr};
 
@@ -20,14 +20,14 @@ pub(super) const fn is_zoned(it: IpAddr) -> bool {
 /// The zone that a host is written with; `None` where it needs none.
 ///
 /// # Errors
-/// Where it lacks one, has one that is no interface, or one too many.
+/// If it lacks one, has one that is no interface, or one too many.
 pub(super) fn of(host: &str) -> Result<Option<Zone>, Mistake> {
     let Some((ip, zone)) = literal(host) else { return Ok(None) };
     let mistake = |why: String| Err(Mistake::new(host, why));
     match (is_zoned(ip), zone) {
         (false, None) => Ok(None),
-        (false, Some(_)) => mistake("only a link-local address, of fe80::/10, has a zone behind %".to_owned()),
-        (true, None) => mistake(format!("every link has this address, so name the interface: {}", candidates(ip))),
+        (false, Some(_)) => mistake("only a link-local address (fe80::/10) has a zone".to_owned()),
+        (true, None) => mistake(format!("a link-local address needs its interface: {}", candidates(ip))),
         (true, Some(zone)) => match find(zone) {
             Ok(None) => mistake(format!("there is no interface '{}': {}", zone.escape_debug(), candidates(ip))),
             Ok(found) => Ok(found),
@@ -39,7 +39,7 @@ pub(super) fn of(host: &str) -> Result<Option<Zone>, Mistake> {
 /// The interface of that name, or of that index; `None`: there is none.
 ///
 /// # Errors
-/// Where the interfaces cannot be listed, so that nothing is known of it.
+/// If the interfaces cannot be listed, so that nothing is known of it.
 pub(super) fn find(zone: &str) -> io::Result<Option<Zone>> {
     let all = links::list()?;
     let by_index = || zone.parse().ok().and_then(|index: u32| all.iter().find(|link| link.index == index));
@@ -55,7 +55,7 @@ fn candidates(ip: IpAddr) -> String {
     let all: Vec<_> =
         all.into_iter().filter(|it| it.up && leads(it.index)).map(|it| format!("{ip}%{}", it.name)).collect();
     match all.as_slice() {
-        [] => "none is up that has link-local addresses".to_owned(),
-        some => format!("it could be {}", some.join(", ")),
+        [] => "no interface that is up has one".to_owned(),
+        some => format!("write {}", some.join(", ")),
     }
 }

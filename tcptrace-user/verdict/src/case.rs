@@ -1,4 +1,4 @@
-//! What a rule looks at: an attempt, what this host knows of it, what others did around the same time.
+//! The facts that a rule looks at: an attempt, this host's knowledge of it, others' attempts around the same time.
 
 use tcptrace_core::{
     flow::{Addr, Endpoint},
@@ -6,7 +6,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
-    facts::{Counters, Dropped, Listener, Local, Neighbour, Place, Rejection, Sent, Walk},
+    facts::{Counters, Dropped, Listener, Local, Neighbour, Place, ProbeKind, Rejection, Walk},
     icmp::Meaning,
     outcome::Outcome,
     words::{endpoint, ip},
@@ -19,18 +19,18 @@ use crate::past::{Around, Host, Life, Past};
 pub struct Case<'a> {
     /// The attempt to explain.
     pub attempt: &'a Attempt,
-    /// What this host knows of it.
+    /// This host's facts about it.
     pub local: &'a Local,
-    /// What hosts did in the last ten minutes.
+    /// The record of hosts in the last ten minutes.
     pub past: &'a Past,
-    /// How often this client asked this port in this way of late: SYN, SYN/ACK, RST without data.
+    /// The number of times that this client lately looked at this port in this way: SYN, SYN/ACK, RST without data.
     pub checks: u32,
 }
 
 /// Reasons for which rules of this host drop a packet (enum skb_drop_reason, include/net/dropreason-core.h): netfilter,
-/// TC and XDP programs, cgroup programs, IPsec policy, reverse path filter, security modules. Not SOCKET_FILTER: that drops a
-/// raw socket's own copy.
-pub const RULES: [&str; 8] = [
+/// TC and XDP programs, cgroup programs, IPsec policy, reverse path filter, security modules. Not SOCKET_FILTER: that
+/// drops a raw socket's own copy.
+pub const FIREWALL_REASONS: [&str; 8] = [
     "NETFILTER_DROP",
     "TC_INGRESS",
     "TC_EGRESS",
@@ -41,15 +41,19 @@ pub const RULES: [&str; 8] = [
     "SECURITY_HOOK",
 ];
 /// And for want of memory.
-pub const MEMORY: [&str; 3] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC"];
+pub const MEMORY_REASONS: [&str; 3] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC"];
 
-fn is_rule(reason: &str) -> bool {
-    RULES.contains(&reason)
+fn is_firewall_reason(reason: &str) -> bool {
+    FIREWALL_REASONS.contains(&reason)
 }
 
-/// Whether a packet on its way out was kept for this reason: by a rule, or below IP. TCP's own reasons are a receiver's.
+/// Whether a packet on its way out was kept for this reason: by a rule, or below IP. TCP's own reasons are a
+/// receiver's.
 fn keeps_from_the_wire(reason: &str) -> bool {
-    is_rule(reason) || reason.starts_with("NEIGH_") || reason.starts_with("QDISC_") || reason == "IP_OUTNOROUTES"
+    is_firewall_reason(reason)
+        || reason.starts_with("NEIGH_")
+        || reason.starts_with("QDISC_")
+        || reason == "IP_OUTNOROUTES"
 }
 
 impl<'a> Case<'a> {
@@ -81,7 +85,7 @@ impl<'a> Case<'a> {
     }
 
     /// When the server's host was last heard before it.
-    pub(super) fn since(&self, last: Nanos) -> String {
+    pub(super) fn heard_before(&self, last: Nanos) -> String {
         let seconds = self.hs().first_syn.since(last) as f64 / 1e9;
         format!("{} answered {seconds:.0} s before the first SYN, and not since", ip(self.server().addr))
     }
@@ -108,12 +112,12 @@ impl<'a> Case<'a> {
 
     /// The reason for which a rule of this host dropped a packet of `side`.
     pub(super) fn dropped_by_rule(&self, side: Side) -> Option<&'a str> {
-        self.any_drop(side, is_rule)
+        self.any_drop(side, is_firewall_reason)
     }
 
     /// The same of a SYN that this host had translated, and what it was by then.
     pub(super) fn dropped_by_rule_after_translation(&self) -> Option<String> {
-        self.dropped_after_translation(is_rule)
+        self.dropped_after_translation(is_firewall_reason)
     }
 
     /// Why the link address of the one to whom this host forwards the SYN, translated or not, is not known.
@@ -146,9 +150,9 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// How many packets of `side` this host dropped for want of memory, and the reasons that it gave.
+    /// The number of packets of `side` that this host dropped for want of memory, and the reasons that it gave.
     pub(super) fn dropped_for_memory(&self, side: Side) -> Option<(u64, Vec<&'a str>)> {
-        let these = self.drops(side).filter(|it| MEMORY.contains(&it.reason.as_str()));
+        let these = self.drops(side).filter(|it| MEMORY_REASONS.contains(&it.reason.as_str()));
         let (counts, reasons): (Vec<_>, Vec<_>) = these.map(|it| (it.count, it.reason.as_str())).unzip();
         (!counts.is_empty()).then(|| (counts.iter().sum(), reasons))
     }
@@ -179,7 +183,7 @@ impl<'a> Case<'a> {
             if side == Side::Client { (Place::Client, Side::Server) } else { (Place::Server, Side::Client) };
         let is_alone = self.is_here(side) && !self.is_here(other);
         let is_home = |it: Place| it == home || it == Place::Unknown && is_alone;
-        let drop = self.drops(side).find(|it| !is_home(it.place) && is_rule(&it.reason))?;
+        let drop = self.drops(side).find(|it| !is_home(it.place) && is_firewall_reason(&it.reason))?;
         let (client, server) = (self.hs().client_addr, self.hs().server_addr);
         Some(match drop.place {
             Place::Client if self.is_here(Side::Server) => {
@@ -247,7 +251,7 @@ impl<'a> Case<'a> {
         self.local.left == Ok(0)
     }
 
-    /// How far SYNs for the port got, where a walk says.
+    /// The distance that SYNs for the port got, where a walk shows it.
     pub(super) fn walk(&self) -> Option<&'a Walk> {
         self.local.walk.as_ref().ok()
     }
@@ -257,13 +261,13 @@ impl<'a> Case<'a> {
         let signs = self.local.signs.as_ref().ok()?;
         let name = ip(self.server().addr);
         if signs.echo {
-            return Some(format!("{name} answers echo requests, and no port that was tried"));
+            return Some(format!("{name} answers echo requests, but no tried port does"));
         }
-        signs.link.then(|| format!("{name} answers on the link, and on no port that was tried"))
+        signs.link.then(|| format!("{name} answers on the link, but on no tried port"))
     }
 
     /// Whether not even the first router saw SYNs for the port, while another probe passed it; what that was.
-    pub(super) fn is_lost_before_first_router(&self) -> Option<Sent> {
+    pub(super) fn is_lost_before_first_router(&self) -> Option<ProbeKind> {
         let walk = self.walk()?;
         let other = walk.other.filter(|other| other.first.is_some() && walk.answered.is_none())?;
         (walk.last.is_none() && self.local.left.is_err()).then_some(other.sent)
@@ -275,15 +279,15 @@ impl<'a> Case<'a> {
             return Some((rejection, "answered other SYNs for the port"));
         }
         let rejection = self.local.signs.as_ref().ok()?.rejected?;
-        Some((rejection, "answered other probes; routers do not answer each"))
+        Some((rejection, "answered other probes; routers skip some"))
     }
 
-    /// Who listens on the server's port, if that is known and somebody does.
+    /// The listener on the server's port, if that is known and there is one.
     pub(super) fn listener(&self) -> Option<&'a Listener> {
         self.local.listener.as_ref().ok()?.as_ref()
     }
 
-    /// How much a counter of the kernel is known to have grown. A rule takes growth as evidence, and never its absence.
+    /// The known growth of a counter of the kernel. A rule takes growth as evidence, and never its absence.
     pub(super) fn growth(&self, of: fn(&Counters) -> u64) -> u64 {
         self.local.counters.as_ref().map_or(0, of)
     }

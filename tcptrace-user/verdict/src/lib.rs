@@ -21,23 +21,22 @@ use self::{case::Case, past::Life};
 
 /// The verdict on an attempt.
 #[must_use]
-pub fn diagnose(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> Verdict {
     let found = rules::RULES.iter().filter_map(|row| Some((row.cause, (row.rule)(case)?)));
     let surest = found.reduce(|best, it| if it.1.confidence > best.1.confidence { it } else { best });
     let (cause, confidence, evidence) = match surest {
         Some((cause, it)) => (cause, it.confidence, it.evidence),
         None => {
             let drops = case.local.drops.iter().flatten();
-            let dropped =
-                drops.map(|it| format!("this host dropped a packet of the {} ({})", side(it.from), it.reason));
+            let dropped = drops.map(|it| format!("this host dropped a {} packet ({})", side(it.from), it.reason));
             let went = match case.life() {
-                Life::Before(last) if case.attempt.outcome == Outcome::NoReply => Some(case.since(last)),
+                Life::Before(last) if case.attempt.outcome == Outcome::NoReply => Some(case.heard_before(last)),
                 Life::Before(_) | Life::Never | Life::Lately | Life::Since => None,
             };
             (Cause::Unknown, Confidence::Possible, dropped.chain(went).collect())
         }
     };
-    // What was lost may have told another story.
+    // Lost events may have shown another cause.
     let lost = case.attempt.trust.events_lost + case.attempt.trust.attempts_lost > 0;
     let confidence = if lost { confidence.min(Confidence::Likely) } else { confidence };
     let next = next::of(case, cause);

@@ -1,9 +1,10 @@
-//! What to do next, by cause: one or two imperatives for the reader of a line, each short enough to stand under it.
+//! The next steps, by cause: one or two, each short enough to stand under a line. A step names the machine, the network
+//! namespace ("netns") where that matters, and the party that has to act.
 //!
-//! The one place of it: text, JSON, `diagnose` and docs/causes.md take their steps from here. It does not explain:
+//! All next steps are here: text, JSON, `diagnose` and docs/causes.md take theirs from this table. It does not explain:
 //! `tcptrace explain CAUSE` does. The table knows no address: `filled` fills in `{server}` and `{client}` (addresses),
-//! `{port}` (the server's) and `{host}` (the sender of the ICMP error or the RST, or of the other answer; the server where
-//! there is none).
+//! `{port}` (the server's) and `{host}` (the sender of the ICMP error or the RST, or of the other answer; the server
+//! where there is none).
 
 use std::net::IpAddr;
 
@@ -21,81 +22,81 @@ use crate::case::Case;
 pub const fn next(cause: Cause) -> &'static [&'static str] {
     match cause {
         Cause::PortClosed => &[
-            "see who listens, on {server}: ss -ltnp 'sport = :{port}'; nobody: start the service",
-            "if it listens on 127.0.0.1 or another port only, correct its address or the client's target",
+            "on {server}, in its netns: ss -ltnp 'sport = :{port}'; no line: start the service",
+            "only 127.0.0.1 or another port listens: correct the service's address, or the client's target",
         ],
         Cause::FirewallReject => &[
-            "ask whoever runs {host}, which rejected it, to admit {client} to port {port}",
-            "if {host} is the server itself, find the rule there: nft list ruleset | grep -n reject",
+            "ask the admin of {host}, which rejected it, to admit {client} to port {port}",
+            "on {host}, in each netns: nft -a list ruleset | grep -n reject",
         ],
         Cause::FirewallDrop => &[
-            "see whether SYNs arrive, on {server}: tcpdump -ni any 'tcp port {port} and host {client}'",
-            "they do: find the rule there, nft list ruleset; they do not: find it on the way",
+            "on {server}, in its netns: tcpdump -ni any 'tcp port {port} and host {client}'; do SYNs arrive?",
+            "yes: find the rule there, nft list ruleset; no: ask the admins of the firewalls on the way",
         ],
         Cause::HostDown => &[
-            "ask on its own network: ip neigh show {host}; FAILED or INCOMPLETE: it is not on the link",
-            "look at its console: power, link, address; a ping that fails proves nothing",
+            "on its last router: ip neigh show {host}; FAILED or INCOMPLETE: it is not on the link",
+            "at its console: power, link, address; a ping that fails proves nothing",
         ],
         Cause::NetworkUnreachable => &[
-            "look at the route to {server} on {host}, the router that said so",
-            "see how far it goes: traceroute -n -T -p {port} {server}",
+            "ask the admin of {host}, the router that said so, for its route to {server}",
+            "in the client's netns: traceroute -n -T -p {port} {server}",
         ],
         Cause::NoRouteOrLocalBlock => &[
-            "ask this host's tables: ip route get {host}; then its rules: nft list ruleset",
-            "see what counted it: nstat -az IpOutNoRoutes IpOutDiscards TcpExtTCPTimeouts",
+            "on this host, in the sender's netns: ip route get {host}; nft list ruleset",
+            "there: nstat -az IpOutNoRoutes IpOutDiscards TcpExtTCPTimeouts; which of them grows?",
         ],
         Cause::ListenQueueFull => &[
-            "see the queue, on {server}: ss -ltnp 'sport = :{port}'; Recv-Q above Send-Q: it is full",
-            "find why the service does not accept(); then raise its backlog and net.core.somaxconn",
+            "on {server}, in its netns: ss -ltnp 'sport = :{port}'; Recv-Q above Send-Q: the queue is full",
+            "find out why the service does not accept(); then raise its backlog and net.core.somaxconn",
         ],
         Cause::DroppedByLocalFirewall => &[
-            "find the rule, on this host: nft -a list ruleset; iptables-save -c shows which one counts",
-            "admit {client} to tcp dport {port} before the rule that drops",
+            "on this host, in the netns that drops: nft -a list ruleset; iptables-save -c has counts",
+            "there, admit {client} to tcp dport {port} before the rule that drops",
         ],
         Cause::SynFlood => &[
-            "check that cookies are on, on {server}: sysctl net.ipv4.tcp_syncookies (1)",
-            "do not block single sources, they are forged as a rule; filter upstream if the link is full",
+            "on {server}, in its netns: sysctl net.ipv4.tcp_syncookies; 0: set it to 1",
+            "do not block single sources: most are forged; if the link is full, ask the provider to filter",
         ],
         Cause::ClientVanished => &[
-            "see whether SYN/ACKs arrive, on {client}: tcpdump -ni any 'tcp port {port} and host {server}'",
-            "they do not: ask for the way back, on {server}: ip route get {client}",
+            "on {client}, in its netns: tcpdump -ni any 'tcp port {port} and host {server}'; any SYN/ACK?",
+            "no: on {server}, in its netns, check the way back: ip route get {client}",
         ],
         Cause::AnswerLostLocally => &[
-            "read the drop reason in the evidence; find the rule: nft list ruleset",
-            "see whether it was taken for a forged source: nstat -az TcpExtIPReversePathFilter",
+            "on this host, in the client's netns: nft -a list ruleset; which rule drops SYN/ACKs?",
+            "there: nstat -az TcpExtIPReversePathFilter; if it grows, correct the route back",
         ],
         Cause::AsymmetricPath => &[
-            "trace the other way too: tcptrace -i IN -i OUT, both interfaces towards {server}",
-            "if a stateful firewall stands on one way only, lead both ways through it",
+            "on this host: tcptrace -i IN -i OUT, with every interface that leads to {server}",
+            "if a stateful firewall is on one way only, ask the network's admin to lead both through it",
         ],
         Cause::NatMismatch => &[
-            "lead the replies of {host} back through what translates {server}, or translate the source",
-            "see the translation there: conntrack -L -p tcp --dport {port}",
+            "on {host}: route replies back through the NAT for {server}; or translate the source there",
+            "on the NAT, in its netns: conntrack -L -p tcp --dport {port}",
         ],
         Cause::PortReuse => &[
-            "nothing, if the next SYN succeeded: the client's RST ended the old connection",
-            "if it repeats, widen {client}'s net.ipv4.ip_local_port_range, or the NAT's between",
+            "nothing, if the next SYN worked: the client's RST ended the old connection",
+            "if it repeats, widen net.ipv4.ip_local_port_range on {client}, or the ports of the NAT between",
         ],
         Cause::MiddleboxReset => &[
-            "capture at both ends: tcpdump -nvi any 'tcp port {port} and host {client}'; who sent the RST?",
-            "no end did: look at the firewalls, proxies and load balancers between, by the RST's ttl",
+            "at both ends: tcpdump -nvi any 'tcp port {port} and host {client}'; which of them sent the RST?",
+            "neither: ask the admin of the firewall, proxy or load balancer at the distance of its TTL",
         ],
         Cause::DuplicateIp => &[
-            "count who answers, on its network: arping -c 3 -I INTERFACE {server}; two MACs: two hosts",
-            "find the second MAC's switch port, and change that host's address",
+            "on a host of its network: arping -c 3 -I INTERFACE {server}; two MACs: two hosts",
+            "ask the network's admin for the switch port of the second MAC; readdress that host",
         ],
         Cause::ApplicationGaveUp => &[
-            "raise the client's connect timeout: above 3 s two lost SYNs no longer fail it",
-            "then find who swallowed the SYNs: tcpdump -ni any 'tcp port {port} and host {client}'",
+            "on {client}: raise the application's connect timeout; above 3 s it survives two lost SYNs",
+            "on {server}, in its netns: tcpdump -ni any 'tcp port {port} and host {client}'; do SYNs arrive?",
         ],
-        Cause::HealthCheck => &["nothing: {client} looks whether port {port} is open, and hangs up"],
+        Cause::HealthCheck => &["nothing: {client} only checks whether port {port} is open"],
         Cause::OutOfMemory => &[
-            "compare, on {server}: grep ^TCP /proc/net/sockstat (mem) with sysctl net.ipv4.tcp_mem",
-            "find who holds it: ss -tmn; end what leaks, then raise net.ipv4.tcp_mem",
+            "on this host: compare mem in /proc/net/sockstat with sysctl net.ipv4.tcp_mem",
+            "in each netns: ss -tmnp; stop the program that holds it, or raise net.ipv4.tcp_mem",
         ],
         Cause::Unknown => &[
-            "trace at the other end as well: tcptrace host {client} and port {port}, on {server}",
-            "see what the packets were: tcptrace -w FILE, or tcpdump -ni any 'tcp port {port}'",
+            "on {server}, in its netns: tcptrace host {client} and port {port}",
+            "on this host, keep the packets: tcptrace -w FILE, or tcpdump -ni any 'tcp port {port}'",
         ],
     }
 }
@@ -106,16 +107,21 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
     match cause {
         Cause::Unknown if case.attempt.outcome == Outcome::NoReply && case.is_here(Side::Server) => {
             vec![
-                "look at what else here takes packets: nft -a list ruleset, tc -s filter, nstat -az | grep -i drop"
+                "on this host, in the server's netns: nft -a list ruleset; tc -s filter; nstat -az | grep -i drop"
                     .to_owned(),
             ]
         }
         Cause::Unknown => vec![settles(case.attempt).to_owned()],
+        // No SYN was lost, and a longer timeout changes nothing.
+        Cause::ApplicationGaveUp if case.attempt.outcome == Outcome::Aborted => {
+            let client = ip(case.hs().client_addr);
+            vec![format!(
+                "on {client}: find out why the application closes the socket; tcptrace names the process there"
+            )]
+        }
         Cause::HostDown if case.is_forwarded() => {
             let (server, port) = (ip(case.server().addr), case.server().port);
-            vec![format!(
-                "see, on {server}, to whom it forwards port {port}: nft list ruleset | grep dnat; then look there"
-            )]
+            vec![format!("on {server}: nft list ruleset | grep dnat; then check the host that gets port {port}")]
         }
         Cause::NoRouteOrLocalBlock if let Some(steps) = on_own_way(case) => steps,
         Cause::NoRouteOrLocalBlock if case.is_here(Side::Server) => {
@@ -148,21 +154,21 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
     }
 }
 
-/// Where it is this host's own route, link or gateway that fails.
+/// The steps where this host's own route, link or gateway fails.
 fn on_own_way(case: &Case<'_>) -> Option<Vec<String>> {
     let server = ip(case.server().addr);
     match &case.local.way {
         Ok(Way::Nowhere { .. }) => {
             return Some(vec![
-                format!("see the route that decides: ip route get {server}; ip rule; ip route show table all"),
-                format!("add a route to {server}, or correct the one that forbids it"),
+                format!("on this host, in the client's netns: ip route get {server}; ip rule; ip route show table all"),
+                format!("there: add a route to {server}, or correct the one that forbids it"),
             ]);
         }
         Ok(Way::Link { interface, up: true, carrier: false }) => {
-            return Some(vec![format!("look at cable, switch port and driver: ip link show {interface}")]);
+            return Some(vec![format!("on this host, check cable, switch port and driver: ip link show {interface}")]);
         }
         Ok(Way::Link { interface, up: false, .. }) => {
-            return Some(vec![format!("see why it is down, and set it up: ip link set {interface} up")]);
+            return Some(vec![format!("on this host, find out why it is down; then: ip link set {interface} up")]);
         }
         Ok(Way::Link { .. }) | Err(_) => {}
     }
@@ -172,13 +178,13 @@ fn on_own_way(case: &Case<'_>) -> Option<Vec<String>> {
 /// The steps where the gateway to a server does not answer on the link.
 fn at_gateway(gateway: IpAddr, server: IpAddr) -> Vec<String> {
     vec![
-        format!("see whether the gateway is on the link: ip neigh show {gateway}; FAILED or INCOMPLETE: it is not"),
-        format!("see whether it is the right gateway: ip route get {server}"),
+        format!("on this host: ip neigh show {gateway}; FAILED or INCOMPLETE: the gateway is not on the link"),
+        format!("on this host: ip route get {server}; is it the right gateway?"),
     ]
 }
 
-/// The steps of a cause, with their names filled in; `host` is the sender of the error or of the answer, where that was not
-/// the server.
+/// The steps of a cause, with their names filled in; `host` is the sender of the error or of the answer, where that was
+/// not the server.
 fn filled(cause: Cause, server: Endpoint, client: Option<Addr>, host: Option<Addr>) -> Vec<String> {
     let client = client.map_or_else(|| "this host".to_owned(), |client| ip(client).to_string());
     let fill = |text: &&str| {
@@ -190,22 +196,22 @@ fn filled(cause: Cause, server: Endpoint, client: Option<Addr>, host: Option<Add
     next(cause).iter().map(fill).collect()
 }
 
-/// The evidence that would tell, where there is none.
+/// The step that would decide, where the evidence does not.
 fn settles(attempt: &Attempt) -> &'static str {
     match attempt.outcome {
-        Outcome::NoReply => "try another port of the same host, and trace there as well: silence has no sender",
+        Outcome::NoReply => "try another port of the server, and run tcptrace there: silence has no sender",
         Outcome::Refused => "compare the RST's TTL with that of a SYN/ACK of the same host",
-        Outcome::Unreachable => "ask whoever runs the router that sent the error",
-        Outcome::Challenged => "look on the server for an older connection with these ports",
-        Outcome::HalfOpen => "trace at the client: whether the SYN/ACK reaches it",
-        Outcome::Aborted => "trace at the client: which process closed the socket, or whether it had one",
-        Outcome::ResetOnAnswer => "trace at the server: whether it sent that RST",
-        Outcome::WrongAnswer => "trace at the server: which SYN it answered",
+        Outcome::Unreachable => "ask the admin of the router that sent the error",
+        Outcome::Challenged => "on the server, in its netns: ss -tan; is there an older connection with these ports?",
+        Outcome::HalfOpen => "run tcptrace on the client: does the SYN/ACK reach it?",
+        Outcome::Aborted => "run tcptrace on the client: it names the process that closed the socket",
+        Outcome::ResetOnAnswer => "run tcptrace on the server: did it send that RST?",
+        Outcome::WrongAnswer => "run tcptrace on the server: which SYN did it answer?",
         Outcome::Established | Outcome::Closed | Outcome::HalfClosed => {
-            "trace at the other end as well: which of the two lost the first packets"
+            "run tcptrace at the other end as well: which of the two lost the first packets?"
         }
-        Outcome::ResetByClient | Outcome::ResetByServer => "trace where the RST comes from",
-        Outcome::AnswerOnly | Outcome::Midstream => "trace where the SYN passes",
+        Outcome::ResetByClient | Outcome::ResetByServer => "run tcptrace where the RST comes from",
+        Outcome::AnswerOnly | Outcome::Midstream => "run tcptrace where the SYN passes",
     }
 }
 

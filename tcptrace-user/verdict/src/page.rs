@@ -1,6 +1,6 @@
 //! docs/causes.md, made of the rule table and the next steps: a row a cause.
 //!
-//! `cargo run -p tcptrace-verdict --example causes` prints it; a test of this module holds the committed page against it.
+//! `cargo run -p tcptrace-verdict --example causes` prints it; a test of this module compares the committed page.
 
 use std::fmt::Write as _;
 
@@ -10,13 +10,13 @@ use crate::{next::next, rules::RULES};
 
 const HEAD: &str = "# Causes: evidence and next steps
 
-One row a cause, made of the rule table (`tcptrace-user/verdict/src/rules`); do not edit it here. To write it anew:
+Each row is a cause, from the rule table (`tcptrace-user/verdict/src/rules`). Do not edit this page. To rewrite it:
 `cargo run -p tcptrace-verdict --example causes > docs/causes.md`.
 
 `tcptrace explain CAUSE` has the rest. SERVER, PORT and CLIENT are those of the line; HOST is the sender of the ICMP error
 or of the answer, or the server where there is none.
 
-| cause | evidence | told apart from | next steps |
+| cause | evidence | mistaken for | next steps |
 | --- | --- | --- | --- |
 ";
 
@@ -27,7 +27,7 @@ pub fn causes() -> String {
     for row in &RULES {
         write_row(&mut page, row.cause, row.evidence, row.apart);
     }
-    let evidence = "The evidence fits no rule. The next step says what would tell.";
+    let evidence = "No rule fits the evidence. The next step names what would decide.";
     write_row(&mut page, Cause::Unknown, evidence, "Every other cause: one of them is behind it.");
     page
 }

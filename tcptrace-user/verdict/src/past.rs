@@ -1,6 +1,6 @@
-//! What hosts did of late: who answered, refused or kept silent, on which port, for whom. Bounded memory, any clock.
+//! The recent past of hosts: who answered, refused or kept silent, on which port, for whom. Bounded memory, any clock.
 //!
-//! Fed with attempts in any order, asked about any moment: of a capture what came after a failure counts as well.
+//! Fed with attempts in any order, queried for any moment: in a capture, later attempts than a failure count as well.
 
 use std::{
     collections::BTreeMap,
@@ -25,14 +25,14 @@ const CLIENTS: usize = 16;
 const MINUTES: usize = 16;
 /// Networks that were heard last.
 const HEARD: usize = 8;
-/// What is recent: so long before a moment, and as long after it.
+/// The recent time: this long before a moment, and this long after it.
 pub const RECENT: u64 = 600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
-/// Who was heard so long before an attempt began, and was not asked in vain since, is taken to be there still: so long at
-/// most it takes to try one port after another by hand.
+/// A port that answered within this time before an attempt counts as alive, unless somebody asked it in vain since. A
+/// person needs that long to try several ports by hand.
 const LATELY: u64 = 20_000_000_000;
 
-/// What became of attempts to something within a minute, or several.
+/// The outcomes of attempts to something within a minute, or several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// A SYN/ACK came.
@@ -85,7 +85,7 @@ impl Around {
     }
 }
 
-/// What became of attempts, by minute.
+/// The outcomes of attempts, by minute.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Minutes(Vec<Minute>);
 
@@ -104,7 +104,7 @@ struct Minute {
 pub struct Past {
     hosts: BTreeMap<Addr, Host>,
     ports: usize,
-    /// Of the networks that were heard last, oldest first: their first address, and the host.
+    /// The networks that were heard last, oldest first: the first address of each, and the host.
     heard: Vec<(Addr, Addr)>,
     /// Hosts that made room for others.
     pub forgotten: u64,
@@ -112,7 +112,7 @@ pub struct Past {
     pruned: Nanos,
 }
 
-/// What one host did.
+/// The record of one host.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
     ports: BTreeMap<u16, Port>,
@@ -138,7 +138,7 @@ pub struct Ttl {
     pub most: u8,
 }
 
-/// Whom a port answered besides an attempt.
+/// The clients that a port answered besides an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
     /// The same client, since it began.
@@ -174,7 +174,7 @@ impl Counts {
         self.half_open += other.half_open;
     }
 
-    /// What became of one attempt.
+    /// The outcome of one attempt.
     fn of(handshake: &Handshake, outcome: Outcome) -> Self {
         let mut counts = Self::default();
         match outcome {
@@ -274,8 +274,8 @@ impl Past {
         self.ports += host.ports.len();
     }
 
-    /// Whether there is room for another host, or another port of one: the longest silent half of the hosts goes, at most
-    /// once a minute.
+    /// Whether there is room for another host, or another port of one: the longest silent half of the hosts goes, at
+    /// most once a minute.
     fn make_room(&mut self, now: Nanos) -> bool {
         let has_room = |it: &Self| it.hosts.len() < HOSTS && it.ports < PORTS_IN_ALL;
         if has_room(self) {
@@ -293,7 +293,7 @@ impl Past {
         has_room(self)
     }
 
-    /// What a host did, if it did anything.
+    /// The record of a host, if it did anything.
     #[must_use]
     pub fn host(&self, addr: Addr) -> Option<&Host> {
         self.hosts.get(&addr)
@@ -314,8 +314,8 @@ impl Past {
 
     /// Hosts elsewhere that are alive, and that were asked in vain; up to a few of each.
     ///
-    /// Where nothing answers any more, whoever looks for an answer has to look at all hosts, and for each of the attempts
-    /// that fail then. So only those that were heard last are asked whether one is there.
+    /// During an outage a full search would visit all hosts for each failure. The loop stops at a few of either kind,
+    /// and the networks that were heard last are looked at first.
     #[must_use]
     pub fn elsewhere(&self, of: Addr, around: Around) -> (usize, usize) {
         const FEW: usize = 64;
@@ -357,7 +357,7 @@ fn network(of: Addr) -> (Addr, Addr) {
     }
 }
 
-/// That network as people write it.
+/// The name of that network as people write it.
 #[must_use]
 pub fn network_name(of: Addr) -> String {
     let (first, _) = network(of);
@@ -385,7 +385,7 @@ impl Host {
             }
             self.answers = self.answers.saturating_add(1);
             self.answers_with_id = self.answers_with_id.saturating_add(it.facts.any(Facts::ANSWER_ID).into());
-            // Of a SYN that was sent again the answer may be the first one's.
+            // If the SYN was sent again, the answer may be the first one's.
             if let Some(nanos) = it.syn_to_answer().filter(|_| it.syn.tries == 1) {
                 self.fastest = Some(self.fastest.map_or(nanos, |fastest| fastest.min(nanos)));
             }
@@ -424,7 +424,8 @@ impl Host {
         self.answers > 0 && self.answers_with_id == self.answers
     }
 
-    /// Whether it was heard, on any port. Where one that was heard fell silent, none that was not asked since is a witness.
+    /// The best life of any port. If one port fell silent, an older answer of another port no longer proves that the
+    /// host is alive.
     #[must_use]
     pub fn life(&self, around: Around) -> Life {
         let mut last = None;
@@ -448,7 +449,7 @@ impl Host {
         self.ports.values().any(|it| failed(it.minutes.around(around.at)))
     }
 
-    /// What a port did around a moment.
+    /// The record of a port around a moment.
     #[must_use]
     pub fn port(&self, port: u16, at: Nanos) -> Counts {
         self.ports.get(&port).map(|it| it.minutes.around(at)).unwrap_or_default()
@@ -461,8 +462,8 @@ impl Host {
         others.map(move |(port, it)| (*port, it.minutes.life(around).0.min(whole), it.minutes.around(around.at)))
     }
 
-    /// Whether a port answered an attempt's client in another attempt since this one began, and how many others since then and
-    /// shortly before. What was before may have been before whatever happened.
+    /// Whether a port answered an attempt's client in another attempt since this one began, and how many others since
+    /// then and shortly before. An earlier answer may be from before whatever happened.
     #[must_use]
     pub fn answered(&self, it: &Handshake, outcome: Outcome) -> Answered {
         let Around { began, at } = Around::of(it);
@@ -478,7 +479,7 @@ impl Host {
         answered
     }
 
-    /// How many clients left a port without the final ACK around a moment.
+    /// The number of clients that left a port without the final ACK around a moment.
     #[must_use]
     pub fn half_open_clients(&self, port: u16, at: Nanos) -> usize {
         let clients = self.ports.get(&port).map_or(&[][..], |it| &it.clients);

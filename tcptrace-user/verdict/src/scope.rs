@@ -1,4 +1,4 @@
-//! How far a failure reaches: told by what else worked around the same time.
+//! The reach of a failure, judged by what else worked around the same time.
 
 use tcptrace_vocabulary::{
     cause::Cause,
@@ -29,14 +29,14 @@ pub(super) fn scope(case: &Case<'_>, cause: Cause) -> Scope {
     Scope { extent, evidence: vec![evidence] }
 }
 
-/// What this host's own routing and links tell: whatever goes the same way fails as well.
+/// The evidence of this host's own routing and links: whatever goes the same way fails as well.
 fn by_own_way(case: &Case<'_>, cause: Cause) -> Option<(Extent, String)> {
     if cause != Cause::NoRouteOrLocalBlock {
         return None;
     }
     match &case.local.way {
         Ok(Way::Nowhere { .. }) => {
-            return Some((Extent::Network, "the route is that of its whole network".to_owned()));
+            return Some((Extent::Network, "its whole network has that route".to_owned()));
         }
         Ok(Way::Link { interface, up, carrier }) if !up || !carrier => {
             return Some((Extent::Everything, format!("nothing leaves by {interface}")));
@@ -47,15 +47,15 @@ fn by_own_way(case: &Case<'_>, cause: Cause) -> Option<(Extent, String)> {
         return Some((Extent::Everything, format!("everything behind {} is out of reach", gateway.address)));
     }
     match case.local.call.ok()?.errno? {
-        libc::EADDRNOTAVAIL => Some((Extent::Host, "the ports of this host to that address are used up".to_owned())),
+        libc::EADDRNOTAVAIL => Some((Extent::Host, "this host has no port left for that address".to_owned())),
         libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::EINVAL => {
-            Some((Extent::Network, "this host refuses every address of that way".to_owned()))
+            Some((Extent::Network, "this host refuses all of that route".to_owned()))
         }
         _ => None,
     }
 }
 
-/// What the host's own ports tell.
+/// The evidence of the host's own ports.
 fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
     let (server, name) = (case.server(), ip(case.server().addr));
     let host = case.host()?;
@@ -79,16 +79,16 @@ fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
     let refusing = ports(|it| it.refused > 0);
     match (refusing.is_empty(), case.attempt.outcome == Outcome::Refused) {
         (true, _) => None,
-        (false, true) => Some((Extent::Host, format!("{name} refuses {} as well", list(&refusing)))),
-        (false, false) => Some((Extent::Port, format!("{name} is there: it refuses {}", list(&refusing)))),
+        (false, true) => Some((Extent::Host, format!("{name} also refuses {}", list(&refusing)))),
+        (false, false) => Some((Extent::Port, format!("{name} is up: it refuses {}", list(&refusing)))),
     }
 }
 
-/// What other hosts tell.
+/// The evidence of other hosts.
 fn beyond_host(case: &Case<'_>, cause: Cause) -> (Extent, String) {
     let (addr, name) = (case.server().addr, ip(case.server().addr));
     if case.is_alive() && case.attempt.outcome != Outcome::HalfOpen {
-        return (Extent::Port, format!("{name} is there, and no other port of it was tried"));
+        return (Extent::Port, format!("{name} is up; no other port answered then"));
     }
     let around = case.around();
     let (alive, others): (Vec<&Host>, Vec<&Host>) = case.past.network(addr).partition(|it| it.life(around).is_alive());
@@ -98,27 +98,27 @@ fn beyond_host(case: &Case<'_>, cause: Cause) -> (Extent, String) {
     let hosts = |it: usize, what: &str| count(it as u64, &format!("{what}host"));
     match (answered, failing, beyond, silent_beyond) {
         (1.., ..) => {
-            let only = if failing == 0 { format!("only {name} is silent; ") } else { String::new() };
+            let only = if failing == 0 { format!("only {name} fails; ") } else { String::new() };
             (Extent::Host, format!("{only}{} of {network} answered", hosts(answered, "other ")))
         }
         (0, 1.., 1.., _) => (
             Extent::Network,
-            format!("{} of {network} fail as well; {} elsewhere answered", hosts(failing, "other "), hosts(beyond, "")),
+            format!("{} of {network} failed too; {} elsewhere answered", hosts(failing, "other "), hosts(beyond, "")),
         ),
         (0, 0, 1.., _) => {
-            (Extent::Host, format!("{} elsewhere answered; no other of {network} was tried", hosts(beyond, "")))
+            (Extent::Host, format!("{} elsewhere answered; no other of {network} did", hosts(beyond, "")))
         }
         (0, _, 0, 1..) => {
-            (Extent::Everything, format!("nothing answered; {} elsewhere fail as well", hosts(silent_beyond, "")))
+            (Extent::Everything, format!("nothing answered; {} elsewhere failed too", hosts(silent_beyond, "")))
         }
         (0, 1.., 0, 0) => {
-            (Extent::Network, format!("{} of {network} fail as well; nothing else was tried", hosts(failing, "other ")))
+            (Extent::Network, format!("{} of {network} failed too; nothing else answered", hosts(failing, "other ")))
         }
         (0, 0, 0, 0) => of_itself(case, cause),
     }
 }
 
-/// What is known where no other host was tried: what the cause itself is of, and the host's other ports.
+/// The scope where no other host was tried: that of the cause itself, and the host's other ports.
 fn of_itself(case: &Case<'_>, cause: Cause) -> (Extent, String) {
     let (name, port) = (ip(case.server().addr), case.server().port);
     let is_of_host = cause == Cause::HostDown && !case.is_forwarded() && case.translated_to().is_none();
@@ -128,11 +128,11 @@ fn of_itself(case: &Case<'_>, cause: Cause) -> (Extent, String) {
     if cause == Cause::NetworkUnreachable {
         (Extent::Network, format!("the error is about the way to {}", network_name(case.server().addr)))
     } else if !ports.is_empty() {
-        (Extent::Host, format!("{name} fails on {} as well; no other host was tried", list(&ports)))
+        (Extent::Host, format!("{name} also fails on {}; no other host answered", list(&ports)))
     } else if is_of_host {
-        (Extent::Host, format!("{name} itself is away; nothing else was tried in the last ten minutes"))
+        (Extent::Host, format!("{name} itself is away; nothing else answered or failed around then"))
     } else {
-        (Extent::Unknown, "nothing else was tried in the last ten minutes".to_owned())
+        (Extent::Unknown, "nothing else answered or failed around then".to_owned())
     }
 }
 

@@ -1,4 +1,4 @@
-//! An attempt as it is reported: the core's state, with what only userspace knows of it.
+//! An attempt as it is reported: the core's state, with the facts that only userspace knows.
 //!
 //! Reading packets and following their states is the core's; this module adds names, times and sources of errors.
 
@@ -20,9 +20,9 @@ use crate::{
 /// One line's worth of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
-    /// What the core recorded of its packets.
+    /// The core's record of its packets.
     pub handshake: Handshake,
-    /// What became of it by now.
+    /// The outcome by now.
     pub outcome: Outcome,
     /// When it was found stalled, and by which sign; `None` if it never stalled.
     pub stalled: Option<Stalled>,
@@ -38,7 +38,7 @@ pub struct Attempt {
     pub seen: (Nanos, Nanos),
     /// The same attempt in the words of Zeek and Wireshark.
     pub foreign: Foreign,
-    /// What may be missing from this record.
+    /// The losses that may affect this record.
     pub trust: Trust,
     /// Why it failed; `None` until a verdict is made, and for an attempt without trouble.
     pub why: Option<Box<Why>>,
@@ -76,8 +76,8 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// Their words for the packets that lead to this state. Live, only these packets are known, without their order: data
-    /// after the handshake and a repeated FIN or RST leave no trace.
+    /// Their words for the packets that lead to this state. Live, only these packets are known, without their order:
+    /// data after the handshake and a repeated FIN or RST leave no trace.
     #[must_use]
     pub fn of(handshake: &Handshake) -> Self {
         let (mut zeek, mut wireshark) = (Zeek::default(), Wireshark::default());
@@ -163,7 +163,7 @@ pub struct Stalled {
     pub by: StalledBy,
 }
 
-/// What makes an attempt stalled.
+/// The sign by which an attempt is stalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StalledBy {
     /// The third SYN without an answer.
@@ -186,7 +186,7 @@ impl StalledBy {
     }
 }
 
-/// How far a line can be relied on.
+/// The reliability of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     /// It was still open when it was reported: tracing ended, or it stalled.
@@ -219,7 +219,7 @@ impl Attempt {
         self.is_trouble() || cut || self.handshake.facts.any(Facts::ANSWER_UNSEEN) || self.was_answered_again()
     }
 
-    /// Whether the SYN/ACK was sent again after the final ACK had come by.
+    /// Whether the server repeated the SYN/ACK after the final ACK passed.
     #[must_use]
     pub fn was_answered_again(&self) -> bool {
         let hs = &self.handshake;
@@ -240,22 +240,23 @@ impl Attempt {
 }
 
 /// Linux, Windows and macOS double the pause between tries: the next SYN comes within the time passed so far, and the
-/// second within three seconds (RFC 6298, section 2; RFC 2988 before it). What is silent for twice that and a little
-/// more has given up. If it tries again after all, it is reported again.
+/// second within three seconds (RFC 6298, section 2; RFC 2988 before it). An attempt that is silent for twice that and
+/// a little more has given up. If it tries again after all, it is reported again.
 const GIVE_UP_SLACK: u64 = 5_000_000_000;
 
-/// How long after the start of tracing an attempt may be one that began before it: Linux's longest pause.
+/// The time after the start of tracing within which an attempt may have begun before it: Linux's longest pause.
 const LONGEST_PAUSE: u64 = 64_000_000_000;
 
-/// How long an attempt may be silent before it counts as given up.
+/// The time that an attempt may be silent before it counts as given up.
 #[must_use]
 pub fn patience(handshake: &Handshake, stall_after: u64) -> u64 {
     let tried_for = handshake.last_seen().since(handshake.first_syn);
     stall_after.max(tried_for.saturating_mul(2).saturating_add(GIVE_UP_SLACK))
 }
 
-/// Whether the server sent its SYN/ACK again for want of an ACK, twice. A SYN that is sent again provokes one more at once: two
-/// timers that fire together (both begin with a second, RFC 6298, section 2) make three SYN/ACKs of one that was lost.
+/// Whether the server sent its SYN/ACK again for want of an ACK, twice. A SYN that is sent again provokes one more at
+/// once: two timers that fire together (both begin with a second, RFC 6298, section 2) make three SYN/ACKs of one that
+/// was lost.
 #[must_use]
 pub fn is_unacknowledged(handshake: &Handshake) -> bool {
     /// Half of two pauses, of one and two seconds.

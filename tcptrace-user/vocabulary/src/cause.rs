@@ -66,7 +66,7 @@ causes! {
     Unknown = "unknown",
 }
 
-/// How sure a verdict is.
+/// The confidence of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
     /// Other causes leave the same trace.

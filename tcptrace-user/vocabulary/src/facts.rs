@@ -1,4 +1,4 @@
-//! What this host knows of an attempt beyond its packets: pure data, gathered by `host` and `live`.
+//! The facts that this host knows of an attempt beyond its packets: pure data, gathered by `host` and `live`.
 //!
 //! Each fact may be missing, with the reason. A verdict never reads a missing fact as "no".
 
@@ -45,7 +45,7 @@ impl Missing {
     }
 }
 
-/// What this host knows of one attempt.
+/// The facts that this host knows of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Local {
     /// Whether the client is on this host, in any of its network namespaces.
@@ -60,25 +60,25 @@ pub struct Local {
     pub syn_tries: Fact<u32>,
     /// The listener on the server's port; `None` if there is none.
     pub listener: Fact<Option<Listener>>,
-    /// What the local kernel dropped of the attempt, newest first.
+    /// The packets of the attempt that the local kernel dropped, newest first.
     pub drops: Fact<Vec<Dropped>>,
-    /// How the kernel's counters grew since the attempt began, in the namespace of the end that is here.
+    /// The growth of the kernel's counters since the attempt began, in the namespace of the end that is here.
     pub counters: Fact<Counters>,
-    /// What TCP reset by itself around the RST of a connection, where that was sent from.
+    /// The connections that TCP reset by itself around the RST of a connection, where that was sent from.
     pub aborts: Fact<Aborts>,
     /// The link-layer neighbour by which the other end is reached.
     pub neighbour: Fact<Option<Neighbour>>,
-    /// How this host's own connect(2) ended. Known to `diagnose`.
+    /// The end of this host's own connect(2). Known to `diagnose`.
     pub call: Fact<Call>,
     /// Whether TCP made a SYN for the call. Known of a call that put no SYN on the wire.
     pub made: Fact<bool>,
-    /// How many of its SYNs left this host.
+    /// The number of its SYNs that left this host.
     pub left: Fact<u32>,
-    /// Where this host's routing sends packets for the server.
+    /// The way on which this host's routing sends packets for the server.
     pub way: Fact<Way>,
-    /// How far SYNs for the port and other probes got. Known to `diagnose`.
+    /// The distance that SYNs for the port and other probes got. Known to `diagnose`.
     pub walk: Fact<Walk>,
-    /// What else than TCP this host heard of the server. Known to `diagnose`.
+    /// The signs of the server, other than TCP, that this host received. Known to `diagnose`.
     pub signs: Fact<Signs>,
 }
 
@@ -140,9 +140,9 @@ pub struct Listener {
     pub process: Fact<Process>,
     /// Connections that wait for accept(2).
     pub queue: u32,
-    /// How many connections may wait: the backlog of listen(2), capped by net.core.somaxconn.
+    /// The number of connections that may wait: the backlog of listen(2), capped by net.core.somaxconn.
     pub queue_max: u32,
-    /// How many sockets listen there (SO_REUSEPORT).
+    /// The number of sockets that listen there (SO_REUSEPORT).
     pub sockets: u32,
 }
 
@@ -173,13 +173,13 @@ pub enum Place {
 pub struct Dropped {
     /// When it was dropped first.
     pub at: Nanos,
-    /// Whose packet it was.
+    /// The side that sent the packet.
     pub from: Side,
     /// The kernel's own word (enum skb_drop_reason) without its prefix: `NETFILTER_DROP`.
     pub reason: String,
-    /// How often, for this packet's flow and reason.
+    /// The number of drops, for this packet's flow and reason.
     pub count: u64,
-    /// Whose network namespace dropped it.
+    /// The network namespace that dropped it.
     pub place: Place,
     /// The cookie of that namespace; 0 if it is not known.
     pub netns: u64,
@@ -215,7 +215,8 @@ pub struct Counters {
 pub struct Aborts {
     /// `TCPAbortOnMemory`.
     pub for_memory: u64,
-    /// For the program's sake or the peer's: `TCPAbortOnClose`, `TCPAbortOnData`, `TCPAbortOnLinger`, `TCPAbortOnTimeout`.
+    /// For the program's sake or the peer's: `TCPAbortOnClose`, `TCPAbortOnData`, `TCPAbortOnLinger`,
+    /// `TCPAbortOnTimeout`.
     pub otherwise: u64,
 }
 
@@ -240,7 +241,7 @@ pub struct Neighbour {
     pub link_addresses: Vec<[u8; 6]>,
 }
 
-/// How a connect(2) ended that did not open.
+/// The end of a connect(2) that did not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The errno; `None`: the call had none by the time it was given up.
@@ -249,7 +250,7 @@ pub struct Call {
     pub took: Duration,
 }
 
-/// Where this host's routing sends packets for an address.
+/// The way on which this host's routing sends packets for an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Out by an interface.
@@ -270,7 +271,7 @@ pub enum Way {
 
 /// Something that this host sends to learn how far packets get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
+pub enum ProbeKind {
     /// SYNs for this port.
     Syn(u16),
     /// Echo requests.
@@ -286,7 +287,7 @@ pub struct Hop {
     pub from: Addr,
 }
 
-/// How far SYNs for a port got, beside other probes to the same host.
+/// The distance that SYNs for a port got, beside other probes to the same host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Walk {
     /// The last router that spoke; `None`: none did.
@@ -303,7 +304,7 @@ pub struct Walk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherWalk {
     /// The probe.
-    pub sent: Sent,
+    pub sent: ProbeKind,
     /// From how many hops away the answer came.
     pub answered: u8,
     /// The first router, where that spoke.
@@ -319,7 +320,7 @@ pub struct Rejection {
     pub from: Option<Addr>,
 }
 
-/// What else than TCP this host heard of the server.
+/// The signs of the server, other than TCP, that this host received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signs {
     /// It answers echo requests.

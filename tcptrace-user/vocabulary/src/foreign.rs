@@ -2,8 +2,8 @@
 //! history, and Wireshark's conversation completeness. They are computed and printed; neither decides an outcome.
 //!
 //! Both follow one conversation from its first packet, with or without a handshake in it. The rules are those of Zeek's
-//! `TCPSessionAdapter.cc` and `conn/main.zeek`, and of Wireshark's `packet-tcp.c`, restated; where a rule surprises, the
-//! comment says so.
+//! `TCPSessionAdapter.cc` and `conn/main.zeek`, and of Wireshark's `packet-tcp.c`, restated; where a rule surprises,
+//! the comment says so.
 
 use tcptrace_core::{
     segment::{Flags, Segment},
@@ -30,11 +30,11 @@ pub struct Glance {
     pub ack: Seq,
     /// Bytes of payload.
     pub payload: u16,
-    /// How much of it Wireshark reads.
+    /// The part of it that Wireshark reads.
     pub dissection: Dissection,
 }
 
-/// How much of a segment Wireshark reads, which depends on its length.
+/// The part of a segment that Wireshark reads, which depends on its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dissection {
     #[default]
@@ -75,12 +75,12 @@ pub struct Wireshark {
     /// By side: whether there is one.
     based: [bool; 2],
     bits: u8,
-    /// What the first packet would have set as a later one: the second pass takes it for one.
+    /// The bits that the first packet would have set as a later one: the second pass takes it for one.
     first: u8,
     packets: Packets,
 }
 
-/// How many packets there were, as far as it matters.
+/// The number of packets, as far as it matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Packets {
     #[default]
@@ -103,8 +103,8 @@ impl Wireshark {
     /// A RST.
     pub const RST: u8 = 32;
 
-    /// Whether this packet begins another conversation on the same addresses and ports: a pure SYN with a number that is
-    /// not its side's base.
+    /// Whether this packet begins another conversation on the same addresses and ports: a pure SYN with a number that
+    /// is not its side's base.
     #[must_use]
     pub fn is_another(&self, from: Sender, glance: &Glance) -> bool {
         let pure = glance.flags.0 & (Flags::SYN | Flags::ACK) == Flags::SYN;
@@ -147,7 +147,8 @@ impl Wireshark {
         }
     }
 
-    /// The conversation that a SYN with another number begins: known by that alone to have its SYN, and no first packet.
+    /// The conversation that a SYN with another number begins: known by that alone to have its SYN, and no first
+    /// packet.
     #[must_use]
     pub fn reused() -> Self {
         Self { bits: Self::SYN, packets: Packets::More, ..Self::default() }
@@ -207,7 +208,7 @@ enum State {
 struct Side {
     state: State,
     before: State,
-    /// What relative numbers are counted from.
+    /// The base of relative numbers.
     start: Seq,
     /// Kinds of packet in the history, and the relative number of the last SYN, FIN and RST.
     seen: u8,

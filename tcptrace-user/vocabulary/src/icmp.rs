@@ -48,7 +48,8 @@ meanings! {
     HostUnreachableForService = "unreachable",
     /// A router has no route to the network.
     NetUnreachable = "net-unreach",
-    /// The network is unreachable for this type of service, or the sender's host is isolated (RFC 1122, section 3.2.2.1).
+    /// The network is unreachable for this type of service, or the sender's host is isolated (RFC 1122, section
+    /// 3.2.2.1).
     NetUnreachableOtherwise = "unreachable",
     /// The destination is beyond the scope of the source address (RFC 4443, section 3.1).
     BeyondScope = "beyond-scope",

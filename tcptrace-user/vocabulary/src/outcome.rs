@@ -1,10 +1,10 @@
-//! How an attempt ended, in the closed set of words that reports use.
+//! The outcomes of an attempt, in the closed set of words that reports use.
 //!
 //! An outcome is read off the core's states and facts; the core itself does not know it.
 
 use tcptrace_core::handshake::{Facts, Handshake, State};
 
-/// What became of an attempt so far. The name is the value in JSON.
+/// The outcome of an attempt so far. The name is the value in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
     /// SYN once or more, nothing back.

@@ -1,6 +1,6 @@
-//! How far a failure reaches.
+//! The reach of a failure.
 
-/// What fails along with the attempt. The name is the value in JSON.
+/// The set that fails along with the attempt. The name is the value in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Extent {
     /// This attempt alone: the port answered the same client.
@@ -45,8 +45,8 @@ impl Extent {
             Self::Attempt => "this attempt only",
             Self::Client => "this client only",
             Self::Port => "this port only",
-            Self::Host => "this host",
-            Self::Network => "its network",
+            Self::Host => "the whole server",
+            Self::Network => "its whole network",
             Self::Everything => "everything from here",
             Self::Unknown => "scope unknown",
         }
@@ -56,7 +56,7 @@ impl Extent {
 /// An extent, and what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// What fails along with the attempt.
+    /// The set that fails along with the attempt.
     pub extent: Extent,
     /// The sentences that it rests on.
     pub evidence: Vec<String>,

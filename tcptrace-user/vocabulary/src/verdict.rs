@@ -15,17 +15,17 @@ use crate::{
 pub struct Verdict {
     /// The cause.
     pub cause: Cause,
-    /// How sure it is.
+    /// The confidence in the cause.
     pub confidence: Confidence,
     /// The sentences that it rests on, the strongest first.
     pub evidence: Vec<String>,
-    /// How far the failure reaches.
+    /// The reach of the failure.
     pub scope: Scope,
-    /// What to do next; for an unknown cause, what would find it.
+    /// The next steps; for an unknown cause, the steps that would find it.
     pub next: Vec<String>,
 }
 
-/// How many verdicts there were of each cause.
+/// The number of verdicts of each cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Causes(BTreeMap<Cause, u64>);
 

@@ -68,7 +68,7 @@ impl Kind {
 /// A failure that was made, by its number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Failure {
-    /// Of [`KINDS`].
+    /// The index in [`KINDS`].
     pub(crate) kind: usize,
     pub(crate) server: SocketAddr,
 }

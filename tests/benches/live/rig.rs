@@ -39,11 +39,11 @@ pub(crate) struct Sample {
     pub(crate) wall: Duration,
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    /// Of sending and receiving.
+    /// The kernel's time for sending and receiving.
     pub(crate) kernel: Duration,
-    /// Of the variant's process.
+    /// The time of the variant's process.
     pub(crate) process: Duration,
-    /// Of everybody, strangers included.
+    /// The time of all processes, foreign ones included.
     pub(crate) machine: Duration,
     pub(crate) lost: Lost,
 }

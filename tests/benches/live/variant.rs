@@ -1,4 +1,4 @@
-//! Who watches the receiving interface: nobody, a program that does nothing, tcptrace, tcpdump.
+//! The watchers of the receiving interface: none, a program that does nothing, tcptrace, tcpdump.
 
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ impl Running {
     }
 }
 
-/// Of the summary, which is the last line.
+/// The losses in the summary, which is the last line.
 fn losses(finished: &Finished) -> Result<Lost> {
     let summary = finished.lines.last().context("tcptrace printed no summary")?;
     let summary: Value = serde_json::from_str(summary).context("tcptrace's last line")?;

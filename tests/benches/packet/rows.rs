@@ -22,7 +22,7 @@ pub(crate) struct Row {
     /// The rest of its title: over what, and in which table.
     pub(crate) place: &'static str,
     pub(crate) hook: Hook,
-    /// Of IP.
+    /// The IP version.
     pub(crate) version: u8,
     pub(crate) frame: fn(u8) -> Vec<u8>,
     pub(crate) plan: Plan,
@@ -137,7 +137,7 @@ pub(crate) fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     for hook in [Hook::Xdp, Hook::Tc] {
         for (version, full, place) in PLACES {
-            // Of what is not IP there is one version.
+            // A kind that is not IP has one version.
             let here = KINDS.iter().filter(|it| *version == 4 || it.counts.is_of_ip());
             rows.extend(here.map(|it| it.at(hook, *version, *full, place)));
         }

@@ -14,7 +14,7 @@ use tcptrace_tests::{
     figures::{Account, Column, Goal, Options, Table},
     lab::Lab,
 };
-use tcptrace_verdict::{case::Case, diagnose, past::Past};
+use tcptrace_verdict::{case::Case, judge, past::Past};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     facts::{Local, Missing},
@@ -82,7 +82,7 @@ fn verdict(history: &Past, make: Make) -> impl FnMut(u32) {
         let outcome = Outcome::to_the_end(&handshake).expect("an attempt");
         let attempt = Attempt::from_handshake(handshake, outcome);
         let local = Local { client_here: Ok(true), server_here: Ok(false), ..Local::unknown(Missing::Elsewhere) };
-        black_box(diagnose(&Case { attempt: &attempt, local: &local, past: history, checks: 0 }));
+        black_box(judge(&Case { attempt: &attempt, local: &local, past: history, checks: 0 }));
     }
 }
 

@@ -170,7 +170,7 @@ mod programs {
         Some(())
     }
 
-    /// Of the IPv4 header: whoever receives real frames looks at it.
+    /// Writes the checksum of the IPv4 header: the receiver of real frames checks it.
     #[inline(always)]
     fn write_checksum(start: usize, end: usize) {
         const WORDS: usize = 10;

@@ -39,7 +39,7 @@ pub struct TcpFrame {
     pub ip_id: u16,
     pub seq: u32,
     pub ack: u32,
-    /// Of `flags`.
+    /// Bits of the module `flags`.
     pub flags: u8,
     pub window: u16,
     /// As on the wire, without the padding at the end that `bytes` adds.

@@ -4,7 +4,7 @@ use tcptrace_core::segment::Flags;
 
 use super::{Family, Setting};
 
-/// Who sends or receives.
+/// The sender or the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party {
     Client,

@@ -51,7 +51,7 @@ pub(crate) fn judge(scenario: &Scenario, lines: &[Value], said: &[Verdict]) -> V
     [verdicts(scenario, said), local(scenario, lines)].concat()
 }
 
-/// Of each line what may never be said, and of the last what has to be.
+/// For each line the verdicts that may never be given, and for the last one the verdict that is due.
 fn verdicts(scenario: &Scenario, said: &[Verdict]) -> Vec<String> {
     let mut faults = Vec::new();
     for it in said.iter().filter(|it| it.is_false(scenario)) {

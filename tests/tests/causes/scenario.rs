@@ -30,7 +30,7 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Of a connect; a connection that opened is to be kept by whoever asks.
+    /// The state after a connect; the caller has to keep a connection that opened.
     pub(crate) fn of<T>(result: &io::Result<T>) -> Self {
         match result {
             Ok(_) => Self::Open,

@@ -43,7 +43,7 @@ impl Scene {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let lab = Lab::new();
         for ns in [&lab.client, &lab.router, &lab.server] {
-            // Who connects from any port must not take the judged one.
+            // A client that connects from any port must not take the judged one.
             ns.sysctl("net.ipv4.ip_local_port_range", "50000 59999");
         }
         (scenario.before)(&lab);
@@ -57,7 +57,7 @@ impl Scene {
         Self { guards: RefCell::default(), tracer, v6: scenario.v6, lab }
     }
 
-    /// Of either IP version, as the row says.
+    /// The server's address in the row's IP version.
     pub(crate) fn server(&self) -> IpAddr {
         if self.v6 { SERVER_V6 } else { SERVER_V4 }
     }

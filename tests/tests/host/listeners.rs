@@ -1,4 +1,4 @@
-//! Who listens, how full the queue is, whose it is, and what the kernel counted.
+//! Listeners, their queues and owners, and the kernel's counters.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! Whose an address is, among all network namespaces of this host; processes; privilege; what a look costs.
+//! The owner of an address among all network namespaces of this host; processes; privilege; what a look costs.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -91,7 +91,7 @@ fn without_privilege_only_the_own_namespace_is_known() {
     let _listener = lab.client.listen((CLIENT_V4, 80).into());
     let _guest = lab.client.spawn(["sleep", "60"]);
     lab.client.enter(|| {
-        // Of this thread, and of those that it starts.
+        // The capabilities of this thread, and of those that it starts.
         caps::clear(None, CapSet::Effective).unwrap();
         let mut host = Host::new();
         let local = look(&mut host, (SERVER_V4, 40000).into(), (CLIENT_V4, 80).into());

@@ -25,7 +25,7 @@ fn frames(setting: &Setting, link: Link, lines: &[&str]) -> Vec<Vec<u8>> {
     scenario.steps.iter().map(|step| step.frame(setting, link)).collect()
 }
 
-/// Who is taken in is who the filter wants, in both families and through both kinds of hook.
+/// The attempts that the filter wants are taken in, and no others, in both families and through both kinds of hook.
 #[test]
 fn a_filter_takes_in_what_it_wants() {
     let filters = [

@@ -9,7 +9,7 @@ use std::{collections::HashMap, fmt, thread};
 
 use tcptrace::{
     live::kernel::{Program, Settings},
-    track::Found as Slot,
+    track::InTable as Slot,
 };
 use tcptrace_core::{
     event::{Counter, Counters},
@@ -36,7 +36,7 @@ fn room(max_attempts: u32) -> Settings {
 
 type Flow = (Endpoint, Endpoint);
 
-/// Who sends to whom: for an ICMP error, of the segment that it quotes.
+/// The sender and the receiver: for an ICMP error, of the segment that it quotes.
 fn ends(octets: &[u8], link: Link) -> Option<Flow> {
     match segment::locate(octets, link) {
         Found::Tcp(it) => Some((it.src, it.dst)),

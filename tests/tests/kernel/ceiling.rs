@@ -22,7 +22,7 @@ use crate::{
     rig::{TCX_NEXT, XDP_PASS, small},
 };
 
-/// Whose verifier and JIT compiler were recorded.
+/// The kernel whose verifier and JIT compiler were recorded.
 const KERNEL: &str = "6.18.";
 /// By how much of what was recorded a change anywhere may move the layout of everything.
 const SLACK: f64 = 0.03;

@@ -1,4 +1,4 @@
-//! Who called connect(2), and which calls became no SYN: the real hooks, with real sockets.
+//! The callers of connect(2), and which calls became no SYN: the real hooks, with real sockets.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

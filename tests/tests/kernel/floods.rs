@@ -14,7 +14,7 @@ use tcptrace_core::{
     flood::Policy,
     flow::{Addr, Endpoint, HashKey, hash},
     handshake::{Handshake, State, Transition},
-    pressure::Scope,
+    pressure::Width,
     segment::Flags,
 };
 use tcptrace_tests::cpu;
@@ -345,7 +345,7 @@ fn every_port_of_a_host() {
         let mut it = Flooded::of(&Settings { max_attempts, ..Settings::default() });
         let passage = it.spread(|random, number| frame(SYN, random.client(), (FLOODED.0, number as u16), 7, 0).into());
         it.hides_nothing();
-        assert_eq!((passage.scope, passage.owner), (Scope::Host, endpoint((FLOODED.0, 0))), "{max_attempts}");
+        assert_eq!((passage.scope, passage.owner), (Width::Host, endpoint((FLOODED.0, 0))), "{max_attempts}");
         assert!(passage.passed_over > 250_000, "{passage:?}");
     }
 }
@@ -364,7 +364,7 @@ fn a_network_that_answers() {
     });
     it.hides_nothing();
     let scope = it.look().into_iter().map(|it| it.scope).max();
-    assert_eq!(scope, Some(Scope::Network));
+    assert_eq!(scope, Some(Width::Network));
 }
 
 /// An attempt that is followed is followed whole, though its listener is flooded meanwhile.
@@ -392,12 +392,12 @@ fn a_whole_network() {
     let passage =
         it.spread(|random, number| frame(SYN, random.client(), (0xc612_0500 | number & 255, 443), 7, 0).into());
     it.hides_nothing();
-    assert_eq!((passage.scope, passage.owner), (Scope::Network, endpoint((0xc612_0500, 0))));
+    assert_eq!((passage.scope, passage.owner), (Width::Network, endpoint((0xc612_0500, 0))));
     let mut it = Flooded::new();
     let passage =
         it.spread(|random, number| frame(SYN, random.client(), (0xc612_0000 | number & 0xffff, 443), 7, 0).into());
     it.hides_nothing();
-    assert_eq!((passage.scope, passage.owner), (Scope::WideNetwork, endpoint((0xc612_0000, 0))));
+    assert_eq!((passage.scope, passage.owner), (Width::WideNetwork, endpoint((0xc612_0000, 0))));
 }
 
 /// One of ours asks the whole world.
@@ -408,7 +408,7 @@ fn one_client_asks_everyone() {
         frame(SYN, (0x0a00_0001, number as u16 | 1024), (random.next() & 0x7fff_ffff, 443), random.next(), 0).into()
     });
     it.hides_nothing();
-    assert_eq!((passage.scope, passage.owner), (Scope::Client, endpoint((0x0a00_0001, 0))));
+    assert_eq!((passage.scope, passage.owner), (Width::Client, endpoint((0x0a00_0001, 0))));
 }
 
 /// From everywhere to everywhere: nothing tells them from others any more, but that they lead nowhere. What is let in
@@ -417,7 +417,7 @@ fn one_client_asks_everyone() {
 fn everyone_asks_everyone() {
     let mut it = Flooded::new();
     let passage = it.spread(|random, _| frame(SYN, random.client(), (random.next() & 0x7fff_ffff, 443), 7, 0).into());
-    assert_eq!((passage.scope, passage.owner), (Scope::Everything, Endpoint::default()));
+    assert_eq!((passage.scope, passage.owner), (Width::Everything, Endpoint::default()));
     // Sets that overflow by chance.
     assert!(it.counter(Counter::ReplacedPending) < 10);
     // Now and then a SYN; by and by accounts are as fine as ever, and nothing is kept out.

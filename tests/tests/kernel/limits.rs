@@ -69,7 +69,7 @@ fn a_full_table_makes_room_for_the_newest() {
     assert_eq!(ports(&rig), [5, 7, 8, 9, 10, 11, 12, 13], "then the oldest of all");
     assert_eq!((counter(&rig, Counter::ReplacedSettled), counter(&rig, Counter::ReplacedPending)), (3, 2));
 
-    // Whose place was taken is unknown from then on, and its answer is said to be of nobody.
+    // An attempt whose place was taken is unknown from then on, and its answer matches none.
     send(&rig, 1, "S > C SYN/ACK |");
     assert_eq!(counter(&rig, Counter::AnswerUnmatched), 1);
     assert_eq!(rig.tally().transitions[Transition::Opened as usize], 13);

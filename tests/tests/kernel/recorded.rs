@@ -13,7 +13,7 @@ use tcptrace_tests::{pcap::Pcap, traffic};
 pub(crate) struct Packet {
     pub(crate) octets: Vec<u8>,
     pub(crate) link: Link,
-    /// Of the capture, in nanoseconds.
+    /// The time in the capture, in nanoseconds.
     pub(crate) time: u64,
 }
 

@@ -97,12 +97,12 @@ fn sigusr1_sums_up_and_goes_on() {
     refused(2);
     tracer.process().signal(Signal::SIGUSR1);
     tracer.process().wait_for("the summary", PATIENCE, |streams| {
-        streams.stderr.iter().any(|line| line.contains(" 2 attempts, 0 established, 2 refused;")).then_some(())
+        streams.stderr.iter().any(|line| line.contains(" 2 attempts, 0 completed, 2 refused;")).then_some(())
     });
     be_refused(&lab);
     refused(4);
     let finished = tracer.stop();
-    assert!(finished.stderr.contains(" 4 attempts, 0 established, 4 refused;"), "{}", finished.stderr);
+    assert!(finished.stderr.contains(" 4 attempts, 0 completed, 4 refused;"), "{}", finished.stderr);
     assert!(finished.stderr.contains("203.0.113.2:6036: 2 refused\n"), "{}", finished.stderr);
     assert!(finished.stderr.ends_with("losses: none\n"), "{}", finished.stderr);
 }

@@ -63,7 +63,7 @@ fn trace(args: &[&str]) -> (Account, Stored) {
 fn check(args: &[&str]) {
     let (account, stored) = trace(args);
     account.assert_nothing_lost();
-    assert!(account.stderr.contains("MiB hold them until then"), "{}", account.stderr);
+    assert!(account.stderr.contains("MiB wait for a verdict"), "{}", account.stderr);
     let path = stored.0.to_str().unwrap();
 
     // Read back, they are the same handshakes with the same verdicts, and no others.

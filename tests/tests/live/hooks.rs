@@ -50,31 +50,31 @@ fn check(args: &[&str], expected: &[&str], banner: &str) {
 
 #[test]
 fn established_and_refused_by_the_hook_chosen_for_veth() {
-    let reason = "eth0: in by TC (veth: native XDP there takes away most of a TCP stream's throughput), out by tcx";
+    let reason = "eth0: in by TC (veth: native XDP costs a TCP stream most of its throughput), out by tcx";
     check(&[], &["tcx ingress tc_ingress", "tcx egress tc_egress"], reason);
 }
 
 #[test]
 fn established_and_refused_by_native_xdp() {
-    let banner = "eth0: in by native XDP (asked for with --hook xdp), out by tcx";
+    let banner = "eth0: in by native XDP (chosen with --hook xdp), out by tcx";
     check(&["--hook", "xdp"], &["tcx egress tc_egress", "xdp"], banner);
 }
 
 #[test]
 fn established_and_refused_by_generic_xdp() {
-    let banner = "eth0: in by generic XDP (asked for with --hook generic), out by tcx";
+    let banner = "eth0: in by generic XDP (chosen with --hook generic), out by tcx";
     check(&["--hook", "generic"], &["tcx egress tc_egress", "xdp"], banner);
 }
 
 #[test]
 fn established_and_refused_by_tcx() {
-    let banner = "eth0: in by TC (asked for with --hook tc), out by tcx";
+    let banner = "eth0: in by TC (chosen with --hook tc), out by tcx";
     check(&["--hook", "tc"], &["tcx ingress tc_ingress", "tcx egress tc_egress"], banner);
 }
 
 #[test]
 fn established_and_refused_by_clsact() {
-    let banner = "eth0: in by TC (asked for with --hook tc), out by clsact";
+    let banner = "eth0: in by TC (chosen with --hook tc), out by clsact";
     check(&["--hook", "tc", "--tc", "clsact"], &["clsact", "filter ingress", "filter egress"], banner);
 }
 
@@ -96,7 +96,7 @@ fn check_two(first: &[&str], second: &[&str]) -> [Account; 2] {
 fn established_and_refused_beside_a_foreign_xdp_program() {
     let [_, second] = check_two(&["--hook", "xdp"], &["--hook", "xdp"]);
     assert!(second.stderr.contains("eth0: in by TC (another XDP program (id "), "{}", second.stderr);
-    assert!(second.stderr.contains(") is attached: left alone), out by tcx"), "{}", second.stderr);
+    assert!(second.stderr.contains(") stays attached), out by tcx"), "{}", second.stderr);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn established_and_refused_before_a_tcx_program_that_ends_the_chain() {
     let client = View::start(&lab.client, &["-i", "eth0", "--all"]);
     connect(&lab);
     let client = client.end();
-    let passed_on = "every packet is passed on to ends_here (in), ends_here (out)";
+    let passed_on = "packets then pass ends_here (in), ends_here (out)";
     assert!(client.stderr.contains(passed_on), "{}", client.stderr);
     assert_seen(&client);
     assert_eq!(attached(&lab.client, "eth0"), before);

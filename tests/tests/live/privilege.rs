@@ -38,7 +38,7 @@ fn a_missing_capability_is_named() {
         assert_eq!(finished.status.code(), Some(77), "{dropped}: {}", finished.stderr);
         let said = finished.stderr.strip_prefix("tcptrace: missing privilege: ").expect("it says so first");
         let rest = said.strip_prefix(named).unwrap_or_else(|| panic!("{named}: {said}"));
-        let grant = "; run it with sudo, or grant it once: sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep /";
+        let grant = "; run tcptrace with sudo, or once: sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep /";
         assert!(rest.starts_with(grant) && rest.lines().count() == 1, "{rest}");
     }
 }

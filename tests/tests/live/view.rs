@@ -15,7 +15,7 @@ use tcptrace_tests::{
 /// For what comes by itself; the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Of either IP version: the client port of its row, and the server's address.
+/// The row of each IP version: its client port, and the server's address.
 pub(crate) const BOTH: [(u16, IpAddr); 2] = [(40004, SERVER_V4), (40006, SERVER_V6)];
 /// Likewise, for the server's other address.
 pub(crate) const BOTH_OTHERS: [(u16, IpAddr); 2] = [(40014, OTHER_V4), (40016, OTHER_V6)];

@@ -81,7 +81,7 @@ fn the_first_syn_and_the_last_answer_are_kept() {
     assert_eq!((it.client_point, it.server_point), (Point::ingress(1), Point::ingress(3)));
 }
 
-/// Who made a RST shows in its window, its flags and its TTL.
+/// A RST's window, flags and TTL show who made it.
 #[test]
 fn the_segment_that_ended_it_is_kept() {
     let refused =
@@ -131,7 +131,7 @@ fn times_are_of_the_syn_that_was_answered() {
         ("C > S SYN |\n+1s C > S SYN |\n+20ms S > C SYN/ACK |\n+5ms C > S ACK |", Some(20), Some(5)),
         // The answer to the first came, and then the second went out.
         ("C > S SYN |\n+1200ms S > C SYN/ACK |\n+1ms C > S SYN |\n+1ms C > S ACK |", Some(1200), Some(2)),
-        // Of three the second was answered: its time is not kept once the third was sent.
+        // The second of three was answered: its time is not kept once the third was sent.
         ("C > S SYN |\n+1s C > S SYN |\n+1s S > C SYN/ACK |\n+1s C > S SYN |\n+1ms C > S ACK |", None, Some(1001)),
         // The ACK answers the last SYN/ACK.
         ("C > S SYN |\n+1ms S > C SYN/ACK |\n+1s S > C SYN/ACK |\n+3ms C > S ACK |", Some(1), Some(3)),

@@ -101,7 +101,7 @@ fn what_is_behind_a_gzip_file_is_said() {
     }
     let read = pcap::read(&Stored::new(&[&whole[..], &[0; 3], b"something else"].concat()).0, &[]);
     assert_eq!((read.code, read.lines.len()), (Some(1), 3));
-    let said = format!("from its byte {} on, is ignored", whole.len() + 3);
+    let said = format!("from byte {} on, is ignored", whole.len() + 3);
     assert!(read.stderr.contains(&said), "{}", read.stderr);
     assert_eq!(read.summary["losses"], json!({ "damaged": 1 }));
 }

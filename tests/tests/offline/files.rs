@@ -160,7 +160,7 @@ fn wrong_answer_from_another_address() {
     assert_eq!(read.lines[1]["outcome"], "answer_only");
 }
 
-/// Of more conversations than are kept the oldest are told early, and counted.
+/// Beyond the number of conversations that are kept, the oldest are reported early, and counted.
 #[test]
 fn too_many_conversations_are_told_early() {
     let mut capture = Pcap::new(Link::Ethernet);
@@ -209,7 +209,7 @@ fn evidence_is_read_to_the_same_verdicts() {
     let id = first.lines[0]["handshake_id"].as_str().unwrap();
     // The answer of port 80 is what the RST's TTL is compared with; a closed port's window would be 0.
     let cause =
-        "firewall_reject, possible: RST/ACK with TTL 64 and window 64240; a closed port's RST has an ACK and window 0";
+        "firewall_reject, possible: RST/ACK with TTL 64 and window 64240; it has no ACK, or a window other than 0";
     let verdict =
         format!("tcptrace: refused: SYN, server sent RST/ACK (ttl 64, window 64240); {cause}; handshake {id}");
     assert_eq!(lines[..2], [vec!["1700000001.000000000", "1", ""], vec!["1700000001.001000000", "6036", &verdict]]);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::{collection::vec, prelude::*, sample};
-use tcptrace::offline::flows::{Flows, Raw, Told, Wanted};
+use tcptrace::offline::flows::{Finished, Flows, Raw, Wanted};
 use tcptrace_core::{
     flow::{Endpoint, HashKey},
     handshake::{Nanos, Point},
@@ -33,7 +33,7 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-fn run(frames: &[(Vec<u8>, u64)], capacity: usize) -> (Vec<Told>, Flows) {
+fn run(frames: &[(Vec<u8>, u64)], capacity: usize) -> (Vec<Finished>, Flows) {
     let wanted = Wanted { all: true, stall_after: 3_000_000_000, capacity, filter: None, evidence: true };
     let mut flows = Flows::new(wanted, HashKey(1, 2));
     let mut told = Vec::new();
@@ -52,8 +52,8 @@ fn run(frames: &[(Vec<u8>, u64)], capacity: usize) -> (Vec<Told>, Flows) {
     (told, flows)
 }
 
-/// Whose attempts were told, by their two ends.
-fn pairs(told: &[Told]) -> BTreeSet<[Endpoint; 2]> {
+/// The attempts that were reported, by their two ends.
+fn pairs(told: &[Finished]) -> BTreeSet<[Endpoint; 2]> {
     let ends = told.iter().map(|it| [it.attempt.handshake.client(), it.attempt.handshake.server()]);
     ends.map(|[one, other]| [one.min(other), one.max(other)]).collect()
 }

@@ -100,7 +100,7 @@ fn a_loser_is_counted() {
     for loser in LOSERS.into_iter().chain(["racer_gives_up"]) {
         assert_eq!(one(loser, HEAD_START), (vec![], json!(1)), "{loser}");
     }
-    // Who is told at once that there is no way does not wait.
+    // A client that learns at once that there is no way does not wait.
     assert_eq!(one(LOSERS[2], Duration::from_millis(2)), (vec![], json!(1)));
     let mut making = Making::new(Link::Ethernet);
     making.race(SILENT, Duration::ZERO, HEAD_START, 2);

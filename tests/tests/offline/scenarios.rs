@@ -12,7 +12,7 @@ fn told<'a>(lines: &'a [Value], setting: &Setting) -> Option<&'a Value> {
     let (client, server) = frame::endpoints(setting);
     let ports = [json!(client.port), json!(server.port)];
     let about = |it: &&Value| ports.contains(&it["client"]["port"]) && ports.contains(&it["server"]["port"]);
-    // Who answers for another is a conversation of its own.
+    // An answer from another address is a conversation of its own.
     let asked = |it: &&Value| about(it) && it["syn"] != Value::Null;
     let unasked = |it: &&Value| about(it) && it["outcome"] == "answer_only";
     lines.iter().rev().find(asked).or_else(|| lines.iter().rev().find(unasked))

@@ -231,7 +231,7 @@ impl Making {
         assert!(now < HOURS_24, "{case} goes on after the day");
     }
 
-    /// Of what nobody can know how it goes on.
+    /// Connections that are cut off, so that nobody can know how they continue.
     fn cut_off(&mut self, packets: usize, client_host: u8) {
         let setting = self.setting("ordinary_web_short", client_host, WEB);
         let (case, outcome) = CUT_OFF_CASES[packets - 1];

@@ -23,7 +23,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// For how long a service that is started again is not there.
 const CLOSED_FOR: Duration = Duration::from_secs(3);
 
-/// Who is slow: addresses of the server that nobody else is asked at, since the router holds back all for one.
+/// The slow addresses of the server. Nothing else connects to them, since the router holds back all packets for one.
 const SLOW_V6: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x20)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x21)),

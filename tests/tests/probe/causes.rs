@@ -82,7 +82,7 @@ fn port_closed_by_a_rst_like_the_hosts_others() {
         let _web = with_web(&lab, ip);
         let told = failed(&lab, ip);
         assert_eq!(told.verdict(), ["port_closed", "likely", "port"], "{:#}", told.object);
-        assert!(evidence(&told).contains("that of the host's SYN/ACKs"), "{}", evidence(&told));
+        assert!(evidence(&told).contains("the host's SYN/ACKs have TTL 63 too"), "{}", evidence(&told));
         assert_eq!(walks(&told), [("reset", 1), ("answered", 1)]);
     }
 }
@@ -257,7 +257,7 @@ fn a_path_that_swallows_large_packets_is_noticed() {
     assert_eq!(told.result(), "reachable");
     let mtu = &told.object["addresses"][0]["path_mtu"];
     assert_eq!((mtu["result"].as_str(), mtu["octets"].as_u64()), (Some("black_hole"), Some(1420)));
-    assert!(told.object["verdict"]["notes"].to_string().contains("vanish without a word"));
+    assert!(told.object["verdict"]["notes"].to_string().contains("get lost silently"));
 }
 
 #[test]

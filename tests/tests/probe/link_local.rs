@@ -64,9 +64,9 @@ fn without_a_zone_the_interfaces_are_named() {
     let lab = Lab::new();
     two_links(&lab);
     for (target, why) in [
-        ("fe80::1", "every link has this address, so name the interface: it could be fe80::1%eth0, fe80::1%eth1"),
-        ("[fe80::1%eth7]:80", "there is no interface 'eth7': it could be fe80::1%eth0, fe80::1%eth1"),
-        ("2001:db8:1::1%eth0", "only a link-local address, of fe80::/10, has a zone behind %"),
+        ("fe80::1", "a link-local address needs its interface: write fe80::1%eth0, fe80::1%eth1"),
+        ("[fe80::1%eth7]:80", "there is no interface 'eth7': write fe80::1%eth0, fe80::1%eth1"),
+        ("2001:db8:1::1%eth0", "only a link-local address (fe80::/10) has a zone"),
     ] {
         let finished = run(&lab.client, &[target]);
         assert_eq!(finished.status.code(), Some(2), "{}", finished.stderr);

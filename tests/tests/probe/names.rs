@@ -51,7 +51,7 @@ fn two_resolvers_that_disagree_are_told() {
     let told = diagnose(&lab, &["web.example:80"]);
     assert_eq!((told.result(), told.findings()), ("reachable", vec!["resolvers_differ"]), "{:#}", told.object);
     let text = told.object["names"]["findings"][0]["text"].as_str().unwrap();
-    assert!(text.contains("203.0.113.2 says 203.0.113.2, 203.0.113.3 203.0.113.99"), "{text}");
+    assert!(text.contains("203.0.113.2: 203.0.113.2; 203.0.113.3: 203.0.113.99"), "{text}");
 }
 
 #[test]

@@ -45,8 +45,8 @@ fn text_is_a_line_a_step_and_a_verdict() {
         "--  hops | SYNs to 80: 1 198.51.100.1, 2 answered",
         "",
         "port_closed (likely, this port only): nothing listens on port 6036 of 203.0.113.2: RST/ACK with TTL",
-        "63 and window 0; its TTL 63 is that of the host's SYN/ACKs. Also: open: 80. Next: see who listens,",
-        "on 203.0.113.2: ss -ltnp 'sport = :6036'; nobody: start the service.",
+        "63 and window 0; the host's SYN/ACKs have TTL 63 too. Also: open: 80. Next: on 203.0.113.2, in its",
+        "netns: ss -ltnp 'sport = :6036'; no line: start the service.",
     ];
     assert_eq!(lines[3..], expected);
 }

@@ -6,14 +6,14 @@ use std::{
 };
 
 use tcptrace::probe::{
+    conclusion::conclude,
     diagnosis::{
-        Agreed, Answer, Answered, By, Connect, Diagnosis, DnsFailure, End, Hop, IcmpError, Names, Neighbour,
+        Agreed, Answer, Answered, Connect, Diagnosis, DnsFailure, End, Hop, IcmpError, Names, Neighbour,
         NeighbourState, Ping, Probed, Resolver, Route, Source, Step, Tried, Walk, Way, Wire,
     },
-    verdict::judge,
 };
 use tcptrace_core::segment::{Flags, Icmp, Options};
-use tcptrace_vocabulary::facts::Missing;
+use tcptrace_vocabulary::facts::{Missing, ProbeKind};
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2));
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
@@ -64,7 +64,7 @@ fn seen(syns: u32, it: Connect) -> Connect {
     Connect { wire: Some(Wire { syns, offered: None, answer: None }), ..it }
 }
 
-fn walk(by: By, hops: &[IpAddr], end: End) -> Walk {
+fn walk(by: ProbeKind, hops: &[IpAddr], end: End) -> Walk {
     let hops = (1..).zip(hops).map(|(ttl, from)| Hop { ttl, from: Some(*from), took: Some(Duration::ZERO) });
     Walk { by, took: Duration::ZERO, hops: hops.collect(), end }
 }
@@ -90,8 +90,8 @@ fn pinged(at: Probed) -> Probed {
     Probed { ping: Some(Step { took: Duration::ZERO, found: Ok(ping) }), ..at }
 }
 
-fn neighbour(address: IpAddr, is_host: bool, state: NeighbourState, at: Probed) -> Probed {
-    Probed { neighbour: Some(Neighbour { address, is_host, state }), ..at }
+fn neighbour(address: IpAddr, is_peer: bool, state: NeighbourState, at: Probed) -> Probed {
+    Probed { neighbour: Some(Neighbour { address, is_peer, state }), ..at }
 }
 
 fn walked(walks: Vec<Walk>, at: Probed) -> Probed {
@@ -126,9 +126,9 @@ fn diagnosis(addresses: Vec<Probed>) -> Diagnosis {
 }
 
 fn verdict(diagnosis: &Diagnosis) -> [&'static str; 4] {
-    let it = judge(diagnosis);
+    let it = conclude(diagnosis);
     [
-        it.outcome.name(),
+        it.reach.name(),
         it.cause.map_or("-", |it| it.name()),
         it.confidence.map_or("-", |it| it.name()),
         it.scope.map_or("-", |it| it.name()),
@@ -145,7 +145,7 @@ fn one_address_fails_in_every_way() {
     let quiet = || connect(80, Tried::Silent);
     let answer = |ttl| End::Answered { ttl, reset: false };
     let rst = |ttl| End::Answered { ttl, reset: true };
-    let syn = By::Syn(PORT);
+    let syn = ProbeKind::Syn(PORT);
     let rows = [
         ("it opens", at(vec![connect(PORT, OPEN)]), ["reachable", "-", "-", "-"]),
         ("RST, nothing to compare", at(vec![reset()]), ["unreachable", "port_closed", "possible", "port"]),
@@ -167,7 +167,7 @@ fn one_address_fails_in_every_way() {
         (
             "RST from one hop nearer: those ports may be forwarded",
             walked(
-                vec![walk(syn, &[ROUTER], rst(2)), walk(By::Syn(80), &[ROUTER, FAR], answer(3))],
+                vec![walk(syn, &[ROUTER], rst(2)), walk(ProbeKind::Syn(80), &[ROUTER, FAR], answer(3))],
                 at(vec![reset(), open()]),
             ),
             ["unreachable", "firewall_reject", "possible", "port"],
@@ -175,7 +175,7 @@ fn one_address_fails_in_every_way() {
         (
             "RST from nearer than the host",
             walked(
-                vec![walk(syn, &[], rst(1)), walk(By::Syn(80), &[ROUTER, FAR], answer(3))],
+                vec![walk(syn, &[], rst(1)), walk(ProbeKind::Syn(80), &[ROUTER, FAR], answer(3))],
                 at(vec![reset(), open()]),
             ),
             ["unreachable", "firewall_reject", "likely", "port"],
@@ -298,7 +298,7 @@ fn one_address_fails_in_every_way() {
         (
             "silence in the middle of the way",
             walked(
-                vec![walk(syn, &[ROUTER], End::Dies), walk(By::Syn(80), &[ROUTER, FAR], answer(3))],
+                vec![walk(syn, &[ROUTER], End::Dies), walk(ProbeKind::Syn(80), &[ROUTER, FAR], answer(3))],
                 at(vec![silent(), open()]),
             ),
             ["unreachable", "firewall_drop", "certain", "port"],
@@ -306,7 +306,7 @@ fn one_address_fails_in_every_way() {
         (
             "silence at its end",
             walked(
-                vec![walk(syn, &[ROUTER, FAR], End::Dies), walk(By::Syn(80), &[ROUTER, FAR], answer(3))],
+                vec![walk(syn, &[ROUTER, FAR], End::Dies), walk(ProbeKind::Syn(80), &[ROUTER, FAR], answer(3))],
                 at(vec![silent(), open()]),
             ),
             ["unreachable", "firewall_drop", "likely", "port"],
@@ -314,7 +314,7 @@ fn one_address_fails_in_every_way() {
         (
             "silence from the first hop on, nobody watched",
             walked(
-                vec![walk(syn, &[], End::Dies), walk(By::Syn(80), &[ROUTER], answer(2))],
+                vec![walk(syn, &[], End::Dies), walk(ProbeKind::Syn(80), &[ROUTER], answer(2))],
                 at(vec![silent(), open()]),
             ),
             ["unreachable", "no_route_or_local_block", "likely", "port"],
@@ -322,7 +322,7 @@ fn one_address_fails_in_every_way() {
         (
             "silence from the first hop on, SYNs left",
             walked(
-                vec![walk(syn, &[], End::Dies), walk(By::Syn(80), &[ROUTER], answer(2))],
+                vec![walk(syn, &[], End::Dies), walk(ProbeKind::Syn(80), &[ROUTER], answer(2))],
                 at(vec![seen(4, silent()), open()]),
             ),
             ["unreachable", "firewall_drop", "likely", "port"],
@@ -424,8 +424,8 @@ fn a_name_without_an_address_is_no_attempt() {
     ] {
         let mut diagnosis = diagnosis(Vec::new());
         diagnosis.names = Some(Names { system: system.clone(), resolvers: vec![resolver(answer)], ..Names::default() });
-        let it = judge(&diagnosis);
-        assert_eq!((it.outcome.name(), it.cause), ("unresolved", None));
+        let it = conclude(&diagnosis);
+        assert_eq!((it.reach.name(), it.cause), ("unresolved", None));
         assert!(it.headline.contains(text), "{}", it.headline);
     }
     let mut diagnosis = diagnosis(Vec::new());

@@ -1,17 +1,17 @@
 //! `arrows`: which part of the code uses which, held against the table of rooms in ARCHITECTURE.md.
 //!
 //! An arrow is a path in code, in a `use` or within an expression, a type or a macro, that names something in another
-//! module. It points to where the thing is defined: a re-export is a signpost and is followed, and the `pub use` by which
-//! a module re-exports what lies below it is no arrow. The name of a module alone is none either; the paths that begin
-//! with it are. What is compiled for tests alone is left out. Methods called on values are not seen; the `use` or the
-//! signature that brought in their type is.
+//! module. It points to where the thing is defined: a re-export is a signpost and is followed, and the `pub use` by
+//! which a module re-exports what lies below it is no arrow. The name of a module alone is none either; the paths that
+//! begin with it are. Code that is compiled for tests alone is left out. Methods called on values are not seen; the
+//! `use` or the signature that brought in their type is.
 //!
 //! The rules:
 //! - Between rooms, an arrow has to be in the table, and all that the table allows has to be used. A path through a
 //!   re-export needs both rooms: that of the definition and that of the signpost. Rooms form no circle.
-//! - Between files there is no circle, but for one: a file and its child modules may know each other, as a trait and the
-//!   table of what implements it do. Nobody else may be on such a circle, neither a grandchild nor a stranger, and there
-//!   has to be no circle left among the children when their arrows to the parent are taken away.
+//! - Between files there is no circle, but for one: a file and its child modules may know each other, as a trait and
+//!   the table of its implementors do. No other file may be on such a circle, neither a grandchild nor a foreign file,
+//!   and there has to be no circle left among the children when their arrows to the parent are taken away.
 //!
 //! The table is about the product. Circles are looked for in the tests' library and in xtask as well.
 

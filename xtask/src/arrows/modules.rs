@@ -47,16 +47,16 @@ pub(crate) struct Modules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arrow {
     pub(crate) from: usize,
-    /// Where the thing is defined.
+    /// The module in which the thing is defined.
     pub(crate) to: usize,
-    /// Where the path names it, which is another module if that re-exports it.
+    /// The module in which the path names it, which is another one if that re-exports it.
     pub(crate) through: usize,
     pub(crate) line: usize,
     /// The path as it is written.
     pub(crate) path: String,
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Copy, Debug)]
 struct Target {
     module: usize,
@@ -152,8 +152,8 @@ impl Modules {
         (target.module != from).then_some(arrow)
     }
 
-    /// Follows a path from a module. `None`: it leads to a crate that is not ours, or to a local name. `own` is the name
-    /// that the path is imported as: it cannot lead by itself.
+    /// Follows a path from a module. `None`: it leads to a crate that is not ours, or to a local name. `own` is the
+    /// name that the path is imported as: it cannot lead by itself.
     fn resolve(&self, from: usize, path: &[String], hops: usize, own: Option<&str>) -> Option<Target> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {

@@ -1,7 +1,7 @@
 //! One file: the modules it declares, what they import, what they define, and every path that their code mentions.
 //!
 //! Items are parsed by syn. Paths are looked for in the tokens of each item and not in its syntax tree, which ends at
-//! every macro: `assert!(crate::a::b())` is an arrow like any other. What is compiled for tests alone is left out.
+//! every macro: `assert!(crate::a::b())` is an arrow like any other. Code that is compiled for tests alone is left out.
 
 use std::collections::HashSet;
 

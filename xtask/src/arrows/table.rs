@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 pub(crate) struct Row {
     pub(crate) room: String,
     pub(crate) may_use: Vec<String>,
-    /// Where it stands in ARCHITECTURE.md.
+    /// Its line in ARCHITECTURE.md.
     pub(crate) line: usize,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn room<'rooms>(module: &str, rooms: impl Iterator<Item = &'rooms str
     rooms.filter(holds).max_by_key(|room| room.len())
 }
 
-/// What differs between the table and the code, a line each.
+/// The differences between the table and the code, a line each.
 pub(crate) fn judge(rows: &[Row], uses: &BTreeSet<Use>, modules: &[&str]) -> Vec<String> {
     let names = || rows.iter().map(|row| row.room.as_str());
     let homeless = modules.iter().filter(|module| room(module, names()).is_none());

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What is found among files `path: text`; each crate's root is `NAME/lib.rs`.
+/// The findings among files `path: text`; each crate's root is `NAME/lib.rs`.
 fn found(architecture: &str, files: &[(&str, &str)]) -> Found {
     let roots = files.iter().filter_map(|(path, _)| path.strip_suffix("/lib.rs"));
     let whole = |name: &str| Crate {

@@ -157,11 +157,11 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// If the interface is another writer's. If the group is so long that part of it is written now, and that fails.
+    /// If the interface is another writer's; or if the group is too long to keep, and writing a part of it now fails.
     pub fn packet(&mut self, packet: &PacketRecord<'_>) -> io::Result<()> {
         let InterfaceId(number) = packet.interface;
         let Some(described) = self.interfaces.get(number as usize) else {
-            let text = format!("a packet is of interface {number}, and {} are described", self.interfaces.len());
+            let text = format!("packet of interface {number}, but {} are described", self.interfaces.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
         pcapng::packet(&mut self.group.octets, number, described.snaplen, packet);
@@ -246,7 +246,7 @@ impl Writer {
         let interfaces = self.interfaces[output.described..].iter().map(|it| it.interface.len());
         let statistics = self.interfaces.iter().map(|it| it.statistics.len());
         let more: usize = self.group.octets.len() + interfaces.sum::<usize>() + statistics.sum::<usize>();
-        // How long a group becomes that is written in parts, nobody knows yet.
+        // Nobody knows yet how long a group becomes that is written in parts.
         let is_in_parts = self.group.octets.len() >= GROUP;
         let length = if is_in_parts { u64::MAX } else { output.length + more as u64 };
         self.files.is_due(output, length, self.group.time)

@@ -38,7 +38,7 @@ pub(super) struct Files {
     path: PathBuf,
     limits: Limits,
     keep: usize,
-    /// How many were opened.
+    /// The number of files opened.
     number: u64,
     /// Those that were not removed again, oldest first.
     kept: VecDeque<PathBuf>,
@@ -106,7 +106,7 @@ impl Files {
 
     /// Whether a group should begin the next file.
     ///
-    /// Of the group it takes the `length` that the file would have with it, closed, and the `time` of its last packet.
+    /// `length` is what the file would have with the group, closed; `time` is that of the group's last packet.
     pub(super) fn is_due(&self, output: &Output, length: u64, time: u64) -> bool {
         // A file without packets is not made better by another.
         let Some(since) = output.since.filter(|_| self.rotates()) else {

@@ -1,7 +1,7 @@
 //! `tcptrace explain`: the meaning of a word in a report, how to confirm it, and what to do about it.
 //!
-//! Each word has a text file beside this one, so that a text can be corrected without reading Rust. A page describes any
-//! attempt with that word. The next step for one attempt comes from `tcptrace_verdict::next`.
+//! Each word has a text file beside this one, so that a text can be corrected without reading Rust. A page describes
+//! any attempt with that word. The next step for one attempt comes from `tcptrace_verdict::next`.
 
 mod layout;
 mod topic;

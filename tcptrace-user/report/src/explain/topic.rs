@@ -1,5 +1,5 @@
-//! The words that can be explained: outcomes, causes, confidences, scopes, drop reasons of the kernel, and a few more; each
-//! with its text.
+//! The words that can be explained: outcomes, causes, confidences, scopes, drop reasons of the kernel, and a few more;
+//! each with its text.
 //!
 //! The texts are matches over the variants, so that an outcome without a text does not compile. Only drop reasons are a
 //! table: they are the kernel's words, and these are the ones that say why a handshake failed.
@@ -31,8 +31,8 @@ pub enum Topic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason(usize);
 
-/// A reason, related reasons on the same page, and the page. The table has the reasons that the rules treat, and those of
-/// TCP's authentication, which drops SYNs without an answer.
+/// A reason, related reasons on the same page, and the page. The table has the reasons that the rules treat, and those
+/// of TCP's authentication, which drops SYNs without an answer.
 const REASONS: &[(&str, &[&str], &str)] = &[
     ("NETFILTER_DROP", &[], include_str!("drops/NETFILTER_DROP.md")),
     ("TC_INGRESS", &[], include_str!("drops/TC_INGRESS.md")),
@@ -255,7 +255,7 @@ const fn word(it: Word) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use tcptrace_verdict::case::{MEMORY, RULES};
+    use tcptrace_verdict::case::{FIREWALL_REASONS, MEMORY_REASONS};
 
     use super::{Confidence, Extent, Topic};
 
@@ -296,7 +296,7 @@ mod tests {
     fn every_word_of_a_verdict_is_found() {
         let confidences = [Confidence::Certain, Confidence::Likely, Confidence::Possible].map(Confidence::name);
         let others = ["NO_SOCKET", "TCP_LISTEN_OVERFLOW", "NEIGH_FAILED", "QDISC_DROP"];
-        let reasons = RULES.iter().chain(&MEMORY).chain(&others);
+        let reasons = FIREWALL_REASONS.iter().chain(&MEMORY_REASONS).chain(&others);
         for word in Extent::ALL.map(Extent::name).iter().chain(&confidences).chain(reasons) {
             assert_eq!(Topic::find(word).map(Topic::name), Ok(*word));
         }

@@ -49,7 +49,7 @@ pub fn write(into: &mut Vec<u8>, report: &Report, setting: &Setting) {
 #[schemars(rename = "attempt", description = "An attempt to open a connection.", deny_unknown_fields)]
 pub(super) struct AttemptLine<'a> {
     v: Version,
-    /// a stall is reported at once, and so is, live with --all, a handshake that completes: the attempt's own line follows
+    /// a stall, or with --all a live completion, is reported at once; the attempt's own line follows
     r#type: AttemptType,
     /// FNV-1a over client, server and ISN: the same on every machine that sees the handshake
     handshake_id: HandshakeId,
@@ -213,7 +213,7 @@ struct Trust {
     may_have_begun_earlier: bool,
     events_lost: u64,
     attempts_lost: u64,
-    /// the SYN/ACK, or the SYN, did not come by here
+    /// the SYN/ACK or the SYN did not pass here
     one_direction: bool,
     /// facts of this host that were looked up and are not known, each with the reason
     missing: Vec<MissingLine>,
@@ -293,7 +293,7 @@ impl Trust {
     }
 }
 
-/// How far an attempt had come when it was reset; `None` for outcomes that imply it.
+/// The stage at which an attempt was reset; `None` for outcomes that imply it.
 fn stage(attempt: &Attempt) -> Option<Stage> {
     match attempt.outcome {
         Outcome::Aborted if attempt.handshake.answer.tries == 0 => Some(Stage::BeforeAnswer),

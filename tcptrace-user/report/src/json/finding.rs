@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tcptrace_core::{flow::Addr, handshake::Nanos, handshake::Point, pressure::Scope};
+use tcptrace_core::{flow::Addr, handshake::Nanos, handshake::Point, pressure::Width};
 use tcptrace_verdict::patterns::{
     avoided::Avoided,
     flood::{Flood, Passed},
@@ -19,7 +19,7 @@ use crate::{
     finding::{Finding, flooded_network, network_name},
 };
 
-/// What many attempts have in common; these are then not reported one by one. One line when it begins, one when it is over.
+/// Stands for many attempts, which are not reported one by one. It has a line when it begins and one when it is over.
 /// In the summary without v.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -30,7 +30,7 @@ pub(super) enum FindingObject {
     Avoided(AvoidedObject),
 }
 
-/// A listener, or many of them together, that get more attempts that lead nowhere than are followed: every packet is
+/// More failing attempts to one or many listeners than tcptrace traces: every packet is
 /// counted, a sample is followed.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "flood", deny_unknown_fields)]
@@ -56,7 +56,7 @@ pub(super) struct FloodObject {
     ports: Vec<PortShare>,
     began: Time,
     last: Time,
-    /// counted one by one; without those of the first moments that had led nowhere for long enough to be forgotten, less
+    /// counted one by one, except those of the first moments that had failed and were forgotten: less
     /// than one in a hundred
     packets: u64,
     per_second: Rate,
@@ -229,10 +229,10 @@ impl FloodObject {
             state: Phase::of(flood.is_over),
             kind: if flood.is_of_answers() { FloodKind::SynAck } else { FloodKind::Syn },
             scope: FloodScope::of(flood.scope),
-            server: (flood.scope == Scope::Listener).then(|| Endpoint::of(flood.owner)),
-            host: (flood.scope == Scope::Host).then(|| host.clone()),
+            server: (flood.scope == Width::Listener).then(|| Endpoint::of(flood.owner)),
+            host: (flood.scope == Width::Host).then(|| host.clone()),
             network: flooded_network(flood),
-            client: (flood.scope == Scope::Client).then_some(host),
+            client: (flood.scope == Width::Client).then_some(host),
             ports: flood.ports().into_iter().map(|(port, share)| PortShare { port, share: Share(share) }).collect(),
             began: time(flood.began, setting),
             last: time(flood.last, setting),
@@ -307,13 +307,13 @@ impl Phase {
 }
 
 impl FloodScope {
-    const fn of(scope: Scope) -> Self {
+    const fn of(scope: Width) -> Self {
         match scope {
-            Scope::Listener => Self::Port,
-            Scope::Host => Self::Host,
-            Scope::Network | Scope::WideNetwork => Self::Network,
-            Scope::Client => Self::Client,
-            Scope::Everything => Self::Everything,
+            Width::Listener => Self::Port,
+            Width::Host => Self::Host,
+            Width::Network | Width::WideNetwork => Self::Network,
+            Width::Client => Self::Client,
+            Width::Everything => Self::Everything,
         }
     }
 }

@@ -47,27 +47,13 @@ impl Seconds {
     }
 }
 
-/// What is never below zero: a rate.
+/// A rate, which is never below zero.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Rate(pub(super) f64);
 
 /// A share of the whole, from 0 to 1.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Share(pub(super) f64);
-
-macro_rules! schemas {
-    ($($part:ty, $name:literal, $schema:tt;)*) => {
-        $(impl JsonSchema for $part {
-            fn schema_name() -> Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-        })*
-    };
-}
 
 schemas! {
     // Null in all lines that may lack a duration; not in those that always have one.

@@ -1,12 +1,8 @@
 //! Addresses, times and ids as text without an allocation: a line of JSON has a dozen of them.
 
-use std::{
-    borrow::Cow,
-    fmt::{self, Write},
-};
+use std::fmt::{self, Write};
 
 use jiff::Timestamp;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use tcptrace_core::flow::Addr;
 
@@ -95,20 +91,6 @@ impl HandshakeId {
     pub(super) fn of(number: u64) -> Self {
         Self(hex(number))
     }
-}
-
-macro_rules! schemas {
-    ($($text:ty, $name:literal, $schema:tt;)*) => {
-        $(impl JsonSchema for $text {
-            fn schema_name() -> Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-        })*
-    };
 }
 
 schemas! {

@@ -22,7 +22,7 @@ use crate::{
     summary::{Hook, Summary, Table, is_packets, transition_name},
 };
 
-/// What a run amounts to: the last line.
+/// The totals of a run: the last line.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "summary", deny_unknown_fields)]
 pub(super) struct SummaryLine<'a> {
@@ -41,7 +41,7 @@ pub(super) struct SummaryLine<'a> {
     worst: Vec<ServerObject>,
     findings: Vec<FindingObject>,
     table: Option<TableObject>,
-    /// by stage; empty where nothing was lost, as far as uncounted is null
+    /// by stage; empty if nothing was lost and uncounted is null
     losses: Counts,
     /// why the kernel's counters could not be read; everything that rests on them is then null, and losses in the kernel
     /// are unknown

@@ -22,7 +22,7 @@ pub(super) struct CauseLine<'a> {
     confidence: Word<Confidence>,
     /// what it rests on, for people
     evidence: &'a [String],
-    /// what to do; where the cause is unknown, what would tell
+    /// what to do; if the cause is unknown, what would decide
     next: &'a [String],
 }
 
@@ -34,7 +34,7 @@ pub(super) struct ScopeLine<'a> {
     evidence: &'a [String],
 }
 
-/// What this host knows of it; null in captures. The reason for a null in it is in trust.missing, or the end is elsewhere.
+/// This host's facts about it; null in captures. For a null in it, trust.missing has the reason, or the end is elsewhere.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "local", deny_unknown_fields)]
 pub(super) struct LocalLine<'a> {
@@ -109,7 +109,7 @@ struct CounterLine {
     memory_limit: u64,
 }
 
-/// What TCP reset by itself within a second of the RST of a connection, where that was sent from: TCPAbortOnMemory;
+/// TCP's own resets within a second of a connection's RST, on the RST's sender: TCPAbortOnMemory;
 /// TCPAbortOnClose, TCPAbortOnData, TCPAbortOnLinger and TCPAbortOnTimeout.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, inline)]
@@ -190,7 +190,7 @@ impl<'a> LocalLine<'a> {
     }
 }
 
-/// What is known and there.
+/// The fact, if it is known and there.
 fn present<T>(fact: &Fact<Option<T>>) -> Option<&T> {
     fact.as_ref().ok().and_then(Option::as_ref)
 }

@@ -1,5 +1,5 @@
-//! One line an attempt, for people: when, its outcome, its ends, how long it lasted, its packets, its options; below it the
-//! cause.
+//! One line an attempt, for people: its time, its outcome, its ends, its duration, its packets, its options; below it
+//! the cause.
 //!
 //! Columns line up for IPv4; nothing is cut.
 
@@ -125,14 +125,14 @@ fn story(report: &Report, attempt: &Attempt) -> String {
         Outcome::ResetByServer => format!("{syns}, {answers}, ACK, {}, RST from server", data(attempt)),
         Outcome::AnswerOnly => format!("{answers}, its SYN not seen"),
         Outcome::Midstream => "seen only from the middle".to_owned(),
-        Outcome::Established if hs.answer.tries == 0 => format!("{syns}, answered by a way not seen here"),
+        Outcome::Established if hs.answer.tries == 0 => format!("{syns}, its answer not seen here"),
         Outcome::Established => format!("{syns}, {answers}, ACK"),
     };
     if let (Report::Stall(_), Some(stalled)) = (report, attempt.stalled) {
         match stalled.by {
             StalledBy::ThirdSyn => {}
             StalledBy::ThirdSynAck if attempt.outcome == Outcome::Established => {
-                story.push_str(", and the server sends SYN/ACK again: the final ACK does not reach it");
+                story.push_str(", SYN/ACK again: the final ACK does not reach the server");
             }
             StalledBy::ThirdSynAck => {}
             StalledBy::Silence => story.push_str(", silent since"),

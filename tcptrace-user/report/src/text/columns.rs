@@ -1,4 +1,4 @@
-//! What every line for people has: its columns, its colours, how a duration is written.
+//! The parts that every line for people has: its columns, its colours, how a duration is written.
 
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;

@@ -1,6 +1,6 @@
 //! The lines of floods, scans and avoided networks, for people.
 
-use tcptrace_core::{flow::Addr, pressure::Scope};
+use tcptrace_core::{flow::Addr, pressure::Width};
 use tcptrace_verdict::patterns::{avoided::Avoided, flood::Flood};
 use tcptrace_vocabulary::{
     outcome::Outcome,
@@ -57,11 +57,11 @@ impl Finding {
 /// Both ends of a flood: where it comes from and what it goes to.
 fn flooded(flood: &Flood) -> String {
     match flood.scope {
-        Scope::Listener => format!("* → {}", endpoint(flood.owner)),
-        Scope::Host => format!("* → {}:*", bracketed(flood.owner.addr)),
-        Scope::Network | Scope::WideNetwork => format!("* → {}", flooded_network(flood).unwrap_or_default()),
-        Scope::Client => format!("{} → *", ip(flood.owner.addr)),
-        Scope::Everything => "* → *".to_owned(),
+        Width::Listener => format!("* → {}", endpoint(flood.owner)),
+        Width::Host => format!("* → {}:*", bracketed(flood.owner.addr)),
+        Width::Network | Width::WideNetwork => format!("* → {}", flooded_network(flood).unwrap_or_default()),
+        Width::Client => format!("{} → *", ip(flood.owner.addr)),
+        Width::Everything => "* → *".to_owned(),
     }
 }
 
@@ -76,14 +76,14 @@ fn flood_story(flood: &Flood) -> String {
         story += &format!("; {} only counted", flood.passed().over);
     }
     if flood.attempts.iter().any(|count| *count > 0) {
-        story += &format!("; of those followed {}", outcomes(&flood.attempts));
+        story += &format!("; traced: {}", outcomes(&flood.attempts));
     }
     if let ports @ [_, ..] = &flood.ports()[..] {
         let named = ports.iter().map(|(port, share)| format!("{} to port {port}", percent(*share)));
         story += &format!(" ({})", named.collect::<Vec<_>>().join(", "));
     }
     if let Some(cookies) = flood.cookies.filter(|cookies| *cookies > 0 && !flood.is_of_answers()) {
-        story += &format!("; {} sent by this host", count(cookies, "SYN cookie"));
+        story += &format!("; this host sent {}", count(cookies, "SYN cookie"));
     }
     story
 }
@@ -101,7 +101,7 @@ fn sources(flood: &Flood) -> String {
     let sources = flood.sources();
     match &sources.top()[..] {
         _ if sources.sample == 0 => "sources unknown".to_owned(),
-        [] => format!("spread over {} networks or more in a sample of {}", sources.networks, sources.sample),
+        [] => format!("{} networks or more among {} sampled sources", sources.networks, sources.sample),
         top => {
             let named = top.iter().map(|(addr, share)| format!("{} ({})", ip(*addr), percent(*share)));
             format!("from {}", named.collect::<Vec<_>>().join(", "))
@@ -117,7 +117,7 @@ fn avoided_story(avoided: &Avoided) -> String {
     };
     let (attempts, clients) =
         (count(avoided.attempts.iter().sum(), "attempt"), count(avoided.clients as u64, "client"));
-    format!("{whole} answers: {attempts} of {clients} went on over another address; {}", outcomes(&avoided.attempts))
+    format!("{whole} answers: {attempts} of {clients} lost to another address; {}", outcomes(&avoided.attempts))
 }
 
 /// A host in front of its port.

@@ -30,7 +30,7 @@ impl Summary {
         lines.join("\n")
     }
 
-    /// What was lost, in a line.
+    /// The losses, in a line.
     #[must_use]
     pub fn loss_line(&self) -> String {
         let losses = self.losses();
@@ -49,7 +49,7 @@ impl Summary {
             |tally| {
                 let [opened, established] = [Transition::Opened, Transition::Completed]
                     .map(|transition| tally.transitions[transition as usize]);
-                format!("{}, {established} established", count(opened, "attempt"))
+                format!("{}, {established} completed", count(opened, "attempt"))
             },
         );
         let mut line = format!("{} on {}: {attempts}", duration(self.traced_for), self.interfaces.join(", "));
@@ -62,11 +62,8 @@ impl Summary {
 
     fn cause_line(&self) -> Option<String> {
         let causes = self.causes.counts().into_iter().map(|(cause, count)| format!("{count} {cause}"));
-        let unlisted = [
-            (self.health_checks, "health check"),
-            (self.overtaken, "overtaken attempt"),
-            (self.probes, "hop-walk probe"),
-        ];
+        let unlisted =
+            [(self.health_checks, "health check"), (self.overtaken, "lost race"), (self.probes, "diagnose probe")];
         let unlisted = unlisted.into_iter().filter(|(number, _)| *number > 0);
         let unlisted = unlisted.map(|(number, what)| format!("{} not listed (--all does)", count(number, what)));
         let all: Vec<_> = causes.chain(unlisted).collect();
@@ -87,7 +84,7 @@ impl Summary {
     fn server_line(&self, (server, told, established): (Endpoint, [u64; Outcome::ALL.len()], u64)) -> String {
         let mut line = format!("  {}: {}", endpoint(server), counts(&told).collect::<Vec<_>>().join(", "));
         if established > 0 {
-            let what = if self.offline { "established" } else { "established still in the table" };
+            let what = if self.offline { "established" } else { "opened, still in the table" };
             let _ = write!(line, "; {established} {what}");
         }
         let works = self.works(server);

@@ -1,4 +1,4 @@
-//! The cause of a failure with what it rests on, below the line of an attempt.
+//! The cause of a failure with its evidence, below the line of an attempt.
 
 use std::fmt::Write as _;
 
@@ -15,8 +15,8 @@ use super::columns::DIM;
 /// The column at which a cause stands: below the outcome.
 const INDENT: &str = "              ";
 
-/// The text below an attempt's line: cause and evidence, then what to do. It is empty without a verdict; `quiet` puts the
-/// word alone on the same line.
+/// The text below an attempt's line: cause and evidence, then what to do. It is empty without a verdict; `quiet` puts
+/// the word alone on the same line.
 #[must_use]
 pub(super) fn text(attempt: &Attempt, quiet: bool) -> String {
     let Some(why) = attempt.why.as_deref() else { return String::new() };
@@ -33,15 +33,8 @@ pub(super) fn verdict(verdict: &Verdict, who: Option<String>, quiet: bool) -> St
     if quiet {
         return format!("  ({word})");
     }
-    let scope = match verdict.scope.extent {
-        Extent::Attempt => ", this attempt only",
-        Extent::Client => ", this client only",
-        Extent::Port => ", this port only",
-        Extent::Host => ", this host only",
-        Extent::Network => ", this network",
-        Extent::Everything => ", everything from here",
-        Extent::Unknown => "",
-    };
+    let extent = verdict.scope.extent;
+    let scope = if extent == Extent::Unknown { String::new() } else { format!(", {}", extent.words()) };
     let evidence: Vec<_> = verdict.evidence.iter().chain(&verdict.scope.evidence).map(String::as_str).collect();
     let mut text = format!("\n{INDENT}{word}{scope}: {}", evidence.join("; "));
     if let Some(who) = who {
@@ -66,7 +59,7 @@ pub(super) fn comment(attempt: &Attempt) -> String {
 
 /// The processes at the ends that are on this host.
 fn who(local: &Local) -> Option<String> {
-    let client = local.process.as_ref().ok().map(|it| format!("asked by {}", name(it)));
+    let client = local.process.as_ref().ok().map(|it| format!("{} connects", name(it)));
     let listener = local.listener.as_ref().ok().and_then(Option::as_ref);
     let listener = listener.and_then(|it| it.process.as_ref().ok()).map(|it| format!("{} listens", name(it)));
     let all: Vec<_> = client.into_iter().chain(listener).collect();

@@ -1,6 +1,6 @@
-//! What is attached where: the interfaces that are traced, those that are waited for, and the watch for their changes.
+//! The attachments: the interfaces that are traced, those that are waited for, and the watch for their changes.
 //!
-//! Decides nothing about reports. What changes is said on standard error.
+//! Decides nothing about reports. It reports changes on standard error.
 
 use anyhow::Context as _;
 use tcptrace_report::summary;
@@ -15,7 +15,7 @@ use crate::live::{
 /// The programs of a run on their interfaces; dropping it takes them off.
 pub(super) struct Attachments {
     pub(super) attached: Vec<Attached>,
-    /// How each interface was attached to, for the summary: it is made when nothing is any more.
+    /// The way each interface was attached to, for the summary: it is made when nothing is attached any more.
     pub(super) attached_as: Vec<summary::Hook>,
     /// Names of interfaces that went away and are waited for.
     missing: Vec<String>,
@@ -26,7 +26,7 @@ pub(super) struct Attachments {
     tc: Option<Tc>,
 }
 
-/// What became of an interface that has changed.
+/// The state of an interface after a change.
 pub(super) enum Change {
     /// It is traced, and was.
     Traced(Interface),
@@ -71,8 +71,8 @@ impl Attachments {
         }
         for bridge in self.interfaces().filter(|interface| interfaces::is_translated_bridge(&interface.name)) {
             say!(
-                "{} is a bridge with net.bridge.bridge-nf-call-iptables: translated connections may show one direction only; \
-                 its ports (-i) show both",
+                "{} is a bridge with net.bridge.bridge-nf-call-iptables: translated connections may show one way only; \
+                 trace its ports with -i",
                 bridge.name
             );
         }
@@ -102,9 +102,7 @@ impl Attachments {
     /// Notices were lost and no list can be read: nothing is known of any interface, so none is given up.
     pub(super) fn cannot_compare(&mut self, error: &interfaces::Error) {
         if !self.is_stale {
-            say!(
-                "notices of interfaces were lost; until a list can be read, those traced are taken to be there: {error}"
-            );
+            say!("notices of interfaces were lost; until a list can be read, all traced interfaces are kept: {error}");
         }
         self.is_stale = true;
     }
@@ -130,7 +128,7 @@ impl Attachments {
                 Change::Back(interface)
             }
             Err(error) => {
-                say!("{} is back: {error:#}", now.name);
+                say!("{} is back, not traced: {error:#}", now.name);
                 Change::None
             }
         }
@@ -167,7 +165,7 @@ fn describe(attached: &Attached) -> String {
     let beside = if attached.beside.is_empty() {
         String::new()
     } else {
-        format!("; every packet is passed on to {}", attached.beside.join(", "))
+        format!("; packets then pass {}", attached.beside.join(", "))
     };
     format!("{}: in by {} ({}), out by {egress}{beside}", attached.interface.name, attached.ingress, attached.reason)
 }

@@ -18,7 +18,7 @@ use crate::{
     exit,
     live::evidence::Evidence,
     output::{self, Output},
-    recorder::Account,
+    recorder::FileTotals,
 };
 
 impl Session {
@@ -47,7 +47,7 @@ impl Session {
             ("undecodable", self.feed.reader.undecodable),
             ("untracked", self.feed.tracker.untracked),
             ("servers_forgotten", totals.servers.forgotten),
-            ("connects_unexplained", self.diagnosis.unexplained()),
+            ("connects_unexplained", self.judge.unexamined()),
             ("findings_forgotten", self.desk.forgotten()),
             ("output_shed", self.printed.output.as_ref().map_or(0, Output::shed)),
             ("messages_shed", output::shed_messages()),
@@ -68,7 +68,7 @@ impl Session {
             told,
             stalls: totals.stalls,
             health_checks: totals.health_checks,
-            overtaken: totals.overtaken + self.diagnosis.overtaken_calls(),
+            overtaken: totals.overtaken + self.judge.overtaken_calls(),
             probes: totals.probes,
             causes: totals.causes.clone(),
             recovered: totals.recovered,
@@ -94,8 +94,8 @@ impl Session {
         self.print_findings(&found);
         self.complete_evidence();
         let summary = self.summary();
-        // The ends of connections are told one by one with --all only, and counted by the kernel in any case: of what the
-        // filter wants, if it is one that the kernel knows.
+        // The ends of connections are reported one by one with --all only, and counted by the kernel in any case: those
+        // that the filter wants, if the kernel knows it.
         let are_exact = self.options.filter.as_ref().is_none_or(|filter| filter.tests().is_some());
         let lost = summary.tally.as_ref().ok().filter(|_| are_exact).map(lost_failures).unwrap_or_default();
         let is_failed = self.desk.is_failed(are_exact.then_some(&summary.told), &lost);
@@ -122,7 +122,7 @@ impl Session {
         let wall = |at| u64::try_from(self.setting.clock.wall(at)).unwrap_or_default();
         evidence.finish(
             &self.setting,
-            Account {
+            FileTotals {
                 start_ns: wall(self.feed.started),
                 end_ns: wall(self.feed.ended),
                 dropped: summary.tally.as_ref().ok().map(|it| it.counters[Counter::EvidenceLost as usize]),

@@ -1,10 +1,10 @@
-//! Interfaces that come, go and change while they are traced: what the attachments, the setting and the evidence learn.
+//! Interfaces that come, go and change while they are traced: passed to the attachments, the setting and the evidence.
 
 use super::{Session, attachments::Change};
 use crate::live::interfaces::{self, Interface, LinkEvent};
 
 impl Session {
-    /// What happened to interfaces: gone, back, renamed, down, up.
+    /// Handles the changes of interfaces: gone, back, renamed, down, up.
     pub(super) fn links(&mut self) {
         loop {
             match self.attachments.watch.get_mut().next_event() {
@@ -20,8 +20,8 @@ impl Session {
         }
     }
 
-    /// Compares all interfaces with those that are traced, after notices were lost; the next sweep asks again where they
-    /// cannot be listed.
+    /// Compares all interfaces with those that are traced, after notices were lost; the next sweep asks again where
+    /// they cannot be listed.
     pub(super) fn compare_links(&mut self) {
         match interfaces::list() {
             Ok(all) => {

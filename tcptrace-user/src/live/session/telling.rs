@@ -13,11 +13,11 @@ use crate::{
     live::{findings, why::Here},
 };
 
-/// What the desk looks up, borrowed from the session's other parts.
+/// The lookups of the desk, borrowed from the session's other parts.
 macro_rules! here {
     ($session:ident) => {
         Here {
-            diagnosis: &mut $session.diagnosis,
+            judge: &mut $session.judge,
             table: &$session.feed.kernel.table,
             filter: $session.options.filter.as_ref(),
             started: $session.feed.started,
@@ -47,10 +47,10 @@ impl Session {
             let attempt = report.attempt_mut();
             attempt.outer = self.feed.kernel.table.outer(&attempt.handshake);
             // A probe is not meant to arrive, and says nothing of its host.
-            if self.diagnosis.is_probe(report.attempt()) {
+            if self.judge.is_probe(report.attempt()) {
                 continue;
             }
-            self.diagnosis.note(report);
+            self.judge.note(report);
             if let Report::Attempt(attempt) = report {
                 self.desk.see(attempt);
             }

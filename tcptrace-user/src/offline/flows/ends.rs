@@ -1,4 +1,4 @@
-//! The ends of conversations: when one is over, what it is told as, and in which order.
+//! The ends of conversations: when one is over, how it is reported, and in which order.
 
 use tcptrace_core::handshake::{Handshake, Nanos};
 use tcptrace_verdict::patterns::{checks::is_check, flood::Passage};
@@ -7,23 +7,23 @@ use tcptrace_vocabulary::{
     outcome::Outcome,
 };
 
-use super::{Flows, Told};
+use super::{Finished, Flows};
 use crate::{
     desk::ByOutcome,
     offline::{
-        conversation::{Conversation, Verdict},
+        conversation::{Conversation, Ending},
         slot::Slot,
     },
 };
 
-/// How long an open connection may be silent before it is told as it is, on input that has no end yet: as long as
-/// Linux's longest pause between two tries.
+/// The longest that an open connection may be silent before it is reported as it is, on input that has no end yet: as
+/// long as Linux's longest pause between two tries.
 const LONGEST_PAUSE: u64 = 64_000_000_000;
-/// Attempts told at once.
+/// Attempts reported at once.
 const BATCH: usize = 1 << 12;
 
 impl Flows {
-    /// Takes a conversation's account: nothing more will come of it. Whether it is kept to be told.
+    /// Ends a conversation, since no more packets of it will come, and returns whether it is kept to be reported.
     pub(super) fn end(&mut self, hash: u64, slot: Slot) -> bool {
         self.table.end(hash, slot);
         let it = self.table.get(slot);
@@ -46,7 +46,7 @@ impl Flows {
         }
     }
 
-    /// Removes a conversation. What its stream came to is what the attempts before it on that stream are told with.
+    /// Removes a conversation. The attempts before it on the same stream are reported with the stream's final state.
     fn remove(&mut self, slot: Slot) {
         let it = self.table.get(slot);
         let state = it.wireshark;
@@ -89,7 +89,7 @@ impl Flows {
         }
     }
 
-    /// Says what a conversation is told as; whether it was in trouble. `None` where the filter does not
+    /// Decides how a conversation is reported, and returns whether it was in trouble. `None` where the filter does not
     /// want it.
     fn judge(&mut self, slot: Slot) -> Option<bool> {
         let (now, stall_after) = (self.now, self.wanted.stall_after);
@@ -100,7 +100,7 @@ impl Flows {
         }
         let outcome = it.outcome();
         let silence = now.since(hs.last_seen());
-        // Whoever was told that it is unreachable waits for nothing.
+        // A client that has an error for an unreachable server waits for nothing.
         if it.is_pending() && silence >= stall_after && outcome != Outcome::Unreachable {
             let at = Nanos(hs.last_seen().0.saturating_add(stall_after));
             it.stall(Stalled { at, by: StalledBy::Silence });
@@ -109,7 +109,7 @@ impl Flows {
         let recovered = outcome.is_open() && was_in_trouble(&hs, stalled, stall_after);
         let still_open = it.is_pending() && silence < patience(&hs, stall_after);
         let last = it.seen.1;
-        it.verdict = Some(Verdict { outcome, recovered, still_open });
+        it.verdict = Some(Ending { outcome, recovered, still_open });
         let is_overtaken = it.cold.as_ref().is_some_and(|cold| cold.winner.is_some());
         self.history.note(&hs, outcome);
         if is_check(&hs, outcome, last) {
@@ -130,13 +130,14 @@ impl Flows {
         std::mem::take(&mut self.checks)
     }
 
-    /// What came by for flooded listeners since this was last asked, each with the time of its last attempt.
+    /// The packets for flooded listeners since the last call, each with the time of its last attempt.
     pub fn passages(&mut self) -> Vec<(Nanos, Passage)> {
         self.listeners.passages()
     }
 
-    /// Attempts that can be told: those before which nothing can come any more. Not all at once: until there are none.
-    pub fn ready(&mut self) -> Vec<Told> {
+    /// Attempts that can be reported: those before which nothing can come any more. Not all at once: until there are
+    /// none.
+    pub fn ready(&mut self) -> Vec<Finished> {
         let mut ready = Vec::new();
         let mut left = self.table.ended();
         let mut waits = false;
@@ -163,8 +164,9 @@ impl Flows {
         self.table.open()
     }
 
-    /// Ends what nothing more is expected of, by the capture's clock, up to the first of which something is: of input
-    /// that has no end yet. Whoever is told as established here and goes on is seen from the middle from then on.
+    /// Ends the conversations of which nothing more is expected, by the capture's clock, up to the first of which
+    /// something is: of input that has no end yet. A connection that is reported as established here and continues is
+    /// seen from the middle from then on.
     pub fn settle(&mut self) {
         self.is_awaited = true;
         let mut over = Vec::new();
@@ -178,7 +180,7 @@ impl Flows {
         self.end_all(over);
     }
 
-    /// Whether an attempt can be told; `None` if it is not to be, or has been judged.
+    /// Whether an attempt can be reported; `None` if it is not to be, or has been judged.
     fn is_over(&self, it: &Conversation) -> Option<bool> {
         let hs = &it.handshake;
         let (now, stall_after) = (self.now, self.wanted.stall_after);
@@ -197,14 +199,14 @@ impl Flows {
         self.wanted.all.then_some(silence >= if ended { stall_after } else { stall_after.max(LONGEST_PAUSE) })
     }
 
-    /// What there is by outcome beside what became of reports, the open ones as they stand; and how many of these are
-    /// pending.
+    /// The numbers by outcome beside those of the reports, the open ones as they stand; and the number of these that
+    /// are pending.
     #[must_use]
     pub fn so_far(&self) -> (ByOutcome, u64) {
         let (mut ends, mut pending) = (self.worked.by_outcome, 0);
         for it in self.table.in_order().map(|slot| self.table.get(slot)) {
             let hs = it.described();
-            if let Some(Verdict { outcome, .. }) = it.verdict {
+            if let Some(Ending { outcome, .. }) = it.verdict {
                 ends[outcome as usize] += 1;
             } else if self.wanted.filter.as_ref().is_none_or(|filter| filter.matches(hs.client(), hs.server())) {
                 pending += u64::from(it.is_pending());
@@ -214,7 +216,7 @@ impl Flows {
         (ends, pending)
     }
 
-    /// The end of the capture: everything is told as it is, when asked what is ready.
+    /// The end of the capture: everything is reported as it is, at the next calls of [`Self::ready`].
     pub fn finish(&mut self) {
         let open: Vec<_> = self.table.in_order().filter(|slot| self.table.get(*slot).verdict.is_none()).collect();
         self.end_all(open);
@@ -228,10 +230,10 @@ impl Flows {
         }
     }
 
-    fn tell(&mut self, slot: Slot) -> Option<Told> {
+    fn tell(&mut self, slot: Slot) -> Option<Finished> {
         let completeness = self.last_of_stream(slot).wireshark.completeness();
         let it = self.table.get_mut(slot);
-        let Verdict { outcome, recovered, still_open } = it.verdict?;
+        let Ending { outcome, recovered, still_open } = it.verdict?;
         let packets = it.packets.take();
         let (cold, hs) = (it.cold.as_deref(), it.described());
         let winner = cold.and_then(|cold| cold.winner);
@@ -258,6 +260,6 @@ impl Flows {
         let packets = *packets.unwrap_or_default();
         self.room.release(&packets.packets);
         self.evidence_cut += packets.dropped;
-        Some(Told { attempt, is_overtaken, packets: packets.packets, decided: packets.decided })
+        Some(Finished { attempt, is_overtaken, packets: packets.packets, decided: packets.decided })
     }
 }

@@ -1,4 +1,4 @@
-//! Networks that clients go round: what is asked there is overtaken (RFC 8305) again and again, and nothing answers. One
+//! Networks that clients go round: attempts there are overtaken (RFC 8305) again and again, and nothing answers. One
 //! finding, where each attempt is only counted.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -11,12 +11,12 @@ use super::{
     lifecycle::{Course, KEPT, Lifecycle},
 };
 
-/// So many attempts within [`WHILE`] make a finding; of a whole family, so many networks.
+/// The number of attempts within [`WHILE`] that make a finding; for a whole family, the number of networks.
 const OFTEN: usize = 3;
 const WHILE: u64 = 600_000_000_000;
 /// After such a pause, or once something answers, it is over.
 const PAUSE: u64 = 3_600_000_000_000;
-/// Networks kept in mind, attempts of each, and clients that are told apart.
+/// Networks kept in mind, attempts of each, and clients that are counted separately.
 const NETWORKS: usize = 1 << 12;
 const ATTEMPTS: usize = 64;
 const CLIENTS: usize = 1 << 10;
@@ -111,7 +111,7 @@ impl Networks {
         self.findings.all()
     }
 
-    /// How many are not among them any more.
+    /// The number of findings that are not among them any more.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
         self.findings.forgotten()

@@ -1,8 +1,10 @@
-//! Who only looks: health checks and the like. SYN, SYN/ACK, perhaps ACK, RST, no data, by one client again and again.
+//! Clients that only look: health checks and the like. SYN, SYN/ACK, perhaps ACK, RST, no data, by one client
+//! repeatedly.
 //!
-//! Such an attempt is not told at once: two more of its kind make it a check, which is counted and not told.
+//! Such an attempt is not reported at once: two more of its kind make it a check, which is counted and not reported.
 //!
-//! And who only looks how far SYNs get: the hop walk of `tcptrace diagnose` on this host, known by the ports that it takes.
+//! Also clients that only look how far SYNs get: the hop walk of `tcptrace diagnose` on this host, known by the ports
+//! that it takes.
 
 use std::{
     collections::HashMap,
@@ -20,9 +22,9 @@ use super::{Claim, Harmless, Pattern, Surroundings, pair};
 
 /// Attempts of this shape by one client to one port before they count as checks.
 pub const REPEATED: u32 = 3;
-/// How long one is remembered: the longest pause between two checks that is in use.
+/// The time that one is remembered: the longest pause between two checks that is in use.
 const REMEMBERED: u64 = 600_000_000_000;
-/// How long one is held back: two more checks come by then, where they come every ten seconds.
+/// The time that one is held back: two more checks come by then, where they come every ten seconds.
 const HELD: u64 = 30_000_000_000;
 /// An answer, or a RST, that comes later is no check's.
 const QUICK: u64 = 1_000_000_000;
@@ -36,8 +38,8 @@ const PAIRS: usize = 1 << 14;
 pub fn is_check(it: &Handshake, outcome: Outcome, last: Nanos) -> bool {
     let quick = last.since(it.first_answer) < QUICK && it.first_answer.since(it.first_syn) < QUICK;
     let once = it.syn.tries == 1 && it.answer.tries == 1;
-    // A kernel that knows no such socket sends a RST without ACK. It does so after an application gave up, too, unless the
-    // answer came before anybody can have given up.
+    // A kernel that knows no such socket sends a RST without ACK. It does so after an application gave up, too, unless
+    // the answer came before anybody can have given up.
     let is_meant = it.end.flags & Flags::ACK != 0 || it.first_answer.since(it.first_syn) < IMPATIENT;
     // A RST from another distance is not the client's.
     let is_own = hops(it.syn.ttl) == hops(it.end.ttl);
@@ -48,7 +50,7 @@ pub fn is_check(it: &Handshake, outcome: Outcome, last: Nanos) -> bool {
 
 type Pair = (Addr, Endpoint);
 
-/// Who looked at what, and how often.
+/// The clients that looked, at which ports, and how often.
 #[derive(Debug, Default)]
 pub struct Checks {
     seen: HashMap<Pair, (u32, Nanos)>,
@@ -98,25 +100,25 @@ impl Checks {
         *count
     }
 
-    /// How often this client looked at this port of late.
+    /// The number of times that this client lately looked at this port.
     #[must_use]
     pub fn count(&self, handshake: &Handshake) -> u32 {
         self.seen.get(&pair(handshake)).map_or(0, |(count, _)| *count)
     }
 }
 
-/// How far the hop walk of `tcptrace diagnose` goes at most. No stack begins with so little.
+/// The most hops that the hop walk of `tcptrace diagnose` goes. No stack begins with a TTL as low as this.
 pub const PROBE_HOPS: u8 = 30;
-/// One port in so many is a probe's.
+/// One port in this many is a probe's.
 const PROBE_PORTS: u64 = 1 << 10;
-/// Probes of a port that are not told, in so many nanoseconds: two walks as long as walks get.
+/// Probes of a port that are not reported, within [`PROBES_WITHIN`] nanoseconds: two walks as long as walks get.
 const PROBES: u32 = 2 * PROBE_HOPS as u32;
 const PROBES_WITHIN: u64 = 600_000_000_000;
-/// Ports whose probes are counted; those of more are told.
+/// Ports whose probes are counted; the probes of further ports are reported.
 const PROBED: usize = 1 << 10;
 
-/// Whether a port is one that probes to a server come from. It is in the packet, and no privilege is needed to choose it; the
-/// TTL is part of it, so that no router passes on what looks so here.
+/// Whether a port is one that probes to a server come from. It is in the packet, and no privilege is needed to choose
+/// it; the TTL is part of it, so that no router passes on what looks so here.
 #[must_use]
 pub fn is_probe_port(port: u16, server: Endpoint, ttl: u8) -> bool {
     // The client's address is not known before connect(2) has chosen one.
@@ -124,7 +126,7 @@ pub fn is_probe_port(port: u16, server: Endpoint, ttl: u8) -> bool {
     flow::handshake_id(from, server, ttl.into()) >> 32 & (PROBE_PORTS - 1) == 0
 }
 
-/// The ports among these from which a probe may go so many hops.
+/// The ports among these from which a probe may go `hops` hops.
 pub fn probe_ports(among: impl Iterator<Item = u16>, to: SocketAddr, hops: u8) -> impl Iterator<Item = u16> {
     let ip = match to.ip() {
         IpAddr::V4(it) => it.to_ipv6_mapped(),
@@ -135,8 +137,8 @@ pub fn probe_ports(among: impl Iterator<Item = u16>, to: SocketAddr, hops: u8) -
     among.filter(move |port| is_probe_port(*port, server, hops))
 }
 
-/// Whether an attempt looks like a probe of a hop walk that left here: one SYN, a TTL that leads nowhere, the port. Whether its
-/// client is of this host is not asked.
+/// Whether an attempt looks like a probe of a hop walk that left here: one SYN, a TTL that leads nowhere, the port.
+/// Whether its client is of this host is not asked.
 #[must_use]
 pub fn is_probe(handshake: &Handshake, outcome: Outcome) -> bool {
     let ends = matches!(outcome, Outcome::NoReply | Outcome::Unreachable | Outcome::Refused | Outcome::Aborted);

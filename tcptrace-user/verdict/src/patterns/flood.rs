@@ -1,8 +1,8 @@
-//! Floods: listeners that get more SYNs than the kernel side lets into its table; where one is spread over many of them,
-//! hosts or networks. One finding each, instead of a line for each attempt that is followed.
+//! Floods: listeners that get more SYNs than the kernel side lets into its table. Where a flood is spread over many
+//! listeners, it is one of hosts or networks. One finding each, instead of a line for each attempt that is followed.
 //!
-//! Counts are the kernel's and exact; sources are drawn, one client a tick of each CPU's clock, and weighed by what that
-//! CPU saw meanwhile.
+//! Counts are the kernel's and exact. Sources are drawn, one client a tick of each CPU's clock, and weighed by the
+//! packets that the CPU saw meanwhile.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use tcptrace_core::{
     flood::Opening,
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, Point},
-    pressure::{self, Scope},
+    pressure::{self, Width},
 };
 use tcptrace_vocabulary::{attempt::Attempt, outcome::Outcome, report::Report};
 
@@ -19,32 +19,32 @@ use super::{
     lifecycle::{Course, Lifecycle},
 };
 
-/// A flood that pauses for less goes on.
+/// A flood that pauses for less continues.
 const PAUSE: u64 = 10_000_000_000;
-/// How long a flood goes on before it is told: its rate is known then. One that is over sooner is told as it ends, if it
-/// stands for failures, or for [`MANY`] packets.
+/// The time that a flood runs before it is reported: its rate is known then. One that is over sooner is reported as it
+/// ends, if it stands for failures, or for [`MANY`] packets.
 const BEFORE_TOLD: u64 = 1_000_000_000;
 const MANY: u64 = 10_000;
 /// For how long what is coarser than a listener stands for what began after it.
 const AFTER: u64 = 1_000_000_000;
-/// How long before a listener was found flooded its attempts may have begun and not be told yet.
+/// The time before a listener was found flooded in which its attempts may have begun and not be reported yet.
 const UNTOLD: u64 = 3_000_000_000;
-/// Sources, and networks, of one flood that are told apart.
+/// Sources, and networks, of one flood that are counted separately.
 const SOURCES: usize = 1 << 14;
-/// Ports of the attempts of one flood that are told apart.
+/// Ports of the attempts of one flood that are counted separately.
 const PORTS: usize = 1 << 12;
 /// The share of the sample from which on a source, or a port, is named, and how many are.
 const NAMED_FROM: f64 = 0.1;
 const NAMED: usize = 3;
 
-/// What came by for a flooded listener, or something coarser, at one point, since it was last looked at.
+/// The packets for a flooded listener, or something coarser, at one point, since the last look.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Passage {
-    /// How wide it is: a listener, a host, a network, a client, everything.
-    pub scope: Scope,
+    /// Its width: a listener, a host, a network, a client, everything.
+    pub scope: Width,
     /// The listener, or what [`pressure::owner`] makes of it.
     pub owner: Endpoint,
-    /// Where it was seen: interface and direction.
+    /// The place where it was seen: interface and direction.
     pub point: Point,
     /// When the kernel side found it flooded.
     pub since: Nanos,
@@ -63,8 +63,8 @@ pub struct Passage {
 /// A flood, as it is reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flood {
-    /// How wide it is.
-    pub scope: Scope,
+    /// Its width.
+    pub scope: Width,
     /// As in [`Passage`].
     pub owner: Endpoint,
     /// Its beginning.
@@ -75,11 +75,11 @@ pub struct Flood {
     pub is_over: bool,
     /// The greatest number of packets in a second, by the looks at them.
     pub peak: f64,
-    /// What came by, by point.
+    /// The packets, by point.
     pub points: BTreeMap<u32, Passed>,
     /// Followed attempts, by outcome.
     pub attempts: [u64; Outcome::ALL.len()],
-    /// What the host's own stack sent meanwhile, to whomever; unknown where it does not say.
+    /// The SYN cookies that the host's own stack sent meanwhile, to anybody; unknown where it does not say.
     pub cookies: Option<u64>,
     sources: Sources,
     /// Ports of followed attempts, where they are several listeners'.
@@ -95,9 +95,9 @@ pub struct Flood {
 pub struct Passed {
     /// SYNs, and SYN/ACKs without one.
     pub opens: u64,
-    /// Of these SYN/ACKs.
+    /// The SYN/ACKs among `opens`.
     pub answers: u64,
-    /// Of these only counted.
+    /// Those of `opens` that were only counted.
     pub over: u64,
     /// Handshakes that completed.
     pub completed: u64,
@@ -116,14 +116,14 @@ impl Passed {
     }
 }
 
-/// Who sent it, by a sample.
+/// The senders of a flood, by a sample.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sources {
     /// Clients drawn.
     pub sample: u64,
-    /// Networks (/24, in IPv6 /48) in it: at least so many there are.
+    /// Networks (/24, in IPv6 /48) in the sample: there are at least this many.
     pub networks: usize,
-    /// What the sample stands for, in packets.
+    /// The packets that the sample stands for.
     weight: f64,
     by_addr: HashMap<Addr, f64>,
     known: HashSet<Addr>,
@@ -142,7 +142,7 @@ impl Sources {
         }
     }
 
-    /// Keeps what is told, and of the sources the busiest.
+    /// Keeps what is reported, and of the sources the busiest.
     fn close(&mut self) {
         let top: Vec<Addr> = self.top().into_iter().map(|(addr, _)| addr).collect();
         self.by_addr.retain(|addr, _| top.contains(addr));
@@ -189,8 +189,8 @@ impl Flood {
         }
     }
 
-    /// What came by, each packet once: SYNs, if there are any, and not the answers that they got; what came in, if anything
-    /// did (what is forwarded goes out as well), else what this host sent.
+    /// The packets, each once: SYNs, if there are any, and not the answers to them; those that came in, if any did
+    /// (forwarded packets go out as well), else those that this host sent.
     #[must_use]
     pub fn passed(&self) -> Passed {
         let of = |answers: bool, out: bool| {
@@ -241,14 +241,14 @@ impl Flood {
         (it.completed as f64 / it.opens.max(1) as f64).min(1.0)
     }
 
-    /// Who sent it, by a sample.
+    /// The senders, by a sample.
     #[must_use]
     pub const fn sources(&self) -> &Sources {
         &self.sources
     }
 
-    /// Ports that a good part of the followed attempts asked for, the busiest first, each with its share; of one listener
-    /// there is nothing to tell.
+    /// Ports that a good part of the followed attempts asked for, the busiest first, each with its share; of one
+    /// listener there is nothing to tell.
     #[must_use]
     pub fn ports(&self) -> Vec<(u16, f64)> {
         let all: u64 = self.ports.values().sum();
@@ -262,7 +262,7 @@ impl Flood {
         it.clients.into_iter().for_each(|it| self.sources.add(it, weight));
     }
 
-    /// Whether it paused for so long that it is over.
+    /// Whether its pause is long enough for it to be over.
     fn is_past(&self, now: Nanos) -> bool {
         now.since(self.last) >= PAUSE
     }
@@ -275,13 +275,13 @@ impl Flood {
     /// Whether an opening would be noted in its account.
     fn is_of(&self, server: Endpoint, client: Addr) -> bool {
         let opening = Opening { owner: server, client, ..Opening::default() };
-        let owner = if self.scope == Scope::Listener { server } else { pressure::owner(&opening, self.scope as u8) };
+        let owner = if self.scope == Width::Listener { server } else { pressure::owner(&opening, self.scope as u8) };
         owner == self.owner
     }
 
-    /// Whether this is what was taken for another, finer one until the kernel side knew better.
+    /// Whether `it`, a finer flood that was not reported yet, is part of this coarser one.
     fn was(&self, it: &Self) -> bool {
-        let is_part = self.scope >= Scope::Client || self.is_of(it.owner, Addr::default());
+        let is_part = self.scope >= Width::Client || self.is_of(it.owner, Addr::default());
         let is_here = it.points.keys().all(|point| self.points.contains_key(point));
         it.scope < self.scope && !it.is_told && !it.is_over && is_part && is_here
     }
@@ -298,7 +298,7 @@ impl Flood {
     /// An attempt that it stands for has ended.
     fn count(&mut self, attempt: &Attempt) {
         self.attempts[attempt.outcome as usize] += 1;
-        if self.scope != Scope::Listener
+        if self.scope != Width::Listener
             && (self.ports.len() < PORTS || self.ports.contains_key(&attempt.handshake.server_port))
         {
             *self.ports.entry(attempt.handshake.server_port).or_default() += 1;
@@ -308,8 +308,8 @@ impl Flood {
     /// Whether an attempt is one of those that the finding stands for.
     fn covers(&self, it: &Attempt) -> bool {
         let Handshake { first_syn: opened, client_point, server_point, .. } = it.handshake;
-        let is_coarse = self.scope != Scope::Listener;
-        // Accounts are of points: of what is coarse others have nothing to do with it.
+        let is_coarse = self.scope != Width::Listener;
+        // Accounts are of points: attempts seen at other points have nothing to do with a coarse account.
         let is_here = [client_point, server_point].iter().any(|point| self.points.contains_key(&point.0));
         let told_before = it.stalled.is_some_and(|it| it.at < self.began);
         self.is_of(it.handshake.server(), it.handshake.client_addr)
@@ -335,14 +335,14 @@ impl Course for Flood {
     }
 }
 
-/// What is flooded: the number of its [`Scope`], and its owner.
+/// The key of a flood: the number of its [`Width`], and its owner.
 type Key = (u8, Endpoint);
 
 /// The floods of a run.
 #[derive(Default)]
 pub struct Floods {
     findings: Lifecycle<Key, Flood>,
-    /// What came by since the last look.
+    /// The packets since the last look.
     passages: Vec<Passage>,
     /// SYN cookies that the host's stack has ever sent, if it says how many.
     cookies: Option<u64>,
@@ -388,7 +388,7 @@ impl Pattern for Floods {
 }
 
 impl Floods {
-    /// Whether any goes on.
+    /// Whether any flood runs.
     #[must_use]
     pub fn are_on(&self) -> bool {
         self.findings.running() > 0
@@ -406,7 +406,7 @@ impl Floods {
         self.findings.all()
     }
 
-    /// How many are not among them any more.
+    /// The number of floods that are not among them any more.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
         self.findings.forgotten()
@@ -422,7 +422,7 @@ impl Floods {
                 self.begin(&passage);
             }
             let Some((_, flood)) = self.findings.get_mut(&key) else { continue };
-            // What completes of what came before does not make it go on.
+            // A completion of an earlier attempt does not prolong it.
             if passage.opens > 0 {
                 flood.last = now;
             }

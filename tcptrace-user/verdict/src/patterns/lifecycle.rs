@@ -13,7 +13,7 @@ pub const KEPT: usize = 1024;
 
 /// A finding while it runs.
 pub trait Course {
-    /// What is reported of it.
+    /// The finding that is reported of it.
     type Finding: Clone;
 
     /// As it stands.
@@ -23,7 +23,7 @@ pub trait Course {
     fn close(self) -> Self::Finding;
 }
 
-/// All findings of one pattern, by what tells them apart.
+/// All findings of one pattern, by their keys.
 pub struct Lifecycle<K, R: Course> {
     running: HashMap<K, (FindingId, R)>,
     over: VecDeque<(FindingId, R::Finding)>,
@@ -60,7 +60,7 @@ impl<K: Copy + Eq + Hash, R: Course> Lifecycle<K, R> {
         self.running.get_mut(key).map(|(id, course)| (*id, course))
     }
 
-    /// How many run.
+    /// The number of findings that run.
     #[must_use]
     pub fn running(&self) -> usize {
         self.running.len()
@@ -98,7 +98,7 @@ impl<K: Copy + Eq + Hash, R: Course> Lifecycle<K, R> {
         }
     }
 
-    /// What is to be reported since this was last called.
+    /// The findings to report since this was last called.
     pub fn news(&mut self) -> Vec<R::Finding> {
         std::mem::take(&mut self.news)
     }
@@ -112,7 +112,7 @@ impl<K: Copy + Eq + Hash, R: Course> Lifecycle<K, R> {
         all.into_iter().map(|(_, finding)| finding).collect()
     }
 
-    /// How many are not kept any more.
+    /// The number of findings that are not kept any more.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
         self.forgotten

@@ -1,6 +1,6 @@
-//! What many attempts have in common: floods, scans, networks that clients avoid, health checks, probes, races.
+//! Patterns over many attempts: floods, scans, networks that clients avoid, health checks, probes, races.
 //!
-//! A [`Pattern`] sees each report that may become a line and claims it or lets it pass. What it finds begins, runs and is
+//! A [`Pattern`] sees each report that may become a line and claims it or lets it pass. Its findings begin, run and are
 //! over; that life is written once, in [`lifecycle`]. Nothing here prints, counts totals or reads a clock.
 
 pub mod avoided;
@@ -33,14 +33,14 @@ pub enum Harmless {
     Worked,
 }
 
-/// What a pattern makes of one report.
+/// A pattern's decision on one report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// It has nothing to do with the pattern.
     None,
     /// It is no failure.
     Count(Harmless),
-    /// What comes until then decides.
+    /// Reports that may come until then decide.
     Hold {
         /// When the report is considered again.
         until: Nanos,
@@ -49,7 +49,7 @@ pub enum Claim {
     Fold(FindingId),
 }
 
-/// What a pattern has to look up beside the report itself.
+/// The facts that a pattern has to look up beside the report itself.
 pub trait Surroundings {
     /// Whether anything in a network answered around a moment.
     fn answers(&mut self, network: Network, at: Nanos) -> bool;
@@ -58,10 +58,10 @@ pub trait Surroundings {
     fn is_here(&mut self, address: Addr) -> bool;
 }
 
-/// Something that many attempts have in common. Incidents are to be the next of the kind: they fold each failure of an
-/// edge, and their findings have a third phase, the update.
+/// Something that many attempts have in common. It sees every report that nothing else has claimed, and may fold it
+/// into a finding. Incidents will be the next pattern.
 pub trait Pattern {
-    /// What it reports of the attempts together; `()` where it only sorts them.
+    /// The finding that it reports of the attempts together; `()` where it only sorts them.
     type Finding;
 
     /// Takes note of a report that nothing else has claimed, and says what becomes of it.

@@ -1,10 +1,11 @@
 //! Races between the addresses of one name (RFC 8305), by packets alone: which attempts another one overtook.
 //!
-//! A capture knows no name and no process. What stands for them: the same host asks another address at the same port while the
-//! first has not answered, and that one connects. Live the process is known (`live/calls.rs`), and none of this is asked.
+//! A capture knows no name and no process. Instead, a race is recognised where the same host tries another address at
+//! the same port while the first has not answered, and that one connects. In live tracing the process is known
+//! (`live/calls.rs`), and this is not used.
 //!
-//! One host is one address; two of different families are one host's if they share a link address on the link that was
-//! captured, which no other address of either family was seen with.
+//! One host is one address. Two addresses of different families are one host's if they share a link address on the link
+//! that was captured, and no other address of either family was seen with it.
 
 use std::{collections::HashMap, ops::RangeInclusive};
 
@@ -15,14 +16,16 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::outcome::Outcome;
 
-/// How long a racer waits before it tries the next address (RFC 8305, section 8); none where the first is known to fail.
+/// The time that a racer waits before it tries the next address (RFC 8305, section 8); none where the first is known to
+/// fail.
 const HEAD_START: RangeInclusive<u64> = 10_000_000..=2_000_000_000;
-/// Who waits for a connection for longer than this notices: the first address failed then, whatever came after it.
+/// A user who waits for a connection for longer than this notices: the first address failed then, whatever came after
+/// it.
 const NOTICED: u64 = 3_000_000_000;
 /// The loser's SYN goes out once more, if its socket is closed a little late (RFC 6298, section 2): two at most.
 const LAST_TRY: u64 = 1_000_000_000;
 const TRIES: u8 = 2;
-/// Addresses of one family that a host asks at one port at a time. Who asks more has not one name in mind.
+/// Addresses of one family that a host tries at one port at a time. A host that tries more has not one name in mind.
 const ADDRESSES: usize = 4;
 
 /// Attempts kept in mind, and those of one host and port that are compared.
@@ -35,11 +38,11 @@ const LINKS: usize = 1 << 14;
 /// A hardware address (EUI-48).
 pub type Mac = [u8; 6];
 
-/// Who overtook an attempt.
+/// The attempt that overtook another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Winner {
     completed: Nanos,
-    /// What makes its address and the loser's one host's, if they are two.
+    /// The link address that makes its address and the loser's one host's, if they are two.
     link: Option<Mac>,
 }
 
@@ -54,7 +57,7 @@ struct Begun {
     before: usize,
 }
 
-/// Whose a link address is: the first address of each family that came with it.
+/// The owner of a link address: the first address of each family that came with it.
 #[derive(Clone, Copy, Default)]
 struct Owner {
     v4: Option<Addr>,
@@ -74,8 +77,8 @@ pub struct Races {
     owners: HashMap<Mac, Owner>,
 }
 
-/// The sender's hardware address, if the client itself sent this frame: routers take one from the TTL, and no stack begins with
-/// another one than these.
+/// The frame's source MAC, if the TTL is 64, 128 or 255: each router lowers the TTL, so such a frame comes from the
+/// client itself.
 #[must_use]
 pub fn link_of(octets: &[u8], link: Link, ttl: u8) -> Option<Mac> {
     let mac: Mac = octets.get(6..12).filter(|_| link == Link::Ethernet)?.try_into().ok()?;
@@ -156,7 +159,7 @@ impl Races {
         if addr.is_v4() { it.v6 } else { it.v4 }
     }
 
-    /// What an address began at a port since then, the newest first.
+    /// The attempts that an address began at a port since then, the newest first.
     fn of(&self, client: Addr, port: u16, since: u64) -> impl Iterator<Item = Begun> {
         let get = move |number: usize| {
             let is_kept = number > 0 && number + KEPT > self.count;
@@ -178,7 +181,7 @@ pub fn is_overtaken(loser: &Handshake, winner: &Handshake) -> bool {
     unanswered && head_start <= *HEAD_START.end() && (failed || head_start >= *HEAD_START.start())
 }
 
-/// No secret is in it: who makes many fall together is compared with fewer.
+/// The hash has no secret. An attacker who fills a bucket makes fewer attempts comparable.
 fn bucket(client: Addr, port: u16) -> usize {
     let mixed = (client.hi ^ client.lo.rotate_left(17) ^ u64::from(port) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 52) as usize % BUCKETS

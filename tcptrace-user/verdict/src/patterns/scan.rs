@@ -10,10 +10,10 @@ use super::{
     lifecycle::{Course, Lifecycle},
 };
 
-/// Ports of a host that fail for one client within [`WHILE`] before they count as a scan. No service has so many.
+/// Ports of a host that fail for one client within [`WHILE`] before they count as a scan. No service has this many.
 const PORTS: usize = 32;
 const WHILE: u64 = 60_000_000_000;
-/// Clients and hosts kept in mind, and scans at once: of more, each attempt is told as ever.
+/// Clients and hosts kept in mind, and scans at once: beyond these, each attempt is reported as ever.
 const PAIRS: usize = 1 << 14;
 const CLEARED_EVERY: u64 = 1_000_000_000;
 const SCANS: usize = 256;
@@ -21,7 +21,7 @@ const SCANS: usize = 256;
 /// A scan, as it is reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
-    /// Who scans.
+    /// The client that scans.
     pub client: Addr,
     /// The host whose ports are tried.
     pub host: Addr,
@@ -37,10 +37,10 @@ pub struct Scan {
     pub attempts: [u64; Outcome::ALL.len()],
 }
 
-/// One that goes on.
+/// A scan that runs.
 struct Running {
     scan: Scan,
-    /// Since when its attempts are not told one by one.
+    /// The time since which its attempts are not reported one by one.
     since: Nanos,
     /// Ports that failed, a bit each: once, and twice.
     seen: Box<[[u64; 2]; 1024]>,
@@ -103,7 +103,7 @@ impl Scans {
         self.findings.all()
     }
 
-    /// How many are not among them any more.
+    /// The number of scans that are not among them any more.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
         self.findings.forgotten()

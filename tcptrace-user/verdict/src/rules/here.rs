@@ -1,4 +1,4 @@
-//! What this host itself did: its rules, its listeners, its memory. By its own word, and only where an end is here.
+//! The deeds of this host itself: its rules, its listeners, its memory. By its own word, and only where an end is here.
 
 use std::time::Duration;
 use tcptrace_core::{
@@ -11,10 +11,11 @@ use tcptrace_vocabulary::{
     facts::{Aborts, Call, Way},
     icmp::Meaning,
     outcome::Outcome,
+    words::count,
 };
 
 use super::{
-    Found, certain, likely, possible,
+    Judgement, certain, likely, possible,
     reject::{error, silence},
     sender::answer_of,
     silence::unanswered,
@@ -22,7 +23,7 @@ use super::{
 use crate::case::Case;
 
 /// This host has no way for the SYN, or kept it, or kept the SYN/ACK.
-pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Found> {
+pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Judgement> {
     match case.attempt.outcome {
         Outcome::NoReply => no_way(case)
             .or_else(|| refused_call(case))
@@ -48,7 +49,7 @@ pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Found> {
 }
 
 /// Routing leads nowhere, or by an interface that does not work.
-fn no_way(case: &Case<'_>) -> Option<Found> {
+fn no_way(case: &Case<'_>) -> Option<Judgement> {
     let errno = match case.local.way.as_ref().ok()? {
         Way::Nowhere { errno } => *errno,
         Way::Link { interface, up: false, .. } => return certain([format!("interface {interface} is down")]),
@@ -59,16 +60,16 @@ fn no_way(case: &Case<'_>) -> Option<Found> {
     };
     let what = match errno {
         libc::ENETUNREACH => "this host has no route to it",
-        libc::EACCES => "a route of the kind 'prohibit' forbids it",
-        libc::EINVAL => "a route of the kind 'blackhole' swallows it",
-        libc::EHOSTUNREACH => "a route of the kind 'unreachable' forbids it",
+        libc::EACCES => "a 'prohibit' route forbids it",
+        libc::EINVAL => "a 'blackhole' route drops it",
+        libc::EHOSTUNREACH => "an 'unreachable' route forbids it",
         _ => "routing refuses it",
     };
     certain([format!("{what} ({})", errno_name(errno))])
 }
 
 /// connect(2) failed before a SYN was made.
-fn refused_call(case: &Case<'_>) -> Option<Found> {
+fn refused_call(case: &Case<'_>) -> Option<Judgement> {
     /// No answer of another host is as fast as the local stack's.
     const AT_ONCE: Duration = Duration::from_millis(2);
     let Call { errno, took } = case.local.call.ok()?;
@@ -76,7 +77,7 @@ fn refused_call(case: &Case<'_>) -> Option<Found> {
     let name = errno_name(errno);
     match errno {
         libc::EPERM | libc::EACCES => {
-            certain([format!("connect(2) is forbidden here ({name}): by a BPF program or a security module")])
+            certain([format!("a BPF program or a security module forbids connect(2) here ({name})")])
         }
         libc::EADDRNOTAVAIL => certain([format!("this host has no source port or address left for it ({name})")]),
         libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::EINVAL
@@ -89,14 +90,14 @@ fn refused_call(case: &Case<'_>) -> Option<Found> {
 }
 
 /// The next hop does not answer on the link. It says nothing of the server.
-fn silent_gateway(case: &Case<'_>) -> Option<Found> {
+fn silent_gateway(case: &Case<'_>) -> Option<Judgement> {
     let gateway = case.silent_gateway()?;
     certain([unanswered(gateway), "nothing leaves this link".to_owned()])
 }
 
 /// The SYN was dropped on its way out, or the SYN/ACK was.
-fn dropped_on_its_way_out(case: &Case<'_>) -> Option<Found> {
-    // Where both ends are here, a SYN that came by had left already.
+fn dropped_on_its_way_out(case: &Case<'_>) -> Option<Judgement> {
+    // If both ends are here, a SYN that came by had left already.
     let is_own = case.is_here(Side::Client) && (!case.is_here(Side::Server) || case.hs().syn.tries == 0);
     if is_own && let Some(reason) = case.dropped_on_its_way_out(Side::Client) {
         return certain([format!("this host dropped its own SYN ({reason})")]);
@@ -106,7 +107,7 @@ fn dropped_on_its_way_out(case: &Case<'_>) -> Option<Found> {
 }
 
 /// TCP made no SYN for the call, and routing by now would let it.
-fn not_made(case: &Case<'_>) -> Option<Found> {
+fn not_made(case: &Case<'_>) -> Option<Judgement> {
     if case.local.made != Ok(false) {
         return None;
     }
@@ -116,9 +117,9 @@ fn not_made(case: &Case<'_>) -> Option<Found> {
     ])
 }
 
-/// A RST came, and no SYN was seen leaving. A rule that translates the address and a tunnel that wraps the packet (IPsec)
-/// hide a SYN just as well, and the RST is another host's then.
-fn refused_unsent(case: &Case<'_>) -> Option<Found> {
+/// A RST came, and no SYN was seen leaving. A rule that translates the address and a tunnel that wraps the packet
+/// (IPsec) hide a SYN just as well, and the RST is another host's then.
+fn refused_unsent(case: &Case<'_>) -> Option<Judgement> {
     if !case.never_left() || case.is_here(Side::Server) {
         return None;
     }
@@ -128,7 +129,7 @@ fn refused_unsent(case: &Case<'_>) -> Option<Found> {
 }
 
 /// No SYN was seen leaving, by this host or by the first router.
-fn unsent(case: &Case<'_>) -> Option<Found> {
+fn unsent(case: &Case<'_>) -> Option<Judgement> {
     // Without a link address nothing leaves either, and that is no rule.
     if case.never_left() && case.silent_neighbour().is_none() {
         // Translated or wrapped (IPsec), it may have left unseen.
@@ -136,14 +137,14 @@ fn unsent(case: &Case<'_>) -> Option<Found> {
     }
     let other = case.is_lost_before_first_router()?;
     let (answer, far) = (answer_of(other), case.walk()?.other?.answered);
-    likely([format!("not even the first router sees SYNs for it, and {answer} comes from hop {far}"), silence(case)])
+    likely([format!("SYNs to the port miss even the first router; {answer} comes from hop {far}"), silence(case)])
 }
 
 /// This host answered its own SYN by an ICMP error: a rule of its own, or a next hop that it did not find.
-fn said_by_itself(case: &Case<'_>) -> Option<Found> {
+fn said_by_itself(case: &Case<'_>) -> Option<Judgement> {
     let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
     if meaning != Meaning::HostUnreachable {
-        return certain([format!("{error}: this host's own rules")]);
+        return certain([format!("this host's rules sent {error}")]);
     }
     let gateway = case.silent_gateway()?;
     certain([unanswered(gateway), error])
@@ -151,10 +152,10 @@ fn said_by_itself(case: &Case<'_>) -> Option<Found> {
 
 /// A SYN that finds the accept queue full is dropped (`tcp_conn_request`, net/ipv4/tcp_input.c), and so is a final ACK
 /// (`tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c), after which the SYN/ACK is sent again.
-pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
+pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Judgement> {
     // With another number it is another host's.
     let again = case.attempt.was_answered_again() && !case.has(Facts::TWO_ANSWERS);
-    let again_evidence = "the SYN/ACK was sent again after the final ACK had come by".to_owned();
+    let again_evidence = "the server repeated the SYN/ACK after the final ACK passed".to_owned();
     let was_silent =
         case.attempt.outcome == Outcome::NoReply || case.hs().syn.tries > 1 && case.attempt.outcome.is_open();
     if !(was_silent || again) || case.dropped_by_rule(Side::Client).is_some() {
@@ -167,7 +168,7 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
     let overflows = case.growth(|counters| counters.listen_overflows);
     let full = case.listener().filter(|it| it.is_full());
     if let Some(it) = full {
-        evidence.push(format!("the accept queue is full: {} wait in it, and {} may", it.queue, it.queue_max));
+        evidence.push(format!("the accept queue is full: {} wait, the limit is {}", it.queue, it.queue_max));
     }
     if overflows > 0 {
         evidence.push(format!("ListenOverflows grew by {overflows} meanwhile"));
@@ -177,14 +178,14 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
     }
     let answers = case.listener().is_some();
     if let Some(reason) = case.dropped_for_queue() {
-        evidence.insert(0, format!("this host dropped a packet of it ({reason}): the accept queue was full"));
+        evidence.insert(0, format!("this host dropped a packet ({reason}): the accept queue was full"));
         return certain(evidence);
     }
     match (full.is_some(), overflows > 0, again) {
         // Without the reasons of drops, rules may have dropped it as well.
         (true, true, _) | (_, true, true) if case.local.drops.is_ok() => certain(evidence),
         (true, ..) | (_, true, true) => likely(evidence),
-        // Of another listener, it may be.
+        // The overflows may be another listener's.
         (false, true, false) if answers && case.any_drop(Side::Client, |_| true).is_none() => possible(evidence),
         (false, false, true) => likely(evidence),
         _ => None,
@@ -192,7 +193,7 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Found> {
 }
 
 /// Seen at the interface and dropped by a rule of this host: on its way in, or through.
-pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Found> {
+pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
     let (side, what) = if outcome == Outcome::NoReply || outcome.is_open() && case.hs().syn.tries > 1 {
         (Side::Client, "SYN")
@@ -201,7 +202,7 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Found> {
     } else {
         return None;
     };
-    let dropped = |reason: &str| [format!("this host dropped the {what} after it came by the interface ({reason})")];
+    let dropped = |reason: &str| [format!("this host dropped the {what} after it passed the interface ({reason})")];
     match case.dropped_by_rule_elsewhere(side) {
         Some(reason) => certain(dropped(&reason)),
         // By its number and one of its ends.
@@ -211,7 +212,7 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Found> {
 }
 
 /// The SYN/ACK came in at the interface, and the socket waits for it still.
-pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Found> {
+pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Judgement> {
     if case.attempt.outcome != Outcome::HalfOpen || !case.is_here(Side::Client) || case.hs().server_point.is_egress() {
         return None;
     }
@@ -220,16 +221,17 @@ pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Found> {
     }
     match &case.local.socket {
         Ok(Some(socket)) if socket.state == "SYN-SENT" => {
-            likely([format!("{} SYN/ACKs came in, and the socket is in SYN-SENT still", case.hs().answer.tries)])
+            let answers = count(case.hs().answer.tries.into(), "SYN/ACK");
+            likely([format!("{answers} came in, and the socket is still in SYN-SENT")])
         }
         _ => None,
     }
 }
 
 /// A handshake needs none of the memory that tcp_mem limits: where that is at its limit, SYNs are answered, and closed
-/// ports refuse. What fails is a packet for which there was no memory at all, and a connection that is closed with data to
-/// send: it is reset.
-pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Found> {
+/// ports refuse. Only two things fail: a packet for which there was no memory at all, and a connection that is closed
+/// with data to send, which is reset.
+pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Judgement> {
     let (syns, answers) = (case.hs().syn.tries, case.hs().answer.tries);
     match case.attempt.outcome {
         Outcome::NoReply => {
@@ -252,25 +254,26 @@ pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Found> {
     }
 }
 
-fn dropped_for_memory(case: &Case<'_>, side: Side, tries: u8) -> Option<Found> {
+fn dropped_for_memory(case: &Case<'_>, side: Side, tries: u8) -> Option<Judgement> {
     let (count, reasons) = case.dropped_for_memory(side)?;
     let reasons = reasons.join(", ");
-    let evidence = format!("of {tries} tries this host dropped {count} for want of memory ({reasons})");
+    let evidence = format!("this host dropped {count} of {tries} tries for want of memory ({reasons})");
     // The others were lost in another way.
     if count >= u64::from(tries) { certain([evidence]) } else { possible([evidence]) }
 }
 
-/// close(2) with much to send above tcp_mem, or among more than tcp_max_orphans, resets (`tcp_check_oom`, net/ipv4/tcp.c);
-/// so does the timer of what was closed before (`tcp_out_of_resources`, net/ipv4/tcp_timer.c). Either sends a RST with an
-/// ACK and counts it, and so does whatever else makes TCP reset by itself: what is counted is no connection's in particular.
-fn reset_for_memory(case: &Case<'_>, side: Side) -> Option<Found> {
+/// close(2) with much to send above tcp_mem, or among more than tcp_max_orphans, resets (`tcp_check_oom`,
+/// net/ipv4/tcp.c); so does the timer of a socket that was closed before (`tcp_out_of_resources`,
+/// net/ipv4/tcp_timer.c). Either sends a RST with an ACK and counts it, and so does whatever else makes TCP reset by
+/// itself: the counter does not name the connection.
+fn reset_for_memory(case: &Case<'_>, side: Side) -> Option<Judgement> {
     let (Aborts { for_memory, otherwise }, flags) = (case.local.aborts.ok()?, case.hs().end.flags);
     if !case.is_here(side) || flags & Flags::RST == 0 || flags & Flags::ACK == 0 || for_memory == 0 {
         return None;
     }
-    let grew = format!("TCPAbortOnMemory grew by {for_memory} as it was reset");
+    let grew = format!("TCPAbortOnMemory grew by {for_memory} at the reset");
     match otherwise {
-        0 => likely([grew, "no other reason of TCP's to reset was counted then".to_owned()]),
-        _ => possible([grew, format!("{otherwise} were reset for other reasons then")]),
+        0 => likely([grew, "TCP counted no other reason to reset then".to_owned()]),
+        _ => possible([grew, format!("TCP reset {otherwise} for other reasons then")]),
     }
 }

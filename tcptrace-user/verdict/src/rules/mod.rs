@@ -1,7 +1,11 @@
-//! The rules, a cause each, in the order of the vocabulary. Each is a function over a case: none knows of another.
+//! The rules, one a cause, in the order of the vocabulary. A rule is a function over a case and calls no other rule.
 //!
-//! Of those that find something, the surest is the verdict; among equals the first in this order. So `certain` is for
-//! what no other cause leaves behind.
+//! The highest confidence wins, and among equals the earlier row. A rule says `certain` only if no other cause leaves
+//! the same evidence.
+//!
+//! `here`: this host's own rules, listeners and memory. `path`: NAT, duplicate addresses, asymmetric paths. `peer`: the
+//! client's behaviour. `reject`: RSTs and ICMP errors, and `sender`: who sent the RST. `silence`: firewall_drop,
+//! host_down, network_unreachable.
 
 mod here;
 mod path;
@@ -14,9 +18,9 @@ use tcptrace_vocabulary::cause::{Cause, Confidence};
 
 use crate::case::Case;
 
-/// What a rule found.
+/// The result of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Judgement {
     pub(super) confidence: Confidence,
     pub(super) evidence: Vec<String>,
 }
@@ -24,7 +28,7 @@ pub(super) struct Found {
 /// A row of the table: a cause, its rule, and what docs/causes.md says of it.
 pub(super) struct Row {
     pub(super) cause: Cause,
-    pub(super) rule: fn(&Case<'_>) -> Option<Found>,
+    pub(super) rule: fn(&Case<'_>) -> Option<Judgement>,
     /// The evidence that makes it, a sentence each, the strongest first.
     pub(super) evidence: &'static str,
     /// The cause that looks alike, and what is different there.
@@ -41,7 +45,7 @@ pub(super) const RULES: [Row; 19] = [
     Row {
         cause: Cause::FirewallReject,
         rule: reject::firewall_reject,
-        evidence: "An ICMP error says that a rule forbids it, or port-unreachable answered a SYN. A RST came that does not fit the host. Host-unreachable came while the host answers.",
+        evidence: "An ICMP error reports a rule, or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers.",
         apart: "`port_closed`: the RST fits the host.",
     },
     Row {
@@ -59,13 +63,13 @@ pub(super) const RULES: [Row; 19] = [
     Row {
         cause: Cause::NetworkUnreachable,
         rule: silence::network_unreachable,
-        evidence: "A router says net-unreachable or time-exceeded; its address is in the evidence.",
+        evidence: "A router sent net-unreachable or time-exceeded. The evidence names it.",
         apart: "`no_route_or_local_block`: connect(2) gets ENETUNREACH and no packet leaves.",
     },
     Row {
         cause: Cause::NoRouteOrLocalBlock,
         rule: here::no_route_or_local_block,
-        evidence: "No SYN left this host: routing has no way, the interface is down, the gateway does not answer on the link, connect(2) is forbidden, or a rule drops or rejects the SYN.",
+        evidence: "No SYN left this host: there is no route, the interface is down, the gateway does not answer on the link, connect(2) is forbidden, or a rule drops or rejects the SYN.",
         apart: "The wrong interface is traced: the SYN left by another.",
     },
     Row {
@@ -77,7 +81,7 @@ pub(super) const RULES: [Row; 19] = [
     Row {
         cause: Cause::DroppedByLocalFirewall,
         rule: here::dropped_by_local_firewall,
-        evidence: "The SYN came in, or passed through, and the kernel dropped it for a reason that rules give.",
+        evidence: "The SYN came in, or passed through, and the kernel's drop reason is a rule's.",
         apart: "`no_route_or_local_block`: the drop is on the way out of the sender's own namespace.",
     },
     Row {
@@ -89,13 +93,13 @@ pub(super) const RULES: [Row; 19] = [
     Row {
         cause: Cause::ClientVanished,
         rule: peer::client_vanished,
-        evidence: "The SYN/ACK was sent again and again, and the client stayed silent. An ICMP error or a foreign RST for it: the source was forged.",
+        evidence: "The server repeated the SYN/ACK, and the client stayed silent. An ICMP error or another host's RST answered it: a forged source.",
         apart: "`firewall_drop` of the answers: the client repeats its SYN.",
     },
     Row {
         cause: Cause::AnswerLostLocally,
         rule: here::answer_lost_locally,
-        evidence: "The SYN/ACK came in at the interface, and the socket stays in SYN-SENT.",
+        evidence: "The SYN/ACK reached the interface, and the socket stays in SYN-SENT.",
         apart: "`application_gave_up`: the socket was closed, and a RST answers.",
     },
     Row {
@@ -107,7 +111,7 @@ pub(super) const RULES: [Row; 19] = [
     Row {
         cause: Cause::NatMismatch,
         rule: path::nat_mismatch,
-        evidence: "The SYN went to one address, and another acknowledged its number.",
+        evidence: "The SYN went to one address, and another address acknowledged it.",
         apart: "`duplicate_ip`: one address, two hosts.",
     },
     Row {
@@ -119,7 +123,7 @@ pub(super) const RULES: [Row; 19] = [
     Row {
         cause: Cause::MiddleboxReset,
         rule: reject::middlebox_reset,
-        evidence: "After the SYN/ACK came a RST whose TTL or IP ID is not its sender's. One sign makes it possible, two make it likely.",
+        evidence: "A RST after the SYN/ACK has another TTL or IP ID than its alleged sender's packets. One sign: possible. Two: likely.",
         apart: "The peer's own RST: IP ID 0 and no timestamps are usual.",
     },
     Row {
@@ -131,13 +135,13 @@ pub(super) const RULES: [Row; 19] = [
     Row {
         cause: Cause::ApplicationGaveUp,
         rule: peer::application_gave_up,
-        evidence: "The tries stop before the kernel's own do, or the answer finds no socket any more.",
+        evidence: "The SYNs stop before the kernel would stop, or the answer finds no socket.",
         apart: "The loser of happy eyeballs: the other family connected.",
     },
     Row {
         cause: Cause::HealthCheck,
         rule: peer::health_check,
-        evidence: "SYN, SYN/ACK and a RST within a second, without data, again and again by one client.",
+        evidence: "One client repeats SYN, SYN/ACK and RST within a second, without data.",
         apart: "Real users: irregular, and with data.",
     },
     Row {
@@ -148,14 +152,14 @@ pub(super) const RULES: [Row; 19] = [
     },
 ];
 
-fn certain(evidence: impl Into<Vec<String>>) -> Option<Found> {
-    Some(Found { confidence: Confidence::Certain, evidence: evidence.into() })
+fn certain(evidence: impl Into<Vec<String>>) -> Option<Judgement> {
+    Some(Judgement { confidence: Confidence::Certain, evidence: evidence.into() })
 }
 
-fn likely(evidence: impl Into<Vec<String>>) -> Option<Found> {
-    Some(Found { confidence: Confidence::Likely, evidence: evidence.into() })
+fn likely(evidence: impl Into<Vec<String>>) -> Option<Judgement> {
+    Some(Judgement { confidence: Confidence::Likely, evidence: evidence.into() })
 }
 
-fn possible(evidence: impl Into<Vec<String>>) -> Option<Found> {
-    Some(Found { confidence: Confidence::Possible, evidence: evidence.into() })
+fn possible(evidence: impl Into<Vec<String>>) -> Option<Judgement> {
+    Some(Judgement { confidence: Confidence::Possible, evidence: evidence.into() })
 }

@@ -1,4 +1,4 @@
-//! What lies between the two: other ways, other addresses, other hosts under the same one.
+//! The way between the two: other ways, other addresses, other hosts under the same one.
 
 use tcptrace_core::handshake::Facts;
 use tcptrace_vocabulary::{
@@ -6,45 +6,43 @@ use tcptrace_vocabulary::{
     words::{ip, mac},
 };
 
-use super::{Found, certain, likely, possible};
+use super::{Judgement, certain, likely, possible};
 use crate::{case::Case, past::Host};
 
 /// One half of the handshake goes by another way.
-pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Found> {
+pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
     if outcome == Outcome::AnswerOnly {
         return answer_without_syn(case);
     }
     if outcome == Outcome::NoReply && case.host().is_some_and(Host::answers_another_way) {
-        return possible([
-            "no SYN/ACK of this host ever comes by here, and its connections open all the same".to_owned()
-        ]);
+        return possible(["the server's SYN/ACKs never pass here, and its connections still open".to_owned()]);
     }
     if outcome.is_open() && case.has(Facts::ANSWER_UNSEEN) {
-        return likely(["the client's final ACK came by, and the SYN/ACK that it acknowledges did not".to_owned()]);
+        return likely(["the client's final ACK passed here, and the SYN/ACK that it answers did not".to_owned()]);
     }
     None
 }
 
-fn answer_without_syn(case: &Case<'_>) -> Option<Found> {
+fn answer_without_syn(case: &Case<'_>) -> Option<Judgement> {
     if case.hs().answer.tries > 1 {
-        return likely([format!("{} SYN/ACKs, and no SYN came by here", case.hs().answer.tries)]);
+        return likely([format!("{} SYN/ACKs passed here, and no SYN", case.hs().answer.tries)]);
     }
     if matches!(case.local.socket, Ok(Some(_))) {
-        return likely(["the socket that it answers is on this host, and its SYN did not come by here".to_owned()]);
+        return likely(["it answers a socket of this host whose SYN did not pass here".to_owned()]);
     }
-    possible(["a SYN/ACK, and no SYN came by here".to_owned()])
+    possible(["a SYN/ACK passed here, and no SYN".to_owned()])
 }
 
 /// Another address than was asked gave the answer.
-pub(super) fn nat_mismatch(case: &Case<'_>) -> Option<Found> {
+pub(super) fn nat_mismatch(case: &Case<'_>) -> Option<Judgement> {
     let from = case.attempt.answered_from?;
     let asked = ip(case.server().addr);
     certain([format!("the SYN went to {asked}, and {} acknowledged it", ip(from))])
 }
 
 /// The server knows these ports from an older connection (RFC 5961, section 4; RFC 9293, section 3.10.7.4).
-pub(super) fn port_reuse(case: &Case<'_>) -> Option<Found> {
+pub(super) fn port_reuse(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
     if outcome == Outcome::Challenged {
         return likely(["an ACK without SYN answered the SYN: a challenge ACK".to_owned()]);
@@ -59,12 +57,12 @@ pub(super) fn port_reuse(case: &Case<'_>) -> Option<Found> {
 }
 
 /// One address, two hosts.
-pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Found> {
+pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Judgement> {
     let two_answers = case.has(Facts::TWO_ANSWERS);
     let answers = "two SYN/ACKs with different sequence numbers answered one SYN".to_owned();
     let hosts = case.two_hosts().map(|it| {
         let macs: Vec<_> = it.link_addresses.iter().map(mac).collect();
-        format!("{} is at {} both", it.address, macs.join(" and "))
+        format!("{} is at both {}", it.address, macs.join(" and "))
     });
     match (two_answers, hosts) {
         (true, Some(hosts)) => certain([answers, hosts]),

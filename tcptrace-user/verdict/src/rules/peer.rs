@@ -1,4 +1,4 @@
-//! What the client did: fell silent, gave up, or only looked.
+//! The behaviour of the client: it fell silent, gave up, or only looked.
 
 use tcptrace_core::handshake::{Facts, Side};
 use tcptrace_vocabulary::{
@@ -7,7 +7,7 @@ use tcptrace_vocabulary::{
     words::{count, ip},
 };
 
-use super::{Found, likely, possible, sender::Sender};
+use super::{Judgement, likely, possible, sender::Sender};
 use crate::{
     case::Case,
     past::Host,
@@ -16,14 +16,15 @@ use crate::{
 
 /// Clients that leave one port half-open before it counts as a flood.
 const MANY: usize = 8;
-/// SYNs that no system in use falls short of by itself: Windows sends three, Linux seven (tcp_syn_retries) and more.
+/// Linux sends seven SYNs before it gives up by itself (tcp_syn_retries), Windows three. Fewer than seven hint at a
+/// timeout of the application.
 const LADDER: u8 = 7;
 /// Linux's second try; an answer that takes longer has outlived many a timeout.
 const LATE: u64 = 1_000_000_000;
 /// Seconds: two lost SYNs cost three (RFC 6298: one, and two).
 const PATIENT: f64 = 3.5;
 
-pub(super) fn syn_flood(case: &Case<'_>) -> Option<Found> {
+pub(super) fn syn_flood(case: &Case<'_>) -> Option<Judgement> {
     if case.attempt.outcome != Outcome::HalfOpen || case.is_here(Side::Client) {
         return None;
     }
@@ -41,7 +42,7 @@ pub(super) fn syn_flood(case: &Case<'_>) -> Option<Found> {
     }
 }
 
-pub(super) fn client_vanished(case: &Case<'_>) -> Option<Found> {
+pub(super) fn client_vanished(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
     if case.is_here(Side::Client) {
         return None;
@@ -74,7 +75,7 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Found> {
     }
 }
 
-fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Found> {
+fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Judgement> {
     if case.has(Facts::ANSWER_UNREACHABLE) {
         let error = "an ICMP error came back for the SYN/ACK: the host at that address did not send the SYN";
         return likely([error.to_owned(), answers]);
@@ -90,7 +91,7 @@ fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Found> {
 }
 
 /// The tries stop before the kernel's own ladder does, or the answer finds nobody who waits for it.
-pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Found> {
+pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Judgement> {
     match case.attempt.outcome {
         Outcome::NoReply => stopped_early(case),
         Outcome::Aborted if case.hs().answer.tries > 0 => hung_up(case),
@@ -112,7 +113,7 @@ pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Found> {
 }
 
 /// The SYNs stop before the kernel stops by itself.
-fn stopped_early(case: &Case<'_>) -> Option<Found> {
+fn stopped_early(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
     // TCP had something to drop: it was answered, by another way.
     let is_answered = case.dropped_without_socket().is_some() || case.host().is_some_and(Host::answers_another_way);
@@ -121,7 +122,7 @@ fn stopped_early(case: &Case<'_>) -> Option<Found> {
     }
     let tried = hs.last_syn.since(hs.first_syn) as f64 / 1e9;
     let tries = count(hs.syn.tries.into(), "SYN");
-    let stopped = format!("stopped after {tries} at {tried:.1} s: a connect timeout of the application");
+    let stopped = format!("stopped after {tries} in {tried:.1} s: the application's connect timeout");
     match (case.is_here(Side::Client), case.local.syn_tries) {
         (true, Ok(ladder)) if u32::from(hs.syn.tries) < ladder && case.local.socket == Ok(None) => {
             let found = [stopped, format!("the kernel would have sent {}", count(ladder.into(), "SYN"))];
@@ -135,10 +136,10 @@ fn stopped_early(case: &Case<'_>) -> Option<Found> {
 }
 
 /// The client reset what was answered.
-fn hung_up(case: &Case<'_>) -> Option<Found> {
+fn hung_up(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
     if case.is_here(Side::Client) && case.local.socket == Ok(None) {
-        return likely(["the answer found no socket any more: the application had closed it".to_owned()]);
+        return likely(["the answer found no socket: the application had closed it".to_owned()]);
     }
     let waited = hs.first_answer.since(hs.first_syn);
     if waited >= LATE {
@@ -149,7 +150,7 @@ fn hung_up(case: &Case<'_>) -> Option<Found> {
     if !is_check {
         return None;
     }
-    possible(["the client hung up as soon as it was answered: it gave up, or only looked".to_owned()])
+    possible(["the client reset at the answer: it gave up, or only checked the port".to_owned()])
 }
 
 /// Whether another machine than the one that asked took the answer.
@@ -159,13 +160,13 @@ fn is_answered_by_another(case: &Case<'_>) -> bool {
 }
 
 /// SYN, SYN/ACK, perhaps ACK, RST, no data: a port looked at.
-pub(super) fn health_check(case: &Case<'_>) -> Option<Found> {
+pub(super) fn health_check(case: &Case<'_>) -> Option<Judgement> {
     if !checks::is_check(case.hs(), case.attempt.outcome, case.attempt.seen.1) {
         return None;
     }
     let shape = "SYN, SYN/ACK, RST within a second, no data".to_owned();
     if case.checks >= REPEATED {
-        return likely([shape, format!("{} of late by this client", count(case.checks.into(), "time"))]);
+        return likely([shape, format!("{} lately by this client", count(case.checks.into(), "time"))]);
     }
     if case.attempt.outcome == Outcome::ResetByClient { possible([shape]) } else { None }
 }

@@ -1,4 +1,4 @@
-//! Somebody said no: whose RST, whose ICMP error it is.
+//! Rejections: whose RST, whose ICMP error it is.
 
 use std::iter;
 
@@ -13,12 +13,12 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    Found, certain, likely, possible,
+    Judgement, certain, likely, possible,
     sender::{Sender, is_odd},
 };
 use crate::{case::Case, past::Life};
 
-pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
+pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
     if case.attempt.outcome != Outcome::Refused || case.never_left() {
         return None;
     }
@@ -33,7 +33,7 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
                 };
             }
             Ok(Some(_)) => {
-                return possible([rst(case), "somebody listens there now, and may have begun since".to_owned()]);
+                return possible([rst(case), "a socket listens there now; it may be newer".to_owned()]);
             }
             Err(_) => {}
         }
@@ -47,7 +47,7 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Found> {
     }
 }
 
-pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Found> {
+pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Judgement> {
     match case.attempt.outcome {
         Outcome::Unreachable => rejected_by_icmp(case),
         Outcome::Refused => rejected_by_rst(case),
@@ -89,7 +89,7 @@ const fn speaks_for_reject(meaning: Meaning) -> bool {
     }
 }
 
-fn rejected_by_icmp(case: &Case<'_>) -> Option<Found> {
+fn rejected_by_icmp(case: &Case<'_>) -> Option<Judgement> {
     let meaning = case.meaning().filter(|_| !case.is_own_error())?;
     let evidence = error(case)?;
     match meaning {
@@ -118,14 +118,14 @@ fn rejected_by_icmp(case: &Case<'_>) -> Option<Found> {
 }
 
 /// The SYN was lost in silence, and an ICMP error came for other probes; `wanted` is what that error has to mean.
-pub(super) fn rejected_elsewhere(case: &Case<'_>, wanted: fn(Meaning) -> bool) -> Option<Found> {
+pub(super) fn rejected_elsewhere(case: &Case<'_>, wanted: fn(Meaning) -> bool) -> Option<Judgement> {
     let (rejection, whom) = case.rejected_elsewhere().filter(|(rejection, _)| wanted(Meaning::of(rejection.icmp)))?;
     let from = rejection.from.map_or_else(|| "a router".to_owned(), |from| ip(from).to_string());
     let word = Meaning::of(rejection.icmp).word();
     likely([format!("ICMP {word} from {from} {whom}"), silence(case)])
 }
 
-/// How long nothing came, as far as that is known.
+/// The duration of the silence, as far as that is known.
 pub(super) fn silence(case: &Case<'_>) -> String {
     let syns = count(case.hs().syn.tries.into(), "SYN");
     match case.local.call {
@@ -134,8 +134,9 @@ pub(super) fn silence(case: &Case<'_>) -> String {
     }
 }
 
-/// Whether an error that says the host is away is not true: the host answered since, or just before, and who says so did
-/// not take the time to look for it. The host itself says it of one behind it, to which it forwards the port.
+/// Whether an error that says the host is away is not true: the host answered since, or it answered just before and the
+/// sender of the error did not take the time to look for it. A host that forwards the port may send the error about the
+/// host behind it; that is no contradiction.
 pub(super) fn is_contradicted(case: &Case<'_>) -> bool {
     /// Linux asks three times for a link address, a second apart.
     const LOOKED_FOR: u64 = 1_000_000_000;
@@ -148,9 +149,9 @@ pub(super) fn is_contradicted(case: &Case<'_>) -> bool {
     }
 }
 
-fn rejected_by_rst(case: &Case<'_>) -> Option<Found> {
+fn rejected_by_rst(case: &Case<'_>) -> Option<Judgement> {
     if let (true, Some(reason)) = (case.is_here(Side::Server), case.dropped_by_rule(Side::Client)) {
-        return certain([format!("this host dropped the SYN before TCP ({reason})"), rst(case)]);
+        return certain([format!("a rule of this host dropped the SYN ({reason})"), rst(case)]);
     }
     if case.is_here(Side::Server) || case.never_left() {
         return None;
@@ -159,7 +160,7 @@ fn rejected_by_rst(case: &Case<'_>) -> Option<Found> {
 }
 
 /// A RST that does not fit the packets of the side that it names, or that came before that side's own answer.
-pub(super) fn middlebox_reset(case: &Case<'_>) -> Option<Found> {
+pub(super) fn middlebox_reset(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
     if case.attempt.outcome == Outcome::Aborted && case.has(Facts::RECOVERING) && hs.answer.tries > 0 {
         return likely([format!("a RST came first, and then the server's own SYN/ACK (TTL {})", hs.answer.ttl)]);
@@ -169,8 +170,8 @@ pub(super) fn middlebox_reset(case: &Case<'_>) -> Option<Found> {
     if is_reset && hs.end.flags & Flags::RST != 0 { another(case, Sender::of_reset(case)) } else { None }
 }
 
-/// That somebody else sent the RST, as sure as the signs are.
-fn another(case: &Case<'_>, sender: Sender) -> Option<Found> {
+/// The judgement that somebody else sent the RST, as sure as the signs are.
+fn another(case: &Case<'_>, sender: Sender) -> Option<Judgement> {
     match (sender.may_be_another(), sender.is_likely_another()) {
         (false, _) => None,
         (true, false) => possible(with_rst(case, sender.signs())),

@@ -1,18 +1,18 @@
-//! Who sent the reset: the signs of a RST, scored against what the side that it names showed of itself.
+//! The sender of a reset: the signs of a RST, scored against the packets of the side that it names.
 //!
 //! A closed port's RST on Linux has window 0, no options and an IP ID of 0 (`tcp_v4_send_reset`, net/ipv4/tcp_ipv4.c;
-//! before Linux 5.1 it had an ID, while the SYN/ACK has none): none of that is a sign of a middlebox. What has no baseline
-//! is no sign either.
+//! before Linux 5.1 it had an ID, while the SYN/ACK has none): none of that is a sign of a middlebox. A value without a
+//! baseline is no sign either.
 
 use tcptrace_core::{handshake::Facts, segment::Flags};
-use tcptrace_vocabulary::{facts::Sent, ttl::hops};
+use tcptrace_vocabulary::{facts::ProbeKind, ttl::hops};
 
 use crate::{
     case::Case,
     past::{Host, Ttl},
 };
 
-/// What speaks for another sender than the one that a RST names, and what against it.
+/// The evidence for another sender than the one that a RST names, and the evidence against it.
 #[derive(Default)]
 pub(super) struct Sender {
     /// One may come of an odd stack. Two make another sender likely.
@@ -38,17 +38,17 @@ impl Sender {
         self.own.is_some()
     }
 
-    /// What was found, for it and against it.
+    /// The evidence, for another sender and against one.
     pub(super) fn evidence(self) -> impl Iterator<Item = String> {
         self.own.into_iter().chain(self.abstains).chain(self.signs)
     }
 
-    /// What speaks for another.
+    /// The evidence for another sender.
     pub(super) fn signs(self) -> impl Iterator<Item = String> {
         self.signs.into_iter()
     }
 
-    /// Of a RST to a SYN, beside the host's SYN/ACKs to others.
+    /// The signs of a RST that answers a SYN, held against the host's SYN/ACKs to others.
     pub(super) fn of_refusal(case: &Case<'_>) -> Self {
         let mut it = Self::default();
         it.compare_distance(case);
@@ -57,7 +57,7 @@ impl Sender {
             it.add(2, sign);
         }
         if is_odd(case) {
-            it.add(1, "a closed port's RST has an ACK and window 0");
+            it.add(1, "it has no ACK, or a window other than 0");
         }
         if case.has(Facts::RST_OPTIONS) {
             it.add(1, "it has TCP options, and a RST to a SYN has none");
@@ -66,12 +66,12 @@ impl Sender {
             it.add(1, "it has a sequence number, and a RST to a SYN has 0");
         }
         if case.host().is_some_and(Host::numbers_its_answers) && !case.has(Facts::RST_ID) {
-            it.add(1, "its IP ID is 0, and the host's SYN/ACKs have others");
+            it.add(1, "its IP ID is 0; the host's SYN/ACKs' IDs are not");
         }
         it
     }
 
-    /// Of a RST after the SYN/ACK, beside what its side sent before.
+    /// The signs of a RST after the SYN/ACK, held against the earlier packets of its side.
     pub(super) fn of_reset(case: &Case<'_>) -> Self {
         let mut it = Self::default();
         let hs = case.hs();
@@ -79,10 +79,10 @@ impl Sender {
         let (ttl, what) = if by_client { (hs.syn.ttl, "client's SYN") } else { (hs.answer.ttl, "server's SYN/ACK") };
         let (own, far) = (hops(ttl), hops(hs.end.ttl));
         if own != far {
-            it.add(2, format!("the {what} came with TTL {ttl}, from {own} hops away; the RST from {far}"));
+            it.add(2, format!("the {what} came from {own} hops away (TTL {ttl}), the RST from {far}"));
         }
         if !by_client && case.has(Facts::ANSWER_ID) && !case.has(Facts::RST_ID) {
-            it.add(1, "its IP ID is 0, and the SYN/ACK has another");
+            it.add(1, "its IP ID is 0; the SYN/ACK's is not");
         }
         it
     }
@@ -92,7 +92,8 @@ impl Sender {
         self.signs.push(sign.into());
     }
 
-    /// A RST that comes from nearer than another port's answer. From as far is no sign: the last router may have sent it.
+    /// A RST that comes from nearer than another port's answer. From as far is no sign: the last router may have sent
+    /// it.
     fn compare_walks(&mut self, case: &Case<'_>) {
         let Some((walk, other)) = case.walk().and_then(|walk| walk.other.map(|other| (walk, other))) else { return };
         let Some(near) = walk.answered.filter(|near| *near < other.answered) else { return };
@@ -112,38 +113,35 @@ impl Sender {
             return;
         }
         let Some(Ttl { least, most }) = case.host().and_then(|it| it.answer_ttl) else {
-            self.abstains = Some("no SYN/ACK of this host was seen of late to compare the RST with".to_owned());
+            self.abstains = Some("no recent SYN/ACK of the server to compare the RST with".to_owned());
             return;
         };
         if case.two_hosts().is_some() {
-            self.abstains = Some("two hosts have this address: which of them sent it is not known".to_owned());
+            self.abstains = Some("two hosts have this address: either may have sent it".to_owned());
             return;
         }
         let range = if least == most { format!("{least}") } else { format!("{least} to {most}") };
         let (near, far) = (hops(least).min(hops(most)), hops(least).max(hops(most)));
         if (least..=most).contains(&ttl) {
-            self.own = Some(format!("its TTL {ttl} is that of the host's SYN/ACKs"));
+            self.own = Some(format!("the host's SYN/ACKs have TTL {ttl} too"));
         } else if (near..=far).contains(&hops(ttl)) {
             // The initial TTL may be another for RSTs.
-            self.abstains = Some(format!("its TTL {ttl} and the host's SYN/ACKs' ({range}) are of the same distance"));
+            self.abstains = Some(format!("its TTL {ttl} and the host's SYN/ACKs' ({range}) mean equal distance"));
         } else if hops(ttl) + 1 == near {
             // A firewall, or the host itself where the ports that answer are translated.
-            let either = "sent one hop nearer, or those ports are forwarded to one behind it";
-            self.add(1, format!("its TTL is {ttl}, that of the host's SYN/ACKs {range}: {either}"));
+            let either = "sent a hop nearer, or the other ports are forwarded a hop on";
+            self.add(1, format!("its TTL is {ttl}, the host's SYN/ACKs have {range}: {either}"));
         } else {
-            self.add(
-                2,
-                format!("its TTL is {ttl}, that of the host's SYN/ACKs {range}: it was sent by something else"),
-            );
+            self.add(2, format!("its TTL is {ttl}, the host's SYN/ACKs have {range}: another machine sent it"));
         }
     }
 }
 
 /// An answer by what it answered.
-pub(super) fn answer_of(sent: Sent) -> String {
+pub(super) fn answer_of(sent: ProbeKind) -> String {
     match sent {
-        Sent::Syn(port) => format!("the answer of port {port}"),
-        Sent::Echo => "the echo reply".to_owned(),
+        ProbeKind::Syn(port) => format!("the answer of port {port}"),
+        ProbeKind::Echo => "the echo reply".to_owned(),
     }
 }
 
@@ -155,7 +153,7 @@ pub(super) fn is_odd(case: &Case<'_>) -> bool {
 
 /// A RST in less than half of the host's shortest time to answer was sent by something nearer.
 fn is_too_fast(case: &Case<'_>) -> Option<String> {
-    /// What a shorter time is made of is processing, not distance.
+    /// A shorter time is made of processing, not of distance.
     const DISTANT: u64 = 2_000_000;
     let hs = case.hs();
     let fastest = case.host()?.fastest.filter(|it| *it >= DISTANT)?;

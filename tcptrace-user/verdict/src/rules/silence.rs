@@ -9,24 +9,25 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    Found, certain, likely, possible,
+    Judgement, certain, likely, possible,
     reject::{error, is_contradicted, rejected_elsewhere, silence},
     sender::answer_of,
 };
 use crate::{case::Case, past::Life};
 
-/// For so long a service may take to answer, and its queue to drain; two lost SYNs cost three seconds.
+/// The time that a service may take to answer, and its queue to drain; two lost SYNs cost three seconds.
 const LONG: u64 = 3_500_000_000;
-/// No system begins with a TTL below this; who looks at a way does.
+/// Every system starts with a TTL of 32 or more; a smaller one belongs to a traceroute.
 const SHORT: u8 = 32;
 
 /// Silent, while the same host answers on another port, or others on this one.
-pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
+pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
     if case.attempt.outcome == Outcome::HalfOpen && case.asks_on() && !case.is_here(Side::Client) {
         return possible([format!(
-            "the client asks again ({} SYNs) after {} SYN/ACKs: they do not reach it",
-            hs.syn.tries, hs.answer.tries
+            "the client sent {} despite {}: they do not reach it",
+            count(hs.syn.tries.into(), "SYN"),
+            count(hs.answer.tries.into(), "SYN/ACK")
         )]);
     }
     if case.attempt.outcome != Outcome::NoReply || case.is_here(Side::Server) {
@@ -37,30 +38,30 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Found> {
         return None;
     }
     lost_on_the_way(case).or_else(|| lost_beside_others(case)).or_else(|| {
-        // Where another probe was rejected, that is what is known.
+        // If another probe was rejected, that is the known cause.
         let signs = case.shows_signs().filter(|_| case.rejected_elsewhere().is_none())?;
         likely([signs, silence(case)])
     })
 }
 
 /// SYNs for the port die on the way, and other probes to the same host get through.
-fn lost_on_the_way(case: &Case<'_>) -> Option<Found> {
+fn lost_on_the_way(case: &Case<'_>) -> Option<Judgement> {
     let walk = case.walk().filter(|walk| walk.answered.is_none())?;
     let other = walk.other?;
     let (answer, far) = (answer_of(other.sent), other.answered);
     match walk.last {
         Some(last) if last.hops + 1 < far => certain([
             format!(
-                "SYNs for it get as far as {} (hop {}) and no farther; {answer} comes from hop {far}",
+                "SYNs to the port reach {} (hop {}) and no farther; {answer} comes from hop {far}",
                 ip(last.from),
                 last.hops
             ),
-            "that router filters, or the next one does".to_owned(),
+            "that router or the next one filters".to_owned(),
             silence(case),
         ]),
         Some(last) => likely([
             format!(
-                "SYNs for it get as far as {} (hop {}), the last before the host; {answer} comes from hop {far}",
+                "SYNs to the port reach {} (hop {}), the last before the host; {answer} comes from hop {far}",
                 ip(last.from),
                 last.hops
             ),
@@ -71,8 +72,8 @@ fn lost_on_the_way(case: &Case<'_>) -> Option<Found> {
     }
 }
 
-/// What else of the host answered, or whom the port answered.
-fn lost_beside_others(case: &Case<'_>) -> Option<Found> {
+/// The other ports of the host that answered, or the clients that this port answered.
+fn lost_beside_others(case: &Case<'_>) -> Option<Judgement> {
     let (hs, server) = (case.hs(), case.server());
     let name = ip(server.addr);
     let host = case.host()?;
@@ -86,41 +87,39 @@ fn lost_beside_others(case: &Case<'_>) -> Option<Found> {
         return None;
     }
     if answered.others + answered.others_lately > 0 && hs.syn.tries > 1 {
-        let evidence = [format!(
-            "port {} of {name} answered others, and none of {} SYNs of this client",
-            server.port, hs.syn.tries
-        )];
+        let evidence =
+            [format!("port {} of {name} answered others, but not this client's {} SYNs", server.port, hs.syn.tries)];
         return if answered.others > 0 && hs.syn.tries > 2 { likely(evidence) } else { possible(evidence) };
     }
     let (port, life, _) = heard?;
     if !is_alive {
         return match life {
             Life::Before(last) if counts.answered + counts.refused == 0 && !host.fell(case.around()) => {
-                possible([case.since(last), format!("that was port {port}, and port {} never did", server.port)])
+                possible([case.heard_before(last), format!("port {port} did so, and port {} never did", server.port)])
             }
             Life::Never | Life::Before(_) | Life::Lately | Life::Since => None,
         };
     }
     if counts.answered > 0 {
         // It did answer, and its queue may be full, or its service gone.
-        return possible([format!("{name} answered on port {port}, and on port {} before", server.port)]);
+        return possible([format!("{name} answered on port {port}, earlier on port {}", server.port)]);
     }
     let silent = counts.silent.max(1);
     let evidence = [
         format!("{name} is there: it answered on port {port}"),
         format!("port {} never did: {} silent", server.port, count(silent.into(), "attempt")),
     ];
-    // Who never tries again has given up at once, or was answered by a way that nobody sees.
+    // A client that never tries again has given up at once, or was answered by a way that nobody sees.
     if hs.syn.tries > 1 && u32::from(hs.syn.tries) + silent > 2 { likely(evidence) } else { possible(evidence) }
 }
 
 /// Silent on every port that was tried, or its neighbours cannot find it.
-pub(super) fn host_down(case: &Case<'_>) -> Option<Found> {
+pub(super) fn host_down(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
     if matches!(outcome, Outcome::NoReply | Outcome::Unreachable)
         && let Some(reason) = case.no_neighbour_to_forward_to()
     {
-        return likely([format!("this host forwards the SYN, and found no link address for it ({reason})")]);
+        return likely([format!("this host forwards the SYN, and found no MAC address for its next hop ({reason})")]);
     }
     if outcome == Outcome::Unreachable {
         return is_away_by_icmp(case);
@@ -145,7 +144,7 @@ pub(super) fn unanswered(neighbour: &Neighbour) -> String {
 }
 
 /// A router says that it cannot find the host, or this host says it of its own link.
-fn is_away_by_icmp(case: &Case<'_>) -> Option<Found> {
+fn is_away_by_icmp(case: &Case<'_>) -> Option<Judgement> {
     if case.meaning()? != Meaning::HostUnreachable {
         return None;
     }
@@ -158,16 +157,16 @@ fn is_away_by_icmp(case: &Case<'_>) -> Option<Found> {
         };
     }
     let who = if case.is_forwarded() {
-        "of one behind it, to which it forwards the port"
+        "the server forwards the port to that host"
     } else {
-        "the router next to it cannot find it"
+        "the last router cannot find it"
     };
     if is_contradicted(case) { None } else { likely([error, who.to_owned()]) }
 }
 
-/// Nothing of the host answered. A firewall that drops everything looks the same: what tells them apart is that others of
-/// its network answer.
-fn silent_host(case: &Case<'_>, life: Life) -> Option<Found> {
+/// Nothing of the host answered. A firewall in front of the host, or on it, leaves the same trace. Answers of its
+/// neighbours exclude only a firewall in front of the whole network.
+fn silent_host(case: &Case<'_>, life: Life) -> Option<Judgement> {
     let server = case.server();
     let name = ip(server.addr);
     if case.never_left() || case.shows_signs().is_some() || case.is_lost_before_first_router().is_some() {
@@ -177,7 +176,7 @@ fn silent_host(case: &Case<'_>, life: Life) -> Option<Found> {
     let silent = host.ports(server.port, case.around()).find(|(_, life, counts)| !life.is_alive() && counts.silent > 0);
     match (silent, life) {
         (Some((port, ..)), Life::Never) => {
-            let evidence = format!("{name} answered nothing: neither on port {} nor on port {port}", server.port);
+            let evidence = format!("{name} answered neither on port {} nor on port {port}", server.port);
             let is_alone = case.past.network(server.addr).any(|other| other.life(case.around()).is_alive());
             if is_alone {
                 likely([evidence])
@@ -187,9 +186,9 @@ fn silent_host(case: &Case<'_>, life: Life) -> Option<Found> {
         }
         (Some((port, ..)), Life::Before(last)) => {
             // A rule that drops all of this client's packets looks the same.
-            possible([case.since(last), format!("neither port {} nor port {port} answers now", server.port)])
+            possible([case.heard_before(last), format!("neither port {} nor port {port} answers now", server.port)])
         }
-        (None, Life::Before(last)) if has_waited(case) => possible([case.since(last)]),
+        (None, Life::Before(last)) if has_waited(case) => possible([case.heard_before(last)]),
         (None, Life::Never | Life::Before(_)) | (_, Life::Lately | Life::Since) => None,
     }
 }
@@ -201,17 +200,17 @@ fn has_waited(case: &Case<'_>) -> bool {
 }
 
 /// A router knows no way, or the packet's time ran out on it (RFC 792; RFC 4443, sections 3.1 and 3.3).
-pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Found> {
+pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Judgement> {
     if matches!(case.attempt.outcome, Outcome::NoReply | Outcome::Unreachable)
         && let Some(reason) = case.no_route_to_forward_by()
     {
-        return certain([format!("this host is to forward the SYN, and has no route for it ({reason})")]);
+        return certain([format!("this host has no route on which to forward the SYN ({reason})")]);
     }
     if case.attempt.outcome == Outcome::NoReply {
         return rejected_elsewhere(case, |meaning| speaks_for_network(meaning) || meaning == Meaning::TimeExceeded);
     }
     let (meaning, error) = (case.meaning().filter(|_| !case.is_own_error())?, error(case)?);
-    // Rules can be told to say so, too.
+    // Rules can be made to say so, too.
     if speaks_for_network(meaning) {
         return likely([error]);
     }
@@ -219,12 +218,9 @@ pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Found> {
         return None;
     }
     if case.is_here(Side::Client) && (1..SHORT).contains(&case.hs().syn.ttl) {
-        return possible([
-            error,
-            format!("the SYN was sent with TTL {}: somebody looks at the way", case.hs().syn.ttl),
-        ]);
+        return possible([error, format!("the SYN has TTL {}, as a traceroute's has", case.hs().syn.ttl)]);
     }
-    likely([error, "a loop, or a way that is too long".to_owned()])
+    likely([error, "a loop, or a path that is too long".to_owned()])
 }
 
 /// Whether an ICMP error says that a router knows no way.

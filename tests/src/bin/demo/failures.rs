@@ -21,9 +21,7 @@ const EACH: usize = 100;
 
 /// Shows them all.
 pub(crate) fn show() {
-    narrate(
-        "Three hosts, made of network namespaces: client 198.51.100.2, a router, server 203.0.113.2 and 203.0.113.3.",
-    );
+    narrate("Three network namespaces: client 198.51.100.2, a router, and a server with 203.0.113.2 and 203.0.113.3.");
     let lab = Lab::new();
     lab.client_gives_up_after_three_syns();
     let client = Shown::start(&lab.client);
@@ -36,18 +34,18 @@ pub(crate) fn show() {
     established(&lab);
     client.stop();
 
-    narrate("Now a tracer at the server, whose answers get lost on the way back.");
+    narrate("Now tcptrace runs at the server. The server's answers get lost.");
     let server = Shown::start(&lab.server);
     half_open(&lab, &server);
     scan(&lab, &server);
     flood(&lab, &server);
     server.stop();
     println!();
-    println!("That was made up. To trace a real interface: sudo target/release/tcptrace --iface eth0");
+    println!("That was a demo. To trace a real interface: sudo target/release/tcptrace --iface eth0");
 }
 
 fn refused(lab: &Lab, client: &Shown) {
-    narrate("Port 80 of 203.0.113.2 is open, port 6036 is closed: connecting to both.");
+    narrate("Port 80 of 203.0.113.2 is open, port 6036 closed. The client tries both.");
     let _web = web(lab, SERVER_V4);
     connect(lab, SERVER_V4, 80).finish(PATIENCE).expect("port 80 is open");
     let _ = connect(lab, SERVER_V4, 6036).finish(PATIENCE);
@@ -64,13 +62,13 @@ fn unreachable(lab: &Lab, client: &Shown) {
 }
 
 fn no_reply(lab: &Lab, client: &Shown) {
-    narrate("203.0.113.2 is silent, 203.0.113.3 works: connecting to both. Three SYNs without an answer are a stall.");
+    narrate("203.0.113.2 is silent, 203.0.113.3 works. The client tries both. Three unanswered SYNs are a stall.");
     let _rule = lab.router.filter("forward", "ip daddr 203.0.113.2 drop");
     let _web = web(lab, OTHER_V4);
     let silent = connect(lab, SERVER_V4, 80);
     connect(lab, OTHER_V4, 80).finish(PATIENCE).expect("the other site works");
     client.wait_for_report(&["stalled", "203.0.113.2:80"]);
-    narrate("The client gives up after its third SYN. When no other can be expected any more, that is the end.");
+    narrate("The client gives up after its third SYN. Once a fourth is overdue, the attempt ends.");
     client.wait_for_report(&["no_reply", "203.0.113.2:80"]);
     drop(silent);
 }
@@ -97,14 +95,14 @@ fn aborted(lab: &Lab, client: &Shown) {
 }
 
 fn reset_on_answer(lab: &Lab, client: &Shown) {
-    narrate("A server answers, and resets the connection in the same breath.");
+    narrate("A server answers and resets the connection at once.");
     let _server = lab.reset_on_answer((SERVER_V4, 3306).into());
     lab.connect_delaying_final_ack(50_001, (SERVER_V4, 3306).into(), PATIENCE);
     client.wait_for_report(&["reset_on_answer", "203.0.113.2:3306"]);
 }
 
 fn established(lab: &Lab) {
-    narrate("And 1000 connections that work: nothing to tell.");
+    narrate("1000 connections work: nothing to report.");
     let _web = lab.server.listen_and((SERVER_V4, 80).into(), OnAccept::Close);
     let in_turn = || {
         for _ in 0..EACH {
@@ -120,7 +118,7 @@ fn established(lab: &Lab) {
 }
 
 fn scan(lab: &Lab, server: &Shown) {
-    narrate("The client tries 300 ports that are closed: at the 32nd it is a scan, and one finding.");
+    narrate("The client tries 300 closed ports. At the 32nd they become one finding: a scan.");
     for port in 1000..1300 {
         let _ = connect(lab, OTHER_V4, port).finish(PATIENCE);
     }
@@ -128,7 +126,7 @@ fn scan(lab: &Lab, server: &Shown) {
 }
 
 fn flood(lab: &Lab, server: &Shown) {
-    narrate("A SYN flood, as fast as this machine sends, for three seconds; and one client that is refused meanwhile.");
+    narrate("A SYN flood runs for three seconds, as fast as this machine sends. Meanwhile one client is refused.");
     lab.server.run(["ethtool", "-K", "eth0", "gro", "on"]);
     let syns = Plan { flags: &[flags::SYN], flows: 0, servers: 1, data_between: 0 };
     let generator = Generator::new(&lab.router, "server0", frames::syn(4), &syns).expect("root may load programs");

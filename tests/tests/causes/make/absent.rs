@@ -13,7 +13,7 @@ const ON_LINK: [&str; 2] = ["198.51.100.99", "2001:db8:1::99"];
 /// In no network at all (RFC 5737).
 const NOWHERE: [&str; 2] = ["192.0.2.1", "2001:db8:4::1"];
 
-/// Of two addresses the one of the row's IP version.
+/// The one of two addresses that has the row's IP version.
 fn address(scene: &Scene, either: [&str; 2]) -> IpAddr {
     either[usize::from(scene.server().is_ipv6())].parse().expect("an address")
 }

@@ -9,13 +9,13 @@ use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, Responder, TcpFrame, Towards, flags
 use crate::scenario::Socket;
 use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING};
 
-/// Of a host that answers on another port: the same TTL. Linux sends no options, IP ID 0 and window 0.
+/// A closed port of a host that answers on another port: the same TTL. Linux sends no options, IP ID 0 and window 0.
 pub(crate) fn port(scene: &Scene) -> Socket {
     scene.answers(scene.server(), WORKING);
     port_and_nothing_else(scene)
 }
 
-/// Of a host whose SYN/ACKs have an IP ID, as other systems send them: its RSTs have none.
+/// A closed port of a host whose SYN/ACKs have an IP ID, as other systems send them: its RSTs have none.
 pub(crate) fn port_of_a_host_that_numbers(scene: &Scene) -> Socket {
     let rule =
         "chain out { type filter hook output priority 0; tcp flags & (syn | ack) == syn | ack counter ip id set 77; }";
@@ -27,7 +27,7 @@ pub(crate) fn port_of_a_host_that_numbers(scene: &Scene) -> Socket {
     port_and_nothing_else(scene)
 }
 
-/// Of a host of which nothing else is known.
+/// A closed port of a host of which nothing else is known.
 pub(crate) fn port_and_nothing_else(scene: &Scene) -> Socket {
     assert_eq!(scene.lab.server.accept_queue(FAILING), None, "nobody listens there");
     scene.connect(scene.to(FAILING))

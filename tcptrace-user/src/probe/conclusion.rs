@@ -1,14 +1,14 @@
-//! What it all means: a pure function from what was found to one verdict.
+//! The conclusion: a pure function of the findings.
 //!
-//! Each address and port is judged by itself, the most telling judgement is the verdict's. Silence is never taken for
-//! an answer, and what was not looked at never for silence.
+//! The judge has a verdict on each port of each address; the most telling one is the conclusion's. Silence is never
+//! taken for an answer, and a step that was not done is never taken for silence.
 
 use std::{net::IpAddr, time::Duration};
 
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
     scope::Extent,
-    verdict,
+    verdict::Verdict,
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 
 /// Whether it can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Reach {
     /// Every port that was asked for, over every address.
     Reachable,
     /// Every port, but not over every address.
@@ -30,7 +30,7 @@ pub enum Outcome {
     Unfinished,
 }
 
-impl Outcome {
+impl Reach {
     /// The word in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -46,29 +46,29 @@ impl Outcome {
 
 /// The verdict: why, how sure, how far, on what evidence, and what to do next.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    pub outcome: Outcome,
+pub struct Conclusion {
+    pub reach: Reach,
     pub cause: Option<Cause>,
     pub confidence: Option<Confidence>,
     pub scope: Option<Extent>,
     /// The one that the cause is of.
     pub port: Option<u16>,
     pub address: Option<IpAddr>,
-    /// What its socket got; 0 stands for none that came in time.
+    /// The errno that its socket got; 0 stands for none that came in time.
     pub errno: Option<i32>,
-    /// Who rejects, or the last router that spoke.
+    /// The host that rejects, or the last router that spoke.
     pub by: Option<IpAddr>,
     pub headline: String,
     pub evidence: Vec<String>,
     pub next: Option<String>,
-    /// What else is worth knowing.
+    /// Other findings that are worth knowing.
     pub notes: Vec<String>,
 }
 
-impl Verdict {
-    fn plain(outcome: Outcome, headline: String) -> Self {
+impl Conclusion {
+    fn plain(reach: Reach, headline: String) -> Self {
         Self {
-            outcome,
+            reach,
             cause: None,
             confidence: None,
             scope: None,
@@ -83,9 +83,9 @@ impl Verdict {
         }
     }
 
-    fn of(outcome: Outcome, judged: Judged<'_>) -> Self {
+    fn of(reach: Reach, judged: Judged<'_>) -> Self {
         Self {
-            outcome,
+            reach,
             cause: Some(judged.verdict.cause),
             confidence: Some(judged.verdict.confidence),
             scope: Some(judged.verdict.scope.extent),
@@ -106,7 +106,7 @@ struct Judged<'a> {
     at: &'a Probed,
     port: u16,
     errno: i32,
-    verdict: verdict::Verdict,
+    verdict: Verdict,
 }
 
 impl<'a> Judged<'a> {
@@ -119,7 +119,7 @@ impl<'a> Judged<'a> {
         Some(Self { at, port, errno, verdict })
     }
 
-    /// How much it says: without a way there was no attempt, and an answer says more than silence.
+    /// The weight of a verdict: without a way there was no attempt, and an answer says more than silence.
     fn rank(&self) -> (bool, Confidence, bool) {
         let is_answered = self.at.connects.iter().any(|it| it.port == self.port && !it.is_silent());
         (case::route(self.at).is_some(), self.verdict.confidence, is_answered)
@@ -140,8 +140,8 @@ fn headline(cause: Cause, address: &str, port: u16) -> String {
         Cause::HostDown => format!("{address} does not answer"),
         Cause::NetworkUnreachable => format!("the network has no way to {address}"),
         Cause::NoRouteOrLocalBlock => format!("SYNs to port {port} of {address} do not leave this host"),
-        Cause::ListenQueueFull
-        | Cause::DroppedByLocalFirewall
+        Cause::ListenQueueFull => format!("the accept queue of port {port} of {address} is full"),
+        Cause::DroppedByLocalFirewall
         | Cause::SynFlood
         | Cause::ClientVanished
         | Cause::AnswerLostLocally
@@ -159,7 +159,7 @@ fn headline(cause: Cause, address: &str, port: u16) -> String {
 
 /// Judges.
 #[must_use]
-pub fn judge(diagnosis: &Diagnosis) -> Verdict {
+pub fn conclude(diagnosis: &Diagnosis) -> Conclusion {
     let mut verdict = match &diagnosis.names {
         Some(names) if names.addresses.is_empty() => unresolved(diagnosis, names),
         Some(_) if !diagnosis.addresses.is_empty() => resolved(diagnosis),
@@ -169,13 +169,13 @@ pub fn judge(diagnosis: &Diagnosis) -> Verdict {
     verdict
 }
 
-fn unfinished(diagnosis: &Diagnosis) -> Verdict {
+fn unfinished(diagnosis: &Diagnosis) -> Conclusion {
     let took = diagnosis.took.as_secs_f64();
-    Verdict::plain(Outcome::Unfinished, format!("ended after {took:.1} s, before anything was known"))
+    Conclusion::plain(Reach::Unfinished, format!("ended after {took:.1} s without a result"))
 }
 
 /// Nothing was tried, so there is no cause of the vocabulary: it is about attempts.
-fn unresolved(diagnosis: &Diagnosis, names: &Names) -> Verdict {
+fn unresolved(diagnosis: &Diagnosis, names: &Names) -> Conclusion {
     let is_going_on = names.system.is_none();
     let failures: Vec<_> =
         names.resolvers.iter().flat_map(|it| [&it.v4, &it.v6]).map(|it| it.result.as_ref().err()).collect();
@@ -194,27 +194,27 @@ fn unresolved(diagnosis: &Diagnosis, names: &Names) -> Verdict {
     } else if all(&DnsFailure::Refused) {
         (
             format!("the resolver refuses to answer this host, so {host} has no address"),
-            "use one that serves this network",
+            "use a resolver for this network",
         )
     } else if all(&DnsFailure::ServFail) {
-        (format!("DNS is broken for {host}"), "ask whoever runs its DNS: the resolver got no usable answer (SERVFAIL)")
+        (format!("DNS is broken for {host}"), "ask its DNS admin: the resolver got no usable answer (SERVFAIL)")
     } else if !failures.is_empty() && failures.iter().all(Option::is_none) {
-        (format!("{host} exists and has no address"), "ask whoever runs its DNS for an A or AAAA record")
+        (format!("{host} exists and has no address"), "ask its DNS admin for an A or AAAA record")
     } else {
         (format!("{host} has no address here"), "compare with what another resolver says")
     };
-    let mut verdict = Verdict::plain(Outcome::Unresolved, headline);
+    let mut conclusion = Conclusion::plain(Reach::Unresolved, headline);
     if let Some(Err(error)) = names.system.as_ref().map(|it| &it.found) {
-        verdict.evidence.push(format!("applications are told: {error}"));
+        conclusion.evidence.push(format!("applications get: {error}"));
     }
     for resolver in &names.resolvers {
         if let (Err(v4), Err(_)) = (&resolver.v4.result, &resolver.v6.result) {
-            verdict.evidence.push(format!("{} says {}", resolver.name(), v4.name()));
+            conclusion.evidence.push(format!("{} says {}", resolver.name(), v4.name()));
         }
     }
-    verdict.evidence.extend(names.not_asked.clone());
-    verdict.next = Some(next.to_owned());
-    verdict
+    conclusion.evidence.extend(names.not_asked.clone());
+    conclusion.next = Some(next.to_owned());
+    conclusion
 }
 
 fn is_open(at: &Probed, port: u16) -> bool {
@@ -225,16 +225,16 @@ fn has_way(at: &Probed) -> bool {
     !at.route.as_ref().is_some_and(|it| matches!(it.found, Ok(Way::None { .. })))
 }
 
-fn resolved(diagnosis: &Diagnosis) -> Verdict {
+fn resolved(diagnosis: &Diagnosis) -> Conclusion {
     let reached = |port: u16| diagnosis.addresses.iter().any(|at| is_open(at, port));
     let open: Vec<u16> = diagnosis.ports.iter().copied().filter(|port| reached(*port)).collect();
     let is_reached = if diagnosis.ports_assumed { !open.is_empty() } else { open.len() == diagnosis.ports.len() };
-    // Of ports that nobody asked for, one that opens is enough.
+    // For assumed ports, one that opens is enough.
     let wanted: &[u16] = if is_reached { &open } else { &diagnosis.ports };
     let mut judged = Vec::new();
     for &port in wanted.iter().filter(|port| is_reached || !reached(**port)) {
         for at in diagnosis.addresses.iter().filter(|at| !is_open(at, port)) {
-            // Where another family works, none of this one is how that host is meant to be.
+            // Where another family works, the lack of a way in this one is no fault.
             if !is_reached || has_way(at) {
                 judged.extend(Judged::of(diagnosis, at, port));
             }
@@ -242,24 +242,26 @@ fn resolved(diagnosis: &Diagnosis) -> Verdict {
     }
     // The first of those that say most.
     let best = judged.into_iter().reduce(|best, it| if it.rank() > best.rank() { it } else { best });
-    let mut verdict = match best {
-        Some(it) if is_reached => Verdict::of(Outcome::Partly, it),
-        Some(it) => Verdict::of(Outcome::Unreachable, it),
-        None if is_reached => Verdict::plain(Outcome::Reachable, reachable(diagnosis, &open)),
+    let mut conclusion = match best {
+        Some(it) if is_reached => Conclusion::of(Reach::Partly, it),
+        Some(it) => Conclusion::of(Reach::Unreachable, it),
+        None if is_reached => Conclusion::plain(Reach::Reachable, reachable(diagnosis, &open)),
         None => return unfinished(diagnosis),
     };
-    if verdict.outcome == Outcome::Partly {
+    if conclusion.reach == Reach::Partly {
         let working: Vec<_> =
             diagnosis.addresses.iter().filter(|at| wanted.iter().all(|port| is_open(at, *port))).collect();
         if let Some(at) = working.first() {
-            verdict.notes.push(format!("{} works: clients that try every address (RFC 8305) get through", at.name()));
+            conclusion
+                .notes
+                .push(format!("{} works: clients that try every address (RFC 8305) get through", at.name()));
         }
     }
-    if verdict.outcome == Outcome::Unreachable && !open.is_empty() {
+    if conclusion.reach == Reach::Unreachable && !open.is_empty() {
         let ports: Vec<_> = open.iter().map(ToString::to_string).collect();
-        verdict.notes.push(format!("open: {}", ports.join(", ")));
+        conclusion.notes.push(format!("open: {}", ports.join(", ")));
     }
-    verdict
+    conclusion
 }
 
 fn reachable(diagnosis: &Diagnosis, open: &[u16]) -> String {
@@ -281,7 +283,7 @@ fn mtu_note(at: &Probed) -> Option<String> {
     let MtuFound::BlackHole { passes } = mtu.found else { return None };
     let passes = passes.map_or_else(|| "none that was tried".to_owned(), |it| format!("{it}"));
     Some(format!(
-        "packets of {} octets to {} vanish without a word, {passes} pass: connections may open and then hang; lower \
+        "packets of {} bytes to {} get lost silently, {passes} pass: connections may open and then hang; lower \
          the MTU or clamp the MSS",
         mtu.assumed,
         at.name()

@@ -1,4 +1,4 @@
-//! What a transition writes into an attempt, and how a segment's numbers compare with it.
+//! The changes that a transition writes into an attempt, and how a segment's numbers compare with it.
 
 use super::types::{End, Facts, Handshake, Nanos, Offer, Point, Side, State, Transition};
 use crate::{
@@ -12,8 +12,8 @@ const SAME_PACKET_ELSEWHERE: u64 = 200_000_000;
 /// One packet seen twice at one point (a mirror port) follows within this time.
 const SAME_PACKET_HERE: u64 = 1_000_000;
 
-/// How far beyond the expected number a segment may be and still be of this connection: the first flight, whose start
-/// may have been missed.
+/// The largest distance beyond the expected number at which a segment still belongs to this connection: the first
+/// flight, whose start may have been missed.
 pub(super) const FIRST_FLIGHT: u32 = 1 << 20;
 
 impl Handshake {
@@ -37,8 +37,8 @@ impl Handshake {
         }
     }
 
-    /// What stands for an attempt where a SYN/ACK came by and its SYN did not: who sent that is known by what is
-    /// acknowledged.
+    /// The attempt that stands for a SYN/ACK whose SYN did not come by: the acknowledgement number shows who sent the
+    /// SYN.
     #[inline(always)]
     #[must_use]
     pub fn unsolicited(answer: &Segment, now: Nanos, at: Point) -> Self {
@@ -150,8 +150,8 @@ impl Handshake {
         self.ended_by(segment, now, State::Established, Transition::Completed)
     }
 
-    /// A FIN or a RST of an established connection. What its side sent and received before shows in its numbers; what
-    /// comes after a RST is an echo.
+    /// A FIN or a RST of an established connection. Its numbers show what its side sent and received before. Anything
+    /// after a RST is an echo.
     #[inline(always)]
     pub(super) fn closes(&mut self, side: Side, segment: &Segment) -> Transition {
         if self.facts.any(Facts::CLIENT_RST | Facts::SERVER_RST) {
@@ -231,20 +231,20 @@ impl Handshake {
     }
 }
 
-/// What is odd about a SYN.
+/// The odd features of a SYN.
 #[inline(always)]
 fn odd(syn: &Segment) -> u32 {
     let data = if syn.payload > 0 { Facts::SYN_DATA } else { 0 };
     data | if syn.flags.any(Flags::FIN) { Facts::ODD_SYN } else { 0 }
 }
 
-/// What a SYN/ACK shows of who made it.
+/// The marks in a SYN/ACK that show who made it.
 #[inline(always)]
 const fn answer_marks(answer: &Segment) -> u32 {
     if answer.has_id { Facts::ANSWER_ID } else { 0 }
 }
 
-/// What a RST does; nothing of any other segment.
+/// The marks of a RST; none for any other segment.
 #[inline(always)]
 const fn rst_marks(segment: &Segment) -> u32 {
     let id = if segment.has_id { Facts::RST_ID } else { 0 };
