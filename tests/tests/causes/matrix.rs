@@ -76,7 +76,7 @@ fn text(rows: &[(&Scenario, &Record)]) -> String {
         let _ = writeln!(text, "| {made} |{}", cells.collect::<String>());
     }
     let right = rows.iter().filter(|(row, it)| it.faults.is_empty() && judge::is_right(row, &it.said)).count();
-    let _ = writeln!(text, "\n{right} of {} right.\n\n{NOT_MADE}\n", rows.len());
+    let _ = writeln!(text, "\n{right} of {} as expected.\n\n{NOT_MADE}\n", rows.len());
     let _ =
         writeln!(text, "| scenario | seen at | made | said | confidence | scope | |\n|---|---|---|---|---|---|---|");
     for (row, record) in rows {

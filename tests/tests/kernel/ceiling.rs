@@ -43,17 +43,17 @@ struct Ceiling {
 
 #[rustfmt::skip]
 const CEILINGS: &[Ceiling] = &[
-    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 7088, verified: 168290, jited: 34113 },
-    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 7088, verified: 168290, jited: 34113 },
-    Ceiling { program: Program::TcIngress, data: [140, 132], translated: 7281, verified: 208263, jited: 35177 },
-    Ceiling { program: Program::TcEgress, data: [140, 132], translated: 7282, verified: 208269, jited: 35181 },
-    Ceiling { program: Program::TcIngressIp, data: [138, 133], translated: 7223, verified: 164505, jited: 34782 },
-    Ceiling { program: Program::TcEgressIp, data: [138, 133], translated: 7226, verified: 164681, jited: 34800 },
-    Ceiling { program: Program::XdpIngressDecap, data: [325, 308], translated: 8178, verified: 180732, jited: 39532 },
-    Ceiling { program: Program::TcIngressDecap, data: [324, 307], translated: 8061, verified: 180276, jited: 38343 },
-    Ceiling { program: Program::TcEgressDecap, data: [325, 308], translated: 8062, verified: 180384, jited: 38347 },
-    Ceiling { program: Program::TcIngressIpDecap, data: [308, 293], translated: 7918, verified: 164398, jited: 37707 },
-    Ceiling { program: Program::TcEgressIpDecap, data: [309, 294], translated: 7919, verified: 164454, jited: 37711 },
+    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 7052, verified: 164643, jited: 33908 },
+    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 7052, verified: 164643, jited: 33908 },
+    Ceiling { program: Program::TcIngress, data: [138, 130], translated: 7278, verified: 196037, jited: 35234 },
+    Ceiling { program: Program::TcEgress, data: [138, 130], translated: 7279, verified: 196042, jited: 35238 },
+    Ceiling { program: Program::TcIngressIp, data: [136, 131], translated: 7199, verified: 158058, jited: 34689 },
+    Ceiling { program: Program::TcEgressIp, data: [136, 131], translated: 7221, verified: 154971, jited: 34834 },
+    Ceiling { program: Program::XdpIngressDecap, data: [324, 307], translated: 8174, verified: 178988, jited: 39700 },
+    Ceiling { program: Program::TcIngressDecap, data: [323, 306], translated: 8108, verified: 180405, jited: 39071 },
+    Ceiling { program: Program::TcEgressDecap, data: [324, 307], translated: 8109, verified: 180513, jited: 39075 },
+    Ceiling { program: Program::TcIngressIpDecap, data: [306, 291], translated: 7903, verified: 162333, jited: 38071 },
+    Ceiling { program: Program::TcEgressIpDecap, data: [307, 292], translated: 7904, verified: 162387, jited: 38075 },
 ];
 
 #[test]
