@@ -9,7 +9,7 @@ use tcptrace_core::{
     tunnel::Outer,
 };
 use tcptrace_filter::{Filter, Mistake};
-use tcptrace_report::explain::Topic;
+use tcptrace_report::{Format, explain::Topic};
 use tcptrace_vocabulary::outcome::Outcome;
 
 use crate::{
@@ -346,6 +346,7 @@ pub fn filter(args: &Args) -> Result<Option<Filter>, Mistake> {
 /// # Errors
 /// When the words are not a filter; the error points at the wrong one.
 pub fn live(args: Args) -> Result<Options, Mistake> {
+    let format = format(&args);
     Ok(Options {
         filter: filter(&args)?,
         max_attempts: max_attempts(&args),
@@ -361,11 +362,17 @@ pub fn live(args: Args) -> Result<Options, Mistake> {
         duration: args.duration,
         count: args.count,
         fail_on: args.fail_on,
-        json: args.json,
+        format,
         quiet: args.quiet,
         verbose: args.verbose,
         write: args.write,
     })
+}
+
+/// The format that the flags ask for.
+#[must_use]
+pub const fn format(args: &Args) -> Format {
+    if args.json { Format::Json } else { Format::Text { quiet: args.quiet, verbose: args.verbose > 0 } }
 }
 
 fn fail_on(text: &str) -> Result<FailOn, String> {

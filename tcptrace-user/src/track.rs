@@ -43,7 +43,7 @@ pub struct Tracker {
     known: HashMap<u64, Known>,
     losses: Losses,
     /// The other address that answered a SYN, by the client's endpoint and ISN, which the answer acknowledges.
-    strangers: HashMap<(Endpoint, u32), Addr>,
+    other_answers: HashMap<(Endpoint, u32), Addr>,
     /// Losses at the times they were seen to grow.
     lost_at: Vec<(Nanos, Losses)>,
     /// Attempts that stalled or failed and could not be kept in mind: what else came of them may go untold.
@@ -83,7 +83,7 @@ impl Tracker {
             stall_after,
             all,
             known: HashMap::new(),
-            strangers: HashMap::new(),
+            other_answers: HashMap::new(),
             losses: Losses::default(),
             lost_at: Vec::new(),
             untracked: 0,
@@ -155,8 +155,8 @@ impl Tracker {
         let after = |nanos: u64| Nanos(handshake.last_seen().0.saturating_add(nanos));
         let silent = now.since(handshake.last_seen());
         let known = self.known.contains_key(&id(handshake));
-        if handshake.state() == State::Unsolicited && self.strangers.len() < CAPACITY {
-            self.strangers.insert((handshake.client(), handshake.isn.0), handshake.server_addr);
+        if handshake.state() == State::Unsolicited && self.other_answers.len() < CAPACITY {
+            self.other_answers.insert((handshake.client(), handshake.isn.0), handshake.server_addr);
         }
         if silent >= gives_up {
             let news = !known && self.is_new(handshake.last_seen(), gives_up);
@@ -185,8 +185,8 @@ impl Tracker {
         }
         self.swept = now;
         // Old entries were needed long ago; an answer that is looked at again comes again.
-        if self.strangers.len() >= CAPACITY {
-            self.strangers.clear();
+        if self.other_answers.len() >= CAPACITY {
+            self.other_answers.clear();
         }
         reports
     }
@@ -298,31 +298,31 @@ impl Tracker {
         if known.told && outcome != Outcome::Established { None } else { Some(self.tell(handshake, &known, false)) }
     }
 
-    fn tell(&self, it: &Handshake, known: &Known, open: bool) -> Report {
-        let it = &self.joined(it);
-        let outcome = Outcome::of(it).unwrap_or(Outcome::NoReply);
-        let trouble = known.told || was_in_trouble(it, known.stalled, self.stall_after);
+    fn tell(&self, handshake: &Handshake, known: &Known, open: bool) -> Report {
+        let handshake = &self.joined(handshake);
+        let outcome = Outcome::of(handshake).unwrap_or(Outcome::NoReply);
+        let trouble = known.told || was_in_trouble(handshake, known.stalled, self.stall_after);
         let recovered = outcome == Outcome::Established && trouble;
-        Report::Attempt(Attempt { recovered, ..self.attempt(it, known, outcome, it.last_seen(), open) })
+        Report::Attempt(Attempt { recovered, ..self.attempt(handshake, known, outcome, handshake.last_seen(), open) })
     }
 
     /// An attempt whose only answer is a SYN/ACK to its SYN from another address.
-    fn joined(&self, it: &Handshake) -> Handshake {
-        let mut it = *it;
-        if it.state() == State::SynSent && self.stranger(&it).is_some() {
-            it.facts.0 |= Facts::WRONG_ANSWER;
+    fn joined(&self, handshake: &Handshake) -> Handshake {
+        let mut joined = *handshake;
+        if joined.state() == State::SynSent && self.other_answer(&joined).is_some() {
+            joined.facts.0 |= Facts::WRONG_ANSWER;
         }
-        it
+        joined
     }
 
     /// To Zeek and Wireshark, an answer from another address is another conversation.
     fn foreign(&self, handshake: &Handshake) -> Foreign {
-        let stranger = if self.stranger(handshake).is_some() { Facts::WRONG_ANSWER } else { 0 };
-        Foreign::of(&Handshake { facts: Facts(handshake.facts.0 & !stranger), ..*handshake })
+        let other_answer = if self.other_answer(handshake).is_some() { Facts::WRONG_ANSWER } else { 0 };
+        Foreign::of(&Handshake { facts: Facts(handshake.facts.0 & !other_answer), ..*handshake })
     }
 
-    fn stranger(&self, handshake: &Handshake) -> Option<Addr> {
-        self.strangers
+    fn other_answer(&self, handshake: &Handshake) -> Option<Addr> {
+        self.other_answers
             .get(&(handshake.client(), handshake.isn.0))
             .copied()
             .filter(|addr| *addr != handshake.server_addr)
@@ -351,7 +351,7 @@ impl Tracker {
             stalled: known.stalled,
             recovered: false,
             icmp_from: known.icmp_from,
-            answered_from: self.stranger(handshake).filter(|_| outcome == Outcome::WrongAnswer),
+            answered_from: self.other_answer(handshake).filter(|_| outcome == Outcome::WrongAnswer),
             outer: None,
             seen: (handshake.first_syn, last),
             foreign: self.foreign(handshake),
@@ -360,12 +360,13 @@ impl Tracker {
         }
     }
 
-    fn trust(&self, it: &Handshake, still_open: bool) -> Trust {
-        // Losses at the moment the attempt began: those noted before the first growth that came after it.
-        let before = self.lost_at.iter().find(|(at, _)| *at >= it.first_syn).map_or(self.losses, |(_, before)| *before);
+    fn trust(&self, handshake: &Handshake, still_open: bool) -> Trust {
+        // Losses at the moment the attempt began: those noted before the first growth that came after handshake.
+        let before =
+            self.lost_at.iter().find(|(at, _)| *at >= handshake.first_syn).map_or(self.losses, |(_, before)| *before);
         Trust {
             still_open,
-            may_have_begun_earlier: may_have_begun_earlier(it, self.started),
+            may_have_begun_earlier: may_have_begun_earlier(handshake, self.started),
             events_lost: self.losses.events - before.events,
             attempts_lost: self.losses.attempts - before.attempts,
         }

@@ -175,7 +175,7 @@ fn by_probe(evidence: Evidence) -> Said {
     let mut connects = vec![tried(PORT, evidence.asked)];
     connects.extend(evidence.other.map(|other| tried(OTHER, other)));
     let probed = Probed {
-        route: Some(Step { took: Duration::ZERO, found: Ok(Way::Route(route)) }),
+        way: Some(Step { took: Duration::ZERO, found: Ok(Way::Route(route)) }),
         neighbour: match evidence.absent {
             Absent::Nobody => None,
             Absent::Host => neighbour(true, SERVER),

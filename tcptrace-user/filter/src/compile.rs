@@ -41,10 +41,10 @@ enum Target {
 type Tests = Vec<(Test, Target, Target)>;
 
 /// Adds what an expression asks, and says where that begins.
-fn compile(it: &Expression, yes: Target, no: Target, tests: &mut Tests) -> Target {
-    match it {
-        Expression::Primitive(it) => {
-            tests.push((primitive(*it), yes, no));
+fn compile(expression: &Expression, yes: Target, no: Target, tests: &mut Tests) -> Target {
+    match expression {
+        Expression::Primitive(found) => {
+            tests.push((primitive(*found), yes, no));
             Target::Test(tests.len() - 1)
         }
         Expression::Not(inner) => compile(inner, no, yes, tests),

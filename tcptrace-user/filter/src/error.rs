@@ -131,27 +131,27 @@ fn tail(text: &str, room: usize) -> String {
     shown.iter().rev().collect()
 }
 
-fn fits(used: &mut usize, it: char, room: usize) -> bool {
-    *used += columns(it);
+fn fits(used: &mut usize, character: char, room: usize) -> bool {
+    *used += columns(character);
     *used <= room
 }
 
 /// A tab is as wide as the terminal likes, and other control characters do what they like.
-fn visible(it: char) -> char {
-    match it {
+fn visible(character: char) -> char {
+    match character {
         '\t' | '\r' | '\n' => ' ',
-        it if it.is_control()
-            || matches!(it, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') =>
+        _ if character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') =>
         {
             '\u{fffd}'
         }
-        it => it,
+        _ => character,
     }
 }
 
 /// The columns of a character on a terminal: Unicode's annex 11, in blocks. A missed block only moves the carets.
-fn columns(it: char) -> usize {
-    match it {
+fn columns(character: char) -> usize {
+    match character {
         '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}' => 0,
         '\u{1100}'..='\u{115f}'
         | '\u{2e80}'..='\u{303e}'

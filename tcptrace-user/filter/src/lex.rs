@@ -71,13 +71,13 @@ pub(super) fn lex(text: &str) -> Vec<Lexeme> {
 }
 
 /// Characters beyond ASCII belong to words, so that a mistake shows the whole of what was meant as a name.
-fn in_word(it: char) -> bool {
-    it.is_ascii_alphanumeric() || ".:_-".contains(it) || !it.is_ascii() && !it.is_control()
+fn in_word(character: char) -> bool {
+    character.is_ascii_alphanumeric() || ".:_-".contains(character) || !character.is_ascii() && !character.is_control()
 }
 
 /// Which word this is; pcap-filter's are in lower case.
-pub(super) fn word(it: &str) -> Token {
-    match it {
+pub(super) fn word(text: &str) -> Token {
+    match text {
         "not" => Token::Not,
         "and" => Token::And,
         "or" => Token::Or,
@@ -91,9 +91,9 @@ pub(super) fn word(it: &str) -> Token {
         "tcp" => Token::Tcp,
         "ip" => Token::Ip,
         "ip6" => Token::Ip6,
-        _ if UNTRACED.contains(&it) => Token::Untraced,
-        _ if OUTSIDE.contains(&it) => Token::Outside,
-        _ if it.starts_with("icmp-") || it.starts_with("icmp6-") || it.starts_with("tcp-") => Token::Outside,
+        _ if UNTRACED.contains(&text) => Token::Untraced,
+        _ if OUTSIDE.contains(&text) => Token::Outside,
+        _ if text.starts_with("icmp-") || text.starts_with("icmp6-") || text.starts_with("tcp-") => Token::Outside,
         _ => Token::Value,
     }
 }

@@ -4,12 +4,13 @@
 //! them.
 #![warn(missing_docs, clippy::missing_errors_doc, clippy::wildcard_enum_match_arm)]
 
-pub mod connect;
 pub mod explain;
 pub mod finding;
+mod format;
 pub mod json;
 mod setting;
 pub mod summary;
 pub mod text;
 
+pub use format::Format;
 pub use setting::Setting;

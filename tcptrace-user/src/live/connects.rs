@@ -76,22 +76,22 @@ impl fmt::Debug for Comm {
 }
 
 impl From<Record> for Connect {
-    fn from(it: Record) -> Self {
+    fn from(record: Record) -> Self {
         let end = |addr, port| Endpoint { addr, port };
         Self {
-            cookie: it.cookie,
-            called: it.called,
-            asked: end(it.asked_addr, it.asked_port),
-            sent: (it.sent.0 > 0).then(|| HandedOver {
-                at: it.sent,
-                client: end(it.client_addr, it.client_port),
-                server: end(it.server_addr, it.server_port),
+            cookie: record.cookie,
+            called: record.called,
+            asked: end(record.asked_addr, record.asked_port),
+            sent: (record.sent.0 > 0).then(|| HandedOver {
+                at: record.sent,
+                client: end(record.client_addr, record.client_port),
+                server: end(record.server_addr, record.server_port),
             }),
-            pid: it.pid,
-            comm: Comm(it.comm),
-            uid: it.uid,
-            cgroup: it.cgroup,
-            netns: it.netns,
+            pid: record.pid,
+            comm: Comm(record.comm),
+            uid: record.uid,
+            cgroup: record.cgroup,
+            netns: record.netns,
         }
     }
 }

@@ -59,9 +59,10 @@ impl Evidence {
     }
 
     /// Describes an interface.
-    pub fn interface(&self, it: &Interface) {
-        let link = if it.link_type == LinkType::RawIp { RAW } else { ETHERNET };
-        self.recorder.interface(it.index, Described { name: it.name.clone(), link, snaplen: SNAPLEN as u32 });
+    pub fn interface(&self, interface: &Interface) {
+        let link = if interface.link_type == LinkType::RawIp { RAW } else { ETHERNET };
+        self.recorder
+            .interface(interface.index, Described { name: interface.name.clone(), link, snaplen: SNAPLEN as u32 });
     }
 
     /// An attempt whose packets are wanted.

@@ -82,8 +82,8 @@ impl Keeper {
     }
 
     /// Keeps a packet.
-    pub fn add(&mut self, transition: Transition, it: &Snapshot) {
-        let id = flow::handshake_id(it.client(), it.server(), it.isn.0);
+    pub fn add(&mut self, transition: Transition, snapshot: &Snapshot) {
+        let id = flow::handshake_id(snapshot.client(), snapshot.server(), snapshot.isn.0);
         let group = self.groups.entry(id).or_insert_with(|| {
             self.count += 1;
             // A group that does not begin with its SYN follows a verdict, and few ask for it.
@@ -105,8 +105,8 @@ impl Keeper {
         if decides {
             group.decided = group.packets.len();
         }
-        let octets = it.octets.get(..usize::from(it.captured)).unwrap_or_default().into();
-        let packet = Kept { at: it.time, point: it.point, octets, length: it.length };
+        let octets = snapshot.octets.get(..usize::from(snapshot.captured)).unwrap_or_default().into();
+        let packet = Kept { at: snapshot.time, point: snapshot.point, octets, length: snapshot.length };
         self.octets += packet.size();
         group.packets.push(packet);
         if transition == Transition::Completed && !group.done {

@@ -9,7 +9,7 @@ use tcptrace_core::{
     handshake::Nanos,
 };
 use tcptrace_filter::Filter;
-use tcptrace_report::Setting;
+use tcptrace_report::{Format, Setting};
 use tokio::time;
 
 use super::{
@@ -134,7 +134,7 @@ pub struct Options {
     /// Reported attempts after which tracing ends.
     pub count: Option<u64>,
     pub fail_on: Vec<FailOn>,
-    pub json: bool,
+    pub format: Format,
     pub color: anstream::ColorChoice,
     pub quiet: bool,
     /// 1: more about each attempt; 2: the kernel programs' log as well.

@@ -194,9 +194,9 @@ impl Table {
 
     /// The tunnel that an attempt came by, while it is in the table.
     #[must_use]
-    pub fn outer(&self, it: &Handshake) -> Option<Outer> {
+    pub fn outer(&self, handshake: &Handshake) -> Option<Outer> {
         let outers = self.outers.as_ref()?.words();
-        let hash = flow::hash(self.key, it.client(), it.server());
+        let hash = flow::hash(self.key, handshake.client(), handshake.server());
         let set = hash as usize & (self.sets.words().len() / SET_WORDS - 1);
         let version = || self.sets.words()[set * SET_WORDS + VERSION].load(Acquire);
         for _ in 0..TRIES {
@@ -209,7 +209,8 @@ impl Table {
             };
             let is_it = |found: &Option<Handshake>| {
                 found.is_some_and(|found| {
-                    (found.client(), found.server(), found.isn) == (it.client(), it.server(), it.isn)
+                    (found.client(), found.server(), found.isn)
+                        == (handshake.client(), handshake.server(), handshake.isn)
                 })
             };
             let way = found.iter().position(is_it)?;

@@ -173,14 +173,14 @@ impl Judge {
     }
 
     /// The facts of this host about an attempt.
-    fn local(&mut self, it: &Attempt, now: Nanos) -> Local {
+    fn local(&mut self, attempt: &Attempt, now: Nanos) -> Local {
         let Some(here) = &mut self.here else { return Local::unknown(Missing::NotAsked) };
-        let hs = &it.handshake;
+        let hs = &attempt.handshake;
         let mut local = here.host.fill(hs, now);
-        if it.outcome == Outcome::ResetByServer {
-            local.aborts = here.host.aborts(hs.server_addr, it.seen.1, now);
-        } else if it.outcome == Outcome::ResetByClient {
-            local.aborts = here.host.aborts(hs.client_addr, it.seen.1, now);
+        if attempt.outcome == Outcome::ResetByServer {
+            local.aborts = here.host.aborts(hs.server_addr, attempt.seen.1, now);
+        } else if attempt.outcome == Outcome::ResetByClient {
+            local.aborts = here.host.aborts(hs.client_addr, attempt.seen.1, now);
         }
         local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs, here.within));
         for drop in local.drops.iter_mut().flatten() {

@@ -30,12 +30,12 @@ pub(super) fn is_control(segment: &Segment) -> bool {
 impl Announced {
     /// Reads a segment of a control connection.
     #[cold]
-    pub(super) fn see(&mut self, it: &Segment, payload: &[u8]) {
+    pub(super) fn see(&mut self, segment: &Segment, payload: &[u8]) {
         let line = payload.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default();
-        let (endpoint, port) = if it.src.port == CONTROL {
+        let (endpoint, port) = if segment.src.port == CONTROL {
             match line.first_chunk() {
                 Some(b"227") => (six_numbers(&line[3..]), None),
-                Some(b"229") => (port_alone(line).map(|port| Endpoint { addr: it.src.addr, port }), None),
+                Some(b"229") => (port_alone(line).map(|port| Endpoint { addr: segment.src.addr, port }), None),
                 _ => return,
             }
         } else {
@@ -44,7 +44,7 @@ impl Announced {
         if let Some(endpoint) = endpoint
             && self.0.len() < MOST
         {
-            self.0.insert((endpoint, it.dst.addr), port);
+            self.0.insert((endpoint, segment.dst.addr), port);
         }
     }
 

@@ -272,11 +272,11 @@ impl Conversation {
 
     /// After a segment: computes which bare ACKs are known to change nothing from now on. The marks that they set (a
     /// side's first data, a letter, a bit of completeness) are never taken back, but by another state of the handshake.
-    fn settle(&mut self, was: State, it: &Segment, dissection: Dissection, from_client: bool) {
-        if was != self.handshake.state() || it.flags.any(Flags::SYN) {
+    fn settle(&mut self, was: State, segment: &Segment, dissection: Dissection, from_client: bool) {
+        if was != self.handshake.state() || segment.flags.any(Flags::SYN) {
             self.settled = 0;
         }
-        if let Some(Class(bit)) = Class::of(it, from_client)
+        if let Some(Class(bit)) = Class::of(segment, from_client)
             && dissection == Dissection::Known
             && !self.is_pending()
             && self.zeek.is_settled()

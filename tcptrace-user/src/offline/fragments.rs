@@ -73,12 +73,12 @@ impl Fragments {
 
 impl Partial {
     /// Whether it is complete thereby.
-    fn add(&mut self, it: &Fragment, payload: &[u8]) -> bool {
-        for (to, from) in self.header.iter_mut().skip(it.offset).zip(payload) {
+    fn add(&mut self, fragment: &Fragment, payload: &[u8]) -> bool {
+        for (to, from) in self.header.iter_mut().skip(fragment.offset).zip(payload) {
             *to = *from;
         }
-        let (mut begin, mut end) = (it.offset, it.offset + payload.len());
-        if !it.more {
+        let (mut begin, mut end) = (fragment.offset, fragment.offset + payload.len());
+        if !fragment.more {
             self.end = Some(end);
         }
         self.parts.retain(|&(from, to)| {

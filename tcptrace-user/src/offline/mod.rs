@@ -317,21 +317,18 @@ impl<'a> Run<'a> {
         }
         self.feed(Nanos(u64::MAX))?;
         let found = self.desk.end();
-        self.find(found)?;
+        self.print_findings(found)?;
         let shed = self.complete()?;
         let summary = self.summary(shed);
-        if self.args.json && !self.page.is_silent {
-            writeln!(self.page.out, "{}", summary.json(&self.setting)).map_err(Stop::Output)?;
-        }
+        let format = cli::format(self.args);
         if !self.page.is_silent {
+            if let Some(last) = format.last_line(&summary, &self.setting) {
+                writeln!(self.page.out, "{last}").map_err(Stop::Output)?;
+            }
             self.page.out.flush().map_err(Stop::Output)?;
         }
-        if !self.args.json {
-            if !self.args.quiet {
-                output::say(&summary.text());
-            } else if !summary.is_complete() {
-                output::say(&summary.loss_line());
-            }
+        if let Some(closing) = format.closing(&summary) {
+            output::say(&closing);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The desk of a run over captures: attempts go in, lines come out.
 
 use tcptrace_core::{flow::Addr, handshake::Nanos};
-use tcptrace_report::{finding::Finding, json, text};
+use tcptrace_report::finding::Finding;
 use tcptrace_verdict::{case::Case, judge, past::Past, patterns::Surroundings};
 use tcptrace_vocabulary::{
     attempt::Attempt,
@@ -15,7 +15,7 @@ use super::{
     Run, Stop,
     flows::{Finished, Kept},
 };
-use crate::desk::World;
+use crate::{cli, desk::World};
 
 /// The longest time, in nanoseconds, by which a flood's attempts may have begun before it.
 const AHEAD: u64 = 3_000_000_000;
@@ -46,7 +46,7 @@ impl Run<'_> {
                 self.tell_one(&report, &told.packets, told.decided)?;
             }
             let found = self.desk.look(now);
-            self.find(found)?;
+            self.print_findings(found)?;
             if self.desk.is_full() {
                 return Err(Stop::Enough);
             }
@@ -60,7 +60,7 @@ impl Run<'_> {
             self.passages.pop_front_if(|(_, it)| it.since.0 <= now.0.saturating_add(AHEAD))
         {
             let found = self.desk.flood(passage, last);
-            self.find(found)?;
+            self.print_findings(found)?;
         }
         Ok(())
     }
@@ -72,20 +72,15 @@ impl Run<'_> {
             self.on_evidence_error(error)?;
         }
         self.page.line.clear();
-        if self.args.json {
-            json::write(&mut self.page.line, report, &self.setting);
-        } else {
-            let line = text::line(report, &self.setting, self.args.quiet, self.args.verbose > 0);
-            self.page.line.extend_from_slice(line.as_bytes());
-        }
+        cli::format(self.args).write_report(&mut self.page.line, report, &self.setting);
         self.page.print(self.proof.writer.is_some())
     }
 
     /// Prints what many attempts have in common.
-    pub(super) fn find(&mut self, found: Vec<Finding>) -> Result<(), Stop> {
-        for it in found {
+    pub(super) fn print_findings(&mut self, found: Vec<Finding>) -> Result<(), Stop> {
+        for finding in &found {
             self.page.line.clear();
-            let line = if self.args.json { it.line(&self.setting) } else { it.text(&self.setting) };
+            let line = cli::format(self.args).finding(finding, &self.setting);
             self.page.line.extend_from_slice(line.as_bytes());
             self.page.print(self.proof.writer.is_some())?;
         }

@@ -23,7 +23,7 @@ use tcptrace_vocabulary::{
 };
 
 use super::diagnosis::{
-    Connect, Diagnosis, End as WalkEnd, IcmpError, Neighbour, NeighbourState, Probed, Route, Tried, Walk, Way,
+    Connect, Diagnosis, End as WalkEnd, IcmpError, Neighbour, NeighbourState, Probed, Tried, Walk, Way,
 };
 
 /// When every connect is taken to have begun; far enough from zero that the past has room before it.
@@ -32,24 +32,11 @@ const BEGAN: Nanos = Nanos(2 * RECENT);
 /// Judges one port of one address; `None` where its connect opened, or has no end yet.
 pub(super) fn judge(diagnosis: &Diagnosis, at: &Probed, port: u16) -> Option<Verdict> {
     let connect = at.connects.iter().find(|it| it.port == port)?;
-    if matches!(connect.result, Tried::Open(_)) {
+    if connect.is_open() {
         return None;
     }
     let (attempt, local, past) = (attempt(at, connect)?, local(at, connect), past(diagnosis, at));
     Some(tcptrace_verdict::judge(&Case { attempt: &attempt, local: &local, past: &past, checks: 0 }))
-}
-
-/// The route to an address; `None` where there is none, or none was looked up.
-pub(super) fn route(at: &Probed) -> Option<&Route> {
-    match at.route.as_ref()?.found.as_ref().ok()? {
-        Way::Route(route) => Some(route),
-        Way::None { .. } => None,
-    }
-}
-
-/// Another port of the same address that TCP answered from.
-pub(super) fn is_answered(at: &Probed, except: u16) -> bool {
-    at.connects.iter().any(|it| it.port != except && it.is_answered())
 }
 
 fn attempt(at: &Probed, connect: &Connect) -> Option<Attempt> {
@@ -60,7 +47,7 @@ fn attempt(at: &Probed, connect: &Connect) -> Option<Attempt> {
 
 /// One connect as the core's state would be, had it seen the packets. A TTL that nobody saw is 0.
 fn handshake(at: &Probed, connect: &Connect) -> Handshake {
-    let own = connect.from.map(|from| from.ip()).or_else(|| Some(route(at)?.source.as_ref()?.address));
+    let own = connect.from.map(|from| from.ip()).or_else(|| Some(at.route()?.source.as_ref()?.address));
     let seen = connect.wire.map_or(0, |wire| u8::try_from(wire.syns).unwrap_or(u8::MAX));
     let sent = Handshake {
         client_addr: own.map_or_else(Addr::default, addr),
@@ -135,7 +122,7 @@ fn local(at: &Probed, connect: &Connect) -> Local {
     let errno = errno.filter(|_| connect.icmp.is_none() && !connect.is_reset());
     Local {
         client_here: Ok(true),
-        server_here: route(at).map(|route| route.is_local).ok_or(Missing::NotAsked),
+        server_here: at.route().map(|route| route.is_local).ok_or(Missing::NotAsked),
         neighbour: at.neighbour.as_ref().map(|it| Some(neighbour(it))).ok_or(Missing::NotAsked),
         call: Ok(Call { errno, took: connect.took }),
         left: connect.wire.map(|wire| wire.syns).ok_or(Missing::Privilege),
@@ -157,7 +144,7 @@ fn neighbour(neighbour: &Neighbour) -> facts::Neighbour {
 }
 
 fn way(at: &Probed) -> Fact<facts::Way> {
-    let step = at.route.as_ref().ok_or(Missing::NotAsked)?;
+    let step = at.way.as_ref().ok_or(Missing::NotAsked)?;
     Ok(match step.found.as_ref().map_err(|_| Missing::Failed)? {
         Way::Route(route) => {
             facts::Way::Link { interface: route.interface.clone(), up: route.up, carrier: route.carrier }
@@ -194,7 +181,7 @@ fn signs(at: &Probed, port: u16) -> Signs {
     Signs {
         echo: ping.is_some_and(|ping| !ping.replies.is_empty()),
         link,
-        rejected: rejected.filter(|_| !is_answered(at, port)).map(|error| rejection(&error)),
+        rejected: rejected.filter(|_| !at.is_answered(port)).map(|error| rejection(&error)),
     }
 }
 

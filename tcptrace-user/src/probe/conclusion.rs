@@ -122,7 +122,7 @@ impl<'a> Judged<'a> {
     /// The weight of a verdict: without a way there was no attempt, and an answer says more than silence.
     fn rank(&self) -> (bool, Confidence, bool) {
         let is_answered = self.at.connects.iter().any(|it| it.port == self.port && !it.is_silent());
-        (case::route(self.at).is_some(), self.verdict.confidence, is_answered)
+        (self.at.route().is_some(), self.verdict.confidence, is_answered)
     }
 
     /// The first of the next steps. The judge knows no zones.
@@ -217,23 +217,19 @@ fn unresolved(diagnosis: &Diagnosis, names: &Names) -> Conclusion {
     conclusion
 }
 
-fn is_open(at: &Probed, port: u16) -> bool {
-    at.connects.iter().any(|it| it.port == port && matches!(it.result, Tried::Open(_)))
-}
-
 fn has_way(at: &Probed) -> bool {
-    !at.route.as_ref().is_some_and(|it| matches!(it.found, Ok(Way::None { .. })))
+    !at.way.as_ref().is_some_and(|it| matches!(it.found, Ok(Way::None { .. })))
 }
 
 fn resolved(diagnosis: &Diagnosis) -> Conclusion {
-    let reached = |port: u16| diagnosis.addresses.iter().any(|at| is_open(at, port));
+    let reached = |port: u16| diagnosis.addresses.iter().any(|at| at.is_open(port));
     let open: Vec<u16> = diagnosis.ports.iter().copied().filter(|port| reached(*port)).collect();
     let is_reached = if diagnosis.ports_assumed { !open.is_empty() } else { open.len() == diagnosis.ports.len() };
     // For assumed ports, one that opens is enough.
     let wanted: &[u16] = if is_reached { &open } else { &diagnosis.ports };
     let mut judged = Vec::new();
     for &port in wanted.iter().filter(|port| is_reached || !reached(**port)) {
-        for at in diagnosis.addresses.iter().filter(|at| !is_open(at, port)) {
+        for at in diagnosis.addresses.iter().filter(|at| !at.is_open(port)) {
             // Where another family works, the lack of a way in this one is no fault.
             if !is_reached || has_way(at) {
                 judged.extend(Judged::of(diagnosis, at, port));
@@ -250,7 +246,7 @@ fn resolved(diagnosis: &Diagnosis) -> Conclusion {
     };
     if conclusion.reach == Reach::Partly {
         let working: Vec<_> =
-            diagnosis.addresses.iter().filter(|at| wanted.iter().all(|port| is_open(at, *port))).collect();
+            diagnosis.addresses.iter().filter(|at| wanted.iter().all(|port| at.is_open(*port))).collect();
         if let Some(at) = working.first() {
             conclusion
                 .notes
@@ -266,7 +262,7 @@ fn resolved(diagnosis: &Diagnosis) -> Conclusion {
 
 fn reachable(diagnosis: &Diagnosis, open: &[u16]) -> String {
     let times = diagnosis.addresses.iter().flat_map(|at| &at.connects);
-    let times = times.filter(|it| open.contains(&it.port) && matches!(it.result, Tried::Open(_))).map(|it| it.took);
+    let times = times.filter(|it| open.contains(&it.port) && it.is_open()).map(|it| it.took);
     let slowest = times.max().unwrap_or_default();
     let ports: Vec<_> = open.iter().map(ToString::to_string).collect();
     let (port, is) = if open.len() == 1 { ("port", "is") } else { ("ports", "are") };

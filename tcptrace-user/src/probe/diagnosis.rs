@@ -134,7 +134,7 @@ pub struct Zone {
 pub struct Probed {
     pub address: IpAddr,
     pub zone: Option<Zone>,
-    pub route: Option<Step<Way>>,
+    pub way: Option<Step<Way>>,
     pub neighbour: Option<Neighbour>,
     pub ping: Option<Step<Ping>>,
     pub mtu: Option<Step<PathMtu>>,
@@ -148,13 +148,34 @@ impl Probed {
         Self {
             address,
             zone: None,
-            route: None,
+            way: None,
             neighbour: None,
             ping: None,
             mtu: None,
             connects: Vec::new(),
             walks: Vec::new(),
         }
+    }
+
+    /// The route to it; `None` where there is none, or none was looked up.
+    #[must_use]
+    pub fn route(&self) -> Option<&Route> {
+        match self.way.as_ref()?.found.as_ref().ok()? {
+            Way::Route(route) => Some(route),
+            Way::None { .. } => None,
+        }
+    }
+
+    /// Whether the connect to this port opened.
+    #[must_use]
+    pub fn is_open(&self, port: u16) -> bool {
+        self.connects.iter().any(|connect| connect.port == port && connect.is_open())
+    }
+
+    /// Whether TCP answered from another port of it.
+    #[must_use]
+    pub fn is_answered(&self, except: u16) -> bool {
+        self.connects.iter().any(|connect| connect.port != except && connect.is_answered())
     }
 
     /// The address as people write it, with its zone.
@@ -296,10 +317,16 @@ pub struct Connect {
 }
 
 impl Connect {
+    /// It opened a connection.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.result, Tried::Open(_))
+    }
+
     /// The host, or something in its place, answered by TCP.
     #[must_use]
     pub fn is_answered(&self) -> bool {
-        matches!(self.result, Tried::Open(_)) || self.is_reset()
+        self.is_open() || self.is_reset()
     }
 
     /// Refused by a RST.

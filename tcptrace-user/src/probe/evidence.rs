@@ -16,7 +16,7 @@ use tcptrace_vocabulary::errno::errno_name;
 use super::{
     Shared,
     conclusion::Conclusion,
-    diagnosis::{Diagnosis, Tried, Way},
+    diagnosis::{Diagnosis, Probed, Tried},
     wire::{Seen, Tap, socket_addr},
 };
 
@@ -77,11 +77,9 @@ fn ends(octets: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 fn interface_name(diagnosis: &Diagnosis, index: u32) -> String {
-    let mut names = diagnosis.addresses.iter().filter_map(|it| match it.route.as_ref()?.found.as_ref().ok()? {
-        Way::Route(route) if route.index == index => Some(route.interface.clone()),
-        Way::Route(_) | Way::None { .. } => None,
-    });
-    names.next().unwrap_or_else(|| format!("#{index}"))
+    let mut routes = diagnosis.addresses.iter().filter_map(Probed::route);
+    let name = routes.find(|route| route.index == index).map(|route| route.interface.clone());
+    name.unwrap_or_else(|| format!("#{index}"))
 }
 
 /// The outcome of one handshake; for the one that the verdict is of, the verdict.

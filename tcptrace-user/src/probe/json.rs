@@ -59,36 +59,36 @@ fn verdict(conclusion: &Conclusion) -> Value {
 }
 
 /// None stands for silence that this program ended.
-fn errno(it: i32) -> Value {
-    if it == 0 { Value::Null } else { errno_name(it).into() }
+fn errno(errno: i32) -> Value {
+    if errno == 0 { Value::Null } else { errno_name(errno).into() }
 }
 
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
-fn names(it: &Names) -> Value {
-    let system = it.system.as_ref().map(|step| {
+fn names(names: &Names) -> Value {
+    let system = names.system.as_ref().map(|step| {
         json!({
             "took_s": seconds(step.took),
             "addresses": step.found.as_ref().ok(),
             "error": step.found.as_ref().err(),
         })
     });
-    let found = findings::of_names(it);
+    let found = findings::of_names(names);
     json!({
-        "is_address": it.is_address,
-        "addresses": it.addresses,
-        "passed_over": it.passed_over,
+        "is_address": names.is_address,
+        "addresses": names.addresses,
+        "passed_over": names.passed_over,
         "applications": system,
-        "hosts_file": it.hosts,
-        "resolvers": it.resolvers.iter().map(resolver).collect::<Vec<_>>(),
-        "not_asked": it.not_asked,
+        "hosts_file": names.hosts,
+        "resolvers": names.resolvers.iter().map(resolver).collect::<Vec<_>>(),
+        "not_asked": names.not_asked,
         "findings": found.iter().map(|it| json!({ "kind": it.kind, "text": it.text })).collect::<Vec<_>>(),
     })
 }
 
-fn resolver(it: &Resolver) -> Value {
+fn resolver(resolver: &Resolver) -> Value {
     let answer = |it: &Answer| {
         json!({
             "took_s": seconds(it.took),
@@ -97,19 +97,19 @@ fn resolver(it: &Resolver) -> Value {
             "addresses": it.result.as_ref().ok(),
         })
     };
-    json!({ "ip": it.address, "zone": it.zone, "asked": it.asked, "a": answer(&it.v4), "aaaa": answer(&it.v6) })
+    json!({ "ip": resolver.address, "zone": resolver.zone, "asked": resolver.asked, "a": answer(&resolver.v4), "aaaa": answer(&resolver.v6) })
 }
 
-fn address(it: &Probed) -> Value {
+fn address(at: &Probed) -> Value {
     json!({
-        "ip": it.address,
-        "route": it.route.as_ref().map(|step| way(step.took, &step.found)),
-        "neighbour": it.neighbour.as_ref().map(|it| json!({
+        "ip": at.address,
+        "route": at.way.as_ref().map(|step| way(step.took, &step.found)),
+        "neighbour": at.neighbour.as_ref().map(|it| json!({
             "ip": it.address,
             "is_host": it.is_peer,
             "state": it.state.name(),
         })),
-        "ping": it.ping.as_ref().map(|step| {
+        "ping": at.ping.as_ref().map(|step| {
             let ping = step.found.as_ref().ok();
             json!({
                 "took_s": seconds(step.took),
@@ -121,7 +121,7 @@ fn address(it: &Probed) -> Value {
                 "errno": ping.and_then(|it| it.refused).map(errno),
             })
         }),
-        "path_mtu": it.mtu.as_ref().map(|step| {
+        "path_mtu": at.mtu.as_ref().map(|step| {
             let mtu = step.found.as_ref().ok();
             let (result, octets, by) = match mtu.map(|it| it.found) {
                 Some(MtuFound::Passes) => (Some("passes"), mtu.map(|it| it.assumed), None),
@@ -139,8 +139,8 @@ fn address(it: &Probed) -> Value {
                 "by": by,
             })
         }),
-        "connects": it.connects.iter().map(connect).collect::<Vec<_>>(),
-        "walks": it.walks.iter().map(walk).collect::<Vec<_>>(),
+        "connects": at.connects.iter().map(connect).collect::<Vec<_>>(),
+        "walks": at.walks.iter().map(walk).collect::<Vec<_>>(),
     })
 }
 
@@ -175,36 +175,36 @@ fn icmp(error: &IcmpError) -> Value {
     json!({ "from": error.from, "type": error.icmp.kind, "code": error.icmp.code, "reason": Meaning::of(error.icmp).word() })
 }
 
-fn connect(it: &Connect) -> Value {
-    let result = match it.result {
+fn connect(connect: &Connect) -> Value {
+    let result = match connect.result {
         Tried::Open(_) => "open",
-        _ if it.icmp.is_some() => "unreachable",
-        _ if it.is_reset() => "refused",
-        _ if it.is_silent() => "silent",
+        _ if connect.icmp.is_some() => "unreachable",
+        _ if connect.is_reset() => "refused",
+        _ if connect.is_silent() => "silent",
         Tried::Failed(_) | Tried::Silent => "failed",
     };
-    let (agreed, errno) = match it.result {
+    let (agreed, errno) = match connect.result {
         Tried::Open(agreed) => (Some(agreed), Value::Null),
-        Tried::Failed(it) => (None, errno(it)),
+        Tried::Failed(number) => (None, errno(number)),
         Tried::Silent => (None, Value::Null),
     };
     json!({
-        "port": it.port,
-        "is_asked": it.is_asked,
-        "took_s": seconds(it.took),
+        "port": connect.port,
+        "is_asked": connect.is_asked,
+        "took_s": seconds(connect.took),
         "result": result,
         "errno": errno,
-        "icmp": it.icmp.as_ref().map(icmp),
-        "retries": it.retries,
+        "icmp": connect.icmp.as_ref().map(icmp),
+        "retries": connect.retries,
         "agreed": agreed.map(self::agreed),
-        "wire": it.wire.map(|it| json!({
-            "syns": it.syns,
-            "offered": it.offered.map(options),
-            "answer": it.answer.map(|it| json!({
-                "flags": flag_names(it.flags.0),
-                "ttl": it.ttl,
-                "window": it.window,
-                "options": it.flags.any(Flags::SYN).then(|| options(it.options)),
+        "wire": connect.wire.map(|connect| json!({
+            "syns": connect.syns,
+            "offered": connect.offered.map(options),
+            "answer": connect.answer.map(|connect| json!({
+                "flags": flag_names(connect.flags.0),
+                "ttl": connect.ttl,
+                "window": connect.window,
+                "options": connect.flags.any(Flags::SYN).then(|| options(connect.options)),
             })),
         })),
     })
@@ -234,12 +234,12 @@ fn agreed(agreed: Agreed) -> Value {
     })
 }
 
-fn walk(it: &Walk) -> Value {
-    let (by, port) = match it.by {
+fn walk(walk: &Walk) -> Value {
+    let (by, port) = match walk.by {
         ProbeKind::Syn(port) => ("syn", Some(port)),
         ProbeKind::Echo => ("echo", None),
     };
-    let (end, ttl, error) = match &it.end {
+    let (end, ttl, error) = match &walk.end {
         End::Answered { ttl, reset: false } => ("answered", Some(*ttl), None),
         End::Answered { ttl, reset: true } => ("reset", Some(*ttl), None),
         End::Rejected { ttl, icmp } => ("rejected", Some(*ttl), Some(icmp)),
@@ -253,8 +253,8 @@ fn walk(it: &Walk) -> Value {
     json!({
         "by": by,
         "port": port,
-        "took_s": seconds(it.took),
-        "hops": it.hops.iter().map(hop).collect::<Vec<_>>(),
+        "took_s": seconds(walk.took),
+        "hops": walk.hops.iter().map(hop).collect::<Vec<_>>(),
         "end": end,
         "ttl": ttl,
         "icmp": error.map(icmp),

@@ -66,7 +66,7 @@ async fn probe(shared: &Shared, addresses: Vec<IpAddr>, zone: Option<Zone>, slot
     let probed = |it: &IpAddr| Probed { zone: zone_of(*it).cloned(), ..Probed::new(*it) };
     let mut probed: Vec<_> = addresses.iter().map(probed).collect();
     for at in &mut probed {
-        at.route = Some(route::look_up(Peer::new(at.address, at.zone.as_ref())));
+        at.way = Some(route::look_up(Peer::new(at.address, at.zone.as_ref())));
     }
     shared.change(|it| it.addresses = probed);
     let tap = match Tap::open(&addresses) {
@@ -115,7 +115,7 @@ impl One {
     }
 
     async fn run(self) {
-        let (is_local, has_way) = self.change(|it| match it.route.as_ref().map(|it| &it.found) {
+        let (is_local, has_way) = self.change(|it| match it.way.as_ref().map(|it| &it.found) {
             Some(Ok(Way::Route(route))) => (route.is_local, true),
             Some(Ok(Way::None { .. })) => (false, false),
             Some(Err(_)) | None => (false, true),
@@ -157,7 +157,7 @@ impl One {
     fn look_at_listeners(&self) {
         let mut host = Host::own();
         self.change(|at| {
-            for connect in at.connects.iter_mut().filter(|it| !matches!(it.result, Tried::Open(_))) {
+            for connect in at.connects.iter_mut().filter(|it| !it.is_open()) {
                 connect.listener = host.own_listener(self.peer.at(connect.port), monotonic());
             }
         });
@@ -165,10 +165,7 @@ impl One {
 
     /// The neighbour on the way and its state, and the state of the link itself, as they are by now.
     fn look_at_link(&self) {
-        let route = self.change(|it| match it.route.as_ref()?.found.as_ref().ok()? {
-            Way::Route(route) => Some(route.clone()),
-            Way::None { .. } => None,
-        });
+        let route = self.change(|at| at.route().cloned());
         let Some(route) = route else { return };
         match route::neighbour(self.peer.ip, &route) {
             Ok(neighbour) => self.change(|it| it.neighbour = neighbour),
@@ -176,7 +173,7 @@ impl One {
         }
         match route::link_now(&route) {
             Ok(now) => self.change(|it| {
-                if let Some(Ok(Way::Route(route))) = it.route.as_mut().map(|it| &mut it.found) {
+                if let Some(Ok(Way::Route(route))) = it.way.as_mut().map(|it| &mut it.found) {
                     (route.up, route.carrier) = now;
                 }
             }),
@@ -201,8 +198,7 @@ impl One {
         }
         loop {
             let waits = left.iter().any(|(_, is_asked)| *is_asked);
-            let is_well =
-                self.change(|it| it.connects.iter().all(|it| !it.is_asked || matches!(it.result, Tried::Open(_))));
+            let is_well = self.change(|it| it.connects.iter().all(|it| !it.is_asked || it.is_open()));
             if !waits && is_well {
                 break;
             }
@@ -287,14 +283,11 @@ impl One {
     fn worth_walking(&self) -> Option<u16> {
         self.shared.change(|it| {
             let at = &it.addresses[self.place];
-            let is_open =
-                |port: u16| at.connects.iter().any(|it| it.port == port && matches!(it.result, Tried::Open(_)));
-            if it.ports_assumed && it.ports.iter().any(|port| is_open(*port)) {
+            if it.ports_assumed && it.ports.iter().any(|port| at.is_open(*port)) {
                 return None;
             }
-            let on_link =
-                matches!(at.route.as_ref().map(|it| &it.found), Some(Ok(Way::Route(it))) if it.gateway.is_none());
-            it.ports.iter().copied().find(|port| !is_open(*port)).filter(|_| !on_link)
+            let on_link = at.route().is_some_and(|route| route.gateway.is_none());
+            it.ports.iter().copied().find(|port| !at.is_open(*port)).filter(|_| !on_link)
         })
     }
 }
@@ -307,7 +300,7 @@ fn comparison(at: &Probed, port: u16) -> Option<ProbeKind> {
         return None;
     }
     let others = || at.connects.iter().filter(|it| it.port != port);
-    let open = others().find(|it| matches!(it.result, Tried::Open(_)));
+    let open = others().find(|it| it.is_open());
     // A RST says nothing of another RST.
     let is_reset = connect.is_some_and(Connect::is_reset);
     let answered = open.or_else(|| others().find(|it| it.is_answered() && !is_reset));

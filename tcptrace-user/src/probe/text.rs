@@ -118,7 +118,7 @@ fn name_lines(diagnosis: &Diagnosis, names: &Names, line: &mut impl FnMut(Mark, 
 }
 
 fn route_line(at: &Probed, line: &mut impl FnMut(Mark, &str, Option<Duration>, &str)) {
-    let Some(step) = &at.route else { return };
+    let Some(step) = &at.way else { return };
     let took = Some(step.took);
     let route = match &step.found {
         Err(why) => return line(Mark::Untold, "route", took, why),
@@ -232,10 +232,10 @@ fn connect_line(connect: &Connect, line: &mut impl FnMut(Mark, &str, Option<Dura
     if connect.retries > 0 {
         let _ = write!(text, ", {} SYNs", u32::from(connect.retries) + 1);
     }
-    if connect.wire.is_some_and(|it| it.syns == 0) && !matches!(connect.result, Tried::Open(_)) {
+    if connect.wire.is_some_and(|it| it.syns == 0) && !connect.is_open() {
         text.push_str(", none seen leaving");
     }
-    let is_smooth = matches!(connect.result, Tried::Open(_)) && connect.retries == 0;
+    let is_smooth = connect.is_open() && connect.retries == 0;
     let mark = if is_smooth { Mark::Ok } else { Mark::Wrong };
     line(mark, &step, Some(connect.took), &text);
 }

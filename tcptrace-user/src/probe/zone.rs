@@ -13,8 +13,8 @@ use super::{
 use crate::netlink::links;
 
 /// Whether a zone is part of it.
-pub(super) const fn is_zoned(it: IpAddr) -> bool {
-    matches!(it, IpAddr::V6(it) if it.is_unicast_link_local())
+pub(super) const fn is_zoned(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// The zone that a host is written with; `None` where it needs none.

@@ -43,8 +43,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     Verdict { cause, confidence, evidence, scope: scope::scope(case, cause), next }
 }
 
-const fn side(it: Side) -> &'static str {
-    match it {
+const fn side(side: Side) -> &'static str {
+    match side {
         Side::Client => "client",
         Side::Server => "server",
     }

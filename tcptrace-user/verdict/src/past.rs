@@ -373,24 +373,25 @@ impl Counts {
 }
 
 impl Host {
-    fn note(&mut self, it: &Handshake, counts: &Counts, at: Nanos) {
+    fn note(&mut self, handshake: &Handshake, counts: &Counts, at: Nanos) {
         self.last = self.last.max(at);
-        let answered = it.answer.tries > 0;
-        self.unseen = self.unseen.saturating_add(it.facts.any(Facts::ANSWER_UNSEEN).into());
+        let answered = handshake.answer.tries > 0;
+        self.unseen = self.unseen.saturating_add(handshake.facts.any(Facts::ANSWER_UNSEEN).into());
         if answered {
             // No packet arrives with a TTL of 0: it stands for one that was not seen.
-            if it.answer.ttl > 0 {
-                let ttl = self.answer_ttl.get_or_insert(Ttl { least: it.answer.ttl, most: it.answer.ttl });
-                *ttl = Ttl { least: ttl.least.min(it.answer.ttl), most: ttl.most.max(it.answer.ttl) };
+            if handshake.answer.ttl > 0 {
+                let ttl =
+                    self.answer_ttl.get_or_insert(Ttl { least: handshake.answer.ttl, most: handshake.answer.ttl });
+                *ttl = Ttl { least: ttl.least.min(handshake.answer.ttl), most: ttl.most.max(handshake.answer.ttl) };
             }
             self.answers = self.answers.saturating_add(1);
-            self.answers_with_id = self.answers_with_id.saturating_add(it.facts.any(Facts::ANSWER_ID).into());
+            self.answers_with_id = self.answers_with_id.saturating_add(handshake.facts.any(Facts::ANSWER_ID).into());
             // If the SYN was sent again, the answer may be the first one's.
-            if let Some(nanos) = it.syn_to_answer().filter(|_| it.syn.tries == 1) {
+            if let Some(nanos) = handshake.syn_to_answer().filter(|_| handshake.syn.tries == 1) {
                 self.fastest = Some(self.fastest.map_or(nanos, |fastest| fastest.min(nanos)));
             }
         }
-        if self.ports.len() >= PORTS && !self.ports.contains_key(&it.server_port) {
+        if self.ports.len() >= PORTS && !self.ports.contains_key(&handshake.server_port) {
             // A port that ever answered says more than one that did not.
             if counts.answered == 0 {
                 return;
@@ -401,9 +402,9 @@ impl Host {
             };
             self.ports.remove(&port);
         }
-        let port = self.ports.entry(it.server_port).or_default();
+        let port = self.ports.entry(handshake.server_port).or_default();
         port.minutes.note(at, counts);
-        port.note_client(it.client_addr, counts, at);
+        port.note_client(handshake.client_addr, counts, at);
     }
 
     /// Whether a port that was heard was asked in vain after that.
@@ -465,13 +466,13 @@ impl Host {
     /// Whether a port answered an attempt's client in another attempt since this one began, and how many others since
     /// then and shortly before. An earlier answer may be from before whatever happened.
     #[must_use]
-    pub fn answered(&self, it: &Handshake, outcome: Outcome) -> Answered {
-        let Around { began, at } = Around::of(it);
-        let itself = Counts::of(it, outcome).answered;
+    pub fn answered(&self, handshake: &Handshake, outcome: Outcome) -> Answered {
+        let Around { began, at } = Around::of(handshake);
+        let itself = Counts::of(handshake, outcome).answered;
         let mut answered = Answered::default();
-        for client in self.ports.get(&it.server_port).map_or(&[][..], |it| &it.clients) {
+        for client in self.ports.get(&handshake.server_port).map_or(&[][..], |it| &it.clients) {
             let Some(last) = client.answered.filter(|it| it.since(at) <= RECENT) else { continue };
-            let is_own = client.addr == it.client_addr;
+            let is_own = client.addr == handshake.client_addr;
             answered.own |= is_own && last >= began && client.answers > itself;
             answered.others += usize::from(!is_own && last >= began);
             answered.others_lately += usize::from(!is_own && last < began && began.since(last) <= LATELY);
@@ -487,8 +488,8 @@ impl Host {
     }
 }
 
-fn is_recent(it: Nanos, at: Nanos) -> bool {
-    at.since(it) <= RECENT && it.since(at) <= RECENT
+fn is_recent(moment: Nanos, at: Nanos) -> bool {
+    at.since(moment) <= RECENT && moment.since(at) <= RECENT
 }
 
 impl Port {

@@ -82,7 +82,7 @@ fn at(connects: Vec<Connect>) -> Probed {
         source: Some(source),
     };
     let route = Some(Step { took: Duration::ZERO, found: Ok(Way::Route(route)) });
-    Probed { route, connects, ..Probed::new(HOST) }
+    Probed { way: route, connects, ..Probed::new(HOST) }
 }
 
 fn pinged(at: Probed) -> Probed {
@@ -99,7 +99,7 @@ fn walked(walks: Vec<Walk>, at: Probed) -> Probed {
 }
 
 fn on_the_way(change: impl FnOnce(&mut Route), mut at: Probed) -> Probed {
-    if let Some(Step { found: Ok(Way::Route(route)), .. }) = &mut at.route {
+    if let Some(Step { found: Ok(Way::Route(route)), .. }) = &mut at.way {
         change(route);
     }
     at
@@ -107,7 +107,7 @@ fn on_the_way(change: impl FnOnce(&mut Route), mut at: Probed) -> Probed {
 
 fn without_a_way(errno: i32) -> Probed {
     let route = Some(Step { took: Duration::ZERO, found: Ok(Way::None { errno }) });
-    Probed { route, ..at(vec![failed(errno)]) }
+    Probed { way: route, ..at(vec![failed(errno)]) }
 }
 
 fn diagnosis(addresses: Vec<Probed>) -> Diagnosis {

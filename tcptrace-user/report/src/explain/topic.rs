@@ -221,8 +221,8 @@ const fn cause(cause: Cause) -> &'static str {
     }
 }
 
-const fn confidence(it: Confidence) -> &'static str {
-    match it {
+const fn confidence(confidence: Confidence) -> &'static str {
+    match confidence {
         Confidence::Certain => include_str!("confidences/certain.md"),
         Confidence::Likely => include_str!("confidences/likely.md"),
         Confidence::Possible => include_str!("confidences/possible.md"),
@@ -241,8 +241,8 @@ const fn scope(extent: Extent) -> &'static str {
     }
 }
 
-const fn word(it: Word) -> &'static str {
-    match it {
+const fn word(word: Word) -> &'static str {
+    match word {
         Word::Stalled => include_str!("words/stalled.md"),
         Word::Recovered => include_str!("words/recovered.md"),
         Word::Flood => include_str!("words/flood.md"),

@@ -99,13 +99,13 @@ impl Session {
         let are_exact = self.options.filter.as_ref().is_none_or(|filter| filter.tests().is_some());
         let lost = summary.tally.as_ref().ok().filter(|_| are_exact).map(lost_failures).unwrap_or_default();
         let is_failed = self.desk.is_failed(are_exact.then_some(&summary.told), &lost);
+        let is_silent = self.is_silent();
         if let Some(output) = self.printed.output.take() {
-            output.finish((self.options.json && !self.is_silent()).then(|| summary.json(&self.setting)));
+            let last = self.options.format.last_line(&summary, &self.setting);
+            output.finish(last.filter(|_| !is_silent));
         }
-        if !self.options.json && !self.options.quiet {
-            say!("{}", summary.text());
-        } else if !self.options.json && !summary.is_complete() {
-            say!("{}", summary.loss_line());
+        if let Some(closing) = self.options.format.closing(&summary) {
+            say!("{closing}");
         }
         if self.evidence.as_ref().is_some_and(Evidence::has_failed) {
             ExitCode::from(exit::RUNTIME)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tcptrace_core::handshake::Nanos;
-use tcptrace_report::{connect, finding::Finding, json, text};
+use tcptrace_report::finding::Finding;
 use tcptrace_vocabulary::{report::Report, verdict::Unsent};
 
 use super::Session;
@@ -35,8 +35,7 @@ impl Session {
 
     pub(super) fn print_findings(&self, found: &[Finding]) {
         for finding in found {
-            let line = if self.options.json { finding.line(&self.setting) } else { finding.text(&self.setting) };
-            self.line(line);
+            self.line(self.options.format.finding(finding, &self.setting));
         }
     }
 
@@ -78,12 +77,7 @@ impl Session {
         if let Some(evidence) = self.evidence.as_mut().filter(|_| proven) {
             evidence.verdict(attempt);
         }
-        let line = if self.options.json {
-            json::line(report, &self.setting)
-        } else {
-            text::line(report, &self.setting, self.options.quiet, self.options.verbose > 0)
-        };
-        self.line(line);
+        self.line(self.options.format.report(report, &self.setting));
     }
 
     /// Prints calls of connect(2) that put no SYN on the wire.
@@ -91,15 +85,9 @@ impl Session {
         for call in unsent {
             let client = call.client.unwrap_or_default();
             let is_ours = self.options.filter.as_ref().is_none_or(|filter| filter.matches(client, call.server));
-            if self.desk.receive_unsent(call, is_ours) != Disposition::Print {
-                continue;
+            if self.desk.receive_unsent(call, is_ours) == Disposition::Print {
+                self.line(self.options.format.unsent(call, &self.setting));
             }
-            let line = if self.options.json {
-                connect::line(call, &self.setting)
-            } else {
-                connect::text(call, &self.setting, self.options.quiet)
-            };
-            self.line(line);
         }
     }
 

@@ -181,18 +181,21 @@ impl Flows {
     }
 
     /// Whether an attempt can be reported; `None` if it is not to be, or has been judged.
-    fn is_over(&self, it: &Conversation) -> Option<bool> {
-        let hs = &it.handshake;
+    fn is_over(&self, conversation: &Conversation) -> Option<bool> {
+        let hs = &conversation.handshake;
         let (now, stall_after) = (self.now, self.wanted.stall_after);
-        if it.verdict.is_some() {
+        if conversation.verdict.is_some() {
             return None;
         }
-        if it.is_pending() {
+        if conversation.is_pending() {
             return Some(now.since(hs.last_seen()) >= patience(hs, stall_after));
         }
-        let outcome = it.outcome();
-        let silence = now.since(it.seen.1);
-        if outcome.is_failure() || was_in_trouble(hs, it.stalled(), stall_after) || it.stalled().is_some() {
+        let outcome = conversation.outcome();
+        let silence = now.since(conversation.seen.1);
+        if outcome.is_failure()
+            || was_in_trouble(hs, conversation.stalled(), stall_after)
+            || conversation.stalled().is_some()
+        {
             return Some(now.since(hs.last_seen()) >= stall_after);
         }
         let ended = outcome.is_open() && outcome != Outcome::Established;

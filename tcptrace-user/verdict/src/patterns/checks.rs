@@ -35,15 +35,16 @@ const PAIRS: usize = 1 << 14;
 
 /// Whether an attempt looks like a port that was looked at.
 #[must_use]
-pub fn is_check(it: &Handshake, outcome: Outcome, last: Nanos) -> bool {
-    let quick = last.since(it.first_answer) < QUICK && it.first_answer.since(it.first_syn) < QUICK;
-    let once = it.syn.tries == 1 && it.answer.tries == 1;
+pub fn is_check(handshake: &Handshake, outcome: Outcome, last: Nanos) -> bool {
+    let quick = last.since(handshake.first_answer) < QUICK && handshake.first_answer.since(handshake.first_syn) < QUICK;
+    let once = handshake.syn.tries == 1 && handshake.answer.tries == 1;
     // A kernel that knows no such socket sends a RST without ACK. It does so after an application gave up, too, unless
     // the answer came before anybody can have given up.
-    let is_meant = it.end.flags & Flags::ACK != 0 || it.first_answer.since(it.first_syn) < IMPATIENT;
+    let is_meant =
+        handshake.end.flags & Flags::ACK != 0 || handshake.first_answer.since(handshake.first_syn) < IMPATIENT;
     // A RST from another distance is not the client's.
-    let is_own = hops(it.syn.ttl) == hops(it.end.ttl);
-    let has_data = it.facts.any(Facts::CLIENT_DATA | Facts::SERVER_DATA);
+    let is_own = hops(handshake.syn.ttl) == hops(handshake.end.ttl);
+    let has_data = handshake.facts.any(Facts::CLIENT_DATA | Facts::SERVER_DATA);
     once && quick
         && (outcome == Outcome::Aborted && is_meant && is_own || outcome == Outcome::ResetByClient && !has_data)
 }

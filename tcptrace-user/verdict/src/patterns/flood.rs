@@ -108,11 +108,11 @@ impl Passed {
         self.answers * 2 > self.opens
     }
 
-    fn add(&mut self, it: Self) {
-        self.opens += it.opens;
-        self.answers += it.answers;
-        self.over += it.over;
-        self.completed += it.completed;
+    fn add(&mut self, other: Self) {
+        self.opens += other.opens;
+        self.answers += other.answers;
+        self.over += other.over;
+        self.completed += other.completed;
     }
 }
 
@@ -255,11 +255,16 @@ impl Flood {
         busiest(self.ports.iter().map(|(&port, &count)| (port, count as f64 / all as f64)))
     }
 
-    fn add(&mut self, it: Passage) {
-        let passed = Passed { opens: it.opens, answers: it.answers, over: it.passed_over, completed: it.completed };
-        self.points.entry(it.point.0).or_default().add(passed);
-        let weight = it.opens as f64 / it.clients.len().max(1) as f64;
-        it.clients.into_iter().for_each(|it| self.sources.add(it, weight));
+    fn add(&mut self, passage: Passage) {
+        let passed = Passed {
+            opens: passage.opens,
+            answers: passage.answers,
+            over: passage.passed_over,
+            completed: passage.completed,
+        };
+        self.points.entry(passage.point.0).or_default().add(passed);
+        let weight = passage.opens as f64 / passage.clients.len().max(1) as f64;
+        passage.clients.into_iter().for_each(|client| self.sources.add(client, weight));
     }
 
     /// Whether its pause is long enough for it to be over.
@@ -280,19 +285,19 @@ impl Flood {
     }
 
     /// Whether `it`, a finer flood that was not reported yet, is part of this coarser one.
-    fn was(&self, it: &Self) -> bool {
-        let is_part = self.scope >= Width::Client || self.is_of(it.owner, Addr::default());
-        let is_here = it.points.keys().all(|point| self.points.contains_key(point));
-        it.scope < self.scope && !it.is_told && !it.is_over && is_part && is_here
+    fn was(&self, finer: &Self) -> bool {
+        let is_part = self.scope >= Width::Client || self.is_of(finer.owner, Addr::default());
+        let is_here = finer.points.keys().all(|point| self.points.contains_key(point));
+        finer.scope < self.scope && !finer.is_told && !finer.is_over && is_part && is_here
     }
 
     /// Takes in what was noted of a finer one.
-    fn absorb(&mut self, it: Self) {
-        self.began = self.began.min(it.began);
-        for (point, passed) in it.points {
+    fn absorb(&mut self, other: Self) {
+        self.began = self.began.min(other.began);
+        for (point, passed) in other.points {
             self.points.entry(point).or_default().add(passed);
         }
-        self.attempts.iter_mut().zip(it.attempts).for_each(|(sum, more)| *sum += more);
+        self.attempts.iter_mut().zip(other.attempts).for_each(|(sum, more)| *sum += more);
     }
 
     /// An attempt that it stands for has ended.
@@ -306,17 +311,17 @@ impl Flood {
     }
 
     /// Whether an attempt is one of those that the finding stands for.
-    fn covers(&self, it: &Attempt) -> bool {
-        let Handshake { first_syn: opened, client_point, server_point, .. } = it.handshake;
+    fn covers(&self, attempt: &Attempt) -> bool {
+        let Handshake { first_syn: opened, client_point, server_point, .. } = attempt.handshake;
         let is_coarse = self.scope != Width::Listener;
         // Accounts are of points: attempts seen at other points have nothing to do with a coarse account.
         let is_here = [client_point, server_point].iter().any(|point| self.points.contains_key(&point.0));
-        let told_before = it.stalled.is_some_and(|it| it.at < self.began);
-        self.is_of(it.handshake.server(), it.handshake.client_addr)
+        let told_before = attempt.stalled.is_some_and(|it| it.at < self.began);
+        self.is_of(attempt.handshake.server(), attempt.handshake.client_addr)
             && opened.0.saturating_add(UNTOLD) >= self.began.0
             && opened.0 <= self.last.0.saturating_add(if is_coarse { AFTER } else { PAUSE })
             && (is_here || !is_coarse)
-            && (it.outcome.is_failure() || it.outcome == Outcome::AnswerOnly)
+            && (attempt.outcome.is_failure() || attempt.outcome == Outcome::AnswerOnly)
             && !told_before
     }
 }

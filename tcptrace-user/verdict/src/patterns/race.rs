@@ -137,10 +137,10 @@ impl Races {
 
     /// Whether what an attempt came to is that of one that was overtaken.
     #[must_use]
-    pub fn is_lost(&self, it: &Handshake, outcome: Outcome, winner: &Winner) -> bool {
+    pub fn is_lost(&self, handshake: &Handshake, outcome: Outcome, winner: &Winner) -> bool {
         matches!(outcome, Outcome::NoReply | Outcome::Aborted | Outcome::Unreachable)
-            && it.syn.tries <= TRIES
-            && it.last_syn.since(winner.completed) <= LAST_TRY
+            && handshake.syn.tries <= TRIES
+            && handshake.last_syn.since(winner.completed) <= LAST_TRY
             && winner.link.is_none_or(|link| !self.owners[&link].is_shared)
     }
 
