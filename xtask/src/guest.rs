@@ -107,7 +107,7 @@ const UNANSWERED: &[&str] = &[r#""type":"summary""#, r#""opened":1"#, r#""in_fli
 
 const RESET: &str = r#""outcome":"reset_by_server""#;
 const FOR_MEMORY: &str =
-    r#""cause":{"name":"out_of_memory","confidence":"likely","evidence":["TCPAbortOnMemory grew by 1 as"#;
+    r#""cause":{"name":"out_of_memory","confidence":"likely","evidence":["TCPAbortOnMemory grew by 1 at the reset"#;
 const CLOSED: &str = r#""cause":{"name":"port_closed","confidence":"certain""#;
 const MEMORY: &[Line] = &[
     Line { times: 5, ..Line::once(&[r#""type":"open""#]) },

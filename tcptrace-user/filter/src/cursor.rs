@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The tokens that an operand begins with, except parentheses and negation.
-pub(super) const PRIMITIVE: &str = "a primitive such as 'host', 'net' or 'port'";
+pub(super) const PRIMITIVE: &str = "a word such as 'host', 'net' or 'port'";
 
 pub(super) struct Cursor<'text> {
     text: &'text str,

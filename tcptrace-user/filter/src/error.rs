@@ -37,7 +37,7 @@ pub(super) enum Problem {
     Outside(String),
     #[error("{0} cannot be compared: tcptrace reads no header bytes; use host, net or port")]
     Comparison(String),
-    #[error("{0} is never seen: only TCP is traced")]
+    #[error("{0} is never seen: only TCP is traced; leave it out")]
     Untraced(String),
     #[error("{word} is unknown; write '{remedy}'")]
     Case { word: String, remedy: String },
@@ -55,9 +55,9 @@ pub(super) enum Problem {
     TooDeep(usize),
     #[error("'{protocol}' does not go with {kind}; {remedy}")]
     Qualifier { protocol: &'static str, kind: &'static str, remedy: &'static str },
-    #[error("'{protocol}' does not go with {word}, an {family} address")]
+    #[error("'{protocol}' does not go with {word}, an {family} address; leave '{protocol}' out")]
     Family { protocol: &'static str, word: String, family: &'static str },
-    #[error("no such port {0}")]
+    #[error("no such port {0}; write a number, a name of /etc/services, or 'portrange' for several")]
     NoSuchPort(String),
     #[error("no such port {0}; the highest is 65535")]
     PortTooHigh(String),
@@ -67,7 +67,7 @@ pub(super) enum Problem {
     NoRange(String),
     #[error("{0} is a name, and names are not resolved; write an address")]
     Name(String),
-    #[error("{0} is not an address")]
+    #[error("{0} is not an address; write one such as 10.0.0.1 or 2001:db8::1")]
     NoAddress(String),
     #[error("{0} is not a whole address; write all four numbers, or 'net' for a network")]
     PartialAddress(String),

@@ -83,11 +83,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(()) => {}
             Err(Stop::Input(error)) => {
                 run.input.damaged += 1;
-                output::say(&format!("cannot read {}: {error}", path.display()));
+                output::say(&format!("cannot read '{}': {error}", path.display()));
             }
             Err(Stop::Enough) => break,
             Err(stop) => return run.stopped(stop),
         }
+    }
+    // Nothing was read, so there is nothing to sum up; programs get their last line all the same.
+    if !readable && !args.json {
+        return Ok(run.code());
     }
     match run.finish() {
         Ok(()) => Ok(run.code()),

@@ -22,7 +22,7 @@ const GOLDEN: &str = include_str!("mistakes.txt");
 fn the_whole_of_a_mistake() {
     let mistake = Filter::parse("tcp dst port htpp").unwrap_err();
     assert_eq!(mistake.span(), 13..17);
-    let shown = "cannot read the filter: no such port 'htpp'\n  tcp dst port htpp\n               ^^^^";
+    let shown = "cannot read the filter: no such port 'htpp'; write a number, a name of /etc/services, or 'portrange' for several\n  tcp dst port htpp\n               ^^^^";
     assert_eq!(mistake.to_string(), shown);
 }
 

@@ -75,7 +75,11 @@ fn what_is_no_capture_is_said_to_be_none() {
     }
     let missing = pcap::read(std::path::Path::new("/nonexistent.pcap"), &[]);
     assert_eq!(missing.code, Some(1));
-    assert!(missing.stderr.contains("cannot read /nonexistent.pcap: No such file or directory"), "{}", missing.stderr);
+    assert!(
+        missing.stderr.contains("cannot read '/nonexistent.pcap': No such file or directory"),
+        "{}",
+        missing.stderr
+    );
 }
 
 #[test]
