@@ -1,15 +1,12 @@
-//! Builds the driver, the kernel programs that make packets, and leaves the object in OUT_DIR.
+//! Puts the driver, the kernel programs that make packets, where `tcptrace_tests::generator` embeds it.
 
-#[path = "../tcptrace-user/build/toolchain.rs"]
-mod toolchain;
+#[path = "../tcptrace-user/build/embed.rs"]
+mod embed;
+#[path = "../tcptrace-user/build/prebuilt.rs"]
+mod prebuilt;
 
-use anyhow::Result;
-use aya_build::{Package, Toolchain};
+use std::path::Path;
 
-fn main() -> Result<()> {
-    let toolchain = toolchain::choose()?;
-    aya_build::build_ebpf(
-        [Package { name: "tcptrace-tests-bpf", root_dir: "bpf", ..Package::default() }],
-        Toolchain::Custom(&toolchain),
-    )
+fn main() -> Result<(), String> {
+    embed::embed("tcptrace-driver", &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
 }

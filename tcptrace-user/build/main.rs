@@ -1,14 +1,12 @@
-//! Builds the kernel programs with aya-build and leaves the object in OUT_DIR, where `live` embeds it.
+//! Puts the kernel object where `live` embeds it: the committed one, or the one that TCPTRACE_BPF names.
+//!
+//! It builds none: `cargo xtask build` does, where the kernel programs changed.
 
-mod toolchain;
+mod embed;
+mod prebuilt;
 
-use anyhow::Result;
-use aya_build::{Package, Toolchain};
+use std::path::Path;
 
-fn main() -> Result<()> {
-    let toolchain = toolchain::choose()?;
-    aya_build::build_ebpf(
-        [Package { name: "tcptrace-ebpf", root_dir: "../tcptrace-ebpf", ..Package::default() }],
-        Toolchain::Custom(&toolchain),
-    )
+fn main() -> Result<(), String> {
+    embed::embed("tcptrace-bpf", &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
 }

@@ -1,7 +1,7 @@
 //! `check`: what can be said about the code without running it: format, lints, documentation, generated files, arrows
 //! between rooms, dependencies.
 //!
-//! The kernel programs are linted by their own compiler, with the flags by which aya-build compiles them: the host's
+//! The kernel programs are linted by their own compiler, with the flags by which they are compiled: the host's
 //! clippy sees an empty `main` there. Nothing is fixed here.
 
 use std::env;
@@ -9,8 +9,9 @@ use std::env;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    arrows, build, generated,
+    arrows, folders, generated,
     need::{Need, Source, supply_unless_answered},
+    object,
     process::{self, ask, command, exists},
     root, setup,
     toolchain::Toolchain,
@@ -27,6 +28,7 @@ pub(crate) fn run() -> Result<()> {
     kernel_programs(&toolchain)?;
     process::run(command("cargo doc --no-deps --workspace").env("RUSTDOCFLAGS", "-Dwarnings"))?;
     generated::check()?;
+    object::check(&toolchain)?;
     arrows::run(true)?;
     dependencies()
 }
@@ -54,7 +56,7 @@ fn kernel_programs(toolchain: &Toolchain) -> Result<()> {
 
 /// Advisories come from the network: a gate that depends on it fails for reasons that are not in the change.
 fn dependencies() -> Result<()> {
-    let deny = |line| process::run(command(line).current_dir(build::workspace()));
+    let deny = |line| process::run(command(line).current_dir(folders::workspace()));
     deny("cargo deny check bans licenses sources")?;
     if env::var_os("CI").is_some() {
         eprintln!("advisories skipped: CI is set, and their database is fetched from the network");

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    build,
+    folders,
     process::{self, command},
 };
 
@@ -23,7 +23,7 @@ const ALL: &[Generated] =
 /// Writes them all.
 pub(crate) fn run() -> Result<()> {
     for it in ALL {
-        let path = build::workspace().join(it.file);
+        let path = folders::workspace().join(it.file);
         fs::write(&path, it.produce()?).with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("{} is as `{}` prints it", it.file, it.command);
     }
@@ -32,12 +32,12 @@ pub(crate) fn run() -> Result<()> {
 
 /// Fails for the first that is not what its command prints.
 pub(crate) fn check() -> Result<()> {
-    ALL.iter().try_for_each(|it| generated(&build::workspace().join(it.file), || it.produce()))
+    ALL.iter().try_for_each(|it| generated(&folders::workspace().join(it.file), || it.produce()))
 }
 
 impl Generated {
     fn produce(&self) -> Result<String> {
-        process::output(command(self.command).current_dir(build::workspace()))
+        process::output(command(self.command).current_dir(folders::workspace()))
     }
 }
 

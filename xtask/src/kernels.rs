@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
-    build, guest,
+    build, folders, guest,
     need::{self, Need, Source},
     process::{self, ask, command, exists},
     root,
@@ -51,7 +51,7 @@ pub(crate) fn run() -> Result<()> {
     ensure!(root::host()?.starts_with("x86_64"), "only kernels for x86-64 can be booted, by a binary for x86-64");
     need::supply(&NEEDS.iter().filter(|need| !exists(need.what)).collect::<Vec<_>>())?;
     let binary = build::binary()?;
-    let target = build::target()?;
+    let target = folders::target()?;
     let directory = target.join("kernels");
     let tools = Tools::supply(&target.join("tools"))?;
     let names = ask("apt-cache search --names-only ^linux-image-.*-cloud-amd64$").unwrap_or_default();

@@ -10,12 +10,17 @@ mod check;
 mod debian;
 mod demo;
 mod extra;
+mod folders;
 mod fuzz;
 mod generated;
 mod guest;
 mod kernels;
 mod need;
+mod object;
+#[path = "../../tcptrace-user/build/prebuilt.rs"]
+mod prebuilt;
 mod process;
+mod reproduce;
 mod root;
 mod run;
 mod setup;
@@ -41,9 +46,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Make sure of a compiler and a linker for BPF; every command below that builds does this first
+    /// Make sure of a compiler and a linker for BPF; only a change of the kernel programs needs them
     Setup,
-    /// Build the release binary and print its path
+    /// Build the release binary and print its path; also the kernel object, if its sources changed
     Build,
     /// Build, then run tcptrace with the given arguments, as root where it needs that
     Run {
@@ -77,6 +82,8 @@ enum Task {
     },
     /// Boot the older kernels that Debian offers, under QEMU, and trace there; takes minutes
     Kernels,
+    /// Build the last commit twice, in two folders, and compare the kernel objects and the binary byte by byte
+    Reproduce,
     /// Run the fuzz targets, ten minutes each; or one of them, or for so many seconds
     Fuzz { args: Vec<String> },
     /// Run all tests and rewrite the golden files with what they got
@@ -97,6 +104,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => bench::run(&args),
         Task::Fuzz { args } => fuzz::run(&args),
         Task::Kernels => kernels::run(),
+        Task::Reproduce => reproduce::run(),
         Task::Bless => bless::run(),
     };
     match done {

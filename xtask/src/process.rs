@@ -11,12 +11,11 @@ use std::{
 
 use anyhow::{Context as _, Error, Result, ensure};
 
-/// The command that a line of plain words names. A variable of .cargo/config.toml that keeps the cargo inside build
-/// scripts quiet reaches this program too, but is not meant for the cargo that it calls.
+/// The command that a line of plain words names.
 pub(crate) fn command(line: &str) -> Command {
     let mut words = line.split_whitespace();
     let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words).env_remove("CARGO_TERM_QUIET");
+    command.args(words);
     command
 }
 

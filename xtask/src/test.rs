@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    build,
+    build, folders,
     need::{self, Need, Source},
     process::{self, command, exists},
     root,
@@ -31,7 +31,7 @@ pub(crate) fn run_with(args: &[String], prepare: fn(&mut Command)) -> Result<()>
     if args.is_empty() {
         let suites = built()?;
         suites::check_names(&suites)?;
-        suites::run(suites, &build::target()?.join("test-output"), &prepare)?;
+        suites::run(suites, &folders::target()?.join("test-output"), &prepare)?;
         return cargo("cargo test --workspace --doc", args, &prepare);
     }
     cargo(line(args), args, &prepare)

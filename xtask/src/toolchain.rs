@@ -1,7 +1,7 @@
 //! Which compiler builds the kernel programs, and what it lacks: a pure choice from what the machine has.
 //!
-//! It neither looks at the machine nor changes it: `setup` does. The order of preference is that of tcptrace-user's
-//! build script, which makes the same choice when cargo is called without xtask.
+//! It neither looks at the machine nor changes it: `setup` does. Only `object` and `check`
+//! ask for it: whoever leaves the kernel programs alone needs none.
 
 use anyhow::{Result, bail};
 

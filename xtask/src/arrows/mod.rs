@@ -29,7 +29,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    build,
+    folders,
     process::{self, command},
 };
 use circles::Graph;
@@ -84,7 +84,7 @@ struct Found {
 
 impl Found {
     fn look() -> Result<Self> {
-        let root = build::workspace();
+        let root = folders::workspace();
         let architecture = fs::read_to_string(root.join(ARCHITECTURE)).context(ARCHITECTURE)?;
         let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
         Self::of(&crates()?, &architecture, &read)
@@ -225,7 +225,7 @@ fn crates() -> Result<Vec<Crate>> {
         for target in package["targets"].as_array().into_iter().flatten() {
             let kinds = target["kind"].as_array().into_iter().flatten().filter_map(|it| it.as_str());
             let (Some(name), Some(root)) = (target["name"].as_str(), target["src_path"].as_str()) else { continue };
-            let root = Path::new(root).strip_prefix(build::workspace()).unwrap_or(Path::new(root));
+            let root = Path::new(root).strip_prefix(folders::workspace()).unwrap_or(Path::new(root));
             crates.extend(named(name, &kinds.collect::<Vec<_>>(), root, product));
         }
     }
