@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::exit,
 };
 
 use crate::prebuilt::ALL;
@@ -12,7 +13,14 @@ const OVERRIDE: &str = "TCPTRACE_BPF";
 
 /// Copies the object into OUT_DIR. Where the sources are at hand and have changed since it was built, that is an error:
 /// a tool with other programs than its sources say would be found out by nobody.
-pub(crate) fn embed(name: &str, workspace: &Path) -> Result<(), String> {
+pub(crate) fn embed(name: &str, workspace: &Path) {
+    if let Err(error) = copy(name, workspace) {
+        eprintln!("error: {error}");
+        exit(1);
+    }
+}
+
+fn copy(name: &str, workspace: &Path) -> Result<(), String> {
     let object = ALL.iter().find(|object| object.name == name).ok_or("there is no such object")?;
     println!("cargo:rerun-if-env-changed={OVERRIDE}");
     let named = env::var_os(OVERRIDE).filter(|_| *object == ALL[0]).map(PathBuf::from);
@@ -25,9 +33,8 @@ pub(crate) fn embed(name: &str, workspace: &Path) -> Result<(), String> {
         let is_current = object.is_current(workspace).map_err(|error| format!("cannot read the sources: {error}"))?;
         if !is_current {
             return Err(format!(
-                "{} was built from other sources than {} has now; `cargo xtask build` builds it anew",
-                file.display(),
-                object.source
+                "{}/{name}.o was built from other sources than {} has now; `cargo xtask build` builds it anew",
+                object.folder, object.source
             ));
         }
     }

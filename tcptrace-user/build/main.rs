@@ -7,6 +7,6 @@ mod prebuilt;
 
 use std::path::Path;
 
-fn main() -> Result<(), String> {
-    embed::embed("tcptrace-bpf", &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+fn main() {
+    embed::embed("tcptrace-bpf", &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
 }
