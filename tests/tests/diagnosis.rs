@@ -506,6 +506,40 @@ fn a_dropped_packet_is_the_matter_of_where_it_was_dropped() {
     assert!(said.evidence[0].contains("in the namespace of 203.0.113.2"), "{said:#?}");
 }
 
+/// A call whose SYN no interface saw: what the kernel dropped it for says who did not answer. A SYN that did come by got
+/// past its neighbour, and one that only found the queue full says nothing of him.
+#[test]
+fn a_neighbour_is_silent_only_to_what_was_dropped_for_him() {
+    let call = Handshake { syn: Offer::default(), ..silent(CLIENT, SERVER) };
+    let with = |handshake, reason, is_peer| {
+        let at_home = |drop| Dropped { place: Place::Client, ..drop };
+        let neighbour =
+            Neighbour { is_peer, address: "203.0.113.2".parse().unwrap(), failed: false, link_addresses: Vec::new() };
+        let local = Local {
+            drops: Ok(dropped(Side::Client, reason).into_iter().map(at_home).collect()),
+            neighbour: Ok(Some(neighbour)),
+            ..here(false)
+        };
+        let said = verdict(handshake, &Around { local: Some(local), ..Around::default() });
+        (said.cause, said.evidence[0].contains("does not answer ARP"))
+    };
+    assert_eq!(with(call, "NEIGH_FAILED", true), (Cause::HostDown, true));
+    assert_eq!(with(call, "NEIGH_FAILED", false), (Cause::NoRouteOrLocalBlock, true));
+    assert_eq!(with(call, "NEIGH_QUEUEFULL", true), (Cause::NoRouteOrLocalBlock, false));
+    assert_eq!(with(silent(CLIENT, SERVER), "NEIGH_FAILED", true), (Cause::NoRouteOrLocalBlock, false));
+}
+
+/// A call that failed before it had an address is no other client than those of its own host that were answered.
+#[test]
+fn a_call_without_an_address_has_no_scope() {
+    let call = Handshake { client_addr: Addr::default(), client_port: 0, ..silent(CLIENT, SERVER) };
+    let local = Local { made: Ok(false), left: Ok(0), ..here(false) };
+    let around = Around { worked: vec![established(CLIENT, SERVER)], local: Some(local), ..Around::default() };
+    let said = verdict(call, &around);
+    assert_eq!((said.cause, said.confidence), (Cause::NoRouteOrLocalBlock, Confidence::Possible), "{said:#?}");
+    assert_eq!((said.scope.extent, &said.scope.evidence[..]), (Extent::Unknown, &[][..]), "{said:#?}");
+}
+
 /// Where no SYN/ACK ever comes by, silence says nothing.
 #[test]
 fn who_answers_another_way_is_not_silent() {

@@ -223,7 +223,8 @@ impl<'a> Case<'a> {
 
     /// The next hop to the other end, where it does not answer ARP or neighbour solicitations.
     pub(super) fn silent_neighbour(&self) -> Option<&'a Neighbour> {
-        let is_lost = || self.dropped_on_its_way_out(Side::Client).is_some_and(|reason| reason.starts_with("NEIGH_"));
+        // A SYN that came by got past it. Other reasons of the kind (NEIGH_QUEUEFULL) drop packets while it is being asked.
+        let is_lost = || self.hs().syn.tries == 0 && self.dropped_on_its_way_out(Side::Client) == Some("NEIGH_FAILED");
         self.local.neighbour.as_ref().ok()?.as_ref().filter(|neighbour| neighbour.failed || is_lost())
     }
 

@@ -22,6 +22,10 @@ pub(super) fn scope(case: &Case<'_>, cause: Cause) -> Scope {
     if let Some((extent, evidence)) = by_own_way(case, cause) {
         return Scope { extent, evidence: vec![evidence] };
     }
+    // Without an address of its own the call cannot be held against those of this host that worked.
+    if case.local.made == Ok(false) {
+        return Scope { extent: Extent::Unknown, evidence: Vec::new() };
+    }
     // A host that is down is no matter of one port, unless another than the server is down.
     let is_down = cause == Cause::HostDown && !case.is_forwarded() && case.translated_to().is_none();
     let within = if is_down { None } else { within_host(case) };

@@ -24,28 +24,19 @@ use crate::case::Case;
 
 /// This host has no way for the SYN, or kept it, or kept the SYN/ACK.
 pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Judgement> {
-    match case.attempt.outcome {
-        Outcome::NoReply => no_way(case)
+    let outcome = case.attempt.outcome;
+    if outcome == Outcome::NoReply {
+        return no_way(case)
             .or_else(|| refused_call(case))
             .or_else(|| silent_gateway(case))
             .or_else(|| dropped_on_its_way_out(case))
             .or_else(|| not_made(case))
-            .or_else(|| unsent(case)),
-        Outcome::Refused => no_way(case).or_else(|| refused_unsent(case)),
-        Outcome::Unreachable => no_way(case).or_else(|| said_by_itself(case)),
-        Outcome::Challenged
-        | Outcome::HalfOpen
-        | Outcome::Aborted
-        | Outcome::ResetOnAnswer
-        | Outcome::WrongAnswer
-        | Outcome::Established
-        | Outcome::Closed
-        | Outcome::HalfClosed
-        | Outcome::ResetByClient
-        | Outcome::ResetByServer
-        | Outcome::AnswerOnly
-        | Outcome::Midstream => None,
+            .or_else(|| unsent(case));
     }
+    if outcome == Outcome::Refused {
+        return no_way(case).or_else(|| refused_unsent(case));
+    }
+    if outcome == Outcome::Unreachable { no_way(case).or_else(|| said_by_itself(case)) } else { None }
 }
 
 /// Routing leads nowhere, or by an interface that does not work.
@@ -233,25 +224,17 @@ pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Judgement> {
 /// with data to send, which is reset.
 pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Judgement> {
     let (syns, answers) = (case.hs().syn.tries, case.hs().answer.tries);
-    match case.attempt.outcome {
-        Outcome::NoReply => {
-            dropped_for_memory(case, Side::Client, syns).or_else(|| dropped_for_memory(case, Side::Server, syns))
-        }
-        Outcome::HalfOpen => dropped_for_memory(case, Side::Server, answers),
-        Outcome::ResetByServer => reset_for_memory(case, Side::Server),
-        Outcome::ResetByClient => reset_for_memory(case, Side::Client),
-        Outcome::Refused
-        | Outcome::Unreachable
-        | Outcome::Challenged
-        | Outcome::Aborted
-        | Outcome::ResetOnAnswer
-        | Outcome::WrongAnswer
-        | Outcome::Established
-        | Outcome::Closed
-        | Outcome::HalfClosed
-        | Outcome::AnswerOnly
-        | Outcome::Midstream => None,
+    let outcome = case.attempt.outcome;
+    if outcome == Outcome::NoReply {
+        return dropped_for_memory(case, Side::Client, syns).or_else(|| dropped_for_memory(case, Side::Server, syns));
     }
+    if outcome == Outcome::HalfOpen {
+        return dropped_for_memory(case, Side::Server, answers);
+    }
+    if outcome == Outcome::ResetByServer {
+        return reset_for_memory(case, Side::Server);
+    }
+    if outcome == Outcome::ResetByClient { reset_for_memory(case, Side::Client) } else { None }
 }
 
 fn dropped_for_memory(case: &Case<'_>, side: Side, tries: u8) -> Option<Judgement> {

@@ -48,31 +48,23 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Judgement> {
         return None;
     }
     let answers = format!("{} sent, and the client stayed silent", count(hs.answer.tries.into(), "SYN/ACK"));
-    match case.attempt.outcome {
-        Outcome::HalfOpen => silent_after_answer(case, answers),
-        Outcome::ResetOnAnswer if hs.answer.tries > 2 => likely([answers, "then the server gave up".to_owned()]),
-        Outcome::ResetOnAnswer if !Sender::of_reset(case).may_be_another() => {
-            possible([answers, "then the server itself gave up".to_owned()])
-        }
-        Outcome::Aborted if is_answered_by_another(case) => likely([format!(
+    let outcome = case.attempt.outcome;
+    if outcome == Outcome::HalfOpen {
+        return silent_after_answer(case, answers);
+    }
+    if outcome == Outcome::ResetOnAnswer && hs.answer.tries > 2 {
+        return likely([answers, "then the server gave up".to_owned()]);
+    }
+    if outcome == Outcome::ResetOnAnswer && !Sender::of_reset(case).may_be_another() {
+        return possible([answers, "then the server itself gave up".to_owned()]);
+    }
+    if outcome == Outcome::Aborted && is_answered_by_another(case) {
+        return likely([format!(
             "the RST to the SYN/ACK has TTL {}, the SYN had {}: the host at that address did not send the SYN",
             hs.end.ttl, hs.syn.ttl
-        )]),
-        Outcome::NoReply
-        | Outcome::Refused
-        | Outcome::Unreachable
-        | Outcome::Challenged
-        | Outcome::Aborted
-        | Outcome::ResetOnAnswer
-        | Outcome::WrongAnswer
-        | Outcome::Established
-        | Outcome::Closed
-        | Outcome::HalfClosed
-        | Outcome::ResetByClient
-        | Outcome::ResetByServer
-        | Outcome::AnswerOnly
-        | Outcome::Midstream => None,
+        )]);
     }
+    None
 }
 
 fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Judgement> {
@@ -92,24 +84,10 @@ fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Judgement> {
 
 /// The tries stop before the kernel's own ladder does, or the answer finds nobody who waits for it.
 pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Judgement> {
-    match case.attempt.outcome {
-        Outcome::NoReply => stopped_early(case),
-        Outcome::Aborted if case.hs().answer.tries > 0 => hung_up(case),
-        Outcome::Aborted
-        | Outcome::Refused
-        | Outcome::Unreachable
-        | Outcome::Challenged
-        | Outcome::HalfOpen
-        | Outcome::ResetOnAnswer
-        | Outcome::WrongAnswer
-        | Outcome::Established
-        | Outcome::Closed
-        | Outcome::HalfClosed
-        | Outcome::ResetByClient
-        | Outcome::ResetByServer
-        | Outcome::AnswerOnly
-        | Outcome::Midstream => None,
+    if case.attempt.outcome == Outcome::NoReply {
+        return stopped_early(case);
     }
+    if case.attempt.outcome == Outcome::Aborted && case.hs().answer.tries > 0 { hung_up(case) } else { None }
 }
 
 /// The SYNs stop before the kernel stops by itself.

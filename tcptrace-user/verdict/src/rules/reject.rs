@@ -48,23 +48,14 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
 }
 
 pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Judgement> {
-    match case.attempt.outcome {
-        Outcome::Unreachable => rejected_by_icmp(case),
-        Outcome::Refused => rejected_by_rst(case),
-        Outcome::NoReply => rejected_elsewhere(case, speaks_for_reject),
-        Outcome::Challenged
-        | Outcome::HalfOpen
-        | Outcome::Aborted
-        | Outcome::ResetOnAnswer
-        | Outcome::WrongAnswer
-        | Outcome::Established
-        | Outcome::Closed
-        | Outcome::HalfClosed
-        | Outcome::ResetByClient
-        | Outcome::ResetByServer
-        | Outcome::AnswerOnly
-        | Outcome::Midstream => None,
+    let outcome = case.attempt.outcome;
+    if outcome == Outcome::Unreachable {
+        return rejected_by_icmp(case);
     }
+    if outcome == Outcome::Refused {
+        return rejected_by_rst(case);
+    }
+    if outcome == Outcome::NoReply { rejected_elsewhere(case, speaks_for_reject) } else { None }
 }
 
 /// Whether an ICMP error speaks for a rule by itself.
