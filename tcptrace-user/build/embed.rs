@@ -25,15 +25,18 @@ fn copy(name: &str, workspace: &Path) -> Result<(), String> {
     println!("cargo:rerun-if-env-changed={OVERRIDE}");
     let named = env::var_os(OVERRIDE).filter(|_| *object == ALL[0]).map(PathBuf::from);
     let file = named.clone().unwrap_or_else(|| object.file(workspace));
-    for path in [&file, &object.origin(workspace), &workspace.join(object.source), &workspace.join("Cargo.lock")] {
+    for path in [&file, &object.origin(workspace), &workspace.join(object.source)] {
         println!("cargo:rerun-if-changed={}", path.display());
+    }
+    for name in ["Cargo.lock", "Cargo.toml"] {
+        println!("cargo:rerun-if-changed={}", workspace.join(name).display());
     }
     // A published package has no sources of the kernel programs beside it.
     if named.is_none() && workspace.join(object.source).join("src").exists() {
         let is_current = object.is_current(workspace).map_err(|error| format!("cannot read the sources: {error}"))?;
         if !is_current {
             return Err(format!(
-                "{}/{name}.o was built from other sources than {} has now; `cargo xtask build` builds it anew",
+                "{}/{name}.o is not what {} makes now; `cargo xtask build` builds it anew",
                 object.folder, object.source
             ));
         }

@@ -43,7 +43,7 @@ impl Object {
         workspace.join(self.folder).join(format!("{}.o", self.name))
     }
 
-    /// What it was made of: the digest of its sources, then the tools.
+    /// Its own digest, that of its sources, and the tools that made it, a line each.
     pub(crate) fn origin(&self, workspace: &Path) -> PathBuf {
         workspace.join(self.folder).join(format!("{}.origin", self.name))
     }
@@ -74,19 +74,25 @@ impl Object {
         }
         let manifest = fs::read_to_string(workspace.join("Cargo.toml"))?;
         add("Cargo.toml", manifest.find("[profile").map_or("", |at| &manifest[at..]).as_bytes());
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&hash.finalize()))
     }
 
-    /// The digest of the sources that the committed object was made of; `None` where none is committed.
-    pub(crate) fn recorded(&self, workspace: &Path) -> Option<String> {
-        let origin = fs::read_to_string(self.origin(workspace)).ok()?;
-        Some(origin.lines().find_map(|line| line.strip_prefix("sources "))?.to_owned())
-    }
-
-    /// Whether the committed object is made of the sources as they are now.
+    /// Whether the committed object is the one that its origin names, and made of the sources as they are now.
     pub(crate) fn is_current(&self, workspace: &Path) -> io::Result<bool> {
-        Ok(self.file(workspace).exists() && self.recorded(workspace) == Some(self.digest(workspace)?))
+        let (file, origin) = (self.file(workspace), self.origin(workspace));
+        if !file.exists() || !origin.exists() {
+            return Ok(false);
+        }
+        let origin = fs::read_to_string(origin)?;
+        let has = |line: String| origin.lines().any(|found| found == line);
+        let object = hex(&Sha256::digest(fs::read(file)?));
+        Ok(has(format!("object {object}")) && has(format!("sources {}", self.digest(workspace)?)))
     }
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Adds the files below a folder.

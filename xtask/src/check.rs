@@ -6,14 +6,14 @@
 
 use std::env;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::{
     arrows, folders, generated,
     need::{Need, Source, supply_unless_answered},
     object,
-    process::{self, ask, command, exists},
-    root, setup,
+    process::{self, command},
+    setup,
     toolchain::Toolchain,
 };
 
@@ -34,23 +34,19 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn kernel_programs(toolchain: &Toolchain) -> Result<()> {
-    let prefix = if exists("rustup") { format!("rustup run {} ", toolchain.name()) } else { String::new() };
-    let clippy = format!("{prefix}cargo clippy");
+    let clippy = format!("{}cargo clippy", object::rustup(toolchain));
     match toolchain {
         Toolchain::Debian => supply_unless_answered(&format!("{clippy} --version"), &CLIPPY_DEBIAN)?,
         Toolchain::Nightly => supply_unless_answered(&format!("{clippy} --version"), &CLIPPY_NIGHTLY)?,
         Toolchain::Named(_) => {}
     }
-    let version = ask(&format!("{prefix}rustc -vV")).with_context(|| format!("no rustc in '{}'", toolchain.name()))?;
-    let core = if version.contains("-nightly") { "-Z build-std=core" } else { "" };
-    let host = root::host()?;
-    let arch = host.split('-').next().unwrap_or_default();
+    let core = object::core(toolchain)?;
     process::run(
         command(&format!(
             "{clippy} -p tcptrace-ebpf -p tcptrace-tests-bpf --bins --release --target bpfel-unknown-none {core}"
         ))
         .args(["--", "-D", "warnings"])
-        .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\"")),
+        .env("RUSTFLAGS", object::ARCH),
     )
 }
 

@@ -9,12 +9,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     folders,
-    prebuilt::{ALL, Object},
+    prebuilt::{ALL, Object, hex},
     process::{self, ask, command, exists},
     setup,
     toolchain::Toolchain,
 };
 
+/// One object for all architectures: the programs read no registers, which is all that this names.
+pub(crate) const ARCH: &str = "--cfg=bpf_target_arch=\"x86_64\"";
 /// Takes the debug sections off and leaves BTF: by the name of Debian's package, or as any LLVM has it.
 const STRIP: [&str; 2] = ["llvm-strip-22", "llvm-strip"];
 
@@ -59,17 +61,11 @@ pub(crate) fn check(toolchain: &Toolchain) -> Result<()> {
 pub(crate) fn made(object: &Object, toolchain: &Toolchain, workspace: &Path, target: &Path) -> Result<Vec<u8>> {
     let folder = target.join("bpf");
     let prefix = rustup(toolchain);
-    let version = rustc(toolchain)?;
-    let core = if version.contains("-nightly") { " -Z build-std=core" } else { "" };
-    let mut flags = vec![
-        // One object for all: the programs read no registers, which is all that this names.
-        "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
-        "-Cdebuginfo=2".to_owned(),
-        "-Clink-arg=--btf".to_owned(),
-    ];
+    let core = core(toolchain)?;
+    let mut flags = vec![ARCH.to_owned(), "-Cdebuginfo=2".to_owned(), "-Clink-arg=--btf".to_owned()];
     flags.extend(remapped(workspace)?);
     let line = format!(
-        "{prefix}cargo build --quiet --package {} --bins --release --target bpfel-unknown-none{core}",
+        "{prefix}cargo build --quiet --package {} --bins --release --target bpfel-unknown-none {core}",
         object.package
     );
     let mut cargo = command(&line);
@@ -91,7 +87,7 @@ pub(crate) fn remapped(workspace: &Path) -> Result<[String; 2]> {
 
 /// The SHA-256 of bytes, in hexadecimal digits.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 fn write(object: &Object, bytes: &[u8], toolchain: &Toolchain) -> Result<()> {
@@ -115,10 +111,76 @@ fn rustc(toolchain: &Toolchain) -> Result<String> {
     ask(&format!("{}rustc -vV", rustup(toolchain))).with_context(|| format!("no rustc in '{}'", toolchain.name()))
 }
 
-fn rustup(toolchain: &Toolchain) -> String {
+/// What makes cargo build `core` for BPF; empty where the compiler has it.
+pub(crate) fn core(toolchain: &Toolchain) -> Result<&'static str> {
+    Ok(if rustc(toolchain)?.contains("-nightly") { "-Z build-std=core" } else { "" })
+}
+
+/// What a command line begins with so that it runs by this toolchain.
+pub(crate) fn rustup(toolchain: &Toolchain) -> String {
     if exists("rustup") { format!("rustup run {} ", toolchain.name()) } else { String::new() }
 }
 
 fn shown(path: &Path) -> String {
     path.strip_prefix(folders::workspace()).unwrap_or(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_objects_are_what_the_sources_make() {
+        for object in ALL {
+            assert!(
+                object.is_current(folders::workspace()).unwrap(),
+                "`cargo xtask build` builds {} anew",
+                object.name
+            );
+        }
+    }
+
+    /// A workspace of a few files; what is no part of the object may change.
+    #[test]
+    fn every_change_of_what_an_object_is_made_of_is_noticed() {
+        let [object, _] = ALL;
+        let workspace = env::temp_dir().join(format!("xtask-object-{}", std::process::id()));
+        let lock =
+            "[[package]]\nname = \"aya-ebpf\"\nversion = \"1\"\n\n[[package]]\nname = \"other\"\nversion = \"1\"\n";
+        let files = [
+            ("tcptrace-ebpf/src/a.rs", "a"),
+            ("tcptrace-ebpf/Cargo.toml", "m"),
+            ("Cargo.lock", lock),
+            ("Cargo.toml", "[workspace]\n[profile.release]\n"),
+            ("tcptrace-user/prebuilt/tcptrace-bpf.o", "o"),
+        ];
+        let write = |name: &str, text: &str| {
+            let path = workspace.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        files.iter().for_each(|(name, text)| write(name, text));
+        let sources = object.digest(&workspace).unwrap();
+        let origin = format!("object {}\nsources {sources}\n", digest(b"o"));
+        assert!(!object.is_current(&workspace).unwrap(), "no origin");
+        fs::write(object.origin(&workspace), origin).unwrap();
+        assert!(object.is_current(&workspace).unwrap());
+        for (name, changed, is_current) in [
+            ("tcptrace-ebpf/src/a.rs", "b", false),
+            ("tcptrace-ebpf/Cargo.toml", "n", false),
+            ("Cargo.lock", &lock.replacen("\"1\"", "\"2\"", 1), false),
+            ("Cargo.lock", &format!("{lock}# other\n"), true),
+            ("Cargo.toml", "[workspace]\n[profile.dev]\n", false),
+            ("Cargo.toml", "[package]\n[profile.release]\n", true),
+            ("tcptrace-user/prebuilt/tcptrace-bpf.o", "p", false),
+        ] {
+            let before = fs::read_to_string(workspace.join(name)).unwrap();
+            write(name, changed);
+            assert_eq!(object.is_current(&workspace).unwrap(), is_current, "{name}: {changed}");
+            write(name, &before);
+        }
+        write("tcptrace-ebpf/src/b/c.rs", "");
+        assert!(!object.is_current(&workspace).unwrap(), "a new file");
+        fs::remove_dir_all(&workspace).unwrap();
+    }
 }

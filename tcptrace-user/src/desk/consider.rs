@@ -85,7 +85,7 @@ pub fn consider(report: &Report, view: &mut impl View, now: Nanos) -> Dispositio
 
 /// The same for a connect(2) that put no SYN on the wire: nothing else stands for it, and nothing later changes it.
 #[must_use]
-pub const fn consider_unsent(is_ours: bool, is_full: bool) -> Disposition {
+pub(super) const fn consider_unsent(is_ours: bool, is_full: bool) -> Disposition {
     match (is_ours, is_full) {
         (false, _) => Disposition::NotOurs,
         (true, true) => Disposition::Surplus,

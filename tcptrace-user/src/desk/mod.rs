@@ -8,7 +8,8 @@ mod totals;
 
 use std::collections::VecDeque;
 
-pub use consider::{Disposition, View, consider, consider_unsent};
+use consider::consider_unsent;
+pub use consider::{Disposition, View, consider};
 use tcptrace_core::handshake::{Handshake, Nanos};
 use tcptrace_report::finding::Finding;
 use tcptrace_verdict::patterns::{

@@ -1,4 +1,4 @@
-//! Why a source of the host's facts is off. Tracing continues without it, and verdicts say so.
+//! Why a source of the host's facts is off. Tracing continues without it, and verdicts name what is missing.
 
 use tcptrace_vocabulary::facts::Missing;
 
