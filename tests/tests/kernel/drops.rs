@@ -16,7 +16,7 @@ use tcptrace_core::{
 use tcptrace_tests::{
     frames,
     generator::{Generator, Plan},
-    lab::{CLIENT_V4, CLIENT_V6, ConnectOptions, Lab, SERVER_V4, SERVER_V6, eventually},
+    lab::{CLIENT_V4, CLIENT_V6, ConnectOptions, Lab, Noise, Quiet, SERVER_V4, SERVER_V6, eventually},
 };
 use tcptrace_vocabulary::facts::{Dropped, Missing};
 
@@ -25,7 +25,13 @@ use crate::{connects::end, rig::small};
 const PATIENCE: Duration = Duration::from_secs(10);
 const START: Nanos = Nanos(0);
 
-fn attach(drops: u32) -> (Kernel, Drops) {
+/// The flow that a test looks for is one that nobody follows: a flood elsewhere would take its place.
+fn attach(drops: u32) -> (Kernel, Drops, Quiet) {
+    let (kernel, drops) = attach_in_noise(drops);
+    (kernel, drops, Quiet::begin())
+}
+
+fn attach_in_noise(drops: u32) -> (Kernel, Drops) {
     let mut kernel = Kernel::load(&Settings { drops, ..small() }).expect("the object loads");
     let it = kernel.attach_drops().unwrap_or_else(|off| panic!("{off}"));
     (kernel, it)
@@ -60,7 +66,7 @@ const ENDS: [(std::net::IpAddr, std::net::IpAddr); 2] = [(CLIENT_V4, SERVER_V4),
 
 #[test]
 fn names_are_the_kernels_own() {
-    let (_kernel, drops) = attach(1 << 12);
+    let (_kernel, drops, _quiet) = attach(1 << 12);
     let names: Vec<_> = drops.reasons().collect();
     for name in ["NETFILTER_DROP", "NO_SOCKET", "NOT_SPECIFIED"] {
         assert!(names.contains(&name), "{name} is not among {names:?}");
@@ -70,7 +76,7 @@ fn names_are_the_kernels_own() {
 #[test]
 fn a_firewall_on_the_way_in() {
     let lab = Lab::new();
-    let (_kernel, drops) = attach(1 << 12);
+    let (_kernel, drops, _quiet) = attach(1 << 12);
     let _rule = lab.server.filter("input", "tcp dport 81 drop");
     for (client, server) in ENDS {
         let found = dropped(&lab, &drops, end(client, 20_001), (server, 81).into());
@@ -83,7 +89,7 @@ fn a_firewall_on_the_way_in() {
 #[test]
 fn a_firewall_on_the_way_out() {
     let lab = Lab::new();
-    let (_kernel, drops) = attach(1 << 12);
+    let (_kernel, drops, _quiet) = attach(1 << 12);
     let _rule = lab.client.filter("output", "tcp dport 81 drop");
     for (client, server) in ENDS {
         // connect(2) itself says EPERM or tries again, by the kernel's age.
@@ -96,7 +102,7 @@ fn a_firewall_on_the_way_out() {
 #[test]
 fn a_closed_port() {
     let lab = Lab::new();
-    let (_kernel, drops) = attach(1 << 12);
+    let (_kernel, drops, _quiet) = attach(1 << 12);
     for (client, server) in ENDS {
         let found = dropped(&lab, &drops, end(client, 20_003), (server, 82).into());
         // The client drops nothing: it takes the RST for what it is, and newer kernels say that, too.
@@ -109,7 +115,7 @@ fn a_closed_port() {
 #[test]
 fn the_answer_is_told_from_the_question() {
     let lab = Lab::new();
-    let (_kernel, drops) = attach(1 << 12);
+    let (_kernel, drops, _quiet) = attach(1 << 12);
     let _rule = lab.client.filter("input", "tcp sport 80 drop");
     for (client, server) in ENDS {
         let _listener = lab.server.listen((server, 80).into());
@@ -122,7 +128,7 @@ fn the_answer_is_told_from_the_question() {
 #[test]
 fn data_is_passed_over() {
     let lab = Lab::new();
-    let (_kernel, drops) = attach(1 << 12);
+    let (_kernel, drops, _quiet) = attach(1 << 12);
     let listener = lab.server.listen_without_accept((SERVER_V4, 80).into(), 8);
     let mut socket = lab.client.connect_from(20_005, (SERVER_V4, 80).into(), PATIENCE).expect("the server listens");
     let _accepted = eventually(PATIENCE, || listener.accept().ok());
@@ -138,7 +144,7 @@ fn data_is_passed_over() {
 #[test]
 fn an_overwritten_flow_is_gone() {
     let lab = Lab::new();
-    let (_kernel, drops) = attach(1);
+    let (_kernel, drops, _quiet) = attach(1);
     let _rule = lab.client.filter("output", "tcp dport 81-82 drop");
     dropped(&lab, &drops, end(CLIENT_V4, 20_006), (SERVER_V4, 81).into());
     dropped(&lab, &drops, end(CLIENT_V4, 20_007), (SERVER_V4, 82).into());
@@ -155,9 +161,10 @@ fn a_flood_has_its_budget() {
     const FLOOD: u32 = 1 << 20;
     let lab = Lab::new();
     lab.server.run(["ethtool", "-K", "eth0", "gro", "on"]);
-    let (kernel, drops) = attach(1 << 12);
+    let (kernel, drops) = attach_in_noise(1 << 12);
     let _rule = lab.client.filter("output", "tcp dport 81 drop");
     dropped(&lab, &drops, end(CLIENT_V4, 20_008), (SERVER_V4, 81).into());
+    let _noise = Noise::begin();
     let generator = Generator::new(&lab.router, "server0", frames::syn(4), &SYNS).expect("it loads");
     let sent = generator.send(FLOOD).expect("frames are sent");
     let unnoted = counted(&kernel, Counter::DropUnnoted);

@@ -7,7 +7,7 @@ use tcptrace_core::segment::Flags;
 use tcptrace_tests::{
     frames,
     generator::{Generator, Plan},
-    lab::{ConnectOptions, Connecting, Lab, OTHER_V4, SERVER_V4, SERVER_V6},
+    lab::{ConnectOptions, Connecting, Lab, Noise, OTHER_V4, SERVER_V4, SERVER_V6},
 };
 
 use crate::view::{PATIENCE, View};
@@ -30,6 +30,7 @@ fn a_syn_flood_hides_nothing() {
         lab.server.run(["ethtool", "-K", "eth0", "gro", "on"]);
         let _drop = lab.server.filter("input", "tcp dport 81 drop");
         let view = View::start(&lab.server, &["-i", "eth0", "--hook", hook]);
+        let _noise = Noise::begin();
         let generator = Generator::new(&lab.router, "server0", frames::syn(4), &SYNS).expect("it loads");
         let sent = thread::scope(|scope| {
             let flood = scope.spawn(|| generator.send_for(Duration::from_secs(6)).expect("frames are sent"));
@@ -94,6 +95,7 @@ fn a_flood_of_a_network_is_one_finding() {
     lab.server.run(["ethtool", "-K", "eth0", "gro", "on"]);
     let view = View::start(&lab.server, &["-i", "eth0"]);
     let plan = Plan { servers: 256, ..SYNS };
+    let _noise = Noise::begin();
     let generator = Generator::new(&lab.router, "server0", frames::syn(4), &plan).expect("it loads");
     thread::scope(|scope| {
         let flood = scope.spawn(|| generator.send_for(Duration::from_secs(5)).expect("frames are sent"));

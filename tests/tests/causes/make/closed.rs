@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::TcpOptionElement;
-use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, Responder, TcpFrame, Towards, flags};
+use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, Quiet, Responder, TcpFrame, Towards, flags};
 
 use crate::scenario::Socket;
 use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING};
@@ -57,6 +57,8 @@ pub(crate) fn port_that_is_not_translated(scene: &Scene) -> Socket {
 
 /// A port that is translated to the server, where rules of the one who translates drop it after that.
 pub(crate) fn port_that_is_dropped_when_translated(scene: &Scene) -> Socket {
+    // Translated, it is a flow that nobody follows.
+    scene.keep(Quiet::begin());
     scene.lab.client_gives_up_after_three_syns();
     let server = scene.server();
     let rules = format!(
@@ -72,6 +74,7 @@ pub(crate) fn port_that_is_dropped_when_translated(scene: &Scene) -> Socket {
 
 /// A port that is translated to a host that is away: the one who translates says so in its own name.
 pub(crate) fn port_that_is_translated_to_nobody(scene: &Scene) -> Socket {
+    scene.keep(Quiet::begin());
     scene.lab.router.sysctl("net.ipv4.neigh.server0.retrans_time_ms", "100");
     scene.keep(scene.lab.router.listen((CLIENT_GATEWAY_V4, WORKING).into()));
     scene.keep(scene.lab.client.connect((CLIENT_GATEWAY_V4, WORKING).into(), PATIENCE).expect("it is there"));
