@@ -143,7 +143,9 @@ impl Flooded {
             assert!(pending.contains(&(client, server, state)), "{client:?} to {server:?} is not in the table");
         }
         let tally = self.rig.tally();
-        assert_eq!(tally.counters[Counter::ReplacedPending as usize], 0);
+        // By chance of the hash key a set of eight fills, in 5 of 70 runs of one client's flood, and one attempt of the
+        // flood has to go. More than two are no chance; that it was none of the others is asserted above.
+        assert!(tally.counters[Counter::ReplacedPending as usize] <= 2);
         assert_eq!(tally.lost.iter().sum::<u64>(), 0);
         assert_eq!(tally.counters[Counter::Contended as usize], 0);
     }
