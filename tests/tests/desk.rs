@@ -341,7 +341,7 @@ fn a_lost_failure_fails() {
 #[test]
 fn an_unsent_call_is_decided_like_a_report() {
     let verdict = Verdict {
-        cause: Cause::NoRouteOrLocalBlock,
+        cause: Cause::NoRoute,
         confidence: Confidence::Certain,
         evidence: Vec::new(),
         scope: Scope { extent: Extent::Unknown, evidence: Vec::new() },
@@ -355,7 +355,7 @@ fn an_unsent_call_is_decided_like_a_report() {
     assert_eq!(desk.receive_unsent(&unsent, true), Disposition::Print);
     assert!(desk.is_failed(None, &[]) && desk.is_full());
     assert_eq!(desk.receive_unsent(&unsent, true), Disposition::Surplus);
-    assert_eq!(desk.totals().causes.counts(), [("no_route_or_local_block", 1)]);
+    assert_eq!(desk.totals().causes.counts(), [("no_route", 1)]);
 }
 
 /// Servers are bounded, and what does not fit is counted.

@@ -458,7 +458,7 @@ fn a_silent_peer_is_told_by_its_neighbours() {
         verdict(silent(CLIENT, SERVER), &Around { local: Some(local), still_open: true, ..Around::default() })
     };
     for (is_peer, cause, extent) in
-        [(true, Cause::HostDown, Extent::Host), (false, Cause::NoRouteOrLocalBlock, Extent::Everything)]
+        [(true, Cause::HostDown, Extent::Host), (false, Cause::GatewayDown, Extent::Everything)]
     {
         assert_said(&with(neighbour(is_peer, true)), cause, Confidence::Certain, extent);
         assert_eq!(with(neighbour(is_peer, false)).cause, Cause::Unknown, "a neighbour that is there proves nothing");
@@ -471,7 +471,7 @@ fn a_dropped_syn_is_whose_rule_it_is() {
         let local = Local { drops: Ok(dropped(Side::Client, "NETFILTER_DROP")), ..local };
         verdict(silent(CLIENT, SERVER), &Around { local: Some(local), ..Around::default() })
     };
-    assert_eq!(with(here(false)).cause, Cause::NoRouteOrLocalBlock);
+    assert_eq!(with(here(false)).cause, Cause::DroppedByLocalFirewall);
     assert_eq!(with(here(true)).cause, Cause::DroppedByLocalFirewall);
     let router = Local { client_here: Ok(false), server_here: Ok(false), ..Local::unknown(Missing::Elsewhere) };
     assert_eq!(with(router).cause, Cause::DroppedByLocalFirewall);
@@ -480,8 +480,8 @@ fn a_dropped_syn_is_whose_rule_it_is() {
 /// Among several network namespaces of one host, the one in which a packet was dropped decides whose matter that is.
 #[test]
 fn a_dropped_packet_is_the_matter_of_where_it_was_dropped() {
-    use Cause::{DroppedByLocalFirewall, HostDown, NetworkUnreachable, NoRouteOrLocalBlock};
-    use Confidence::{Certain, Likely};
+    use Cause::{DroppedByLocalFirewall, GatewayDown, HostDown, NetworkUnreachable, NoRoute, ReversePathFilter};
+    use Confidence::{Certain, Likely, Possible};
     let both = Local { client_here: Ok(true), ..here(true) };
     let with = |local: &Local, from, reason, place| {
         let drops = dropped(from, reason).into_iter().map(|it| Dropped { place, ..it }).collect();
@@ -489,15 +489,18 @@ fn a_dropped_packet_is_the_matter_of_where_it_was_dropped() {
         verdict(silent(CLIENT, SERVER), &Around { local: Some(local), ..Around::default() })
     };
     for (local, from, reason, place, cause, confidence) in [
-        (&here(false), Side::Client, "NETFILTER_DROP", Place::Client, NoRouteOrLocalBlock, Certain),
+        (&here(false), Side::Client, "NETFILTER_DROP", Place::Client, DroppedByLocalFirewall, Certain),
         (&here(false), Side::Client, "NETFILTER_DROP", Place::Between, DroppedByLocalFirewall, Certain),
         (&both, Side::Client, "NETFILTER_DROP", Place::Server, DroppedByLocalFirewall, Certain),
         (&both, Side::Client, "NETFILTER_DROP", Place::Between, DroppedByLocalFirewall, Certain),
-        (&here(false), Side::Client, "NEIGH_FAILED", Place::Client, NoRouteOrLocalBlock, Certain),
+        (&here(false), Side::Client, "NEIGH_FAILED", Place::Client, GatewayDown, Possible),
+        (&here(false), Side::Client, "IP_OUTNOROUTES", Place::Client, NoRoute, Certain),
+        (&here(true), Side::Client, "IP_RPFILTER", Place::Server, ReversePathFilter, Certain),
         (&here(false), Side::Client, "NEIGH_FAILED", Place::Between, HostDown, Likely),
         (&here(false), Side::Client, "IP_INNOROUTES", Place::Between, NetworkUnreachable, Certain),
-        (&here(true), Side::Server, "NETFILTER_DROP", Place::Server, NoRouteOrLocalBlock, Certain),
-        (&here(true), Side::Server, "NEIGH_FAILED", Place::Server, NoRouteOrLocalBlock, Certain),
+        (&here(true), Side::Server, "NETFILTER_DROP", Place::Server, DroppedByLocalFirewall, Certain),
+        (&here(true), Side::Server, "NEIGH_FAILED", Place::Server, GatewayDown, Likely),
+        (&here(true), Side::Server, "IP_OUTNOROUTES", Place::Server, NoRoute, Certain),
     ] {
         let said = with(local, from, reason, place);
         assert_eq!((said.cause, said.confidence), (cause, confidence), "{reason} at {place:?}: {said:#?}");
@@ -524,9 +527,9 @@ fn a_neighbour_is_silent_only_to_what_was_dropped_for_him() {
         (said.cause, said.evidence[0].contains("does not answer ARP"))
     };
     assert_eq!(with(call, "NEIGH_FAILED", true), (Cause::HostDown, true));
-    assert_eq!(with(call, "NEIGH_FAILED", false), (Cause::NoRouteOrLocalBlock, true));
-    assert_eq!(with(call, "NEIGH_QUEUEFULL", true), (Cause::NoRouteOrLocalBlock, false));
-    assert_eq!(with(silent(CLIENT, SERVER), "NEIGH_FAILED", true), (Cause::NoRouteOrLocalBlock, false));
+    assert_eq!(with(call, "NEIGH_FAILED", false), (Cause::GatewayDown, true));
+    assert_eq!(with(call, "NEIGH_QUEUEFULL", true), (Cause::GatewayDown, false));
+    assert_eq!(with(silent(CLIENT, SERVER), "NEIGH_FAILED", true), (Cause::GatewayDown, false));
 }
 
 /// A call that failed before it had an address is no other client than those of its own host that were answered.
@@ -536,7 +539,7 @@ fn a_call_without_an_address_has_no_scope() {
     let local = Local { made: Ok(false), left: Ok(0), ..here(false) };
     let around = Around { worked: vec![established(CLIENT, SERVER)], local: Some(local), ..Around::default() };
     let said = verdict(call, &around);
-    assert_eq!((said.cause, said.confidence), (Cause::NoRouteOrLocalBlock, Confidence::Possible), "{said:#?}");
+    assert_eq!((said.cause, said.confidence), (Cause::ConnectFailed, Confidence::Possible), "{said:#?}");
     assert_eq!((said.scope.extent, &said.scope.evidence[..]), (Extent::Unknown, &[][..]), "{said:#?}");
 }
 

@@ -259,14 +259,10 @@ fn the_same_evidence_gets_the_same_verdict_at_both_doors() {
         (
             "no answer to ARP by the gateway",
             Evidence { absent: Absent::Gateway, ..alone(Silent) },
-            ["no_route_or_local_block", "certain", "everything"],
+            ["gateway_down", "certain", "everything"],
         ),
-        ("no SYN seen leaving", beside(Opens, Unseen), ["no_route_or_local_block", "likely", "port"]),
-        (
-            "an error of this host itself",
-            beside(Opens, Error(3, 13, CLIENT)),
-            ["no_route_or_local_block", "certain", "port"],
-        ),
+        ("no SYN seen leaving", beside(Opens, Unseen), ["dropped_by_local_firewall", "likely", "port"]),
+        ("an error of this host itself", beside(Opens, Error(3, 13, CLIENT)), ["firewall_reject", "certain", "port"]),
     ];
     for (what, evidence, expected) in rows {
         let (packets, probe) = (by_packets(evidence), by_probe(evidence));

@@ -159,7 +159,7 @@ impl Reader {
             memory_pressures: pressures,
             challenge_acks: challenges,
             memory_pages,
-            memory_limit: 0,
+            ..Counters::default()
         })
     }
 

@@ -122,6 +122,18 @@ impl Calls {
     }
 }
 
+/// The causes that keep a SYN on this host.
+const IS_OWN: [Cause; 8] = [
+    Cause::NoRoute,
+    Cause::NoLocalPort,
+    Cause::ConnectFailed,
+    Cause::GatewayDown,
+    Cause::DroppedByLocalFirewall,
+    Cause::ConntrackFull,
+    Cause::NatExhausted,
+    Cause::FirewallReject,
+];
+
 /// Why a call put no SYN on the wire; `None` where nothing on this host proves that it did not.
 pub fn explain(
     connect: &Connect,
@@ -139,8 +151,7 @@ pub fn explain(
     };
     let verdict = judge(&Case { attempt: &attempt, local: &local, past, checks: 0 });
     let Verdict { cause, confidence, .. } = verdict;
-    let is_proven =
-        cause == Cause::NoRouteOrLocalBlock || cause == Cause::HostDown && confidence == Confidence::Certain;
+    let is_proven = IS_OWN.contains(&cause) || cause == Cause::HostDown && confidence == Confidence::Certain;
     let client = connect.sent.map(|sent| sent.client);
     is_proven.then_some(Unsent { called: connect.called, client, server: connect.asked, process, verdict })
 }

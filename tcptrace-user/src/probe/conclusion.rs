@@ -139,9 +139,17 @@ fn headline(cause: Cause, address: &str, port: u16) -> String {
         Cause::FirewallDrop => format!("a firewall drops SYNs to port {port} of {address} without an answer"),
         Cause::HostDown => format!("{address} does not answer"),
         Cause::NetworkUnreachable => format!("the network has no way to {address}"),
-        Cause::NoRouteOrLocalBlock => format!("SYNs to port {port} of {address} do not leave this host"),
+        Cause::NoRoute => format!("this host has no route to {address}"),
+        Cause::NoLocalPort => format!("this host has no local port left for port {port} of {address}"),
+        Cause::ConnectFailed => format!("connect(2) to port {port} of {address} fails on this host"),
+        Cause::GatewayDown => format!("the gateway to {address} does not answer"),
+        Cause::DroppedByLocalFirewall => format!("SYNs to port {port} of {address} do not leave this host"),
         Cause::ListenQueueFull => format!("the accept queue of port {port} of {address} is full"),
-        Cause::DroppedByLocalFirewall
+        Cause::SynQueueFull
+        | Cause::ConntrackFull
+        | Cause::NatExhausted
+        | Cause::ReversePathFilter
+        | Cause::BadChecksum
         | Cause::SynFlood
         | Cause::ClientVanished
         | Cause::AnswerLostLocally
@@ -152,6 +160,8 @@ fn headline(cause: Cause, address: &str, port: u16) -> String {
         | Cause::DuplicateIp
         | Cause::ApplicationGaveUp
         | Cause::HealthCheck
+        | Cause::OptionsBlocked
+        | Cause::NoBackend
         | Cause::OutOfMemory
         | Cause::Unknown => format!("port {port} of {address} cannot be reached"),
     }

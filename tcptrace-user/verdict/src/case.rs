@@ -28,22 +28,14 @@ pub struct Case<'a> {
 }
 
 /// Reasons for which rules of this host drop a packet (enum skb_drop_reason, include/net/dropreason-core.h): netfilter,
-/// TC and XDP programs, cgroup programs, IPsec policy, reverse path filter, security modules. Not SOCKET_FILTER: that
+/// TC and XDP programs, cgroup programs, IPsec policy, security modules. Not SOCKET_FILTER: that
 /// drops a raw socket's own copy.
-pub const FIREWALL_REASONS: [&str; 8] = [
-    "NETFILTER_DROP",
-    "TC_INGRESS",
-    "TC_EGRESS",
-    "XDP",
-    "BPF_CGROUP_EGRESS",
-    "XFRM_POLICY",
-    "IP_RPFILTER",
-    "SECURITY_HOOK",
-];
+pub const FIREWALL_REASONS: [&str; 7] =
+    ["NETFILTER_DROP", "TC_INGRESS", "TC_EGRESS", "XDP", "BPF_CGROUP_EGRESS", "XFRM_POLICY", "SECURITY_HOOK"];
 /// And for want of memory.
 pub const MEMORY_REASONS: [&str; 3] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC"];
 
-fn is_firewall_reason(reason: &str) -> bool {
+pub(super) fn is_firewall_reason(reason: &str) -> bool {
     FIREWALL_REASONS.contains(&reason)
 }
 
@@ -54,6 +46,13 @@ fn keeps_from_the_wire(reason: &str) -> bool {
         || reason.starts_with("NEIGH_")
         || reason.starts_with("QDISC_")
         || reason == "IP_OUTNOROUTES"
+}
+
+/// What connection tracking lacked when it dropped a packet.
+pub(super) struct Lack {
+    /// Room in its table; otherwise a port to translate to.
+    pub(super) no_room: bool,
+    pub(super) evidence: Vec<String>,
 }
 
 impl<'a> Case<'a> {
@@ -113,6 +112,35 @@ impl<'a> Case<'a> {
     /// The reason for which a rule of this host dropped a packet of `side`.
     pub(super) fn dropped_by_rule(&self, side: Side) -> Option<&'a str> {
         self.any_drop(side, is_firewall_reason)
+    }
+
+    /// What connection tracking lacked, if it is behind a drop that looks like a rule's: a full table makes its drops
+    /// grow alone, and a translation without a free port makes failed insertions grow with them (`nf_conntrack_alloc`,
+    /// `__nf_conntrack_confirm`, net/netfilter/nf_conntrack_core.c).
+    pub(super) fn lacks_conntrack(&self) -> Option<Lack> {
+        let is_it = |reason: &str| reason == "NETFILTER_DROP";
+        let is_dropped = [Side::Client, Side::Server].into_iter().any(|side| self.any_drop(side, is_it).is_some())
+            || self.dropped_after_translation(is_it).is_some();
+        let counters = self.local.counters.as_ref().ok().filter(|_| is_dropped)?;
+        let (drops, failed) = (counters.conntrack_drops, counters.conntrack_insert_failed);
+        let (entries, limit) = (counters.conntrack_entries, counters.conntrack_limit);
+        if drops == 0 {
+            return None;
+        }
+        if failed > 0 {
+            let grew = format!("conntrack's insert_failed grew by {failed} and its drop by {drops}");
+            let evidence = vec![grew, "translation found no free port".to_owned()];
+            return Some(Lack { no_room: false, evidence });
+        }
+        // Entries end and others take their place while it is read.
+        let is_full = limit > 0 && entries.saturating_mul(20) >= limit.saturating_mul(19);
+        is_full.then(|| Lack {
+            no_room: true,
+            evidence: vec![
+                format!("the connection tracking table has {entries} of {limit} entries"),
+                format!("its drop counter grew by {drops}"),
+            ],
+        })
     }
 
     /// The same of a SYN that this host had translated, and what it was by then.

@@ -41,17 +41,49 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
             "ask the admin of {host}, the router that said so, for its route to {server}",
             "in the client's netns: traceroute -n -T -p {port} {server}",
         ],
-        Cause::NoRouteOrLocalBlock => &[
-            "on this host, in the sender's netns: ip route get {host}; nft list ruleset",
-            "there: nstat -az IpOutNoRoutes IpOutDiscards TcpExtTCPTimeouts; which of them grows?",
+        Cause::NoRoute => &[
+            "on this host, in the sender's netns: ip route get {host}; ip rule; ip route show table all",
+            "there: add a route to {host}, or correct the one that forbids it",
+        ],
+        Cause::NoLocalPort => &[
+            "on this host, in the client's netns: ss -tan dst {server} | wc -l; near 28000: ports are used up",
+            "let the client keep its connections; or widen net.ipv4.ip_local_port_range there",
+        ],
+        Cause::ConnectFailed => &[
+            "on this host: strace -f -e trace=socket,bind,connect -p PID; the errno of the call",
+            "EPERM: bpftool cgroup tree; EACCES: ausearch -m avc -ts recent",
+        ],
+        Cause::GatewayDown => &[
+            "on this host, in the sender's netns: ip route get {host}; ip neigh; is the gateway FAILED?",
+            "at the gateway's console: power, link, address",
         ],
         Cause::ListenQueueFull => &[
             "on {server}, in its netns: ss -ltnp 'sport = :{port}'; Recv-Q above Send-Q: the queue is full",
             "find out why the service does not accept(); then raise its backlog and net.core.somaxconn",
         ],
+        Cause::SynQueueFull => &[
+            "on {server}, in its netns: nstat -az TcpExtTCPReqQFullDrop; sysctl net.ipv4.tcp_syncookies",
+            "there: sysctl -w net.ipv4.tcp_syncookies=1; real clients: raise net.ipv4.tcp_max_syn_backlog",
+        ],
         Cause::DroppedByLocalFirewall => &[
             "on this host, in the netns that drops: nft -a list ruleset; iptables-save -c has counts",
             "there, admit {client} to tcp dport {port} before the rule that drops",
+        ],
+        Cause::ConntrackFull => &[
+            "on this host, in the netns that drops: conntrack -C; sysctl net.netfilter.nf_conntrack_max",
+            "raise that maximum, or find what fills it: conntrack -L",
+        ],
+        Cause::NatExhausted => &[
+            "on this host, in the netns that translates: conntrack -S; conntrack -L -p tcp -d {server}",
+            "translate to more addresses, or let the clients reuse their connections",
+        ],
+        Cause::ReversePathFilter => &[
+            "on this host, in the netns that drops: ip route get {client} from {server}; sysctl -ar rp_filter",
+            "add the route back by that interface, or set its rp_filter to 2",
+        ],
+        Cause::BadChecksum => &[
+            "on this host: nstat -az TcpInCsumErrors UdpInCsumErrors; which of them grows?",
+            "on the sender: ethtool -k INTERFACE; then try: ethtool -K INTERFACE tx off",
         ],
         Cause::SynFlood => &[
             "on {server}, in its netns: sysctl net.ipv4.tcp_syncookies; 0: set it to 1",
@@ -90,6 +122,14 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
             "on {server}, in its netns: tcpdump -ni any 'tcp port {port} and host {client}'; do SYNs arrive?",
         ],
         Cause::HealthCheck => &["nothing: {client} only checks whether port {port} is open"],
+        Cause::OptionsBlocked => &[
+            "on {client}: sysctl net.mptcp.enabled net.ipv4.tcp_ecn net.ipv4.tcp_fastopen; which one is on?",
+            "ask the admin of the firewall or load balancer before {server} to let that option pass",
+        ],
+        Cause::NoBackend => &[
+            "on {server}, in its netns: ss -ltnp 'sport = :{port}'; a proxy? then check what is behind it",
+            "Docker: docker ps; Kubernetes: kubectl get endpointslices -A",
+        ],
         Cause::OutOfMemory => &[
             "on this host: compare mem in /proc/net/sockstat with sysctl net.ipv4.tcp_mem",
             "in each netns: ss -tmnp; stop the program that holds it, or raise net.ipv4.tcp_mem",
@@ -123,11 +163,15 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
             let (server, port) = (ip(case.server().addr), case.server().port);
             vec![format!("on {server}: nft list ruleset | grep dnat; then check the host that gets port {port}")]
         }
-        Cause::NoRouteOrLocalBlock if let Some(steps) = on_own_way(case) => steps,
-        Cause::NoRouteOrLocalBlock if case.is_here(Side::Server) => {
+        Cause::NoRoute | Cause::GatewayDown if let Some(steps) = on_own_way(case) => steps,
+        // The way that fails is the answer's.
+        Cause::NoRoute | Cause::GatewayDown if case.is_here(Side::Server) => {
             filled(cause, case.server(), Some(case.hs().client_addr), Some(case.hs().client_addr))
         }
-        Cause::NoRouteOrLocalBlock => filled(cause, case.server(), Some(case.hs().client_addr), None),
+        Cause::DroppedByLocalFirewall if keeps_its_syn(case) => admit_own_syn(case),
+        Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => {
+            filled(cause, case.server(), Some(case.hs().client_addr), None)
+        }
         // About the host that does not answer, and not about the sender of the error.
         Cause::HostDown => filled(cause, case.server(), Some(case.hs().client_addr), case.translated_to()),
         Cause::PortClosed
@@ -135,7 +179,12 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         | Cause::FirewallDrop
         | Cause::NetworkUnreachable
         | Cause::ListenQueueFull
+        | Cause::SynQueueFull
         | Cause::DroppedByLocalFirewall
+        | Cause::ConntrackFull
+        | Cause::NatExhausted
+        | Cause::ReversePathFilter
+        | Cause::BadChecksum
         | Cause::SynFlood
         | Cause::ClientVanished
         | Cause::AnswerLostLocally
@@ -146,12 +195,28 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         | Cause::DuplicateIp
         | Cause::ApplicationGaveUp
         | Cause::HealthCheck
+        | Cause::OptionsBlocked
+        | Cause::NoBackend
         | Cause::OutOfMemory => {
             let host = case.attempt.icmp_from.or(case.attempt.answered_from);
             let elsewhere = || case.rejected_elsewhere().and_then(|(rejection, _)| rejection.from);
             filled(cause, case.server(), Some(case.hs().client_addr), host.or_else(elsewhere))
         }
     }
+}
+
+/// Whether the SYN never got out of the client's own network namespace.
+fn keeps_its_syn(case: &Case<'_>) -> bool {
+    case.is_here(Side::Client) && (case.never_left() || case.dropped_on_its_way_out(Side::Client).is_some())
+}
+
+/// The steps where rules of the client's own host keep its SYN.
+fn admit_own_syn(case: &Case<'_>) -> Vec<String> {
+    let (server, port) = (ip(case.server().addr), case.server().port);
+    vec![
+        format!("on this host, in the client's netns: nft -a list ruleset; which rule drops tcp to {server}:{port}?"),
+        format!("there, admit tcp dport {port} in the chain of hook output, before the rule that drops"),
+    ]
 }
 
 /// The steps where this host's own route, link or gateway fails.

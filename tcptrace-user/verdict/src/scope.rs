@@ -35,7 +35,7 @@ pub(super) fn scope(case: &Case<'_>, cause: Cause) -> Scope {
 
 /// The evidence of this host's own routing and links: whatever goes the same way fails as well.
 fn by_own_way(case: &Case<'_>, cause: Cause) -> Option<(Extent, String)> {
-    if cause != Cause::NoRouteOrLocalBlock {
+    if !matches!(cause, Cause::NoRoute | Cause::NoLocalPort | Cause::GatewayDown) {
         return None;
     }
     match &case.local.way {

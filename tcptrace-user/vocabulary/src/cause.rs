@@ -34,12 +34,28 @@ causes! {
     HostDown = "host_down",
     /// A router has no route.
     NetworkUnreachable = "network_unreachable",
-    /// The SYN never left this host.
-    NoRouteOrLocalBlock = "no_route_or_local_block",
+    /// Routing on this host leads nowhere, for the SYN or for its answer.
+    NoRoute = "no_route",
+    /// No local port or address is left for the connection.
+    NoLocalPort = "no_local_port",
+    /// connect(2) failed with an errno that no other cause explains.
+    ConnectFailed = "connect_failed",
+    /// The next hop does not answer on the link. It says nothing of the server.
+    GatewayDown = "gateway_down",
     /// The listener's accept queue is full.
     ListenQueueFull = "listen_queue_full",
-    /// The packet came in, and this host's own rules dropped it before TCP.
+    /// The listener's queue of half-open connections is full, and SYN cookies are off.
+    SynQueueFull = "syn_queue_full",
+    /// A rule or policy of this host dropped a packet of the handshake.
     DroppedByLocalFirewall = "dropped_by_local_firewall",
+    /// The connection tracking table of this host is full.
+    ConntrackFull = "conntrack_full",
+    /// Address translation on this host found no free port.
+    NatExhausted = "nat_exhausted",
+    /// The kernel dropped the packet because the way back to its sender uses another interface.
+    ReversePathFilter = "reverse_path_filter",
+    /// A checksum of the packet is wrong.
+    BadChecksum = "bad_checksum",
     /// Half-open attempts to one listener from many sources.
     SynFlood = "syn_flood",
     /// The client stays silent after the SYN/ACK.
@@ -60,6 +76,10 @@ causes! {
     ApplicationGaveUp = "application_gave_up",
     /// A checker looks whether the port is open.
     HealthCheck = "health_check",
+    /// SYNs with an option are lost or refused, and SYNs without it are answered.
+    OptionsBlocked = "options_blocked",
+    /// Accepted, and reset before the server sent a byte: nobody is behind what accepts.
+    NoBackend = "no_backend",
     /// TCP has no memory left.
     OutOfMemory = "out_of_memory",
     /// The evidence cannot tell.

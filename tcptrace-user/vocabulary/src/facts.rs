@@ -204,6 +204,20 @@ pub struct Counters {
     pub memory_pressures: u64,
     /// `TCPChallengeACK`.
     pub challenge_acks: u64,
+    /// `IPReversePathFilter`: packets whose way back uses another interface.
+    pub reverse_path_drops: u64,
+    /// `IpOutNoRoutes`, `Ip6OutNoRoutes`: packets of this host that found no route.
+    pub no_routes_out: u64,
+    /// `TcpInCsumErrors` and, for tunnels, `UdpInCsumErrors`.
+    pub checksum_errors: u64,
+    /// `drop` of /proc/net/stat/nf_conntrack: packets for which connection tracking had no room, or no free port.
+    pub conntrack_drops: u64,
+    /// `insert_failed` of the same: flows that could not be entered.
+    pub conntrack_insert_failed: u64,
+    /// Entries of the connection tracking table now.
+    pub conntrack_entries: u64,
+    /// The most that it may have (net.netfilter.nf_conntrack_max); 0: there is no such table, or it was not read.
+    pub conntrack_limit: u64,
     /// Pages that TCP's sockets use now: `mem` of /proc/net/sockstat.
     pub memory_pages: u64,
     /// The limit in pages: the third number of net.ipv4.tcp_mem.

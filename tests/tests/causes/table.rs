@@ -5,9 +5,9 @@
 
 use nix::libc::{EACCES, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use tcptrace_vocabulary::cause::Cause::{
-    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, DroppedByLocalFirewall, DuplicateIp,
-    FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatMismatch,
-    NetworkUnreachable, NoRouteOrLocalBlock, PortClosed, PortReuse, SynFlood, Unknown,
+    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, ConnectFailed, DroppedByLocalFirewall,
+    DuplicateIp, FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatMismatch,
+    NetworkUnreachable, NoLocalPort, NoRoute, PortClosed, PortReuse, ReversePathFilter, SynFlood, Unknown,
 };
 
 use crate::{
@@ -131,13 +131,13 @@ table! {
         .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
         .evidence(&["NETFILTER_DROP"])
         .facts(&[("/local/drops/0/reason", "\"NETFILTER_DROP\""), ("/local/listening", "true")]),
-    drop_of_its_own_answer: of(NoRouteOrLocalBlock, Server, firewall::drop_of_its_own_answer)
-        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(NoRouteOrLocalBlock)])
+    drop_of_its_own_answer: of(DroppedByLocalFirewall, Server, firewall::drop_of_its_own_answer)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
         .evidence(&["SYN/ACK", "NETFILTER_DROP"]),
-    drop_by_reverse_path: of(DroppedByLocalFirewall, Server, firewall::drop_by_reverse_path)
-        .told(Ended("no_reply")).right(&[well(DroppedByLocalFirewall)]).evidence(&["IP_RPFILTER"]),
-    drop_at_the_client: of(NoRouteOrLocalBlock, Client, firewall::drop_at_the_client)
-        .fails(ETIMEDOUT).told(Connect).right(&[surely(NoRouteOrLocalBlock)]).evidence(&["NETFILTER_DROP"]),
+    drop_by_reverse_path: of(ReversePathFilter, Server, firewall::drop_by_reverse_path)
+        .told(Ended("no_reply")).right(&[surely(ReversePathFilter)]).evidence(&["IP_RPFILTER"]),
+    drop_at_the_client: of(DroppedByLocalFirewall, Client, firewall::drop_at_the_client)
+        .fails(ETIMEDOUT).told(Connect).right(&[surely(DroppedByLocalFirewall)]).evidence(&["NETFILTER_DROP"]),
     answer_dropped_at_the_client: of(AnswerLostLocally, Client, firewall::drop_of_the_answer)
         .fails(ETIMEDOUT).told(Ended("half_open")).right(&[well(AnswerLostLocally)]),
     answer_dropped_at_the_client_as_the_server_sees_it: of(AnswerLostLocally, Server, firewall::drop_of_the_answer)
@@ -163,14 +163,14 @@ table! {
         .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[maybe(HostDown), hardly(FirewallDrop), maybe(Unknown)]),
     host_that_went: of(HostDown, Client, absent::host_that_went)
         .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[maybe(HostDown), maybe(FirewallDrop), maybe(Unknown)]),
-    no_route: of(NoRouteOrLocalBlock, Client, absent::no_route)
-        .fails(ENETUNREACH).told(Connect).right(&[surely(NoRouteOrLocalBlock)]).evidence(&["route"]),
-    no_route_v6: of(NoRouteOrLocalBlock, Client, absent::no_route).v6()
-        .fails(ENETUNREACH).told(Connect).right(&[surely(NoRouteOrLocalBlock)]).evidence(&["route"]),
-    no_port_left: of(NoRouteOrLocalBlock, Client, absent::no_port_left)
-        .fails(EADDRNOTAVAIL).told(Connect).right(&[maybe(NoRouteOrLocalBlock), maybe(Unknown)]),
-    prohibited_by_a_route: of(NoRouteOrLocalBlock, Client, absent::prohibited_by_a_route)
-        .fails(EACCES).told(Connect).right(&[surely(NoRouteOrLocalBlock)]),
+    no_route: of(NoRoute, Client, absent::no_route)
+        .fails(ENETUNREACH).told(Connect).right(&[surely(NoRoute)]).evidence(&["route"]),
+    no_route_v6: of(NoRoute, Client, absent::no_route).v6()
+        .fails(ENETUNREACH).told(Connect).right(&[surely(NoRoute)]).evidence(&["route"]),
+    no_port_left: of(NoLocalPort, Client, absent::no_port_left)
+        .fails(EADDRNOTAVAIL).told(Connect).right(&[maybe(NoLocalPort), maybe(ConnectFailed)]),
+    prohibited_by_a_route: of(NoRoute, Client, absent::prohibited_by_a_route)
+        .fails(EACCES).told(Connect).right(&[surely(NoRoute)]),
     no_route_at_the_router: of(NetworkUnreachable, Client, absent::no_route_at_the_router)
         .fails(ENETUNREACH).told(Ended("unreachable")).right(&[likely(NetworkUnreachable)]).evidence(&["198.51.100.1"]),
     no_route_at_the_router_v6: of(NetworkUnreachable, Client, absent::no_route_at_the_router).v6()

@@ -186,7 +186,7 @@ fn network_unreachable_says_the_router_without_a_way() {
 }
 
 #[test]
-fn no_route_or_local_block_by_routing() {
+fn no_route_by_routing() {
     let lab = Lab::new();
     lab.client.ip(
         "route add prohibit 192.0.2.0/28\nroute add blackhole 192.0.2.16/28\nroute add unreachable 192.0.2.32/28\n\
@@ -202,48 +202,50 @@ fn no_route_or_local_block_by_routing() {
         ("2001:db8:97::1", "no route"),
     ] {
         let told = failed(&lab, ip.parse().unwrap());
-        assert_eq!(told.verdict(), ["no_route_or_local_block", "certain", "network"], "{:#}", told.object);
+        assert_eq!(told.verdict(), ["no_route", "certain", "network"], "{:#}", told.object);
         assert!(evidence(&told).contains(reason), "{ip}: {}", evidence(&told));
     }
 }
 
 #[test]
-fn no_route_or_local_block_by_an_output_rule() {
+fn kept_by_an_output_rule() {
     let lab = Lab::new();
     give_up_soon(&lab);
-    for (rule, confidence) in
-        [("drop", "likely"), ("reject with tcp reset", "likely"), ("reject with icmpx admin-prohibited", "certain")]
-    {
+    for (rule, cause, confidence) in [
+        ("drop", "dropped_by_local_firewall", "likely"),
+        ("reject with tcp reset", "firewall_reject", "likely"),
+        ("reject with icmpx admin-prohibited", "firewall_reject", "certain"),
+    ] {
         let _rule = lab.client.filter("output", &format!("tcp dport {PORT} {rule}"));
         for ip in BOTH {
             let _web = with_web(&lab, ip);
             let told = failed(&lab, ip);
-            assert_eq!(told.verdict(), ["no_route_or_local_block", confidence, "port"], "{rule}: {:#}", told.object);
+            assert_eq!(told.verdict(), [cause, confidence, "port"], "{rule}: {:#}", told.object);
             assert_eq!(told.object["addresses"][0]["connects"][0]["wire"]["syns"], 0, "{rule}");
         }
     }
 }
 
 #[test]
-fn no_route_or_local_block_by_a_link_that_is_down() {
+fn no_route_by_a_link_that_is_down() {
     let lab = Lab::new();
     lab.router.ip("link set client0 down");
     for ip in BOTH {
         let told = diagnose(&lab, &[&target(ip, PORT)]);
-        assert_eq!(told.verdict(), ["no_route_or_local_block", "certain", "everything"], "{:#}", told.object);
+        assert_eq!(told.verdict(), ["no_route", "certain", "everything"], "{:#}", told.object);
         assert!(evidence(&told).contains("no carrier"), "{}", evidence(&told));
     }
 }
 
 #[test]
-fn no_route_or_local_block_by_a_gateway_that_is_gone() {
+fn gateway_down_by_a_gateway_that_is_gone() {
     let lab = Lab::new();
     lab.client.ip(
         "route replace default via 198.51.100.77\nroute del default via 2001:db8:1::1\nroute add default via 2001:db8:1::77",
     );
     for ip in BOTH {
         let told = failed(&lab, ip);
-        assert_eq!(told.verdict(), ["no_route_or_local_block", "certain", "everything"], "{:#}", told.object);
+        assert_eq!(told.verdict(), ["gateway_down", "certain", "everything"], "{:#}", told.object);
         assert_eq!(told.object["addresses"][0]["neighbour"]["state"], "failed");
     }
 }
@@ -302,6 +304,6 @@ fn a_translated_syn_is_not_certain_to_be_kept() {
     let rules = format!("chain nat {{ type nat hook output priority -100; tcp dport {PORT} dnat ip to {SERVER_V4}; }}");
     let _table = lab.client.nft(&rules);
     let told = failed(&lab, ABSENT_V4);
-    assert_eq!(told.verdict()[..2], ["no_route_or_local_block", "likely"], "{:#}", told.object);
+    assert_eq!(told.verdict()[..2], ["firewall_reject", "likely"], "{:#}", told.object);
     assert!(evidence(&told).contains("redirect"), "{}", evidence(&told));
 }

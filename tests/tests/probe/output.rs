@@ -65,7 +65,7 @@ fn without_any_privilege_it_says_what_is_left_out() {
     assert!(object["left_out"][0].as_str().unwrap().contains("CAP_NET_RAW"), "{object:#}");
     assert!(object["addresses"][0]["connects"][0]["wire"].is_null());
     // That no SYN leaves shows by the first router, which sees those of others.
-    assert_eq!(object["verdict"]["cause"], "no_route_or_local_block");
+    assert_eq!(object["verdict"]["cause"], "dropped_by_local_firewall");
     assert_eq!(object["verdict"]["confidence"], "likely");
 }
 

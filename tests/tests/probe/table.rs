@@ -188,7 +188,7 @@ fn one_address_fails_in_every_way() {
         (
             "RST without a SYN",
             at(vec![seen(0, reset()), seen(1, open())]),
-            ["unreachable", "no_route_or_local_block", "likely", "port"],
+            ["unreachable", "firewall_reject", "likely", "port"],
         ),
         (
             "admin-prohibited",
@@ -218,7 +218,7 @@ fn one_address_fails_in_every_way() {
         (
             "this host's own ICMP",
             at(vec![icmp(3, 13, OWN, EHOSTUNREACH), open()]),
-            ["unreachable", "no_route_or_local_block", "certain", "port"],
+            ["unreachable", "firewall_reject", "certain", "port"],
         ),
         (
             "host-unreachable by a router",
@@ -233,7 +233,7 @@ fn one_address_fails_in_every_way() {
         (
             "host-unreachable by this host, the gateway's silence",
             neighbour(ROUTER, false, NeighbourState::Failed, at(vec![icmp(3, 1, OWN, EHOSTUNREACH)])),
-            ["unreachable", "no_route_or_local_block", "certain", "everything"],
+            ["unreachable", "gateway_down", "certain", "everything"],
         ),
         (
             "host-unreachable by this host, the host's silence",
@@ -250,17 +250,17 @@ fn one_address_fails_in_every_way() {
             at(vec![icmp(11, 0, FAR, EHOSTUNREACH)]),
             ["unreachable", "network_unreachable", "likely", "network"],
         ),
-        ("no route", without_a_way(ENETUNREACH), ["unreachable", "no_route_or_local_block", "certain", "network"]),
-        ("blackhole", without_a_way(EINVAL), ["unreachable", "no_route_or_local_block", "certain", "network"]),
+        ("no route", without_a_way(ENETUNREACH), ["unreachable", "no_route", "certain", "network"]),
+        ("blackhole", without_a_way(EINVAL), ["unreachable", "no_route", "certain", "network"]),
         (
             "interface down",
             on_the_way(|it| it.up = false, at(vec![silent()])),
-            ["unreachable", "no_route_or_local_block", "certain", "everything"],
+            ["unreachable", "no_route", "certain", "everything"],
         ),
         (
             "no carrier",
             on_the_way(|it| it.carrier = false, at(vec![silent()])),
-            ["unreachable", "no_route_or_local_block", "certain", "everything"],
+            ["unreachable", "no_route", "certain", "everything"],
         ),
         (
             "no carrier, and so no answer to ARP",
@@ -268,22 +268,18 @@ fn one_address_fails_in_every_way() {
                 |it| (it.gateway, it.carrier) = (None, false),
                 neighbour(HOST, true, NeighbourState::Failed, at(vec![silent()])),
             ),
-            ["unreachable", "no_route_or_local_block", "certain", "everything"],
+            ["unreachable", "no_route", "certain", "everything"],
         ),
-        (
-            "a program forbids it",
-            at(vec![failed(EPERM), open()]),
-            ["unreachable", "no_route_or_local_block", "certain", "port"],
-        ),
+        ("a program forbids it", at(vec![failed(EPERM), open()]), ["unreachable", "connect_failed", "certain", "port"]),
         (
             "silence, no SYN left",
             at(vec![seen(0, silent()), seen(1, open())]),
-            ["unreachable", "no_route_or_local_block", "likely", "port"],
+            ["unreachable", "dropped_by_local_firewall", "likely", "port"],
         ),
         (
             "silence, no SYN left to the host",
             at(vec![seen(0, silent()), seen(0, quiet())]),
-            ["unreachable", "no_route_or_local_block", "likely", "host"],
+            ["unreachable", "dropped_by_local_firewall", "likely", "host"],
         ),
         (
             "silence, another port opens",
@@ -317,7 +313,7 @@ fn one_address_fails_in_every_way() {
                 vec![walk(syn, &[], End::Dies), walk(ProbeKind::Syn(80), &[ROUTER], answer(2))],
                 at(vec![silent(), open()]),
             ),
-            ["unreachable", "no_route_or_local_block", "likely", "port"],
+            ["unreachable", "dropped_by_local_firewall", "likely", "port"],
         ),
         (
             "silence from the first hop on, SYNs left",
@@ -393,7 +389,7 @@ fn addresses_and_ports_are_weighed_together() {
         (
             "no way anywhere",
             vec![without_a_way(ENETUNREACH), other(without_a_way(ENETUNREACH))],
-            ["unreachable", "no_route_or_local_block", "certain", "network"],
+            ["unreachable", "no_route", "certain", "network"],
         ),
     ];
     for (what, addresses, expected) in rows {

@@ -94,7 +94,8 @@ struct TranslatedLine {
     server: Endpoint,
 }
 
-/// Growth of the kernel's counters since the attempt began; memory as it is now, in pages.
+/// Growth of the kernel's counters since the attempt began; memory (pages) and the connection tracking table as they are
+/// now. conntrack_limit is 0 where there is no such table.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, inline)]
 struct CounterLine {
@@ -105,6 +106,13 @@ struct CounterLine {
     abort_on_memory: u64,
     memory_pressures: u64,
     challenge_acks: u64,
+    reverse_path_drops: u64,
+    no_routes_out: u64,
+    checksum_errors: u64,
+    conntrack_drops: u64,
+    conntrack_insert_failed: u64,
+    conntrack_entries: u64,
+    conntrack_limit: u64,
     memory_pages: u64,
     memory_limit: u64,
 }
@@ -225,6 +233,13 @@ impl CounterLine {
             abort_on_memory,
             memory_pressures,
             challenge_acks,
+            reverse_path_drops,
+            no_routes_out,
+            checksum_errors,
+            conntrack_drops,
+            conntrack_insert_failed,
+            conntrack_entries,
+            conntrack_limit,
             memory_pages,
             memory_limit,
         } = *counters;
@@ -236,6 +251,13 @@ impl CounterLine {
             abort_on_memory,
             memory_pressures,
             challenge_acks,
+            reverse_path_drops,
+            no_routes_out,
+            checksum_errors,
+            conntrack_drops,
+            conntrack_insert_failed,
+            conntrack_entries,
+            conntrack_limit,
             memory_pages,
             memory_limit,
         }

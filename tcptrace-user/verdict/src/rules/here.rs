@@ -1,145 +1,14 @@
 //! The deeds of this host itself: its rules, its listeners, its memory. By its own word, and only where an end is here.
 
-use std::time::Duration;
 use tcptrace_core::{
     handshake::{Facts, Side},
     segment::Flags,
 };
 
-use tcptrace_vocabulary::{
-    errno::errno_name,
-    facts::{Aborts, Call, Way},
-    icmp::Meaning,
-    outcome::Outcome,
-    words::count,
-};
+use tcptrace_vocabulary::{facts::Aborts, outcome::Outcome, words::count};
 
-use super::{
-    Judgement, certain, likely, possible,
-    reject::{error, silence},
-    sender::answer_of,
-    silence::unanswered,
-};
-use crate::case::Case;
-
-/// This host has no way for the SYN, or kept it, or kept the SYN/ACK.
-pub(super) fn no_route_or_local_block(case: &Case<'_>) -> Option<Judgement> {
-    let outcome = case.attempt.outcome;
-    if outcome == Outcome::NoReply {
-        return no_way(case)
-            .or_else(|| refused_call(case))
-            .or_else(|| silent_gateway(case))
-            .or_else(|| dropped_on_its_way_out(case))
-            .or_else(|| not_made(case))
-            .or_else(|| unsent(case));
-    }
-    if outcome == Outcome::Refused {
-        return no_way(case).or_else(|| refused_unsent(case));
-    }
-    if outcome == Outcome::Unreachable { no_way(case).or_else(|| said_by_itself(case)) } else { None }
-}
-
-/// Routing leads nowhere, or by an interface that does not work.
-fn no_way(case: &Case<'_>) -> Option<Judgement> {
-    let errno = match case.local.way.as_ref().ok()? {
-        Way::Nowhere { errno } => *errno,
-        Way::Link { interface, up: false, .. } => return certain([format!("interface {interface} is down")]),
-        Way::Link { interface, carrier: false, .. } => {
-            return certain([format!("interface {interface} has no carrier")]);
-        }
-        Way::Link { .. } => return None,
-    };
-    let what = match errno {
-        libc::ENETUNREACH => "this host has no route to it",
-        libc::EACCES => "a 'prohibit' route forbids it",
-        libc::EINVAL => "a 'blackhole' route drops it",
-        libc::EHOSTUNREACH => "an 'unreachable' route forbids it",
-        _ => "routing refuses it",
-    };
-    certain([format!("{what} ({})", errno_name(errno))])
-}
-
-/// connect(2) failed before a SYN was made.
-fn refused_call(case: &Case<'_>) -> Option<Judgement> {
-    /// No answer of another host is as fast as the local stack's.
-    const AT_ONCE: Duration = Duration::from_millis(2);
-    let Call { errno, took } = case.local.call.ok()?;
-    let errno = errno?;
-    let name = errno_name(errno);
-    match errno {
-        libc::EPERM | libc::EACCES => {
-            certain([format!("a BPF program or a security module forbids connect(2) here ({name})")])
-        }
-        libc::EADDRNOTAVAIL => certain([format!("this host has no source port or address left for it ({name})")]),
-        libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::EINVAL
-            if took < AT_ONCE && case.silent_neighbour().is_none() =>
-        {
-            likely([format!("the local stack refuses at once ({name})")])
-        }
-        _ => None,
-    }
-}
-
-/// The next hop does not answer on the link. It says nothing of the server.
-fn silent_gateway(case: &Case<'_>) -> Option<Judgement> {
-    let gateway = case.silent_gateway()?;
-    certain([unanswered(gateway), "nothing leaves this link".to_owned()])
-}
-
-/// The SYN was dropped on its way out, or the SYN/ACK was.
-fn dropped_on_its_way_out(case: &Case<'_>) -> Option<Judgement> {
-    // If both ends are here, a SYN that came by had left already.
-    let is_own = case.is_here(Side::Client) && (!case.is_here(Side::Server) || case.hs().syn.tries == 0);
-    if is_own && let Some(reason) = case.dropped_on_its_way_out(Side::Client) {
-        return certain([format!("this host dropped its own SYN ({reason})")]);
-    }
-    let reason = case.dropped_on_its_way_out(Side::Server).filter(|_| case.is_here(Side::Server))?;
-    certain([format!("the SYN came in, and this host dropped its own SYN/ACK ({reason})")])
-}
-
-/// TCP made no SYN for the call, and routing by now would let it.
-fn not_made(case: &Case<'_>) -> Option<Judgement> {
-    if case.local.made != Ok(false) {
-        return None;
-    }
-    possible([
-        "connect(2) made no SYN, and there is a route now".to_owned(),
-        "the route is new, no local port was left, or a program refused the call".to_owned(),
-    ])
-}
-
-/// A RST came, and no SYN was seen leaving. A rule that translates the address and a tunnel that wraps the packet
-/// (IPsec) hide a SYN just as well, and the RST is another host's then.
-fn refused_unsent(case: &Case<'_>) -> Option<Judgement> {
-    if !case.never_left() || case.is_here(Side::Server) {
-        return None;
-    }
-    likely([
-        "a RST answered, and no SYN for it was seen leaving: this host's own rules reject or redirect it".to_owned()
-    ])
-}
-
-/// No SYN was seen leaving, by this host or by the first router.
-fn unsent(case: &Case<'_>) -> Option<Judgement> {
-    // Without a link address nothing leaves either, and that is no rule.
-    if case.never_left() && case.silent_neighbour().is_none() {
-        // Translated or wrapped (IPsec), it may have left unseen.
-        return likely(["no SYN for it was seen leaving: this host's own rules drop or redirect it".to_owned()]);
-    }
-    let other = case.is_lost_before_first_router()?;
-    let (answer, far) = (answer_of(other), case.walk()?.other?.answered);
-    likely([format!("SYNs to the port miss even the first router; {answer} comes from hop {far}"), silence(case)])
-}
-
-/// This host answered its own SYN by an ICMP error: a rule of its own, or a next hop that it did not find.
-fn said_by_itself(case: &Case<'_>) -> Option<Judgement> {
-    let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
-    if meaning != Meaning::HostUnreachable {
-        return certain([format!("this host's rules sent {error}")]);
-    }
-    let gateway = case.silent_gateway()?;
-    certain([unanswered(gateway), error])
-}
+use super::{Judgement, certain, likely, possible, reject::silence, sender::answer_of};
+use crate::case::{Case, is_firewall_reason};
 
 /// A SYN that finds the accept queue full is dropped (`tcp_conn_request`, net/ipv4/tcp_input.c), and so is a final ACK
 /// (`tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c), after which the SYN/ACK is sent again.
@@ -183,23 +52,105 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Judgement> {
     }
 }
 
-/// Seen at the interface and dropped by a rule of this host: on its way in, or through.
-pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Judgement> {
-    let outcome = case.attempt.outcome;
-    let (side, what) = if outcome == Outcome::NoReply || outcome.is_open() && case.hs().syn.tries > 1 {
-        (Side::Client, "SYN")
-    } else if outcome == Outcome::HalfOpen && !case.is_here(Side::Client) {
-        (Side::Server, "SYN/ACK")
-    } else {
+/// A SYN that finds the queue of half-open connections full is dropped, unless a cookie can answer it
+/// (`tcp_conn_request`, net/ipv4/tcp_input.c).
+pub(super) fn syn_queue_full(case: &Case<'_>) -> Option<Judgement> {
+    let was_silent =
+        case.attempt.outcome == Outcome::NoReply || case.hs().syn.tries > 1 && case.attempt.outcome.is_open();
+    let drops = case.growth(|counters| counters.syn_queue_drops);
+    let is_other = case.any_drop(Side::Client, |_| true).is_some();
+    if !was_silent || drops == 0 || is_other || !case.is_here(Side::Server) {
         return None;
-    };
+    }
+    let grew = format!("TCPReqQFullDrop grew by {drops}: a queue of half-open connections was full");
+    // The counter is the whole network namespace's.
+    match &case.local.listener {
+        Ok(Some(listener)) if !listener.is_full() => likely([grew]),
+        Ok(Some(_)) | Err(_) => possible([grew]),
+        Ok(None) => None,
+    }
+}
+
+/// The packet whose loss makes the outcome, and its sender: the SYN that nobody answered, perhaps only the first ones, or
+/// the SYN/ACK that nobody acknowledged.
+fn lost_packet(case: &Case<'_>) -> Option<(Side, &'static str)> {
+    let outcome = case.attempt.outcome;
+    if outcome == Outcome::NoReply || outcome.is_open() && case.hs().syn.tries > 1 {
+        return Some((Side::Client, "SYN"));
+    }
+    (outcome == Outcome::HalfOpen).then_some((Side::Server, "SYN/ACK"))
+}
+
+/// A rule or a policy of this host dropped a packet of the handshake, without an answer.
+pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Judgement> {
+    if case.lacks_conntrack().is_some() {
+        return None;
+    }
+    let (side, what) = lost_packet(case).filter(|(side, _)| *side == Side::Client || !case.is_here(Side::Client))?;
     let dropped = |reason: &str| [format!("this host dropped the {what} after it passed the interface ({reason})")];
     match case.dropped_by_rule_elsewhere(side) {
         Some(reason) => certain(dropped(&reason)),
-        // By its number and one of its ends.
+        None if case.attempt.outcome == Outcome::NoReply => dropped_on_its_way_out(case)
+            .or_else(|| unsent(case))
+            // By its number and one of its ends.
+            .or_else(|| likely(dropped(&case.dropped_by_rule_after_translation()?))),
         None if side == Side::Client => likely(dropped(&case.dropped_by_rule_after_translation()?)),
         None => None,
     }
+}
+
+/// A rule dropped the SYN on its way out, or the SYN/ACK.
+fn dropped_on_its_way_out(case: &Case<'_>) -> Option<Judgement> {
+    // If both ends are here, a SYN that came by had left already.
+    let is_own = case.is_here(Side::Client) && (!case.is_here(Side::Server) || case.hs().syn.tries == 0);
+    let kept = |side| case.dropped_on_its_way_out(side).filter(|reason| is_rule(reason));
+    if is_own && let Some(reason) = kept(Side::Client) {
+        return certain([format!("this host dropped its own SYN ({reason})")]);
+    }
+    let reason = kept(Side::Server).filter(|_| case.is_here(Side::Server))?;
+    certain([format!("the SYN came in, and this host dropped its own SYN/ACK ({reason})")])
+}
+
+/// Whether a rule or policy is behind a drop: a filter, or the discipline of an interface's queue.
+fn is_rule(reason: &str) -> bool {
+    is_firewall_reason(reason) || reason.starts_with("QDISC_")
+}
+
+/// No SYN was seen leaving, by this host or by the first router: that answers what is too old when it comes in, before
+/// its rules see it (`ip_forward`, net/ipv4/ip_forward.c).
+fn unsent(case: &Case<'_>) -> Option<Judgement> {
+    // Without a link address nothing leaves either, and that is no rule. Nor does a call whose SYN was never made.
+    if case.never_left() && case.silent_neighbour().is_none() && case.local.made != Ok(false) {
+        // Translated or wrapped (IPsec), it may have left unseen.
+        return likely(["no SYN for it was seen leaving: this host's own rules drop or redirect it".to_owned()]);
+    }
+    let other = case.is_lost_before_first_router()?;
+    let (answer, far) = (answer_of(other), case.walk()?.other?.answered);
+    likely([format!("SYNs to the port miss even the first router; {answer} comes from hop {far}"), silence(case)])
+}
+
+/// Connection tracking dropped a packet that no rule dropped: its table is full. The counters are of a whole namespace.
+pub(super) fn conntrack_full(case: &Case<'_>) -> Option<Judgement> {
+    case.lacks_conntrack().filter(|it| it.no_room).map(|it| likely(it.evidence))?
+}
+
+/// Address translation dropped a packet, because no port was free for it.
+pub(super) fn nat_exhausted(case: &Case<'_>) -> Option<Judgement> {
+    case.lacks_conntrack().filter(|it| !it.no_room).map(|it| likely(it.evidence))?
+}
+
+/// The way back to the sender uses another interface than the packet came in on. Only IPv4 has this reason.
+pub(super) fn reverse_path_filter(case: &Case<'_>) -> Option<Judgement> {
+    let (side, what) = lost_packet(case)?;
+    let reason = case.any_drop(side, |reason| reason == "IP_RPFILTER")?;
+    certain([format!("this host dropped the {what}: its route back to the sender uses another interface ({reason})")])
+}
+
+/// The packet came in with a wrong checksum, its own or that of the tunnel around it.
+pub(super) fn bad_checksum(case: &Case<'_>) -> Option<Judgement> {
+    let (side, what) = lost_packet(case)?;
+    let reason = case.any_drop(side, |reason| matches!(reason, "TCP_CSUM" | "UDP_CSUM" | "IP_CSUM"))?;
+    certain([format!("this host dropped the {what}: its checksum is wrong ({reason})")])
 }
 
 /// The SYN/ACK came in at the interface, and the socket waits for it still.

@@ -3,7 +3,7 @@
 //! The highest confidence wins, and among equals the earlier row. A rule says `certain` only if no other cause leaves
 //! the same evidence.
 //!
-//! `here`: this host's own rules, listeners and memory. `path`: NAT, duplicate addresses, asymmetric paths. `peer`: the
+//! `way`: this host's own routes, ports and gateway. `here`: its rules, listeners and memory. `path`: NAT, duplicate addresses, asymmetric paths. `peer`: the
 //! client's behaviour. `reject`: RSTs and ICMP errors, and `sender`: who sent the RST. `silence`: firewall_drop,
 //! host_down, network_unreachable.
 
@@ -13,6 +13,7 @@ mod peer;
 mod reject;
 mod sender;
 mod silence;
+mod way;
 
 use tcptrace_vocabulary::cause::{Cause, Confidence};
 
@@ -35,7 +36,7 @@ pub(super) struct Row {
     pub(super) apart: &'static str,
 }
 
-pub(super) const RULES: [Row; 19] = [
+pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::PortClosed,
         rule: reject::port_closed,
@@ -64,13 +65,31 @@ pub(super) const RULES: [Row; 19] = [
         cause: Cause::NetworkUnreachable,
         rule: silence::network_unreachable,
         evidence: "A router sent net-unreachable or time-exceeded. The evidence names it.",
-        apart: "`no_route_or_local_block`: connect(2) gets ENETUNREACH and no packet leaves.",
+        apart: "`no_route`: connect(2) gets ENETUNREACH and no packet leaves.",
     },
     Row {
-        cause: Cause::NoRouteOrLocalBlock,
-        rule: here::no_route_or_local_block,
-        evidence: "No SYN left this host: there is no route, the interface is down, the gateway does not answer on the link, connect(2) is forbidden, or a rule drops or rejects the SYN.",
-        apart: "The wrong interface is traced: the SYN left by another.",
+        cause: Cause::NoRoute,
+        rule: way::no_route,
+        evidence: "Routing refuses the destination, or the interface is down. connect(2) fails at once with a routing errno. The kernel dropped the SYN or the SYN/ACK for want of a route (IP_OUTNOROUTES).",
+        apart: "`network_unreachable`: a router says so, by ICMP.",
+    },
+    Row {
+        cause: Cause::NoLocalPort,
+        rule: way::no_local_port,
+        evidence: "connect(2) failed with EADDRNOTAVAIL.",
+        apart: "`nat_exhausted`: this host has ports, and its address translation has none.",
+    },
+    Row {
+        cause: Cause::ConnectFailed,
+        rule: way::connect_failed,
+        evidence: "connect(2) failed, and no SYN was made. Neither routing nor ports are why.",
+        apart: "`dropped_by_local_firewall`: a SYN was made, and dropped.",
+    },
+    Row {
+        cause: Cause::GatewayDown,
+        rule: way::gateway_down,
+        evidence: "The gateway does not answer ARP or neighbour discovery.",
+        apart: "`host_down`: the next hop is the server itself.",
     },
     Row {
         cause: Cause::ListenQueueFull,
@@ -79,10 +98,40 @@ pub(super) const RULES: [Row; 19] = [
         apart: "`firewall_drop`: no counter grows.",
     },
     Row {
+        cause: Cause::SynQueueFull,
+        rule: here::syn_queue_full,
+        evidence: "The SYN came in, no SYN/ACK left, and TCPReqQFullDrop grew.",
+        apart: "`listen_queue_full`: ListenOverflows grows.",
+    },
+    Row {
         cause: Cause::DroppedByLocalFirewall,
         rule: here::dropped_by_local_firewall,
-        evidence: "The SYN came in, or passed through, and the kernel's drop reason is a rule's.",
-        apart: "`no_route_or_local_block`: the drop is on the way out of the sender's own namespace.",
+        evidence: "The kernel dropped the SYN or the SYN/ACK, and its reason is a rule's. No SYN was seen leaving.",
+        apart: "`conntrack_full`, `nat_exhausted`: the drop reason is the same, and conntrack's counters grow.",
+    },
+    Row {
+        cause: Cause::ConntrackFull,
+        rule: here::conntrack_full,
+        evidence: "NETFILTER_DROP of the packet, while the connection tracking table is full and its drop counter alone grew.",
+        apart: "`dropped_by_local_firewall`: a rule's counter grows.",
+    },
+    Row {
+        cause: Cause::NatExhausted,
+        rule: here::nat_exhausted,
+        evidence: "NETFILTER_DROP of the packet, while conntrack's insert_failed and drop grew together.",
+        apart: "Two flows that clash for one port: a few, and they recover.",
+    },
+    Row {
+        cause: Cause::ReversePathFilter,
+        rule: here::reverse_path_filter,
+        evidence: "The kernel dropped the packet for IP_RPFILTER.",
+        apart: "`dropped_by_local_firewall`: the drop reason is a rule's.",
+    },
+    Row {
+        cause: Cause::BadChecksum,
+        rule: here::bad_checksum,
+        evidence: "The kernel dropped the packet for TCP_CSUM, UDP_CSUM or IP_CSUM.",
+        apart: "A capture on the sender: the card computes the checksum later.",
     },
     Row {
         cause: Cause::SynFlood,
@@ -143,6 +192,18 @@ pub(super) const RULES: [Row; 19] = [
         rule: peer::health_check,
         evidence: "One client repeats SYN, SYN/ACK and RST within a second, without data.",
         apart: "Real users: irregular, and with data.",
+    },
+    Row {
+        cause: Cause::OptionsBlocked,
+        rule: path::options_blocked,
+        evidence: "SYNs with an option were lost or refused, and the first without it was answered.",
+        apart: "Packet loss: the SYN that passes has the same options.",
+    },
+    Row {
+        cause: Cause::NoBackend,
+        rule: peer::no_backend,
+        evidence: "The server accepted the connection and reset it within a second, before it sent a byte.",
+        apart: "`out_of_memory`: TCPAbortOnMemory grows.",
     },
     Row {
         cause: Cause::OutOfMemory,

@@ -71,3 +71,8 @@ pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Judgement> {
         _ => None,
     }
 }
+
+/// SYNs with an option are lost or refused, and the first without it is answered.
+pub(super) fn options_blocked(_case: &Case<'_>) -> Option<Judgement> {
+    None
+}

@@ -148,3 +148,8 @@ pub(super) fn health_check(case: &Case<'_>) -> Option<Judgement> {
     }
     if case.attempt.outcome == Outcome::ResetByClient { possible([shape]) } else { None }
 }
+
+/// Accepted, and reset before the server sent a byte.
+pub(super) fn no_backend(_case: &Case<'_>) -> Option<Judgement> {
+    None
+}

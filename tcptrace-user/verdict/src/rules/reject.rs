@@ -50,10 +50,10 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
 pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
     if outcome == Outcome::Unreachable {
-        return rejected_by_icmp(case);
+        return rejected_by_own_icmp(case).or_else(|| rejected_by_icmp(case));
     }
     if outcome == Outcome::Refused {
-        return rejected_by_rst(case);
+        return rejected_by_rst(case).or_else(|| refused_unsent(case));
     }
     if outcome == Outcome::NoReply { rejected_elsewhere(case, speaks_for_reject) } else { None }
 }
@@ -78,6 +78,26 @@ const fn speaks_for_reject(meaning: Meaning) -> bool {
         | Meaning::ParameterProblem
         | Meaning::Other => false,
     }
+}
+
+/// A rule of this host answered its own SYN by an ICMP error.
+fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
+    let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
+    if meaning == Meaning::HostUnreachable {
+        return None;
+    }
+    certain([format!("this host's rules sent {error}")])
+}
+
+/// A RST came, and no SYN was seen leaving. A rule that translates the address and a tunnel that wraps the packet
+/// (IPsec) hide a SYN just as well, and the RST is another host's then.
+fn refused_unsent(case: &Case<'_>) -> Option<Judgement> {
+    if !case.never_left() || case.is_here(Side::Server) {
+        return None;
+    }
+    likely([
+        "a RST answered, and no SYN for it was seen leaving: this host's own rules reject or redirect it".to_owned()
+    ])
 }
 
 fn rejected_by_icmp(case: &Case<'_>) -> Option<Judgement> {
