@@ -12,7 +12,7 @@ pub mod lab;
 pub mod memory;
 pub mod pcap;
 pub mod prog_run;
-pub mod scenario;
+pub use tcptrace_scenario as scenario;
 pub mod traffic;
 pub mod translated;
 pub mod tunnels;

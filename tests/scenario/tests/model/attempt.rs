@@ -8,7 +8,7 @@ use tcptrace_core::{
     segment::{Flags, Kind, Options, Segment},
     seq::Seq,
 };
-use tcptrace_tests::scenario::words;
+use tcptrace_scenario::words;
 
 pub(crate) const CLIENT: Endpoint = Endpoint { addr: Addr::v4(0xc633_6402), port: 40_000 };
 pub(crate) const SERVER: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7102), port: 443 };

@@ -6,7 +6,7 @@ use tcptrace_core::{
     segment::{self, Found, Link, Options, Skip},
     seq::Seq,
 };
-use tcptrace_tests::scenario::{self, Family, Setting, frame, model::Model, packet::Party};
+use tcptrace_scenario::{self as scenario, Family, Setting, frame, model::Model, packet::Party};
 
 const MS: u64 = 1_000_000;
 

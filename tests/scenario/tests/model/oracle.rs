@@ -14,7 +14,7 @@ use tcptrace_core::{
     segment::{self, Flags, Found, Link, Options, Segment, Skip},
     seq::Seq,
 };
-use tcptrace_tests::scenario;
+use tcptrace_scenario as scenario;
 
 /// A frame that a host could have sent, by its parts.
 #[derive(Clone, Debug)]

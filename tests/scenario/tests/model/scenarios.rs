@@ -5,7 +5,7 @@ use tcptrace_core::{
     handshake::{Nanos, Point, Transition},
     segment::Link,
 };
-use tcptrace_tests::scenario::{self, Effect, Family, Scenario, Seen, Setting, frame, model::Model, words};
+use tcptrace_scenario::{self as scenario, Effect, Family, Scenario, Seen, Setting, frame, model::Model, words};
 use tcptrace_vocabulary::outcome::Outcome;
 
 /// Where the client's and the server's numbers start.

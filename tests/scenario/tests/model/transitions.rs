@@ -10,7 +10,7 @@ use tcptrace_core::{
     handshake::{Handshake, Nanos, Side, State, Transition},
     segment::{Flags, Kind},
 };
-use tcptrace_tests::scenario::words;
+use tcptrace_scenario::words;
 
 use crate::attempt::{HERE, PLACES, SECOND, attempt, effect, prior, segment, step};
 

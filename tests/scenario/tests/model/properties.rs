@@ -8,7 +8,7 @@ use tcptrace_core::{
     segment::{self, Flags, Found, Icmp, IcmpError, Link, Options, Segment},
     seq::Seq,
 };
-use tcptrace_tests::scenario::{self, model::Model};
+use tcptrace_scenario::{self as scenario, model::Model};
 use tcptrace_vocabulary::outcome::Outcome;
 
 const CLIENT: Endpoint = Endpoint { addr: Addr::v4(0xc633_6402), port: 40_000 };
