@@ -15,6 +15,7 @@ mod fuzz;
 mod generated;
 mod guest;
 mod kernels;
+mod mutants;
 mod need;
 mod object;
 #[path = "../../tcptrace-user/build/prebuilt.rs"]
@@ -86,6 +87,9 @@ enum Task {
     Reproduce,
     /// Run the fuzz targets, ten minutes each; or one of them, or for so many seconds
     Fuzz { args: Vec<String> },
+    /// Change the judge, the handshake machine and the desk bit by bit, and hold that the pure suites notice; or those
+    /// of the three that are named; takes an hour or more
+    Mutants { areas: Vec<String> },
     /// Run all tests and rewrite the golden files with what they got
     Bless,
 }
@@ -105,6 +109,7 @@ fn main() -> ExitCode {
         Task::Fuzz { args } => fuzz::run(&args),
         Task::Kernels => kernels::run(),
         Task::Reproduce => reproduce::run(),
+        Task::Mutants { areas } => mutants::run(&areas),
         Task::Bless => bless::run(),
     };
     match done {
