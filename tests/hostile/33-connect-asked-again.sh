@@ -2,7 +2,8 @@
 # rust-lang/rust#116132, march-language/march#320, luasocket#99: connect(2) is interrupted, or asked again; all succeed.
 . "$(dirname "$0")/lib.sh"
 pair
-peer_in_background s ok 198.18.3.2 8080 18
+peer_in_background s ok 198.18.3.2 8080 60
+ready s 8080
 peer c connect 198.18.3.2 8080 >/dev/null
 trace c c -i eth0
 for what in interrupted asked_again; do

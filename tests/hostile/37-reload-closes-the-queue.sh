@@ -4,7 +4,7 @@
 pair
 trace s s -i eth0
 peer_in_background s reload 198.18.3.2 8080
-sleep .6
+ready s 8080
 for n in 1 2 3 4; do peer_in_background c connect 198.18.3.2 8080 send=x timeout=4; done
 sleep 1.5
 peer c connect 198.18.3.2 8080 send=x n=3

@@ -2,7 +2,8 @@
 # metallb/metallb#172, acassen/keepalived#893: the client's neighbour entry still has the old machine's link address.
 . "$(dirname "$0")/lib.sh"
 pair
-peer_in_background s ok 198.18.3.2 443 18; sleep .6
+peer_in_background s ok 198.18.3.2 443 60
+ready s 443
 peer c connect 198.18.3.2 443 send=x
 trace s s -i eth0
 trace c c -i eth0

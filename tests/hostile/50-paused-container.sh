@@ -1,9 +1,9 @@
 #!/bin/bash
-# distribution/distribution#1872: `docker pause`: the kernel goes on answering SYNs until the accept queue is full.
+# distribution/distribution#1872: `docker pause`: the kernel answers SYNs until the accept queue is full.
 . "$(dirname "$0")/lib.sh"
 pair
-in_ns s $PY $HERE/peer.py ok 198.18.3.2 5000 14 2 & S=$!
-sleep .6
+in_ns s $PY $HERE/peer.py ok 198.18.3.2 5000 60 2 & S=$!
+ready s 5000
 trace s s -i eth0
 peer c connect 198.18.3.2 5000 send=x
 STOPPED=$(pgrep -P $S); kill -STOP ${STOPPED:-$S}

@@ -24,7 +24,7 @@ clean() {
 }
 trap clean EXIT
 trap 'exit 1' INT TERM
-(exec >/dev/null 2>&1; sleep 55; kill -TERM $$) & GUARD=$!
+(exec >/dev/null 2>&1; sleep 80; kill -TERM $$) & GUARD=$!
 # netns NAME...
 netns() { local n; for n in "$@"; do ip netns add "$P$n"; NAMESPACES+=("$n"); ip -n "$P$n" link set lo up; in_ns "$n" sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0; done; }
 # link A IF-A ADDRESS-A B IF-B ADDRESS-B
@@ -46,12 +46,16 @@ routed() {
 pair() { netns c s; link c eth0 198.18.3.1/24 s eth0 198.18.3.2/24; }
 peer() { local n=$1; shift; in_ns "$n" "$PY" "$HERE/peer.py" "$@"; }
 peer_in_background() { local n=$1; shift; peer "$n" "$@" & }
+# ready NAMESPACE PORT: waits until somebody listens there
+ready() { local k; for k in $(seq 60); do in_ns "$1" ss -Hltn "sport = :$2" | grep -q . && return; sleep .1; done; }
 # trace OBSERVER NAMESPACE ARGUMENTS...
 trace() {
   local who=$1 n=$2 k; shift 2
   if [ -n "${TCPTRACE:-}" ]; then
+    : >"$OUT/$NAME.$who.err"
     (exec nsenter --net=/run/netns/$P$n "$TCPTRACE" --all --json "$@" >"$OUT/$NAME.$who.json" 2>"$OUT/$NAME.$who.err") & TRACERS+=($!)
-    for k in $(seq 150); do grep -qs 'tracing;' "$OUT/$NAME.$who.err" && break; sleep .1; done
+    for k in $(seq 300); do grep -qs 'tracing;' "$OUT/$NAME.$who.err" && break; sleep .1; done
+    grep -qs 'tracing;' "$OUT/$NAME.$who.err" || exit 75 # the tracer did not come up
   else
     (exec nsenter --net=/run/netns/$P$n tcpdump -ni any -tt tcp or icmp or icmp6 >"$OUT/$NAME.$who.dump" 2>/dev/null) & TRACERS+=($!)
     sleep 1
