@@ -23,6 +23,7 @@ mod progress;
 mod route;
 mod socket;
 mod steps;
+mod system;
 pub mod target;
 mod text;
 mod walk;
