@@ -29,6 +29,7 @@ const MOST_ATTEMPTS: u64 = 1 << 26;
 #[command(
     name = "tcptrace",
     version,
+    disable_version_flag = true,
     args_conflicts_with_subcommands = true,
     after_help = AFTER,
     after_long_help = AFTER_LONG
@@ -161,6 +162,9 @@ pub struct Args {
     /// Attach TC programs in this way
     #[arg(long, value_enum, hide = true)]
     pub tc: Option<Tc>,
+    /// Print the version; with -v also the commit, the target and the kernel programs
+    #[arg(short = 'V', long)]
+    pub version: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -187,6 +191,15 @@ pub enum Command {
         /// The word, as a line prints it [default: list all words]
         #[arg(value_name = "WORD", value_parser = Topic::find)]
         name: Option<Topic>,
+    },
+    /// Write man pages and shell completions into a folder
+    ///
+    /// Below the folder, man, bash, zsh and fish find them as they do below /usr/local/share and ~/.local/share.
+    #[command(after_long_help = AFTER_GENERATE)]
+    Generate {
+        /// The folder; it is made if it is not there
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
     },
     /// Take the filters of a killed tracer off an interface
     #[command(name = crate::live::guard::SUBCOMMAND, hide = true)]
@@ -277,6 +290,11 @@ const AFTER_SCHEMA: &str = "\
 Examples:
   tcptrace schema > tcptrace.schema.json
   tcptrace schema | jq '.[\"$defs\"] | keys'    the kinds of objects";
+
+const AFTER_GENERATE: &str = "\
+Examples:
+  tcptrace generate ~/.local/share            for this user
+  sudo tcptrace generate /usr/local/share     for all users";
 
 const AFTER_EXPLAIN: &str = "\
 Examples:

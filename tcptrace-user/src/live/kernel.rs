@@ -25,14 +25,12 @@ use super::{
     accounts::Accounts,
     connects::Connects,
     drops::{Drops, Layout},
+    embedded::OBJECT,
     load::{LoadError, OLDEST, array, loaded, refused},
     source::Unavailable,
     table::Table,
 };
 use crate::random;
-
-/// The object that build.rs made of tcptrace-ebpf.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
 
 /// The settings that are fixed when the programs are loaded.
 #[derive(Clone, Debug)]
