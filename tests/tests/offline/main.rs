@@ -11,3 +11,4 @@ mod pipes;
 mod races;
 mod scenarios;
 mod tunnels;
+mod version;
