@@ -17,6 +17,7 @@ mod guest;
 mod kernels;
 mod need;
 mod object;
+mod package;
 #[path = "../../tcptrace-user/build/prebuilt.rs"]
 mod prebuilt;
 mod process;
@@ -84,6 +85,12 @@ enum Task {
     Kernels,
     /// Build the last commit twice, in two folders, and compare the kernel objects and the binary byte by byte
     Reproduce,
+    /// Build a static binary for each architecture, with licences, man pages and completions, in target/packages
+    Package {
+        /// Then try them: in an empty root, by the offline suite, emulated; also build the crates from their packages
+        #[arg(long)]
+        check: bool,
+    },
     /// Run the fuzz targets, ten minutes each; or one of them, or for so many seconds
     Fuzz { args: Vec<String> },
     /// Run all tests and rewrite the golden files with what they got
@@ -105,6 +112,7 @@ fn main() -> ExitCode {
         Task::Fuzz { args } => fuzz::run(&args),
         Task::Kernels => kernels::run(),
         Task::Reproduce => reproduce::run(),
+        Task::Package { check } => package::run(check),
         Task::Bless => bless::run(),
     };
     match done {
