@@ -20,10 +20,6 @@ const EXPECTED: [(&str, &[&str]); 4] = [
 ];
 
 pub(super) fn check(package: &Package) -> Result<()> {
-    if !package.is_native()? {
-        // The kernel would look for the emulator in the empty root.
-        return Ok(());
-    }
     let place = folders::target()?.join("static/empty-root");
     let (new_root, told) = (place.join("root"), place.join("told"));
     // An earlier run may have left them.
