@@ -1,4 +1,5 @@
-//! The crates as a registry would have them: packed, unpacked and built from that, with no compiler for BPF on PATH.
+//! The crates of the last commit as a registry would have them: packed, unpacked and built from that, with no compiler
+//! for BPF on PATH.
 //!
 //! It publishes nothing.
 
@@ -25,8 +26,14 @@ const OTHERS: [&str; 6] = [
 
 pub(super) fn check() -> Result<()> {
     let folder = folders::target()?.join("crates");
+    // Cargo writes into the lock file that a patch is not used, so this is not done in the workspace itself.
+    let source = folder.join("source");
+    if source.exists() {
+        fs::remove_dir_all(&source).with_context(|| format!("cannot empty {}", source.display()))?;
+    }
+    process::run(command("git clone --quiet").arg(folders::workspace()).arg(&source))?;
     let package = |cargo: &mut Command| {
-        cargo.arg("--target-dir").arg(&folder).current_dir(folders::workspace());
+        cargo.arg("--target-dir").arg(&folder).current_dir(&source);
         // Stable, whatever this workspace's configuration allows its own crates.
         cargo.env("RUSTC_BOOTSTRAP", "-1").env("PATH", path_without_bpf()?);
         process::run(cargo)

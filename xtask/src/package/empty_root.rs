@@ -14,7 +14,7 @@ const SCRIPT: &str = "xtask/src/package/empty_root.sh";
 /// What each file that the script writes has to hold.
 const EXPECTED: [(&str, &[&str]); 4] = [
     ("version", &["kernel programs: "]),
-    ("live", &[r#""outcome":"refused""#, r#""cause":"port_closed""#]),
+    ("live", &[r#""outcome":"refused""#, r#""cause":{"name":"port_closed""#]),
     ("offline", &[r#""outcome":"refused""#]),
     ("diagnose", &["nsswitch_ignored", "mymachines", r#""addresses":["127.0.0.1"]"#]),
 ];
