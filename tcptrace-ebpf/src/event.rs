@@ -67,7 +67,9 @@ impl Telling {
             }
             Transition::Completed => self.all || self.was_in_trouble(handshake),
             Transition::Superseded => handshake.state().is_pending() || self.all && is_open(handshake),
-            Transition::Closed | Transition::ResetByClient | Transition::ResetByServer => self.all,
+            // Accepted, and reset before it sent a byte; userspace knows whether that was soon.
+            Transition::ResetByServer => self.all || !handshake.facts.any(Facts::SERVER_DATA | Facts::SERVER_FIN),
+            Transition::Closed | Transition::ResetByClient => self.all,
             Transition::Replaced => self.all && is_open(handshake),
             Transition::Opened | Transition::Answered | Transition::SeenAgain | Transition::Noted => false,
         }

@@ -209,21 +209,49 @@ impl Attempt {
     /// Whether it is one that people look for: it failed, or nearly did.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
-        self.outcome.is_failure() || self.stalled.is_some() || self.recovered
+        self.outcome.is_failure() || self.stalled.is_some() || self.recovered || self.is_unserved()
     }
 
     /// Whether it went wrong in any way, so that a verdict is made.
     #[must_use]
     pub fn wants_cause(&self) -> bool {
         let cut = matches!(self.outcome, Outcome::ResetByClient | Outcome::ResetByServer | Outcome::AnswerOnly);
-        self.is_trouble() || cut || self.handshake.facts.any(Facts::ANSWER_UNSEEN) || self.was_answered_again()
+        self.is_trouble() || cut || self.lacks_answer() || self.was_answered_again() || self.left_out_options()
     }
 
-    /// Whether the server repeated the SYN/ACK after the final ACK passed.
+    /// Whether it opened only after its client had left out an option that people know by name.
+    #[must_use]
+    pub fn left_out_options(&self) -> bool {
+        const NAMED: u32 =
+            Facts::WITHOUT_MPTCP | Facts::WITHOUT_ECN | Facts::WITHOUT_FAST_OPEN | Facts::WITHOUT_TIMESTAMPS;
+        let facts = self.handshake.facts;
+        self.outcome.is_open() && facts.any(NAMED) && !facts.any(Facts::FALLBACK_LOST)
+    }
+
+    /// Whether the connection opened without a SYN/ACK that came by. SYNs that cross need none, nor does a socket that
+    /// is connected to itself (RFC 9293, section 3.5).
+    #[must_use]
+    pub fn lacks_answer(&self) -> bool {
+        let hs = &self.handshake;
+        let is_simultaneous = hs.facts.any(Facts::CROSSED) || hs.client() == hs.server();
+        self.outcome.is_open() && hs.facts.any(Facts::ANSWER_UNSEEN) && !is_simultaneous
+    }
+
+    /// Whether the server repeated the SYN/ACK although the final ACK had passed, and nothing shows that it got the ACK.
+    /// A SYN/ACK within a round trip of the ACK was sent before the ACK can have come.
     #[must_use]
     pub fn was_answered_again(&self) -> bool {
+        const ACCEPTED: u32 = Facts::SERVER_DATA | Facts::SERVER_FIN | Facts::DATA_ACKED;
         let hs = &self.handshake;
-        self.outcome.is_open() && hs.answer.tries > 1 && hs.first_answer <= hs.ended && hs.ended < hs.last_answer
+        let is_again = hs.answer.tries > 1 && hs.first_answer <= hs.ended && hs.ended < hs.last_answer;
+        let round_trip = hs.first_answer.since(hs.first_syn);
+        self.outcome.is_open() && is_again && hs.last_answer.since(hs.ended) > round_trip && !hs.facts.any(ACCEPTED)
+    }
+
+    /// Whether the server reset the connection within a second of its opening, before it sent a byte.
+    #[must_use]
+    pub fn is_unserved(&self) -> bool {
+        is_unserved(&self.handshake, self.outcome, self.seen.1)
     }
 
     /// Whether either side sent data.
@@ -273,6 +301,16 @@ pub fn was_in_trouble(handshake: &Handshake, stalled: Option<Stalled>, stall_aft
         || handshake.syn.tries >= STALLED_AT_TRY
         || is_unacknowledged(handshake) && handshake.last_answer <= handshake.ended
         || handshake.ended.since(handshake.first_syn) >= stall_after
+}
+
+/// Whether the server reset a connection within a second of its opening, before it sent a byte; `last` is the time of
+/// the RST.
+#[must_use]
+pub fn is_unserved(handshake: &Handshake, outcome: Outcome, last: Nanos) -> bool {
+    const AT_ONCE: u64 = 1_000_000_000;
+    outcome == Outcome::ResetByServer
+        && !handshake.facts.any(Facts::SERVER_DATA | Facts::SERVER_FIN)
+        && last.since(handshake.ended) <= AT_ONCE
 }
 
 /// Whether an attempt may have begun before tracing did.

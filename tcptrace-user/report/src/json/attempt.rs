@@ -102,6 +102,8 @@ enum Stage {
     BeforeAnswer,
     AfterAnswer,
     PostAck,
+    /// the client sent data, the server none
+    Unserved,
     PostData,
 }
 
@@ -298,8 +300,14 @@ fn stage(attempt: &Attempt) -> Option<Stage> {
     match attempt.outcome {
         Outcome::Aborted if attempt.handshake.answer.tries == 0 => Some(Stage::BeforeAnswer),
         Outcome::Aborted => Some(Stage::AfterAnswer),
-        Outcome::ResetByClient | Outcome::ResetByServer if attempt.had_data() => Some(Stage::PostData),
-        Outcome::ResetByClient | Outcome::ResetByServer => Some(Stage::PostAck),
+        Outcome::ResetByClient | Outcome::ResetByServer => {
+            let has = |fact| attempt.handshake.facts.any(fact);
+            Some(match (has(Facts::CLIENT_DATA), has(Facts::SERVER_DATA)) {
+                (_, true) => Stage::PostData,
+                (true, false) => Stage::Unserved,
+                (false, false) => Stage::PostAck,
+            })
+        }
         Outcome::NoReply
         | Outcome::Refused
         | Outcome::Unreachable
@@ -318,6 +326,8 @@ fn stage(attempt: &Attempt) -> Option<Stage> {
 /// nmap's word for what was seen.
 fn reason(attempt: &Attempt) -> Option<&'static str> {
     match attempt.outcome {
+        // Something came, and its receiver ignored it.
+        Outcome::NoReply if attempt.handshake.facts.any(Facts::RST_IGNORED) => Some("reset"),
         Outcome::NoReply => Some("no-response"),
         Outcome::Refused | Outcome::Aborted | Outcome::ResetOnAnswer => Some("reset"),
         Outcome::Unreachable => attempt.handshake.unreachable().map(|icmp| Meaning::of(icmp).word()),
@@ -441,7 +451,7 @@ impl JsonSchema for FactNames {
 }
 
 /// The names of the facts, in the order of their bits.
-const FACTS: [(u32, &str); 25] = [
+const FACTS: [(u32, &str); 32] = [
     (Facts::ANSWER_UNSEEN, "answer_unseen"),
     (Facts::CHALLENGED, "challenged"),
     (Facts::WRONG_ANSWER, "wrong_answer"),
@@ -467,4 +477,11 @@ const FACTS: [(u32, &str); 25] = [
     (Facts::RST_ID, "rst_id"),
     (Facts::RST_OPTIONS, "rst_options"),
     (Facts::RST_SEQ, "rst_seq"),
+    (Facts::ACK_IGNORED, "ack_ignored"),
+    (Facts::WITHOUT_TIMESTAMPS, "without_timestamps"),
+    (Facts::WITHOUT_FAST_OPEN, "without_fast_open"),
+    (Facts::WITHOUT_MPTCP, "without_mptcp"),
+    (Facts::WITHOUT_ECN, "without_ecn"),
+    (Facts::FALLBACK_LOST, "fallback_lost"),
+    (Facts::DATA_ACKED, "data_acked"),
 ];
