@@ -36,7 +36,11 @@ impl Run<'_> {
         for (handshake, outcome, last) in self.flows.checks() {
             self.desk.see_end(&handshake, outcome, last);
         }
-        self.passages.extend(self.flows.passages());
+        let passages = self.flows.passages();
+        for (last, passage) in &passages {
+            self.flows.history.note_flood(passage.owner, passage.since, *last);
+        }
+        self.passages.extend(passages);
         for told in attempts {
             let now = told.attempt.handshake.first_syn;
             self.feed(now)?;

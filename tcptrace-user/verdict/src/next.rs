@@ -10,11 +10,11 @@ use std::net::IpAddr;
 
 use tcptrace_core::{
     flow::{Addr, Endpoint},
-    handshake::Side,
+    handshake::{Facts, Side},
 };
 use tcptrace_vocabulary::{attempt::Attempt, cause::Cause, facts::Way, outcome::Outcome, words::ip};
 
-use crate::case::Case;
+use crate::{case::Case, rules::serves_others};
 
 /// The next steps, the most telling first; never empty.
 #[must_use]
@@ -151,7 +151,8 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
                     .to_owned(),
             ]
         }
-        Cause::Unknown => vec![settles(case.attempt).to_owned()],
+        Cause::Unknown => settling(case),
+        Cause::NatMismatch if let Some(steps) = at_translation(case) => steps,
         // No SYN was lost, and a longer timeout changes nothing.
         Cause::ApplicationGaveUp if case.attempt.outcome == Outcome::Aborted => {
             let client = ip(case.hs().client_addr);
@@ -203,6 +204,14 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
             filled(cause, case.server(), Some(case.hs().client_addr), host.or_else(elsewhere))
         }
     }
+}
+
+/// The steps where both halves of a translated SYN were seen: about the address that was asked, and the one that answered.
+fn at_translation(case: &Case<'_>) -> Option<Vec<String>> {
+    let own = case.server();
+    let twin = case.past.twin(case.hs()).filter(|_| case.attempt.answered_from.is_none())?.server;
+    let (asked, answers) = if case.hs().answer.tries > 0 { (twin, own) } else { (own, twin) };
+    Some(filled(Cause::NatMismatch, asked, Some(case.hs().client_addr), Some(answers.addr)))
 }
 
 /// Whether the SYN never got out of the client's own network namespace.
@@ -261,7 +270,41 @@ fn filled(cause: Cause, server: Endpoint, client: Option<Addr>, host: Option<Add
     next(cause).iter().map(fill).collect()
 }
 
-/// The step that would decide, where the evidence does not.
+/// The steps that would decide, where the evidence does not.
+fn settling(case: &Case<'_>) -> Vec<String> {
+    let (hs, outcome) = (case.hs(), case.attempt.outcome);
+    let (client, server, port) = (ip(hs.client_addr), ip(hs.server_addr), hs.server_port);
+    if outcome == Outcome::NoReply && hs.ignored_resets() > 0 {
+        return vec![
+            format!("on {server}: which TCP stack answers port {port}? its RST has to acknowledge ISN + 1"),
+            format!("its stack is right: ask who rewrites sequence numbers between {client} and {server}"),
+        ];
+    }
+    if matches!(outcome, Outcome::HalfOpen | Outcome::ResetOnAnswer) && hs.facts.any(Facts::ACK_IGNORED) {
+        return vec![
+            format!("at both ends: tcpdump -Sni any 'tcp port {port} and host {client}'; compare the numbers"),
+            "they differ: ask the admin of the firewall that rewrites sequence numbers on one way only".to_owned(),
+        ];
+    }
+    if outcome == Outcome::NoReply && case.host().is_some_and(|it| it.answered(hs, outcome).own > 0) {
+        return vec![
+            format!(
+                "on each NAT: conntrack -L -p tcp -s {client} --sport {} -d {server} --dport {port}",
+                hs.client_port
+            ),
+            "an old entry: delete it (-D); none: one of several equal paths (ECMP) or backends drops it".to_owned(),
+        ];
+    }
+    if serves_others(case).is_some() {
+        return vec![
+            format!("on {server}, in its netns: ss -ltn 'sport = :{port}'; a full backlog refuses on Windows, lwIP"),
+            format!("several hosts behind {server}: check port {port} on each of them"),
+        ];
+    }
+    vec![settles(case.attempt).to_owned()]
+}
+
+/// The step for an outcome of which nothing more is known.
 fn settles(attempt: &Attempt) -> &'static str {
     match attempt.outcome {
         Outcome::NoReply => "try another port of the server, and run tcptrace there: silence has no sender",

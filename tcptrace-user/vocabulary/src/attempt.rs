@@ -308,8 +308,12 @@ pub fn was_in_trouble(handshake: &Handshake, stalled: Option<Stalled>, stall_aft
 #[must_use]
 pub fn is_unserved(handshake: &Handshake, outcome: Outcome, last: Nanos) -> bool {
     const AT_ONCE: u64 = 1_000_000_000;
+    let facts = handshake.facts;
+    // A client that closes without a word wanted nothing.
+    let is_wanted = !facts.any(Facts::CLIENT_FIN) || facts.any(Facts::CLIENT_DATA);
     outcome == Outcome::ResetByServer
-        && !handshake.facts.any(Facts::SERVER_DATA | Facts::SERVER_FIN)
+        && is_wanted
+        && !facts.any(Facts::SERVER_DATA | Facts::SERVER_FIN)
         && last.since(handshake.ended) <= AT_ONCE
 }
 

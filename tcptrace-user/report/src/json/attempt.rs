@@ -102,7 +102,7 @@ enum Stage {
     BeforeAnswer,
     AfterAnswer,
     PostAck,
-    /// the client sent data, the server none
+    // The client sent data, the server none. No doc comment: it would take the word out of the schema's list.
     Unserved,
     PostData,
 }

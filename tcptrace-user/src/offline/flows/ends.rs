@@ -3,7 +3,9 @@
 use tcptrace_core::handshake::{Handshake, Nanos};
 use tcptrace_verdict::patterns::{checks::is_check, flood::Passage};
 use tcptrace_vocabulary::{
-    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust, may_have_begun_earlier, patience, was_in_trouble},
+    attempt::{
+        Attempt, Foreign, Stalled, StalledBy, Trust, is_unserved, may_have_begun_earlier, patience, was_in_trouble,
+    },
     outcome::Outcome,
 };
 
@@ -118,7 +120,7 @@ impl Flows {
         if !is_overtaken {
             self.listeners.note(&hs, outcome, now);
         }
-        let trouble = outcome.is_failure() || stalled.is_some() || recovered;
+        let trouble = outcome.is_failure() || stalled.is_some() || recovered || is_unserved(&hs, outcome, last);
         if !trouble && !self.wanted.all {
             self.worked.note_worked(hs.server(), outcome, self.wanted.capacity);
         }
@@ -195,6 +197,7 @@ impl Flows {
         if outcome.is_failure()
             || was_in_trouble(hs, conversation.stalled(), stall_after)
             || conversation.stalled().is_some()
+            || is_unserved(hs, outcome, conversation.seen.1)
         {
             return Some(now.since(hs.last_seen()) >= stall_after);
         }

@@ -1,28 +1,24 @@
 //! The deeds of this host itself: its rules, its listeners, its memory. By its own word, and only where an end is here.
 
-use tcptrace_core::{
-    handshake::{Facts, Side},
-    segment::Flags,
-};
+use tcptrace_core::{handshake::Side, segment::Flags};
 
 use tcptrace_vocabulary::{facts::Aborts, outcome::Outcome, words::count};
 
-use super::{Judgement, certain, likely, possible, reject::silence, sender::answer_of};
+use super::{Judgement, certain, likely, peer, possible, reject::silence, sender::answer_of};
 use crate::case::{Case, is_firewall_reason};
 
 /// A SYN that finds the accept queue full is dropped (`tcp_conn_request`, net/ipv4/tcp_input.c), and so is a final ACK
 /// (`tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c), after which the SYN/ACK is sent again.
 pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Judgement> {
-    // With another number it is another host's.
-    let again = case.attempt.was_answered_again() && !case.has(Facts::TWO_ANSWERS);
-    let again_evidence = "the server repeated the SYN/ACK after the final ACK passed".to_owned();
+    let repeated = peer::repeated(case);
+    let again = repeated.is_some();
     let was_silent =
         case.attempt.outcome == Outcome::NoReply || case.hs().syn.tries > 1 && case.attempt.outcome.is_open();
     if !(was_silent || again) || case.dropped_by_rule(Side::Client).is_some() {
         return None;
     }
     if !case.is_here(Side::Server) {
-        return if again { likely([again_evidence]) } else { None };
+        return possible(repeated?);
     }
     let mut evidence = Vec::new();
     let overflows = case.growth(|counters| counters.listen_overflows);
@@ -33,9 +29,7 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Judgement> {
     if overflows > 0 {
         evidence.push(format!("ListenOverflows grew by {overflows} meanwhile"));
     }
-    if again {
-        evidence.push(again_evidence);
-    }
+    evidence.extend(repeated.into_iter().flatten().take(1));
     let answers = case.listener().is_some();
     if let Some(reason) = case.dropped_for_queue() {
         evidence.insert(0, format!("this host dropped a packet ({reason}): the accept queue was full"));
@@ -47,7 +41,8 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Judgement> {
         (true, ..) | (_, true, true) => likely(evidence),
         // The overflows may be another listener's.
         (false, true, false) if answers && case.any_drop(Side::Client, |_| true).is_none() => possible(evidence),
-        (false, false, true) => likely(evidence),
+        // A queue with room repeats nothing: it is TCP_DEFER_ACCEPT, or the ACK did not come.
+        (false, false, true) if !answers => possible(evidence),
         _ => None,
     }
 }

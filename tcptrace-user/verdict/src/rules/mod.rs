@@ -15,6 +15,8 @@ mod sender;
 mod silence;
 mod way;
 
+pub(crate) use peer::stopped;
+pub(crate) use reject::serves_others;
 use tcptrace_vocabulary::cause::{Cause, Confidence};
 
 use crate::case::Case;
@@ -40,13 +42,13 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::PortClosed,
         rule: reject::port_closed,
-        evidence: "The server's side answered the SYN with a RST/ACK that has window 0 and the TTL of its other packets. On the server: nobody listens, and TCP found no socket.",
-        apart: "`firewall_reject`: the RST's TTL, time or form is not the host's.",
+        evidence: "The server's side answered the SYN with a RST/ACK that has window 0 and the TTL of its other packets: possible, because a rule on the host sends the same. On the server: nobody listens, and TCP found no socket. Not while the port answers others.",
+        apart: "`firewall_reject`: the RST's TTL, time or form is not the host's. A full backlog on Windows or lwIP, or one of several backends: the port answers others.",
     },
     Row {
         cause: Cause::FirewallReject,
         rule: reject::firewall_reject,
-        evidence: "An ICMP error reports a rule, or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers.",
+        evidence: "An ICMP error reports a rule (certain: only an administrator makes it), or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers on another port, or sooner than the look-up of a neighbour can fail.",
         apart: "`port_closed`: the RST fits the host.",
     },
     Row {
@@ -58,7 +60,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::HostDown,
         rule: silence::host_down,
-        evidence: "The host does not answer ARP or neighbour discovery. A router says host-unreachable. Nothing answered on any port that was tried.",
+        evidence: "The host does not answer ARP or neighbour discovery. A router says host-unreachable after the seconds that a look-up takes. Nothing answered on any port that was tried: possible.",
         apart: "`firewall_drop` of every port: the host still answers ARP or echo requests.",
     },
     Row {
@@ -94,8 +96,8 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::ListenQueueFull,
         rule: here::listen_queue_full,
-        evidence: "The accept queue is above its limit, ListenOverflows grew, or the SYN/ACK came again after the final ACK.",
-        apart: "`firewall_drop`: no counter grows.",
+        evidence: "The accept queue is above its limit, or ListenOverflows grew. The SYN/ACK came again more than a round trip after the final ACK, and the server acknowledged nothing: possible.",
+        apart: "`firewall_drop`: no counter grows. TCP_DEFER_ACCEPT: the client sends no data.",
     },
     Row {
         cause: Cause::SynQueueFull,
@@ -136,13 +138,13 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::SynFlood,
         rule: peer::syn_flood,
-        evidence: "Many clients left one port half-open, and this host sent SYN cookies.",
+        evidence: "Many clients left one port half-open, and this host sent SYN cookies. In a capture: many clients sent a port a single SYN each, and never came again.",
         apart: "A rush of real clients: most of them complete.",
     },
     Row {
         cause: Cause::ClientVanished,
         rule: peer::client_vanished,
-        evidence: "The server repeated the SYN/ACK, and the client stayed silent. An ICMP error or another host's RST answered it: a forged source.",
+        evidence: "The server repeated the SYN/ACK, and the client stayed silent. An ICMP error answered it: a forged source. So does a RST with another TTL than the SYN: possible.",
         apart: "`firewall_drop` of the answers: the client repeats its SYN.",
     },
     Row {
@@ -154,13 +156,13 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::AsymmetricPath,
         rule: path::asymmetric_path,
-        evidence: "The client's ACK or data passed here, and the SYN/ACK never did. A SYN/ACK passed, and its SYN did not.",
+        evidence: "The client's ACK or data passed here, and the SYN/ACK never did. A SYN/ACK passed, and its SYN did not. Not where both sent a SYN.",
         apart: "Packets that the capture lost.",
     },
     Row {
         cause: Cause::NatMismatch,
         rule: path::nat_mismatch,
-        evidence: "The SYN went to one address, and another address acknowledged it.",
+        evidence: "The SYN went to one address, and another address acknowledged it. The same SYN (client, port, ISN) went to two addresses within a millisecond, and the second answered by itself: likely.",
         apart: "`duplicate_ip`: one address, two hosts.",
     },
     Row {
@@ -184,8 +186,8 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::ApplicationGaveUp,
         rule: peer::application_gave_up,
-        evidence: "The SYNs stop before the kernel would stop, or the answer finds no socket.",
-        apart: "The loser of happy eyeballs: the other family connected.",
+        evidence: "The SYNs stop sooner than the port answers anybody, or the answer finds no socket.",
+        apart: "A port that never answers: that the client gave up is a fact and no cause. The loser of happy eyeballs: the other family connected.",
     },
     Row {
         cause: Cause::HealthCheck,
@@ -196,14 +198,14 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::OptionsBlocked,
         rule: path::options_blocked,
-        evidence: "SYNs with an option were lost or refused, and the first without it was answered.",
+        evidence: "SYNs with an option (MPTCP, Fast Open, ECN, timestamps) were lost or refused, and the first without it was answered: possible. The second time, where no SYN with it was ever answered: likely.",
         apart: "Packet loss: the SYN that passes has the same options.",
     },
     Row {
         cause: Cause::NoBackend,
         rule: peer::no_backend,
-        evidence: "The server accepted the connection and reset it within a second, before it sent a byte.",
-        apart: "`out_of_memory`: TCPAbortOnMemory grows.",
+        evidence: "The server accepted the connection and reset it within a second, before it sent a byte: possible. On the server, the process that listens is a proxy: likely.",
+        apart: "`out_of_memory`: TCPAbortOnMemory grows. A service that sends a client away does the same.",
     },
     Row {
         cause: Cause::OutOfMemory,
