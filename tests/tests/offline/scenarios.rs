@@ -55,7 +55,7 @@ fn run(link: Link, family: Family) {
 }
 
 /// Facts that a capture shows and the programs do not see: data of an established connection.
-const LATER: [&str; 2] = ["client_data", "server_data"];
+const LATER: [&str; 3] = ["client_data", "server_data", "data_acked"];
 
 /// Scenarios of which a capture tells more than the programs can: an answer from elsewhere.
 const BEYOND_LIVE: [(&str, &str); 1] = [("syn_sent_bystander_answers", "wrong_answer syn 1 wrong_answer")];
