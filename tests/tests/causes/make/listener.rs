@@ -69,6 +69,18 @@ pub(crate) fn queue_that_drains(scene: &Scene) -> Socket {
     socket
 }
 
+/// The listener waits for data, which the client does not send: the kernel repeats its SYN/ACK and drops nothing.
+pub(crate) fn waits_for_data(scene: &Scene) -> Socket {
+    let listener = scene.lab.server.listen_without_accept(scene.to(WORKING), 16);
+    listener.defer(10);
+    let stream = scene.start(scene.to(WORKING)).finish(PATIENCE);
+    let socket = scene.keep_socket(stream);
+    eventually(PATIENCE, || (scene.lab.server.counter("Tcp", "RetransSegs") > 0).then_some(()));
+    assert_eq!(overflows(scene), 0);
+    scene.keep(listener);
+    socket
+}
+
 /// Many sources, none of which goes on: the SYN queue overruns, and cookies are sent.
 pub(crate) fn flood(scene: &Scene) -> Socket {
     flood_of(scene, 0..SOURCES)
