@@ -76,8 +76,10 @@ impl Handshake {
 
     /// A RST that SYN-SENT ignores: what it looked like, when the last came, and how many.
     #[inline(always)]
-    pub(super) fn rst_ignored(&mut self, segment: &Segment, now: Nanos) -> Transition {
-        if !self.facts.any(Facts::UNREACHABLE) {
+    pub(super) fn rst_ignored(&mut self, segment: &Segment, now: Nanos, at: Point) -> Transition {
+        let is_again = self.facts.any(Facts::RST_IGNORED) && same_packet(self.server_point, self.ended, now, at);
+        if !is_again && !self.facts.any(Facts::UNREACHABLE) {
+            self.server_point = at;
             self.icmp_code = self.icmp_code.saturating_add(1);
             self.end = End { window: segment.window, flags: segment.flags.0, ttl: segment.ttl };
             self.ended = now;

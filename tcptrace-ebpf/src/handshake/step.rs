@@ -72,7 +72,7 @@ impl Handshake {
                 self.facts.0 |= if numbered { Facts::RST_SEQ } else { 0 };
                 self.ended_by(segment, now, State::Refused, Transition::Refused)
             }
-            (Side::Server, Kind::Rst) => self.rst_ignored(segment, now),
+            (Side::Server, Kind::Rst) => self.rst_ignored(segment, now, at),
             (Side::Client | Side::Server, Kind::Null) => self.note(Facts::STRAY),
         }
     }
@@ -93,7 +93,10 @@ impl Handshake {
             (Side::Client, Kind::Ack | Kind::Fin) if self.acknowledges_answer(segment) => {
                 self.completed(side, segment, now)
             }
-            (Side::Client, Kind::Ack | Kind::Fin) => self.note(Facts::STRAY | Facts::ACK_IGNORED),
+            (Side::Client, Kind::Ack | Kind::Fin) if segment.flags.any(Flags::ACK) => {
+                self.note(Facts::STRAY | Facts::ACK_IGNORED)
+            }
+            (Side::Client, Kind::Ack | Kind::Fin) => self.note(Facts::STRAY),
             // Data or an ACK of the server before the final ACK: Fast Open (RFC 7413), or the final ACK is late.
             (Side::Server, Kind::Ack) => self.note(sent_data(Side::Server, segment.payload > 0)),
             (Side::Server, Kind::Fin) => self.note(Facts::SERVER_FIN),
