@@ -93,10 +93,8 @@ impl Handshake {
             (Side::Client, Kind::Ack | Kind::Fin) if self.acknowledges_answer(segment) => {
                 self.completed(side, segment, now)
             }
-            (Side::Client, Kind::Ack | Kind::Fin) if segment.flags.any(Flags::ACK) => {
-                self.note(Facts::STRAY | Facts::ACK_IGNORED)
-            }
-            (Side::Client, Kind::Ack | Kind::Fin) => self.note(Facts::STRAY),
+            (Side::Client, Kind::Ack) => self.note(Facts::STRAY | Facts::ACK_IGNORED),
+            (Side::Client, Kind::Fin) => self.note(Facts::STRAY),
             // Data or an ACK of the server before the final ACK: Fast Open (RFC 7413), or the final ACK is late.
             (Side::Server, Kind::Ack) => self.note(sent_data(Side::Server, segment.payload > 0)),
             (Side::Server, Kind::Fin) => self.note(Facts::SERVER_FIN),

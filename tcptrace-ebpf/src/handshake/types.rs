@@ -161,7 +161,7 @@ impl Facts {
     pub const WITHOUT_MPTCP: u32 = 1 << 28;
     pub const WITHOUT_ECN: u32 = 1 << 29;
     pub const FALLBACK_LOST: u32 = 1 << 30;
-    /// The server acknowledged data of the client: it has the final ACK.
+    /// The server acknowledged data of the client, or its FIN: it has the final ACK.
     pub const DATA_ACKED: u32 = 1 << 31;
 
     /// Whether any of these bits is set.

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, Backlog, Shutdown, SockaddrStorage, setsockopt, sockopt};
-use nix::{setsockopt_impl, sockopt_impl};
+use nix::{libc, setsockopt_impl, sockopt_impl};
 
 use super::netns::Ns;
 use super::socket::reset;
@@ -79,7 +79,7 @@ impl Ns {
 
 sockopt_impl!(
     /// Seconds for which an opened connection is kept from accept(2) until data comes (tcp(7)).
-    DeferAccept, SetOnly, nix::libc::IPPROTO_TCP, nix::libc::TCP_DEFER_ACCEPT, u32
+    DeferAccept, SetOnly, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, u32
 );
 
 impl IdleListener {
