@@ -87,10 +87,11 @@ impl Handshake {
         self.note(Facts::RST_IGNORED)
     }
 
-    /// The fact that an ACK of the server acknowledges data, if it does.
+    /// The fact that a segment of the server acknowledges data, if it does. Without the flag the field is zero, or any
+    /// number: who sends that has a connection all the same.
     #[inline(always)]
-    pub(super) fn data_acked(&self, ack: &Segment) -> u32 {
-        if ack.ack.within(self.isn.add(2), 1 << 31) { Facts::DATA_ACKED } else { 0 }
+    pub(super) fn data_acked(&self, segment: &Segment) -> u32 {
+        if segment.ack.within(self.isn.add(2), 1 << 31) { Facts::DATA_ACKED } else { 0 }
     }
 
     #[inline(always)]
@@ -202,13 +203,15 @@ impl Handshake {
         // SYN and FIN take a number each.
         let first = |isn: Seq, fin: u32| isn.add(1 + self.facts.any(fin) as u32);
         let data = |number: Seq, first: Seq| number != first && number.within(first, 1 << 31);
-        let acked = peer_known && segment.flags.any(Flags::ACK) && data(segment.ack, first(peer, peer_fin));
         let ending = if is_fin { own_fin } else { own_rst };
         self.facts.0 |= ending
             | rst_marks(segment)
-            | if is_fin && acked && own_fin == Facts::SERVER_FIN { Facts::DATA_ACKED } else { 0 }
+            | if is_fin && side == Side::Server { self.data_acked(segment) } else { 0 }
             | sent_data(side, segment.payload > 0 || own_known && data(segment.seq, first(own, own_fin)))
-            | sent_data(peer_side, acked);
+            | sent_data(
+                peer_side,
+                peer_known && segment.flags.any(Flags::ACK) && data(segment.ack, first(peer, peer_fin)),
+            );
         match (before.has_both_fins(), self.facts.has_both_fins(), side) {
             (true, ..) => Transition::Noted,
             (false, true, _) => Transition::Closed,
