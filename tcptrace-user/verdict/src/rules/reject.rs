@@ -214,7 +214,8 @@ pub(super) fn came_at_once(case: &Case<'_>) -> Option<String> {
     const LOOKED_FOR: u64 = 250_000_000;
     let took = case.hs().ended.since(case.hs().first_syn);
     let millis = took as f64 / 1e6;
-    (took < LOOKED_FOR).then(|| format!("it came after {millis:.1} ms; the look-up of a neighbour takes longer to fail"))
+    (took < LOOKED_FOR)
+        .then(|| format!("it came after {millis:.1} ms; the look-up of a neighbour takes longer to fail"))
 }
 
 fn rejected_by_rst(case: &Case<'_>) -> Option<Judgement> {
