@@ -424,7 +424,7 @@ fn a_refusal_here_is_told_by_who_listens() {
 
 #[test]
 fn icmp_errors_say_what_they_say() {
-    use Cause::{FirewallReject, HostDown, NetworkUnreachable, Unknown};
+    use Cause::{FirewallReject, NetworkUnreachable, Unknown};
     use Confidence::{Certain, Likely, Possible};
     for (kind, code, cause, confidence) in [
         (3, 13, FirewallReject, Certain),
