@@ -35,6 +35,11 @@ const ADDED: &[&str] = &[
     "counters.conntrack_insert_failed",
     "counters.conntrack_entries",
     "counters.conntrack_limit",
+    "drops[].fits",
+    "drops[].packet",
+    "drops[].netns",
+    "local.listening_at",
+    "local.rules",
 ];
 
 #[test]

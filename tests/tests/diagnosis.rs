@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use tcptrace_core::{
+    drops::Kind,
     flow::{Addr, Endpoint},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State},
     segment::Flags,
@@ -132,10 +133,13 @@ fn dropped(from: Side, reason: &str) -> Vec<Dropped> {
     vec![Dropped {
         at: NOW,
         from,
+        packet: if from == Side::Client { Kind::Syn } else { Kind::SynAck },
+        fits: Some(true),
         reason: reason.to_owned(),
         count: 1,
         place: Place::Unknown,
         netns: 0,
+        within: None,
         translated: None,
     }]
 }

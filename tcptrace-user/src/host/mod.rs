@@ -7,6 +7,7 @@
 mod arp;
 mod cgroup;
 mod counters;
+mod firewall;
 mod inside;
 mod listeners;
 mod namespaces;
@@ -20,12 +21,15 @@ use std::{
 };
 
 pub use counters::cookies_sent;
+pub use firewall::{Leg, Lost};
 pub use routes::Route;
 use tcptrace_core::{
     flow::Addr,
     handshake::{Handshake, Nanos},
 };
-use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Place, Process, Socket};
+use tcptrace_vocabulary::facts::{
+    Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Netns, Place, Process, Socket, Suspect,
+};
 
 use self::{
     namespaces::{Id, Namespaces},
@@ -109,6 +113,9 @@ impl Host {
             socket: known(client_at).and_then(|at| self.socket(at, client, server, way_out, now)),
             syn_tries: known(client_at).and_then(|at| self.syn_tries(at, now)),
             listener: known(server_at).and_then(|at| self.listener(at, server, way_in, now)),
+            // They were read for the listener.
+            listening_at: known(server_at)
+                .and_then(|at| Ok(self.namespaces.inside(at, now)?.0.listeners.addresses(server.port()))),
             counters: known(server_at)
                 .or_else(|_| known(client_at))
                 .and_then(|at| self.counters(at, attempt.first_syn, now)),
@@ -163,19 +170,56 @@ impl Host {
         self.namespaces.inside(id, now)?.0.cookie()
     }
 
-    /// Which end of an attempt a network namespace has, by its cookie.
+    /// Which end of an attempt a network namespace has, by its cookie. One that was not found may have either.
     pub fn place(&mut self, netns: u64, client: Addr, server: Addr, now: Nanos) -> Place {
-        let mut has = |it| match self.namespace_cookie(address(it), now) {
-            Ok(cookie) => Some(cookie == netns),
-            Err(Missing::Elsewhere) => Some(false),
+        let Some(dropped_at) = self.namespaces.by_cookie(netns) else {
+            return self.place_by_ends(netns, client, server, now);
+        };
+        let mut has = |it| match self.namespaces.which(address(it)) {
+            Ok(at) => Some(at == Some(dropped_at)),
+            // Several have the address, and this may be one of them.
             Err(_) => None,
         };
-        match (netns, has(client), has(server)) {
-            (0, ..) | (_, None, _) | (_, _, None) | (_, Some(true), Some(true)) => Place::Unknown,
-            (_, Some(true), Some(false)) => Place::Client,
-            (_, Some(false), Some(true)) => Place::Server,
-            (_, Some(false), Some(false)) => Place::Between,
+        match (has(client), has(server)) {
+            (None, _) | (_, None) | (Some(true), Some(true)) => Place::Unknown,
+            (Some(true), Some(false)) => Place::Client,
+            (Some(false), Some(true)) => Place::Server,
+            (Some(false), Some(false)) => Place::Between,
         }
+    }
+
+    /// The same of one that was not found: an end's, or unknown.
+    fn place_by_ends(&mut self, netns: u64, client: Addr, server: Addr, now: Nanos) -> Place {
+        let mut has = |it| netns != 0 && self.namespace_cookie(address(it), now) == Ok(netns);
+        match (has(client), has(server)) {
+            (true, false) => Place::Client,
+            (false, true) => Place::Server,
+            (true, true) | (false, false) => Place::Unknown,
+        }
+    }
+
+    /// A network namespace by name, by its cookie; `None`: it is this process's own, or was not found.
+    pub fn netns(&mut self, cookie: u64) -> Option<Netns> {
+        let id = self.namespaces.by_cookie(cookie)?;
+        let path = self.namespaces.path(id)?;
+        let name = path.file_name()?.to_str()?;
+        if path.starts_with("/run/netns") {
+            return Some(Netns { name: format!("netns {name}"), enter: format!("ip netns exec {name}") });
+        }
+        let pid = path.components().nth(2)?.as_os_str().to_str()?;
+        Some(Netns { name: format!("the netns of process {pid}"), enter: format!("nsenter -t {pid} -n") })
+    }
+
+    /// The growth of the counters of a network namespace, by its cookie.
+    pub fn counters_of(&mut self, cookie: u64, since: Nanos, now: Nanos) -> Fact<Counters> {
+        let id = self.namespaces.by_cookie(cookie).ok_or(Missing::Elsewhere)?;
+        self.counters(id, since, now)
+    }
+
+    /// The rules and policies that can have dropped a packet in a network namespace, by its cookie.
+    pub fn suspects(&mut self, cookie: u64, lost: &Lost, since: Nanos, now: Nanos) -> Fact<Vec<Suspect>> {
+        let id = self.namespaces.by_cookie(cookie).ok_or(Missing::Elsewhere)?;
+        self.namespaces.inside(id, now)?.0.suspects(lost, since, now)
     }
 
     /// The cookie of this process's own namespace; zero where the kernel does not say.

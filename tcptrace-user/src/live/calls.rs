@@ -181,9 +181,10 @@ fn on_its_way(
     drops: Fact<&Drops>,
     now: Nanos,
 ) -> Local {
-    let drops = drops.and_then(|drops| drops.of_flow(sent.client, sent.server, connect.called, Some(connect.netns)));
-    // Its own namespace was looked into, and no other.
-    let at_home = |drop| Dropped { place: Place::Client, ..drop };
+    let drops =
+        drops.and_then(|drops| drops.of_flow((sent.client, sent.server), None, connect.called, Some(connect.netns)));
+    // Its own namespace was looked into, and no other; and since the call these ports are its own.
+    let at_home = |drop| Dropped { place: Place::Client, fits: Some(true), ..drop };
     Local {
         drops: drops.map(|drops| drops.into_iter().map(at_home).collect()),
         client_here: Ok(true),

@@ -5,7 +5,7 @@
 use bytes::Buf;
 use tcptrace_core::{
     connect::Connect,
-    drops::{Drops, FlowDrops, KEPT},
+    drops::{Drops, FlowDrops, GROUPS, KEPT},
     event::{Event, VERSION},
     flow::Addr,
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, State, Transition},
@@ -138,14 +138,14 @@ pub fn flow_drops(octets: &[u8; size_of::<FlowDrops>()]) -> FlowDrops {
         low_port: buf.get_u16_ne(),
         high_port: buf.get_u16_ne(),
         is_ours: buf.get_u32_ne(),
-        seq: Seq(buf.get_u32_ne()),
-        pad: buf.get_u32_ne(),
-        drops: [[(); KEPT]; 2].map(|side| {
+        drops: [[(); KEPT]; GROUPS].map(|side| {
             side.map(|()| Drops {
                 at: Nanos(buf.get_u64_ne()),
+                netns: buf.get_u64_ne(),
                 reason: buf.get_u32_ne(),
                 count: buf.get_u32_ne(),
-                netns: buf.get_u64_ne(),
+                isn: Seq(buf.get_u32_ne()),
+                label: buf.get_u32_ne(),
             })
         }),
     }

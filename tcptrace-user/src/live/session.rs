@@ -108,6 +108,9 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
         say!("no interface given: tracing {}, which has the default route", interface.name);
         wanted.push(interface.clone());
     }
+    if wanted.iter().any(interfaces::is_translated_bridge) {
+        wanted.extend(interfaces::ports_beside(&wanted, &interfaces::list()?));
+    }
     Ok(wanted)
 }
 

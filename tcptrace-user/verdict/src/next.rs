@@ -12,7 +12,13 @@ use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::Side,
 };
-use tcptrace_vocabulary::{attempt::Attempt, cause::Cause, facts::Way, outcome::Outcome, words::ip};
+use tcptrace_vocabulary::{
+    attempt::Attempt,
+    cause::Cause,
+    facts::{Netns, Suspect, Way},
+    outcome::Outcome,
+    words::ip,
+};
 
 use crate::case::Case;
 
@@ -168,7 +174,13 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         Cause::NoRoute | Cause::GatewayDown if case.is_here(Side::Server) => {
             filled(cause, case.server(), Some(case.hs().client_addr), Some(case.hs().client_addr))
         }
+        Cause::DroppedByLocalFirewall | Cause::FirewallReject if let Some(steps) = at_the_rule(case) => steps,
         Cause::DroppedByLocalFirewall if keeps_its_syn(case) => admit_own_syn(case),
+        Cause::ReversePathFilter | Cause::ConntrackFull | Cause::NatExhausted
+            if let Some(within) = case.dropped_within() =>
+        {
+            inside(filled(cause, case.server(), Some(case.hs().client_addr), None), within)
+        }
         Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => {
             filled(cause, case.server(), Some(case.hs().client_addr), None)
         }
@@ -203,6 +215,26 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
             filled(cause, case.server(), Some(case.hs().client_addr), host.or_else(elsewhere))
         }
     }
+}
+
+/// The steps in the network namespace that dropped it: the table's, with the way in for the first command.
+fn inside(steps: Vec<String>, within: &Netns) -> Vec<String> {
+    const HERE: [&str; 2] = [", in the netns that drops: ", ", in the netns that translates: "];
+    let enter = format!(": {} ", within.enter);
+    let step = |step: String| HERE.iter().fold(step, |step, here| step.replace(here, &enter));
+    steps.into_iter().map(step).collect()
+}
+
+/// The steps where a rule or policy of this host is known that can have done it.
+fn at_the_rule(case: &Case<'_>) -> Option<Vec<String>> {
+    let Suspect { family, table, chain, handle, .. } = case.suspects().first()?;
+    let enter = case.dropped_within().map(|within| format!("{} ", within.enter)).unwrap_or_default();
+    let rule = handle.map_or_else(|| "its policy".to_owned(), |handle| format!("handle {handle}"));
+    let (client, port) = (ip(case.hs().client_addr), case.server().port);
+    Some(vec![
+        format!("on this host: {enter}nft -a list chain {family} {table} {chain}; see {rule}"),
+        format!("there, admit {client} to tcp dport {port} before it"),
+    ])
 }
 
 /// Whether the SYN never got out of the client's own network namespace.

@@ -9,7 +9,7 @@ use tcptrace_vocabulary::{
 
 use super::{Judgement, likely, possible, sender::Sender};
 use crate::{
-    case::Case,
+    case::{Case, Part},
     past::Host,
     patterns::checks::{self, REPEATED},
 };
@@ -94,7 +94,8 @@ pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Judgement> {
 fn stopped_early(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
     // TCP had something to drop: it was answered, by another way.
-    let is_answered = case.dropped_without_socket().is_some() || case.host().is_some_and(Host::answers_another_way);
+    let is_answered =
+        case.dropped_without_socket(Part::Ack).is_some() || case.host().is_some_and(Host::answers_another_way);
     if is_answered || case.attempt.trust.still_open || case.is_here(Side::Server) {
         return None;
     }

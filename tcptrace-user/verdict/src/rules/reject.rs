@@ -3,6 +3,7 @@
 use std::iter;
 
 use tcptrace_core::{
+    flow::Endpoint,
     handshake::{Facts, Side},
     segment::Flags,
 };
@@ -16,19 +17,30 @@ use super::{
     Judgement, certain, likely, possible,
     sender::{Sender, is_odd},
 };
-use crate::{case::Case, past::Life};
+use crate::{
+    case::{Case, Part},
+    past::Life,
+};
 
 pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
     if case.attempt.outcome != Outcome::Refused || case.never_left() {
         return None;
     }
-    if case.is_here(Side::Server) && case.dropped_by_rule(Side::Client).is_none() {
+    if case.is_here(Side::Server) && case.dropped_by_rule(Part::Syn).is_none() {
         match &case.local.listener {
             Ok(None) => {
-                let nobody = format!("nobody listens on port {} of this host", case.server().port);
+                let nobody = nobody_listens(case);
                 // By TCP's own word. Without it, it may have been translated and forwarded, or a rule may have said so.
-                return match case.dropped_without_socket() {
-                    Some(reason) => certain([nobody, format!("TCP found no socket for the SYN ({reason})"), rst(case)]),
+                return match case.dropped_without_socket(Part::Syn) {
+                    Some(it) => {
+                        let evidence = [nobody, format!("TCP found no socket for the SYN ({})", it.reason), rst(case)];
+                        // The other tries met an older connection, and that may be the matter.
+                        let other =
+                            case.has(Facts::CHALLENGED).then(|| "challenge ACKs answered earlier SYNs".to_owned());
+                        let is_all = it.fits == Some(true) && other.is_none();
+                        let evidence = evidence.into_iter().chain(other).collect::<Vec<_>>();
+                        if is_all { certain(evidence) } else { likely(evidence) }
+                    }
                     None => possible([nobody, rst(case)]),
                 };
             }
@@ -47,8 +59,23 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
     }
 }
 
+/// Who listens on the port, if not on the server's address.
+fn nobody_listens(case: &Case<'_>) -> String {
+    let Endpoint { addr, port } = case.server();
+    match case.local.listening_at.as_deref() {
+        Ok(others) if !others.is_empty() => {
+            let others: Vec<_> = others.iter().take(3).map(ToString::to_string).collect();
+            format!("port {port} listens on {} only, not on {}", others.join(" and "), ip(addr))
+        }
+        Ok(_) | Err(_) => format!("nobody listens on port {port} of {}", ip(addr)),
+    }
+}
+
 pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
+    if let Some(judgement) = rejected_here(case).or_else(|| rejected_unseen(case)) {
+        return Some(judgement);
+    }
     if outcome == Outcome::Unreachable {
         return rejected_by_own_icmp(case).or_else(|| rejected_by_icmp(case));
     }
@@ -78,6 +105,31 @@ const fn speaks_for_reject(meaning: Meaning) -> bool {
         | Meaning::ParameterProblem
         | Meaning::Other => false,
     }
+}
+
+/// A rule of this host dropped the SYN and answered it, at the server or between the ends. Where every try was dropped
+/// here, nobody else had anything to answer.
+fn rejected_here(case: &Case<'_>) -> Option<Judgement> {
+    let outcome = case.attempt.outcome;
+    let answer = if outcome == Outcome::Refused { rst(case) } else { error(case)? };
+    let dropped = case.dropped_by_rule(Part::Syn).filter(|it| !case.is_at_home(it))?;
+    let evidence =
+        [format!("a rule of this host rejected the SYN ({}{})", dropped.reason, case.whereabouts(dropped)), answer];
+    if case.is_of_all_tries(Part::Syn, dropped) { certain(evidence) } else { likely(evidence) }
+}
+
+/// A rule of this host dropped the SYN, and whatever rule can have done so answers what it drops. The answer left by an
+/// interface that is not traced: a bridge's port.
+fn rejected_unseen(case: &Case<'_>) -> Option<Judgement> {
+    let dropped = case.dropped_by_rule(Part::Syn).filter(|_| case.attempt.outcome == Outcome::NoReply)?;
+    let suspects = case.suspects();
+    if suspects.is_empty() || !suspects.iter().all(|it| it.rejects) || case.lacks_conntrack().is_some() {
+        return None;
+    }
+    likely([
+        format!("a rule of this host rejected the SYN ({}{})", dropped.reason, case.whereabouts(dropped)),
+        "its answer left by an interface that is not traced".to_owned(),
+    ])
 }
 
 /// A rule of this host answered its own SYN by an ICMP error.
@@ -161,9 +213,6 @@ pub(super) fn is_contradicted(case: &Case<'_>) -> bool {
 }
 
 fn rejected_by_rst(case: &Case<'_>) -> Option<Judgement> {
-    if let (true, Some(reason)) = (case.is_here(Side::Server), case.dropped_by_rule(Side::Client)) {
-        return certain([format!("a rule of this host dropped the SYN ({reason})"), rst(case)]);
-    }
     if case.is_here(Side::Server) || case.never_left() {
         return None;
     }

@@ -18,7 +18,26 @@ pub(super) fn no_route(case: &Case<'_>) -> Option<Judgement> {
     if !matches!(case.attempt.outcome, Outcome::NoReply | Outcome::Refused | Outcome::Unreachable) {
         return None;
     }
-    nowhere(case).or_else(|| refused_at_once(case)).or_else(|| dropped_without_route(case))
+    nowhere(case)
+        .or_else(|| refused_at_once(case))
+        .or_else(|| dropped_without_route(case))
+        .or_else(|| unanswered_without_route(case))
+}
+
+/// The SYN came in, somebody listens, and nothing was dropped: TCP looks for the way back before it makes the SYN/ACK,
+/// and counts that it has none (`inet_csk_route_req`, net/ipv4/inet_connection_sock.c). The counter is the whole
+/// namespace's.
+fn unanswered_without_route(case: &Case<'_>) -> Option<Judgement> {
+    let grew = case.growth(|counters| counters.no_routes_out);
+    let is_silent = case.attempt.outcome == Outcome::NoReply && case.hs().syn.tries > 0;
+    let is_free = case.local.drops.as_ref().is_ok_and(Vec::is_empty) && !case.listener()?.is_full();
+    if !is_silent || !is_free || !case.is_here(Side::Server) || grew < case.hs().syn.tries.into() {
+        return None;
+    }
+    likely([
+        format!("OutNoRoutes grew by {grew}: this host has no route for its SYN/ACK"),
+        "the SYN came in, a socket listens, and no packet was dropped".to_owned(),
+    ])
 }
 
 /// The route itself, or the interface that it names.
