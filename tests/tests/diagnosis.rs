@@ -13,7 +13,7 @@ use tcptrace_verdict::{case::Case, judge, past::Past};
 use tcptrace_vocabulary::{
     attempt::{Attempt, Trust},
     cause::{Cause, Confidence},
-    facts::{Aborts, Counters, Dropped, Listener, Local, Missing, Neighbour, Place, Socket},
+    facts::{Aborts, Counters, Dropped, Listener, Local, Missing, Neighbour, Netns, Place, Socket, Suspect},
     outcome::Outcome,
     scope::Extent,
     verdict::Verdict,
@@ -122,7 +122,18 @@ const NEIGHBOUR: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7109), port: 443 };
 const FAR: Endpoint = Endpoint { addr: Addr::v4(0x0808_0808), port: 443 };
 
 fn here(server: bool) -> Local {
-    Local { client_here: Ok(!server), server_here: Ok(server), ..Local::unknown(Missing::Elsewhere) }
+    Local {
+        client_here: Ok(!server),
+        server_here: Ok(server),
+        rules: Ok(vec![suspect(None)]),
+        counters: Ok(Counters::default()),
+        ..Local::unknown(Missing::Elsewhere)
+    }
+}
+
+fn suspect(grew: Option<u64>) -> Suspect {
+    let (table, chain) = ("t".to_owned(), "i".to_owned());
+    Suspect { hook: "input", family: "inet", table, chain, handle: Some(5), rejects: false, packets: grew, grew }
 }
 
 fn listener(queue: u32) -> Option<Listener> {
@@ -513,6 +524,115 @@ fn a_dropped_packet_is_the_matter_of_where_it_was_dropped() {
     assert!(said.evidence[0].contains("in the namespace of 203.0.113.2"), "{said:#?}");
 }
 
+/// NETFILTER_DROP of anything but the SYN, its answer or the final ACK is no reason, and of one try none for all.
+#[test]
+fn a_drop_counts_for_its_packet_and_no_other() {
+    let rst = refused(64, 0, Flags::RST | Flags::ACK);
+    let three = Handshake { syn: Offer { tries: 3, ..silent(CLIENT, SERVER).syn }, ..silent(CLIENT, SERVER) };
+    let with = |it, change: &dyn Fn(&mut Dropped)| {
+        let mut drop = dropped(Side::Client, "NETFILTER_DROP").remove(0);
+        change(&mut drop);
+        let local = Local { drops: Ok(vec![drop]), listener: Ok(None), ..here(true) };
+        let said = verdict(it, &Around { local: Some(local), ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    use Confidence::{Certain, Likely};
+    assert_eq!(with(silent(CLIENT, SERVER), &|_| {}), (Cause::DroppedByLocalFirewall, Certain));
+    assert_eq!(with(rst, &|_| {}), (Cause::FirewallReject, Certain));
+    for kind in [Kind::SynAck, Kind::Ack, Kind::Rst, Kind::Fin, Kind::Data] {
+        assert_eq!(with(silent(CLIENT, SERVER), &|it| it.packet = kind).0, Cause::Unknown, "{kind:?}");
+        assert_eq!(with(rst, &|it| it.packet = kind).0, Cause::PortClosed, "{kind:?}");
+    }
+    assert_eq!(with(silent(CLIENT, SERVER), &|it| it.fits = Some(false)).0, Cause::Unknown, "another attempt's");
+    assert_eq!(with(rst, &|it| it.fits = Some(false)).0, Cause::PortClosed, "another attempt's");
+    let unknown = with(silent(CLIENT, SERVER), &|it| it.fits = None);
+    assert_eq!(unknown, (Cause::DroppedByLocalFirewall, Likely), "perhaps another attempt's");
+    assert_eq!(with(three, &|it| it.count = 2), (Cause::DroppedByLocalFirewall, Likely), "a third was lost elsewhere");
+    assert_eq!(with(three, &|it| it.count = 3), (Cause::DroppedByLocalFirewall, Certain));
+}
+
+/// The reason of a rule's drop is also that of what connection tracking has no room for.
+#[test]
+fn a_rule_is_blamed_where_one_can_have_done_it() {
+    let with = |change: fn(&mut Local)| {
+        let mut local = Local { drops: Ok(dropped(Side::Client, "NETFILTER_DROP")), ..here(true) };
+        change(&mut local);
+        verdict(silent(CLIENT, SERVER), &Around { local: Some(local), ..Around::default() })
+    };
+    let said = |it: &Verdict| (it.cause, it.confidence);
+    use Cause::{ConntrackFull, DroppedByLocalFirewall, FirewallReject, NatExhausted};
+    use Confidence::{Certain, Likely};
+    let named = with(|it| it.rules = Ok(vec![suspect(Some(3))]));
+    assert_eq!(said(&named), (DroppedByLocalFirewall, Certain));
+    assert!(
+        named.evidence[1].contains("chain i of table inet t (hook input) drops; its counter grew by 3"),
+        "{named:#?}"
+    );
+    assert_eq!(named.next[0], "on this host: nft -a list chain inet t i; see handle 5");
+    assert_eq!(said(&with(|it| it.rules = Ok(Vec::new()))), (DroppedByLocalFirewall, Likely), "no rule was found");
+    assert_eq!(said(&with(|it| it.rules = Err(Missing::Privilege))), (DroppedByLocalFirewall, Likely), "nobody looked");
+    assert_eq!(
+        said(&with(|it| it.counters = Err(Missing::Failed))),
+        (DroppedByLocalFirewall, Likely),
+        "nobody counted"
+    );
+    let rejects = with(|it| it.rules = Ok(vec![Suspect { rejects: true, ..suspect(None) }]));
+    assert_eq!(said(&rejects), (FirewallReject, Likely), "its answer was not seen");
+
+    const FULL: Counters =
+        Counters { conntrack_drops: 4, conntrack_insert_failed: 0, conntrack_entries: 19, conntrack_limit: 20, ..ZERO };
+    let full = with(|it| (it.rules, it.counters) = (Ok(Vec::new()), Ok(FULL)));
+    assert_eq!(said(&full), (ConntrackFull, Likely));
+    assert!(full.evidence[0].contains("19 of 20"), "{full:#?}");
+    let room = with(|it| it.counters = Ok(Counters { conntrack_entries: 18, ..FULL }));
+    assert_eq!(said(&room), (DroppedByLocalFirewall, Likely), "the table has room, and its counter is all flows'");
+    let failed = with(|it| it.counters = Ok(Counters { conntrack_insert_failed: 4, ..FULL }));
+    assert_eq!(said(&failed), (NatExhausted, Likely));
+    let both = with(|it| (it.rules, it.counters) = (Ok(vec![suspect(Some(1))]), Ok(FULL)));
+    assert_eq!(said(&both), (DroppedByLocalFirewall, Likely), "a rule counted, too");
+
+    let within = with(|it| {
+        let netns = Netns { name: "netns web".to_owned(), enter: "ip netns exec web".to_owned() };
+        it.drops.iter_mut().flatten().for_each(|drop| drop.within = Some(netns.clone()));
+    });
+    assert!(within.evidence[0].contains("in netns web"), "{within:#?}");
+    assert!(within.next[0].starts_with("on this host: ip netns exec web nft -a list chain"), "{within:#?}");
+}
+
+const ZERO: Counters = Counters {
+    listen_overflows: 0,
+    listen_drops: 0,
+    syncookies_sent: 0,
+    syn_queue_drops: 0,
+    abort_on_memory: 0,
+    memory_pressures: 0,
+    challenge_acks: 0,
+    reverse_path_drops: 0,
+    no_routes_out: 0,
+    checksum_errors: 0,
+    conntrack_drops: 0,
+    conntrack_insert_failed: 0,
+    conntrack_entries: 0,
+    conntrack_limit: 0,
+    memory_pages: 0,
+    memory_limit: 0,
+};
+
+/// The way back is looked for before there is a SYN/ACK to drop.
+#[test]
+fn a_syn_that_cannot_be_answered_is_counted() {
+    let with = |grew, queue, drops| {
+        let counters = Ok(Counters { no_routes_out: grew, ..ZERO });
+        let local = Local { counters, listener: Ok(listener(queue)), drops: Ok(drops), ..here(true) };
+        let said = verdict(silent(CLIENT, SERVER), &Around { local: Some(local), ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    assert_eq!(with(1, 0, Vec::new()), (Cause::NoRoute, Confidence::Likely));
+    assert_ne!(with(0, 0, Vec::new()).0, Cause::NoRoute, "nothing was counted");
+    assert_ne!(with(1, 2, Vec::new()).0, Cause::NoRoute, "a full queue explains it");
+    assert_ne!(with(1, 0, dropped(Side::Client, "NETFILTER_DROP")).0, Cause::NoRoute, "a drop explains it");
+}
+
 /// A call whose SYN no interface saw: what the kernel dropped it for says who did not answer. A SYN that did come by got
 /// past its neighbour, and one that only found the queue full says nothing of him.
 #[test]
@@ -600,12 +720,33 @@ fn half_open_is_told_by_the_side_that_is_seen() {
 fn a_final_ack_that_is_not_heard_is_a_full_queue() {
     let it = established(CLIENT, SERVER);
     let again = Handshake { last_answer: Nanos(it.ended.0 + SECOND), answer: Offer { tries: 2, ..it.answer }, ..it };
+    // TCP_DEFER_ACCEPT and a lost ACK look the same.
     let elsewhere = verdict(again, &Around::default());
-    assert_eq!((elsewhere.cause, elsewhere.confidence), (Cause::ListenQueueFull, Confidence::Likely));
+    assert_eq!((elsewhere.cause, elsewhere.confidence), (Cause::ListenQueueFull, Confidence::Possible));
     let counters = Counters { listen_overflows: 1, ..Counters::default() };
     let local = Local { counters: Ok(counters), drops: Ok(Vec::new()), listener: Ok(listener(0)), ..here(true) };
-    let here = verdict(again, &Around { local: Some(local), ..Around::default() });
-    assert_eq!((here.cause, here.confidence), (Cause::ListenQueueFull, Confidence::Certain));
+    let with = |it, local| {
+        let said = verdict(it, &Around { local: Some(local), ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    assert_eq!(with(again, local.clone()), (Cause::ListenQueueFull, Confidence::Likely), "it has room by now");
+    let full = Local { listener: Ok(listener(2)), ..local.clone() };
+    assert_eq!(with(again, full.clone()), (Cause::ListenQueueFull, Confidence::Certain));
+    let deferred = Local { counters: Ok(Counters::default()), ..local.clone() };
+    assert_eq!(with(again, deferred).0, Cause::Unknown, "TCP_DEFER_ACCEPT: a queue with room that dropped nothing");
+
+    // The ACK of a SYN cookie finds no socket where the queue is full, and the RST of tcp_abort_on_overflow has a reason.
+    let ack = |reason, kind| Ok(vec![Dropped { packet: kind, ..dropped(Side::Client, reason).remove(0) }]);
+    let cookie = Local { drops: ack("NO_SOCKET", Kind::Ack), ..full.clone() };
+    assert_eq!(with(it, cookie), (Cause::ListenQueueFull, Confidence::Certain));
+    let room = Local { drops: ack("NO_SOCKET", Kind::Ack), counters: Ok(Counters::default()), ..local.clone() };
+    assert_eq!(with(it, room).0, Cause::Unknown, "what comes after the end finds no socket either");
+    let fin = Local { drops: ack("NO_SOCKET", Kind::Fin), ..full.clone() };
+    assert_eq!(with(it, fin).0, Cause::Unknown, "a FIN is no final ACK");
+    let aborted =
+        Handshake { facts: Facts(Facts::SERVER_RST), end: End { ttl: 60, flags: Flags::RST, ..it.end }, ..it };
+    let overflow = Local { drops: ack("TCP_LISTEN_OVERFLOW", Kind::Ack), ..full };
+    assert_eq!(with(aborted, overflow), (Cause::ListenQueueFull, Confidence::Certain));
     // The SYN/ACK was sent twice before the final ACK: it, or the ACK, was lost.
     let late = Handshake { answer: Offer { tries: 2, ..it.answer }, ..it };
     assert_eq!(verdict(late, &Around::default()).cause, Cause::Unknown);

@@ -21,7 +21,7 @@ use tcptrace_vocabulary::{
 
 use super::{
     connects::{Connect, Connects, HandedOver},
-    drops::Drops,
+    drops::{self, Drops},
 };
 use crate::host::{Host, Route};
 
@@ -185,12 +185,14 @@ fn on_its_way(
         drops.and_then(|drops| drops.of_flow((sent.client, sent.server), None, connect.called, Some(connect.netns)));
     // Its own namespace was looked into, and no other; and since the call these ports are its own.
     let at_home = |drop| Dropped { place: Place::Client, fits: Some(true), ..drop };
-    Local {
+    let mut local = Local {
         drops: drops.map(|drops| drops.into_iter().map(at_home).collect()),
         client_here: Ok(true),
         made: Ok(true),
         ..host.fill(handshake, now)
-    }
+    };
+    drops::look_where(host, &mut local, handshake, now);
+    local
 }
 
 /// The facts of this host about a call for which TCP made no SYN: where routing leads by now.

@@ -16,7 +16,7 @@ use tcptrace_core::{
     handshake::{Handshake, Nanos, Side},
     seq::Seq,
 };
-use tcptrace_vocabulary::facts::{Dropped, Fact, Missing, Place};
+use tcptrace_vocabulary::facts::{Dropped, Fact, Local, Missing, Place};
 
 use super::{
     btf::{Btf, Error},
@@ -25,6 +25,7 @@ use super::{
     mapping::Mapping,
     source::Unavailable,
 };
+use crate::host::{Host, Leg, Lost};
 
 const WHAT: &str = "drop reasons";
 /// In the object and in the kernel's list of programs, and the tracepoint's.
@@ -225,4 +226,30 @@ impl Drops {
     fn reason(&self, number: u32) -> String {
         self.reasons.get(&number).cloned().unwrap_or_else(|| format!("{}:{}", number >> 16, number & 0xffff))
     }
+}
+
+/// The counters and rules of the network namespace that dropped a packet of the handshake: only they can say why.
+pub(super) fn look_where(host: &mut Host, local: &mut Local, hs: &Handshake, now: Nanos) {
+    const ASKED: [&str; 5] = ["NETFILTER_DROP", "IP_RPFILTER", "TCP_CSUM", "UDP_CSUM", "IP_CSUM"];
+    let is_asked = |it: &Dropped| it.fits != Some(false) && ASKED.contains(&it.reason.as_str());
+    let Some(drop) = local.drops.iter_mut().flatten().find(|it| is_asked(it)) else { return };
+    // Those of another namespace would say that nothing grew.
+    local.counters = host.counters_of(drop.netns, hs.first_syn, now);
+    if drop.reason != ASKED[0] {
+        return;
+    }
+    // A translation that found no free port ends with the one that it tried last: another attempt's.
+    if local.counters.as_ref().is_ok_and(|it| it.conntrack_insert_failed > 0) {
+        drop.translated = None;
+    }
+    let (client, server) = drop.translated.unwrap_or((hs.client(), hs.server()));
+    let (src, dst) = if drop.from == Side::Client { (client, server) } else { (server, client) };
+    let leg = match (drop.place, drop.from) {
+        (Place::Client, Side::Client) | (Place::Server, Side::Server) => Leg::Out,
+        (Place::Client, Side::Server) | (Place::Server, Side::Client) => Leg::In,
+        (Place::Between, _) => Leg::Through,
+        (Place::Unknown, _) => Leg::Unknown,
+    };
+    let lost = Lost { src, dst, kind: drop.packet, leg };
+    local.rules = host.suspects(drop.netns, &lost, hs.first_syn, now);
 }

@@ -3,13 +3,13 @@
 
 use tcptrace_core::{
     flow::Addr,
-    handshake::{Handshake, Nanos, Side, State},
+    handshake::{Nanos, State},
 };
 use tcptrace_filter::Filter;
 use tcptrace_verdict::{case::Case, judge, past::Past, patterns::checks::is_probe};
 use tcptrace_vocabulary::{
     attempt::Attempt,
-    facts::{Dropped, Local, Missing, Place, Process},
+    facts::{Local, Missing, Process},
     network::Network,
     outcome::Outcome,
     report::Report,
@@ -19,7 +19,7 @@ use tcptrace_vocabulary::{
 use super::{
     calls::{self, Calls, Recent},
     connects::{Connect, Connects},
-    drops::Drops,
+    drops::{self, Drops},
     kernel::Kernel,
     source::Unavailable,
     table::Table,
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     clock::monotonic,
     desk::{Surroundings, World},
-    host::{Host, Leg, LocalFacts, Lost},
+    host::{Host, LocalFacts},
 };
 
 /// The shortest pause between two looks at established attempts; and the pause as a multiple of the last look's
@@ -187,7 +187,7 @@ impl Judge {
             drop.place = here.host.place(drop.netns, hs.client_addr, hs.server_addr, now);
             drop.within = here.host.netns(drop.netns);
         }
-        look_where_it_was_dropped(&mut here.host, &mut local, hs, now);
+        drops::look_where(&mut here.host, &mut local, hs, now);
         // An empty list is no fact then.
         if local.drops.as_ref().is_ok_and(Vec::is_empty) && here.unnoted.1 >= hs.first_syn {
             local.drops = Err(Missing::Gone);
@@ -281,32 +281,6 @@ impl World for Here<'_> {
         let verdict = judge(&Case { attempt, local: &local, past: &self.judge.past, checks });
         attempt.why = Some(Box::new(Why { verdict, local }));
     }
-}
-
-/// The counters and rules of the network namespace that dropped a packet of the handshake: only they can say why.
-fn look_where_it_was_dropped(host: &mut Host, local: &mut Local, hs: &Handshake, now: Nanos) {
-    const ASKED: [&str; 5] = ["NETFILTER_DROP", "IP_RPFILTER", "TCP_CSUM", "UDP_CSUM", "IP_CSUM"];
-    let is_asked = |it: &Dropped| it.fits != Some(false) && ASKED.contains(&it.reason.as_str());
-    let Some(drop) = local.drops.iter_mut().flatten().find(|it| is_asked(it)) else { return };
-    // Those of another namespace would say that nothing grew.
-    local.counters = host.counters_of(drop.netns, hs.first_syn, now);
-    if drop.reason != ASKED[0] {
-        return;
-    }
-    // A translation that found no free port ends with the one that it tried last: another attempt's.
-    if local.counters.as_ref().is_ok_and(|it| it.conntrack_insert_failed > 0) {
-        drop.translated = None;
-    }
-    let (client, server) = drop.translated.unwrap_or((hs.client(), hs.server()));
-    let (src, dst) = if drop.from == Side::Client { (client, server) } else { (server, client) };
-    let leg = match (drop.place, drop.from) {
-        (Place::Client, Side::Client) | (Place::Server, Side::Server) => Leg::Out,
-        (Place::Client, Side::Server) | (Place::Server, Side::Client) => Leg::In,
-        (Place::Between, _) => Leg::Through,
-        (Place::Unknown, _) => Leg::Unknown,
-    };
-    let lost = Lost { src, dst, kind: drop.packet, leg };
-    local.rules = host.suspects(drop.netns, &lost, hs.first_syn, now);
 }
 
 /// The process that called, by what is known of it now, or else by what the hook noted.

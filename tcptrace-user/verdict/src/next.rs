@@ -174,13 +174,7 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         Cause::NoRoute | Cause::GatewayDown if case.is_here(Side::Server) => {
             filled(cause, case.server(), Some(case.hs().client_addr), Some(case.hs().client_addr))
         }
-        Cause::DroppedByLocalFirewall | Cause::FirewallReject if let Some(steps) = at_the_rule(case) => steps,
-        Cause::DroppedByLocalFirewall if keeps_its_syn(case) => admit_own_syn(case),
-        Cause::ReversePathFilter | Cause::ConntrackFull | Cause::NatExhausted
-            if let Some(within) = case.dropped_within() =>
-        {
-            inside(filled(cause, case.server(), Some(case.hs().client_addr), None), within)
-        }
+        cause if let Some(steps) = where_it_was_dropped(case, cause) => steps,
         Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => {
             filled(cause, case.server(), Some(case.hs().client_addr), None)
         }
@@ -215,6 +209,19 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
             filled(cause, case.server(), Some(case.hs().client_addr), host.or_else(elsewhere))
         }
     }
+}
+
+/// The steps at the rule, or in the network namespace, that dropped it.
+fn where_it_was_dropped(case: &Case<'_>, cause: Cause) -> Option<Vec<String>> {
+    if matches!(cause, Cause::DroppedByLocalFirewall | Cause::FirewallReject) {
+        let own = || (cause == Cause::DroppedByLocalFirewall && keeps_its_syn(case)).then(|| admit_own_syn(case));
+        return at_the_rule(case).or_else(own);
+    }
+    if !matches!(cause, Cause::ReversePathFilter | Cause::ConntrackFull | Cause::NatExhausted) {
+        return None;
+    }
+    let steps = filled(cause, case.server(), Some(case.hs().client_addr), None);
+    Some(inside(steps, case.dropped_within()?))
 }
 
 /// The steps in the network namespace that dropped it: the table's, with the way in for the first command.

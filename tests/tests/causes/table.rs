@@ -5,9 +5,10 @@
 
 use nix::libc::{EACCES, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use tcptrace_vocabulary::cause::Cause::{
-    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, ConnectFailed, DroppedByLocalFirewall,
-    DuplicateIp, FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatMismatch,
-    NetworkUnreachable, NoLocalPort, NoRoute, PortClosed, PortReuse, ReversePathFilter, SynFlood, Unknown,
+    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, BadChecksum, ClientVanished, ConnectFailed,
+    DroppedByLocalFirewall, DuplicateIp, FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull,
+    MiddleboxReset, NatExhausted, NatMismatch, NetworkUnreachable, NoLocalPort, NoRoute, PortClosed, PortReuse,
+    ReversePathFilter, SynFlood, SynQueueFull, Unknown,
 };
 
 use crate::{
@@ -60,7 +61,8 @@ table! {
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)])
         .evidence(&["listen"]).facts(&[("/local/listening", "false")]),
     port_closed_to_others: of(PortClosed, Server, closed::port_of_another_address)
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)]),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)])
+        .evidence(&["listens on 127.0.0.1 only"]),
     port_closed_on_one_of_two_addresses: of(PortClosed, Router, way::one_host_with_two_addresses)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(PortClosed)]),
     port_closed_of_a_host_that_numbers: of(PortClosed, Client, closed::port_of_a_host_that_numbers)
@@ -135,7 +137,38 @@ table! {
         .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
         .evidence(&["SYN/ACK", "NETFILTER_DROP"]),
     drop_by_reverse_path: of(ReversePathFilter, Server, firewall::drop_by_reverse_path)
-        .told(Ended("no_reply")).right(&[surely(ReversePathFilter)]).evidence(&["IP_RPFILTER"]),
+        .told(Ended("no_reply")).right(&[surely(ReversePathFilter)])
+        .evidence(&["IP_RPFILTER", "IPReversePathFilter grew by 1"]),
+    drop_by_a_policy: of(DroppedByLocalFirewall, Server, firewall::drop_by_a_policy)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
+        .evidence(&["the policy of chain", "hook input"]).facts(&[("/local/rules/0/hook", "\"input\"")]),
+    drop_by_one_of_several_rules: of(DroppedByLocalFirewall, Server, firewall::drop_by_one_of_several_rules)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
+        .evidence(&["its counter grew by 3"]).facts(&[("/local/rules/1", "null")]),
+    drop_of_the_final_ack: of(DroppedByLocalFirewall, Server, firewall::drop_of_the_final_ack)
+        .socket(Open).told(Stalled("established")).right(&[surely(DroppedByLocalFirewall)])
+        .evidence(&["the final ACK", "NETFILTER_DROP"]),
+    drop_of_the_refusal: of(DroppedByLocalFirewall, Server, firewall::drop_of_the_refusal)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[well(DroppedByLocalFirewall)]).evidence(&["its own RST"]),
+    bad_checksum: of(BadChecksum, Server, firewall::bad_checksum)
+        .told(Ended("no_reply")).right(&[surely(BadChecksum)])
+        .evidence(&["TCP_CSUM", "InCsumErrors grew by 1"]),
+    translation_without_a_port: of(NatExhausted, Router, firewall::translation_without_a_port)
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(NatExhausted)])
+        .evidence(&["insert_failed"]).facts(&[("/local/drops/0/translated", "null")]),
+    translation_with_a_port: fine(Router, firewall::translation_with_a_port).socket(Open),
+    no_way_back: of(NoRoute, Server, way::no_way_back)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[likely(NoRoute)]).evidence(&["OutNoRoutes grew by 3"]),
+    half_open_queue_is_full: of(SynQueueFull, Server, listener::half_open_queue_is_full)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[likely(SynQueueFull)]).evidence(&["TCPReqQFullDrop grew by 3"]),
+    queue_full_at_the_ack_resets: of(ListenQueueFull, Server, listener::queue_resets_at_the_ack)
+        .socket(Open).told(Ended("reset_by_server")).right(&[well(ListenQueueFull)])
+        .evidence(&["TCP_LISTEN_OVERFLOW", "accept queue is full", "ListenOverflows"]),
+    rst_of_an_old_connection_is_dropped: of(PortReuse, Server, way::rst_of_an_old_connection_is_dropped)
+        .socket(GivenUp).told(Ended("challenged")).right(&[likely(PortReuse)])
+        .facts(&[("/local/drops/0/packet", "\"rst\"")]),
+    host_unreachable_of_its_own_rule: of(FirewallReject, Server, firewall::host_unreachable_at_the_server)
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[surely(FirewallReject)]).evidence(&["NETFILTER_DROP"]),
     drop_at_the_client: of(DroppedByLocalFirewall, Client, firewall::drop_at_the_client)
         .fails(ETIMEDOUT).told(Connect).right(&[surely(DroppedByLocalFirewall)]).evidence(&["NETFILTER_DROP"]),
     answer_dropped_at_the_client: of(AnswerLostLocally, Client, firewall::drop_of_the_answer)

@@ -1,6 +1,7 @@
 //! The deeds of this host itself: its rules, its listeners, its memory. By its own word, and only where an end is here.
 
 use tcptrace_core::{
+    drops::Kind,
     handshake::{Facts, Side},
     segment::Flags,
 };
@@ -207,7 +208,8 @@ fn dropped_sentence(case: &Case<'_>, part: Part, dropped: &Dropped) -> String {
     match part {
         Part::Syn if is_own => format!("this host dropped its own SYN ({reason})"),
         Part::Answer if case.is_at_home(dropped) => {
-            format!("the SYN came in, and this host dropped its own answer ({reason})")
+            let what = if dropped.packet == Kind::Rst { "RST" } else { part.word() };
+            format!("the SYN came in, and this host dropped its own {what} ({reason})")
         }
         Part::Syn | Part::Answer | Part::Ack => {
             format!("this host dropped the {} after it passed the interface ({reason})", part.word())

@@ -46,7 +46,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::FirewallReject,
         rule: reject::firewall_reject,
-        evidence: "An ICMP error reports a rule, or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers.",
+        evidence: "An ICMP error reports a rule, or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers. Certain where this host itself dropped each SYN (NETFILTER_DROP) and the answer left it: nobody else had a SYN to answer.",
         apart: "`port_closed`: the RST fits the host.",
     },
     Row {
@@ -70,7 +70,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::NoRoute,
         rule: way::no_route,
-        evidence: "Routing refuses the destination, or the interface is down. connect(2) fails at once with a routing errno. The kernel dropped the SYN or the SYN/ACK for want of a route (IP_OUTNOROUTES).",
+        evidence: "Routing refuses the destination, or the interface is down. connect(2) fails at once with a routing errno. The kernel dropped the SYN or the SYN/ACK for want of a route (IP_OUTNOROUTES). OutNoRoutes grew with each SYN that a listener left unanswered, and nothing was dropped: likely, since the counter is the whole namespace's.",
         apart: "`network_unreachable`: a router says so, by ICMP.",
     },
     Row {
@@ -94,8 +94,8 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::ListenQueueFull,
         rule: here::listen_queue_full,
-        evidence: "The accept queue is above its limit, ListenOverflows grew, or the SYN/ACK came again after the final ACK.",
-        apart: "`firewall_drop`: no counter grows.",
+        evidence: "On the server: the kernel dropped the final ACK for TCP_LISTEN_OVERFLOW, which no other path gives (6.15); or the queue is above its limit while ListenOverflows grew. The ACK of a SYN cookie finds no socket (NO_SOCKET) there. From afar, a SYN/ACK after the final ACK: possible.",
+        apart: "`firewall_drop`: no counter grows. TCP_DEFER_ACCEPT: the SYN/ACK comes again, and the queue has room.",
     },
     Row {
         cause: Cause::SynQueueFull,
@@ -106,7 +106,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::DroppedByLocalFirewall,
         rule: here::dropped_by_local_firewall,
-        evidence: "The kernel dropped the SYN or the SYN/ACK, and its reason is a rule's. No SYN was seen leaving.",
+        evidence: "The kernel dropped each SYN, SYN/ACK or final ACK of this very attempt, and its reason is a rule's. For NETFILTER_DROP, a rule or policy of nftables can have done it, and conntrack's drop counter stood still; without either, likely. No SYN was seen leaving.",
         apart: "`conntrack_full`, `nat_exhausted`: the drop reason is the same, and conntrack's counters grow.",
     },
     Row {
@@ -124,13 +124,13 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::ReversePathFilter,
         rule: here::reverse_path_filter,
-        evidence: "The kernel dropped the packet for IP_RPFILTER.",
+        evidence: "The kernel dropped each try for IP_RPFILTER, which only that check gives; IPReversePathFilter grew.",
         apart: "`dropped_by_local_firewall`: the drop reason is a rule's.",
     },
     Row {
         cause: Cause::BadChecksum,
         rule: here::bad_checksum,
-        evidence: "The kernel dropped the packet for TCP_CSUM, UDP_CSUM or IP_CSUM.",
+        evidence: "The kernel dropped each try for TCP_CSUM, UDP_CSUM or IP_CSUM, which only a wrong checksum gives; InCsumErrors grew.",
         apart: "A capture on the sender: the card computes the checksum later.",
     },
     Row {

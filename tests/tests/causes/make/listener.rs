@@ -58,6 +58,27 @@ pub(crate) fn queue_is_full_at_the_ack(scene: &Scene) -> Socket {
     socket
 }
 
+/// The same, of a server that resets what it has no room for.
+pub(crate) fn queue_resets_at_the_ack(scene: &Scene) -> Socket {
+    scene.lab.server.sysctl("net.ipv4.tcp_abort_on_overflow", "1");
+    queue_is_full_at_the_ack(scene)
+}
+
+/// Half-open connections of others take all room, and no cookie is sent.
+pub(crate) fn half_open_queue_is_full(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.lab.server.sysctl("net.ipv4.tcp_syncookies", "0");
+    scene.lab.server.sysctl("net.ipv4.tcp_synack_retries", "6");
+    scene.keep(scene.lab.server.listen_without_accept(scene.to(WORKING), 2));
+    let strangers = scene.lab.strangers();
+    for number in 0..3 {
+        let syn = Strangers::syn((scene.stranger(number), PORT + 1 + number).into(), scene.to(WORKING));
+        strangers.send(&syn);
+        strangers.answer(&syn);
+    }
+    scene.connect(scene.to(WORKING))
+}
+
 /// Full when the first SYN comes, and not when the second does.
 pub(crate) fn queue_that_drains(scene: &Scene) -> Socket {
     let listener = full(scene, WORKING, &scene.lab.client);
