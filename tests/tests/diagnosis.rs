@@ -351,6 +351,23 @@ fn a_refusal_here_is_told_by_who_listens() {
     };
     let no_socket = dropped(Side::Client, "NO_SOCKET");
     assert_said(&with(None, no_socket), Cause::PortClosed, Confidence::Certain, Extent::Port);
+    let others = |at: Result<Vec<IpAddr>, Missing>| {
+        let drops = Ok(dropped(Side::Client, "NO_SOCKET"));
+        let local = Local { listener: Ok(None), listening_at: at, drops, ..here(true) };
+        verdict(rst, &Around { local: Some(local), ..Around::default() }).evidence[0].clone()
+    };
+    assert_eq!(
+        others(Ok(vec![IpAddr::from([127, 0, 0, 1])])),
+        "port 6036 listens on 127.0.0.1 only, not on 203.0.113.2"
+    );
+    assert_eq!(others(Ok(Vec::new())), "nobody listens on port 6036 of this host");
+    assert_eq!(others(Err(Missing::Failed)), "nobody listens on port 6036 of 203.0.113.2");
+    // Challenge ACKs answered the other tries: the older connection may be the matter.
+    let challenged = Handshake { facts: Facts(Facts::CHALLENGED), ..rst };
+    let local = Local { listener: Ok(None), drops: Ok(dropped(Side::Client, "NO_SOCKET")), ..here(true) };
+    let challenged = verdict(challenged, &Around { local: Some(local), ..Around::default() });
+    assert_said(&challenged, Cause::PortClosed, Confidence::Likely, Extent::Port);
+    assert!(challenged.evidence.iter().any(|it| it.contains("challenge ACKs")), "{challenged:#?}");
     // Without TCP's word: it may have been translated, and refused elsewhere.
     assert_said(&with(None, Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     assert_said(&with(listener(0), Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);

@@ -67,7 +67,9 @@ fn nobody_listens(case: &Case<'_>) -> String {
             let others: Vec<_> = others.iter().take(3).map(ToString::to_string).collect();
             format!("port {port} listens on {} only, not on {}", others.join(" and "), ip(addr))
         }
-        Ok(_) | Err(_) => format!("nobody listens on port {port} of {}", ip(addr)),
+        Ok(_) => format!("nobody listens on port {port} of this host"),
+        // Perhaps on another address.
+        Err(_) => format!("nobody listens on port {port} of {}", ip(addr)),
     }
 }
 
