@@ -19,6 +19,7 @@ mod names;
 mod path_mtu;
 mod peer;
 mod ping;
+mod ports;
 mod progress;
 mod route;
 mod socket;
