@@ -28,6 +28,8 @@ const RENAMED: [&str; 1] = ["no_route_or_local_block"];
 
 /// Fields that the first version did not have.
 const ADDED: &[&str] = &[
+    "connect.outcome",
+    "connect.errno",
     "counters.reverse_path_drops",
     "counters.no_routes_out",
     "counters.checksum_errors",

@@ -13,6 +13,7 @@ mod namespaces;
 mod neighbours;
 mod processes;
 mod routes;
+mod routing;
 
 use std::{
     fs, io,
@@ -31,6 +32,7 @@ use self::{
     namespaces::{Id, Namespaces},
     neighbours::Watch,
     processes::Processes,
+    routing::Routing,
 };
 use crate::clock;
 
@@ -41,6 +43,8 @@ pub struct Host {
     processes: Processes,
     /// The watch of this process's own namespace.
     watch: Fact<Watch>,
+    /// Changes of its routing.
+    routing: Fact<Routing>,
     /// SYNs that its kernel sends, and when that was read: two files, which cost as much as all else that is asked.
     syn_tries: Option<(Nanos, Fact<u32>)>,
 }
@@ -78,6 +82,7 @@ impl Host {
         let now = clock::monotonic();
         Self {
             watch: Watch::open(now).map_err(|error| missing(&error)),
+            routing: Routing::open(now).map_err(|error| missing(&error)),
             namespaces: Namespaces::open(all, now),
             processes: Processes::default(),
             syn_tries: None,
@@ -149,6 +154,16 @@ impl Host {
     /// The way to an address, from this process's network namespace.
     pub fn route(&mut self, to: IpAddr) -> Fact<Route> {
         self.namespaces.own_inside().route(to, None)
+    }
+
+    /// The same for a call that was made at `called`, from `source` if that is given.
+    ///
+    /// # Errors
+    /// [`Missing::Gone`] where routing has changed since then: what it decides now, it may not have decided.
+    pub fn route_at(&mut self, called: Nanos, to: IpAddr, source: Option<IpAddr>, now: Nanos) -> Fact<Route> {
+        let route = self.namespaces.own_inside().route(to, source)?;
+        let settled = self.routing.as_mut().map_err(|why| *why)?.settled(now);
+        if called < settled { Err(Missing::Gone) } else { Ok(route) }
     }
 
     /// The listener on an address and port of this process's own network namespace; `None` if there is none.

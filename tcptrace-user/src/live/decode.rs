@@ -4,7 +4,7 @@
 
 use bytes::Buf;
 use tcptrace_core::{
-    connect::Connect,
+    connect::{Connect, Failure},
     drops::{Drops, FlowDrops, KEPT},
     event::{Event, VERSION},
     flow::Addr,
@@ -124,7 +124,21 @@ pub fn connect(octets: &[u8; size_of::<Connect>()]) -> Connect {
         asked_port: buf.get_u16_ne(),
         client_port: buf.get_u16_ne(),
         server_port: buf.get_u16_ne(),
-        pad: buf.get_u16_ne(),
+        refused: buf.get_u16_ne(),
+    }
+}
+
+/// Decodes how a call of connect(2) failed.
+pub fn failure(octets: &[u8; size_of::<Failure>()]) -> Failure {
+    let buf = &mut &octets[..];
+    Failure {
+        version: buf.get_u64_ne(),
+        cookie: buf.get_u64_ne(),
+        at: Nanos(buf.get_u64_ne()),
+        errno: buf.get_i32_ne(),
+        port: buf.get_u16_ne(),
+        is_closed: buf.get_u8(),
+        pad: buf.get_u8(),
     }
 }
 

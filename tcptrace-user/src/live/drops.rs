@@ -55,12 +55,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The running kernel's; why there is none, in a line.
-    pub(super) fn of_this_kernel() -> Result<Self, String> {
-        Btf::of_this_kernel().and_then(|btf| Self::of(&btf)).map_err(|error| error.to_string())
-    }
-
-    fn of(btf: &Btf) -> Result<Self, Error> {
+    /// The running kernel's.
+    pub(super) fn of(btf: &Btf) -> Result<Self, Error> {
         let field_of = |of: &str, name: &str, size| {
             let it = btf.field(of, name)?;
             // A field of another size is another field.

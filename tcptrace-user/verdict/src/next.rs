@@ -168,7 +168,18 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         Cause::NoRoute | Cause::GatewayDown if case.is_here(Side::Server) => {
             filled(cause, case.server(), Some(case.hs().client_addr), Some(case.hs().client_addr))
         }
-        Cause::DroppedByLocalFirewall if keeps_its_syn(case) => admit_own_syn(case),
+        Cause::DroppedByLocalFirewall if keeps_its_syn(case) => admit_own_syn(case, "drops"),
+        Cause::FirewallReject if case.local.made == Ok(true) && keeps_its_syn(case) => admit_own_syn(case, "rejects"),
+        Cause::ConnectFailed if case.local.way == Ok(Way::Many) => {
+            vec!["in the application: name one host; TCP has no broadcast and no multicast".to_owned()]
+        }
+        Cause::NoLocalPort if case.local.made == Ok(false) && case.hs().client_port > 0 => {
+            let (server, port) = (ip(case.server().addr), case.hs().client_port);
+            vec![
+                format!("on this host, in the client's netns: ss -tanp 'sport = :{port} and dst {server}'"),
+                "let the client leave the port to the kernel, or end the connection that has it".to_owned(),
+            ]
+        }
         Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => {
             filled(cause, case.server(), Some(case.hs().client_addr), None)
         }
@@ -211,11 +222,11 @@ fn keeps_its_syn(case: &Case<'_>) -> bool {
 }
 
 /// The steps where rules of the client's own host keep its SYN.
-fn admit_own_syn(case: &Case<'_>) -> Vec<String> {
+fn admit_own_syn(case: &Case<'_>, does: &str) -> Vec<String> {
     let (server, port) = (ip(case.server().addr), case.server().port);
     vec![
-        format!("on this host, in the client's netns: nft -a list ruleset; which rule drops tcp to {server}:{port}?"),
-        format!("there, admit tcp dport {port} in the chain of hook output, before the rule that drops"),
+        format!("on this host, in the client's netns: nft -a list ruleset; which rule {does} tcp to {server}:{port}?"),
+        format!("there, admit tcp dport {port} in the chain of hook output, before the rule that {does}"),
     ]
 }
 
@@ -235,7 +246,7 @@ fn on_own_way(case: &Case<'_>) -> Option<Vec<String>> {
         Ok(Way::Link { interface, up: false, .. }) => {
             return Some(vec![format!("on this host, find out why it is down; then: ip link set {interface} up")]);
         }
-        Ok(Way::Link { .. }) | Err(_) => {}
+        Ok(Way::Link { .. } | Way::Many) | Err(_) => {}
     }
     Some(at_gateway(case.silent_gateway()?.address, server))
 }

@@ -45,7 +45,7 @@ fn by_own_way(case: &Case<'_>, cause: Cause) -> Option<(Extent, String)> {
         Ok(Way::Link { interface, up, carrier }) if !up || !carrier => {
             return Some((Extent::Everything, format!("nothing leaves by {interface}")));
         }
-        Ok(Way::Link { .. }) | Err(_) => {}
+        Ok(Way::Link { .. } | Way::Many) | Err(_) => {}
     }
     if let Some(gateway) = case.silent_gateway() {
         return Some((Extent::Everything, format!("everything behind {} is out of reach", gateway.address)));

@@ -68,7 +68,7 @@ pub struct Local {
     pub aborts: Fact<Aborts>,
     /// The link-layer neighbour by which the other end is reached.
     pub neighbour: Fact<Option<Neighbour>>,
-    /// The end of this host's own connect(2). Known to `diagnose`.
+    /// The end of this host's own connect(2). Known to `diagnose`, and of a call that put no SYN on the wire.
     pub call: Fact<Call>,
     /// Whether TCP made a SYN for the call. Known of a call that put no SYN on the wire.
     pub made: Fact<bool>,
@@ -276,6 +276,8 @@ pub enum Way {
         /// Whether it has a carrier.
         carrier: bool,
     },
+    /// To everybody or to a group: a broadcast or multicast address. A connect gets ENETUNREACH.
+    Many,
     /// Nowhere; a connect gets this errno: ENETUNREACH without a route, others where a route forbids.
     Nowhere {
         /// The errno (errno(3)).

@@ -64,6 +64,8 @@ pub struct Unsent {
     pub server: Endpoint,
     /// The process that called.
     pub process: Process,
+    /// The errno of the call; `None` if it had none, or none is known.
+    pub errno: Option<i32>,
     /// Why no SYN was sent.
     pub verdict: Verdict,
 }

@@ -46,7 +46,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::FirewallReject,
         rule: reject::firewall_reject,
-        evidence: "An ICMP error reports a rule, or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers.",
+        evidence: "An ICMP error reports a rule, or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers. Certain: this host dropped its own SYN (NETFILTER_DROP), none left, and connect(2) failed with an errno that is no timeout.",
         apart: "`port_closed`: the RST fits the host.",
     },
     Row {
@@ -70,20 +70,20 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::NoRoute,
         rule: way::no_route,
-        evidence: "Routing refuses the destination, or the interface is down. connect(2) fails at once with a routing errno. The kernel dropped the SYN or the SYN/ACK for want of a route (IP_OUTNOROUTES).",
+        evidence: "Certain: connect(2) never reached SYN-SENT, nothing refused it before, and routing, which has not changed since the call, refuses the destination; TCP asks for nothing else before SYN-SENT. Certain: the interface of the route is down. The kernel dropped the SYN or the SYN/ACK for want of a route (IP_OUTNOROUTES). Likely: routing has changed since.",
         apart: "`network_unreachable`: a router says so, by ICMP.",
     },
     Row {
         cause: Cause::NoLocalPort,
         rule: way::no_local_port,
-        evidence: "connect(2) failed with EADDRNOTAVAIL.",
+        evidence: "Certain: connect(2) failed with EADDRNOTAVAIL. Live: its socket went from SYN-SENT back to CLOSE without a SYN, an error, or a port; only the choice of a port lies between (Linux 5.15 and later).",
         apart: "`nat_exhausted`: this host has ports, and its address translation has none.",
     },
     Row {
         cause: Cause::ConnectFailed,
         rule: way::connect_failed,
-        evidence: "connect(2) failed, and no SYN was made. Neither routing nor ports are why.",
-        apart: "`dropped_by_local_firewall`: a SYN was made, and dropped.",
+        evidence: "Certain: a BPF program refused the call, which the hook behind it reads (`bpf_get_retval`, Linux 6.1 and later). Certain: the address is a broadcast or multicast address. `diagnose`, certain: EPERM, or EACCES while routing lets it pass and no ICMP error came. Possible: no SYN was made, and neither routing nor ports are why.",
+        apart: "`no_route`: EACCES of a 'prohibit' route. `dropped_by_local_firewall`: a SYN was made, and dropped.",
     },
     Row {
         cause: Cause::GatewayDown,

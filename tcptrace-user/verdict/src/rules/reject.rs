@@ -7,6 +7,7 @@ use tcptrace_core::{
     segment::Flags,
 };
 use tcptrace_vocabulary::{
+    errno::errno_name,
     icmp::Meaning,
     outcome::Outcome,
     words::{count, flag_names, ip},
@@ -55,7 +56,23 @@ pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Judgement> {
     if outcome == Outcome::Refused {
         return rejected_by_rst(case).or_else(|| refused_unsent(case));
     }
-    if outcome == Outcome::NoReply { rejected_elsewhere(case, speaks_for_reject) } else { None }
+    if outcome == Outcome::NoReply {
+        rejected_call(case).or_else(|| rejected_elsewhere(case, speaks_for_reject))
+    } else {
+        None
+    }
+}
+
+/// A rule dropped this host's own SYN before it reached the wire, and connect(2) failed: the rule answered. Nobody else
+/// can have, and a rule that only drops leaves the call to its timeout.
+fn rejected_call(case: &Case<'_>) -> Option<Judgement> {
+    let errno = case.local.call.ok()?.errno.filter(|errno| *errno != libc::ETIMEDOUT)?;
+    let reason = case.dropped_on_its_way_out(Side::Client).filter(|reason| *reason == "NETFILTER_DROP")?;
+    (case.local.made == Ok(true) && case.hs().syn.tries == 0).then_some(())?;
+    certain([
+        format!("a rule of this host rejected its own SYN ({reason})"),
+        format!("connect(2) failed with {}, and no SYN left", errno_name(errno)),
+    ])
 }
 
 /// Whether an ICMP error speaks for a rule by itself.
