@@ -43,7 +43,7 @@ pub struct Config {
     pub pad: [u8; 3],
 }
 
-const _: () = assert!(size_of::<Config>() == 152 && align_of::<Config>() == 8);
+const _: () = assert!(size_of::<Config>() == 168 && align_of::<Config>() == 8);
 
 impl Config {
     /// The values in the object until userspace sets its own: one set, nothing filtered, no floods.

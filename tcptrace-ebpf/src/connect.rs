@@ -41,7 +41,7 @@ pub struct Connect {
 
 const _: () = assert!(size_of::<Connect>() == 128 && align_of::<Connect>() == 8);
 
-/// How a socket left SYN-SENT for CLOSE. In a place of its own, so that a call that opens writes nothing here.
+/// The error that came for a socket in SYN-SENT, or how it left for CLOSE. In a place of its own, so that a call that opens writes nothing here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Failure {
@@ -74,11 +74,20 @@ pub struct SocketOffsets {
     pub shutdown: u32,
     /// `inet_sock.inet_sport`.
     pub port: u32,
+    /// `sock_common.skc_state`.
+    pub state: u32,
+    /// `sock.sk_error_queue.prev`: the newest of the errors that wait.
+    pub newest_error: u32,
+    /// `ee` of the `sock_exterr_skb` in such an entry.
+    pub queued: u32,
+    /// Zero: makes the size a multiple of eight.
+    pub pad: u32,
 }
 
 impl SocketOffsets {
     /// The hook is not loaded.
-    pub const NONE: Self = Self { cookie: 0, err: 0, shutdown: 0, port: 0 };
+    pub const NONE: Self =
+        Self { cookie: 0, err: 0, shutdown: 0, port: 0, state: 0, newest_error: 0, queued: 0, pad: 0 };
 }
 
 /// The longest that a connect waits for its SYN where nothing goes wrong. Routing and choosing a port take

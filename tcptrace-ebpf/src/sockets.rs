@@ -3,7 +3,8 @@
 //!
 //! A packet does not say who sent it, and a connect that fails before there is a packet leaves none. `connect_ipv4` and
 //! `connect_ipv6` run in the caller; `connect_sent` runs when the 4-tuple is known and the SYN is about to be built;
-//! `connect_failed` runs when a socket changes its state, and does something only where SYN-SENT leads to CLOSE.
+//! `connect_failed` runs when a socket changes its state, and does something only where SYN-SENT leads to CLOSE;
+//! `connect_error` runs when a socket gets an error, and does something only in SYN-SENT.
 //! Nothing runs for a packet, and nothing is refused or changed: another program's answer stays. No hook returns the
 //! errno of a call cheaply: the tracepoint of the system call's exit makes every system call of the host slower.
 //!
@@ -104,13 +105,53 @@ fn connect_failed(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// Argument: the socket. An ICMP error that comes while connect(2) holds the socket does not end it (`tcp_v4_err`), but
+/// poll(2) and SO_ERROR report it, and programs close the socket then, without an error that is left to read.
+#[raw_tracepoint(tracepoint = "inet_sk_error_report")]
+#[inline(always)]
+fn connect_error(ctx: RawTracePointContext) -> i32 {
+    // None: a field could not be read, and nothing is noted.
+    let _ = on_error(ctx.arg(0));
+    0
+}
+
+#[inline(always)]
+fn on_error(socket: usize) -> Option<()> {
+    let state: u8 = field(socket, config!(socket_offsets.state))?;
+    if u32::from(state) != TCP_SYN_SENT {
+        return None;
+    }
+    let errno: i32 = field(socket, config!(socket_offsets.err))?;
+    note_failure(socket, if errno != 0 { errno } else { queued_error(socket)? }, 0)
+}
+
+/// The errno of the newest error in a socket's queue, if ICMP brought it.
+#[inline(always)]
+fn queued_error(socket: usize) -> Option<i32> {
+    /// In `struct sock_extended_err` (include/uapi/linux/errqueue.h): where it came from.
+    const ORIGIN: u32 = 4;
+    const BY_ICMP: u8 = 2;
+    const BY_ICMPV6: u8 = 3;
+    let entry: u64 = field(socket, config!(socket_offsets.newest_error))?;
+    let origin: u8 = field(entry as usize, config!(socket_offsets.queued) + ORIGIN)?;
+    if origin != BY_ICMP && origin != BY_ICMPV6 {
+        return None;
+    }
+    field(entry as usize, config!(socket_offsets.queued))
+}
+
 #[inline(always)]
 fn on_failure(socket: usize) -> Option<()> {
+    let errno: i32 = field(socket, config!(socket_offsets.err))?;
+    let shutdown: u8 = field(socket, config!(socket_offsets.shutdown))?;
+    note_failure(socket, errno, shutdown)
+}
+
+#[inline(always)]
+fn note_failure(socket: usize, errno: i32, shutdown: u8) -> Option<()> {
     // Zero: nobody asked for it, so no hook saw the call.
     let cookie: u64 = field(socket, config!(socket_offsets.cookie)).filter(|cookie| *cookie != 0)?;
-    let errno: i32 = field(socket, config!(socket_offsets.err))?;
     let port: u16 = field(socket, config!(socket_offsets.port))?;
-    let shutdown: u8 = field(socket, config!(socket_offsets.shutdown))?;
     let failure = FAILURES.get_ptr_mut(connect::place(cookie, config!(connect_places)))?;
     // SAFETY: a map value, which is never freed.
     let Some(version) = (unsafe { maps::begin(&raw mut (*failure).version) }) else {
@@ -119,11 +160,14 @@ fn on_failure(socket: usize) -> Option<()> {
     };
     // SAFETY: nobody else writes while the version is odd; a reader compares it.
     let failure = unsafe { &mut *failure };
-    failure.cookie = cookie;
-    failure.at = maps::now();
-    failure.errno = errno;
-    failure.port = u16::from_be(port);
-    failure.is_closed = shutdown;
+    // An error that the program has taken is what it closes the socket for.
+    if failure.cookie != cookie || failure.errno == 0 || errno != 0 {
+        failure.cookie = cookie;
+        failure.at = maps::now();
+        failure.errno = errno;
+        failure.port = u16::from_be(port);
+        failure.is_closed = shutdown;
+    }
     // SAFETY: begun above.
     unsafe { maps::end(&raw mut failure.version, version) };
     Some(())

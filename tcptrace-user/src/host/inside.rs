@@ -78,6 +78,13 @@ impl Inside {
         Ok(self.listeners.find(server, interface))
     }
 
+    /// Every port that is listened on, with the inode of a socket that does.
+    pub(super) fn listening(&mut self, now: Nanos) -> Fact<Vec<(u16, u32)>> {
+        let diag = self.diag.as_mut().map_err(|why| *why)?;
+        self.listeners.refresh(diag, now).map_err(|error| missing(&error))?;
+        Ok(self.listeners.ports().collect())
+    }
+
     pub(super) fn record(&mut self, history: &mut History, now: Nanos) {
         if let Ok(counters) = &mut self.counters {
             counters.record(history, now);

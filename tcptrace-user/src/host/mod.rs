@@ -14,8 +14,10 @@ mod neighbours;
 mod processes;
 mod routes;
 mod routing;
+mod service;
 
 use std::{
+    collections::HashMap,
     fs, io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
@@ -26,13 +28,16 @@ use tcptrace_core::{
     flow::Addr,
     handshake::{Handshake, Nanos},
 };
-use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Place, Process, Socket};
+use tcptrace_vocabulary::facts::{
+    Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Place, Process, Service, Socket,
+};
 
 use self::{
     namespaces::{Id, Namespaces},
     neighbours::Watch,
     processes::Processes,
     routing::Routing,
+    service::Services,
 };
 use crate::clock;
 
@@ -41,6 +46,11 @@ use crate::clock;
 pub struct Host {
     namespaces: Namespaces,
     processes: Processes,
+    services: Services,
+    /// When the listeners of its own namespace were last looked at.
+    remembered: Nanos,
+    /// Their processes by inode, and how often each was looked for.
+    owners: HashMap<u32, (u8, Option<Process>)>,
     /// The watch of this process's own namespace.
     watch: Fact<Watch>,
     /// Changes of its routing.
@@ -60,6 +70,11 @@ pub enum LocalFacts {
     /// Nowhere: the verdict rests on packets alone
     Off,
 }
+
+/// The interval between two looks at who listens.
+const REMEMBER: u64 = 2_000_000_000;
+/// Searches for the process of one listener.
+const SEARCHES: u8 = 3;
 
 /// For how long a setting is what it was.
 const SETTING: u64 = 1_000_000_000;
@@ -85,6 +100,9 @@ impl Host {
             routing: Routing::open(now).map_err(|error| missing(&error)),
             namespaces: Namespaces::open(all, now),
             processes: Processes::default(),
+            services: Services::default(),
+            remembered: Nanos(0),
+            owners: HashMap::new(),
             syn_tries: None,
         }
     }
@@ -97,6 +115,29 @@ impl Host {
             self.namespaces.read_own_addresses();
         }
         self.namespaces.tick(now);
+        if now.since(self.remembered) >= REMEMBER {
+            self.remembered = now;
+            self.remember(now);
+        }
+    }
+
+    /// Remembers who listens in this process's own namespace: of a listener that is gone nobody says whose it was.
+    fn remember(&mut self, now: Nanos) {
+        let at = self.namespaces.own();
+        let Ok(listening) = self.namespaces.own_inside().listening(now) else { return };
+        let inodes: Vec<_> = listening.iter().map(|(_, inode)| *inode).collect();
+        self.owners.retain(|inode, _| inodes.contains(inode));
+        for (port, inode) in listening {
+            let (tries, owner) = self.owners.entry(inode).or_default();
+            // The kernel itself listens as well (NFS): a search for its process would never end.
+            if owner.is_none() && *tries < SEARCHES {
+                *tries += 1;
+                *owner = self.processes.of_socket(inode, inodes.iter().copied(), now).ok();
+            }
+            if let Some(process) = owner {
+                self.services.saw(at, port, process, now);
+            }
+        }
     }
 
     /// The facts about an attempt, all but the process that connected and the drops.
@@ -108,12 +149,14 @@ impl Host {
         let passed = attempt.client_point;
         let (way_out, way_in) = if passed.is_egress() { (passed.ifindex(), 0) } else { (0, passed.ifindex()) };
         let known = |at: Fact<Option<Id>>| at?.ok_or(Missing::Elsewhere);
+        let listener = known(server_at).and_then(|at| self.listener(at, server, way_in, now));
         Local {
             client_here: client_at.map(|it| it.is_some()),
             server_here: server_at.map(|it| it.is_some()),
+            service: known(server_at).and_then(|at| self.service(at, server.port(), &listener, now)),
             socket: known(client_at).and_then(|at| self.socket(at, client, server, way_out, now)),
             syn_tries: known(client_at).and_then(|at| self.syn_tries(at, now)),
-            listener: known(server_at).and_then(|at| self.listener(at, server, way_in, now)),
+            listener,
             counters: known(server_at)
                 .or_else(|_| known(client_at))
                 .and_then(|at| self.counters(at, attempt.first_syn, now)),
@@ -132,6 +175,17 @@ impl Host {
             },
             ..Local::unknown(Missing::NotAsked)
         }
+    }
+
+    /// What is wrong with the process behind a port.
+    fn service(&mut self, at: Id, port: u16, listener: &Fact<Option<Listener>>, now: Nanos) -> Fact<Option<Service>> {
+        let listener = listener.as_ref().map_err(|why| *why)?;
+        if let Some(Listener { process: Ok(process), .. }) = listener {
+            self.services.saw(at, port, process, now);
+        }
+        // Most listeners work: nothing of them is read but whether their queue is full.
+        let is_well = listener.as_ref().is_some_and(|listener| !listener.is_full());
+        Ok(if is_well { None } else { self.services.of(at, port, listener.is_some(), now) })
     }
 
     /// The connections that TCP reset by itself around a RST, where that was sent from.
@@ -160,10 +214,15 @@ impl Host {
     ///
     /// # Errors
     /// [`Missing::Gone`] where routing has changed since then: what it decides now, it may not have decided.
-    pub fn route_at(&mut self, called: Nanos, to: IpAddr, source: Option<IpAddr>, now: Nanos) -> Fact<Route> {
+    pub fn route_at(&mut self, called: Nanos, to: IpAddr, source: Option<IpAddr>) -> Fact<Route> {
         let route = self.namespaces.own_inside().route(to, source)?;
-        let settled = self.routing.as_mut().map_err(|why| *why)?.settled(now);
+        let settled = self.routing.as_ref().map_err(|why| *why)?.settled();
         if called < settled { Err(Missing::Gone) } else { Ok(route) }
+    }
+
+    /// The addresses of this process's own network namespace.
+    pub fn own_addresses(&mut self) -> Fact<Vec<IpAddr>> {
+        Ok(self.namespaces.own_inside().addresses()?.into_iter().collect())
     }
 
     /// The listener on an address and port of this process's own network namespace; `None` if there is none.

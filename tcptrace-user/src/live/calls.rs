@@ -108,14 +108,14 @@ enum Due {
 
 impl Due {
     fn of(connect: &Connect, now: Nanos, is_end: bool) -> Self {
-        let is_past = |since: Nanos, pause| is_end || now.since(since) >= pause;
+        let is_past = |since: Nanos, pause| now.since(since) >= pause;
         let failed = connect.failed.filter(|failed| failed.how != How::Closed);
         let (settled, last) = match (connect.sent, failed) {
-            (_, Some(failed)) => (is_past(failed.at, SETTLED), is_past(failed.at, SETTLED)),
+            (_, Some(failed)) => (false, is_end || is_past(failed.at, SETTLED)),
             (None, None) => (is_past(connect.called, SETTLED), is_past(connect.called, UNSENT)),
             (Some(sent), None) => (false, is_past(sent.at, UNSEEN)),
         };
-        match (settled, last) {
+        match (settled || is_end, last) {
             (_, true) => Self::AtLast,
             (true, false) => Self::Now,
             (false, false) => Self::No,
@@ -160,8 +160,11 @@ impl Calls {
         // Packets of later calls passed no hook.
         for it in recent.calls.iter().filter(|it| it.netns == netns && ended.is_none_or(|ended| it.called < ended)) {
             let due = Due::of(it, now, ended.is_some());
+            if due == Due::No {
+                continue;
+            }
             let known = self.known.entry(it.cookie);
-            if due == Due::No || matches!(&known, Entry::Occupied(known) if known.get().is_done_with(it)) {
+            if matches!(&known, Entry::Occupied(known) if known.get().is_done_with(it)) {
                 continue;
             }
             let known = known.and_modify(|known| known.begin(it)).or_insert_with(|| Known::of(it));
@@ -170,7 +173,8 @@ impl Calls {
                 continue;
             }
             // The winner's SYN may have left by an interface that is not traced.
-            if recent.is_overtaken(it, |sent| it.sent.is_none() || is_seen(sent.client, sent.server)) {
+            let works = |sent: HandedOver| it.sent.is_none() || is_seen(sent.client, sent.server);
+            if it.may_lose_race() && recent.is_overtaken(it, works) {
                 (known.is_done, self.overtaken) = (true, self.overtaken + 1);
             } else if explained < EXPLAINED {
                 explained += 1;
@@ -232,7 +236,10 @@ pub fn explain(
     let attempt = Attempt::from_handshake(handshake, Outcome::NoReply);
     let mut local = match connect.sent {
         Some(sent) => on_its_way(connect, sent, &handshake, host, drops, now),
-        None => not_made(connect, way.get_or_insert_with(|| self::way(connect, host, now)).clone()),
+        None => Local {
+            own: host.own_addresses(),
+            ..not_made(connect, way.get_or_insert_with(|| self::way(connect, host)).clone())
+        },
     };
     let errno = errno(connect, &local.way);
     if errno.is_some() || connect.failed.is_some() {
@@ -305,7 +312,7 @@ fn not_made(connect: &Connect, way: Fact<Way>) -> Local {
 }
 
 /// Where routing led for a call, if it is known to have been so then.
-fn way(connect: &Connect, host: &mut Host, now: Nanos) -> Fact<Way> {
+fn way(connect: &Connect, host: &mut Host) -> Fact<Way> {
     let given = |addr: Addr| Some(ip(addr)).filter(|addr| !addr.is_unspecified());
     // TCP takes the unspecified address for the loopback.
     let to = given(connect.asked.addr).unwrap_or_else(|| match ip(connect.asked.addr) {
@@ -315,7 +322,7 @@ fn way(connect: &Connect, host: &mut Host, now: Nanos) -> Fact<Way> {
     if to.is_multicast() {
         return Ok(Way::Many);
     }
-    match host.route_at(connect.called, to, given(connect.bound.addr), now)? {
+    match host.route_at(connect.called, to, given(connect.bound.addr))? {
         Route::Nowhere { errno } => Ok(Way::Nowhere { errno }),
         Route::Many => Ok(Way::Many),
         // The state of the interface was not read.

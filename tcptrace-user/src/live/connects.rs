@@ -34,9 +34,9 @@ const WHAT: &str = "the callers of connect(2)";
 /// In the object and in the kernel's list of programs.
 const CONNECT: [&str; 2] = ["connect_ipv4", "connect_ipv6"];
 const SENT: &str = "connect_sent";
-const FAILED: &str = "connect_failed";
-/// And the tracepoint of that one.
-const STATES: &str = "inet_sock_set_state";
+/// Those of failed calls, and the tracepoints of them.
+const FAILING: [(&str, &str); 2] =
+    [("connect_failed", "inet_sock_set_state"), ("connect_error", "inet_sk_error_report")];
 
 /// A call of connect(2) over TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +152,11 @@ impl Connect {
         }
     }
 
+    /// Whether another address may have taken its place: not where this host had no port for it, or refused it.
+    pub(super) const fn may_lose_race(&self) -> bool {
+        self.refused.is_none() && !self.lacks_port()
+    }
+
     /// Whether the program closed a socket for which no SYN was made: Fast Open waited for data, and none came.
     pub(super) fn is_waiting_for_data(&self) -> bool {
         self.sent.is_none() && self.failed.is_some_and(|failed| failed.how == How::Closed)
@@ -164,8 +169,8 @@ pub struct Connects {
     failures: Mapping,
     cookies: Mapping,
     key: HashKey,
-    /// The hook of failed calls, or why it is off.
-    pub(super) failing: Result<RawTracePointLink, Unavailable>,
+    /// The hooks of failed calls, or why they are off.
+    pub(super) failing: Result<[RawTracePointLink; 2], Unavailable>,
     // In this order: a call that is noted when its SYN is not would count as unsent.
     _connect: [CgroupSockAddrLink; 2],
     _sent: SockOpsLink,
@@ -252,24 +257,37 @@ pub(super) fn socket_offsets(btf: &Btf) -> Result<SocketOffsets, Error> {
         let it = btf.field(of, name)?;
         (it.size == size).then_some(it.offset).ok_or_else(|| Error::Missing(format!("{of}.{name} as expected")))
     };
+    // An array, of which BTF's reader knows no size, right before the field that it can find.
+    let control =
+        field("sk_buff", "_skb_refdst", 8)?.checked_sub(48).ok_or(Error::Malformed("no place for sk_buff.cb"))?;
     Ok(SocketOffsets {
         cookie: field("sock_common", "skc_cookie", 8)?,
         err: field("sock", "sk_err", 4)?,
         shutdown: field("sock", "sk_shutdown", 1)?,
         port: field("inet_sock", "inet_sport", 2)?,
+        state: field("sock_common", "skc_state", 1)?,
+        newest_error: btf.field("sock", "sk_error_queue")?.offset + btf.field("sk_buff_head", "prev")?.offset,
+        queued: control + btf.field("sock_exterr_skb", "ee")?.offset,
+        pad: 0,
     })
 }
 
-/// Attaches the hook of failed calls.
-fn attach_failing(ebpf: &mut Ebpf, offsets: Result<SocketOffsets, String>) -> Result<RawTracePointLink, Unavailable> {
+/// Attaches the hooks of failed calls.
+fn attach_failing(
+    ebpf: &mut Ebpf,
+    offsets: Result<SocketOffsets, String>,
+) -> Result<[RawTracePointLink; 2], Unavailable> {
     const WHAT: &str = "the errors of failed connects";
     offsets.map_err(|reason| Unavailable::new(WHAT, Missing::Kernel, reason))?;
-    let program: &mut RawTracePoint =
-        ebpf.program_mut(FAILED).and_then(|it| it.try_into().ok()).expect("a raw tracepoint");
-    loaded(program.load(), FAILED).map_err(|error| Unavailable::load(WHAT, &error))?;
-    let off = |error: ProgramError| Unavailable::new(WHAT, Missing::Kernel, format!("{STATES}: {error}"));
-    let id = program.attach(STATES).map_err(off)?;
-    program.take_link(id).map_err(off)
+    let mut attach = |(name, tracepoint): (&'static str, &str)| {
+        let program: &mut RawTracePoint =
+            ebpf.program_mut(name).and_then(|it| it.try_into().ok()).expect("a raw tracepoint");
+        loaded(program.load(), name).map_err(|error| Unavailable::load(WHAT, &error))?;
+        let off = |error: ProgramError| Unavailable::new(WHAT, Missing::Kernel, format!("{tracepoint}: {error}"));
+        let id = program.attach(tracepoint).map_err(off)?;
+        program.take_link(id).map_err(off)
+    };
+    Ok([attach(FAILING[0])?, attach(FAILING[1])?])
 }
 
 /// The meaning of the kernel's refusal to attach. A process that may load such a program may attach it, so EPERM means

@@ -2,6 +2,7 @@
 //! a socket.
 #![warn(missing_docs, clippy::missing_errors_doc, clippy::wildcard_enum_match_arm)]
 
+mod address;
 pub mod case;
 pub mod next;
 pub mod page;
@@ -9,6 +10,7 @@ pub mod past;
 pub mod patterns;
 mod rules;
 mod scope;
+mod service;
 
 use tcptrace_core::handshake::Side;
 use tcptrace_vocabulary::{
@@ -39,7 +41,11 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     // Lost events may have shown another cause.
     let lost = case.attempt.trust.events_lost + case.attempt.trust.attempts_lost > 0;
     let confidence = if lost { confidence.min(Confidence::Likely) } else { confidence };
-    let next = next::of(case, cause);
+    let beside = service::troubles(case, cause).into_iter().chain(address::trouble(case, cause));
+    let (suffers, helps): (Vec<_>, Vec<_>) = beside.unzip();
+    let evidence = evidence.into_iter().chain(suffers).collect();
+    // What helps, before what looks for the reason.
+    let next = helps.into_iter().chain(next::of(case, cause)).collect();
     Verdict { cause, confidence, evidence, scope: scope::scope(case, cause), next }
 }
 

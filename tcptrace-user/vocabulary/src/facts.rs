@@ -60,6 +60,8 @@ pub struct Local {
     pub syn_tries: Fact<u32>,
     /// The listener on the server's port; `None` if there is none.
     pub listener: Fact<Option<Listener>>,
+    /// What is wrong with the process behind the server's port; `None` if nothing is, or nobody was seen there.
+    pub service: Fact<Option<Service>>,
     /// The packets of the attempt that the local kernel dropped, newest first.
     pub drops: Fact<Vec<Dropped>>,
     /// The growth of the kernel's counters since the attempt began, in the namespace of the end that is here.
@@ -76,6 +78,8 @@ pub struct Local {
     pub left: Fact<u32>,
     /// The way on which this host's routing sends packets for the server.
     pub way: Fact<Way>,
+    /// The addresses of the namespace that called connect(2). Known of a call for which TCP made no SYN.
+    pub own: Fact<Vec<std::net::IpAddr>>,
     /// The distance that SYNs for the port and other probes got. Known to `diagnose`.
     pub walk: Fact<Walk>,
     /// The signs of the server, other than TCP, that this host received. Known to `diagnose`.
@@ -93,6 +97,7 @@ impl Local {
             socket: Err(why),
             syn_tries: Err(why),
             listener: Err(why),
+            service: Err(why),
             drops: Err(why),
             counters: Err(why),
             aborts: Err(why),
@@ -101,6 +106,7 @@ impl Local {
             made: Err(why),
             left: Err(why),
             way: Err(why),
+            own: Err(why),
             walk: Err(why),
             signs: Err(why),
         }
@@ -152,6 +158,52 @@ impl Listener {
     pub const fn is_full(&self) -> bool {
         self.queue > self.queue_max
     }
+}
+
+/// A process behind a port with which something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Who listens there, or did last.
+    pub process: Process,
+    /// Whether it still does.
+    pub listens: bool,
+    /// What is wrong; never empty.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Something that keeps a service from its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its process is stopped by a signal or a debugger.
+    Stopped,
+    /// It runs, and does not listen there any more.
+    StoppedListening,
+    /// It has ended, and was last seen so many seconds ago.
+    Ended {
+        /// Whole seconds.
+        seconds: u64,
+    },
+    /// The kernel killed processes for want of memory since it was first seen.
+    KilledForMemory {
+        /// How many.
+        kills: u64,
+        /// Those of its own cgroup; otherwise of the whole host.
+        is_own: bool,
+    },
+    /// Its cgroup used up its quota of processor time.
+    Throttled {
+        /// Periods in which it was throttled since it was first seen.
+        periods: u64,
+        /// All periods since then.
+        of: u64,
+    },
+    /// Its cgroup waits for a resource.
+    Starved {
+        /// As the kernel's file is called: `cpu`, `memory`, `io`.
+        resource: &'static str,
+        /// The share of the last ten seconds.
+        percent: u8,
+    },
 }
 
 /// The network namespace in which a packet was dropped.

@@ -30,6 +30,11 @@ fn v4(text: &str, port: u16) -> SocketAddr {
     (text.parse::<IpAddr>().expect("an address"), port).into()
 }
 
+/// Gives the tracer the time to hear of a change of the routes: what changes within the same moment proves nothing.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(500));
+}
+
 /// A call that has to fail with this errno, and the line about it, which has to come soon.
 #[track_caller]
 fn failed(tracer: &Tracer, to: SocketAddr, errno: &str, result: io::Result<TcpStream>) -> Value {
@@ -81,9 +86,32 @@ fn an_interface_that_is_down_leaves_no_route() {
     let lab = Lab::new();
     let tracer = trace(&lab);
     lab.client.ip("link set eth0 down");
+    settle();
     for to in [SocketAddr::from((SERVER_V4, 7004)), (SERVER_V6, 7006).into()] {
         is(&failed(&tracer, to, "ENETUNREACH", lab.client.connect(to, PATIENCE)), "no_route", "certain", "no route");
     }
+}
+
+/// Without a lease there is an address of the link alone, or none; with another address that is not why.
+#[test]
+fn a_missing_address_is_named_beside_the_missing_route() {
+    let lab = Lab::new();
+    let tracer = trace(&lab);
+    let mut port = 7080;
+    let mut call = || {
+        port += 1;
+        let to = v4(NOWHERE, port);
+        settle();
+        failed(&tracer, to, "ENETUNREACH", lab.client.connect(to, PATIENCE))
+    };
+    lab.client.ip(&format!("route del default via {CLIENT_GATEWAY_V4}"));
+    let line = call();
+    is(&line, "no_route", "certain", "this host has no route to it");
+    assert!(!line["cause"]["evidence"].to_string().contains("address"), "{line:#}");
+    lab.client.ip("addr flush dev eth0");
+    is(&call(), "no_route", "certain", "this host has no IPv4 address but the loopback's");
+    lab.client.ip("addr add 169.254.7.7/16 dev eth0");
+    is(&call(), "no_route", "certain", "this host's only IPv4 address, 169.254.7.7, is link-local: it has no lease");
 }
 
 /// The errno is the call's, whatever becomes of the routes; and a route that came later proves nothing.
@@ -141,9 +169,12 @@ fn a_program_that_refuses_is_known_by_its_own_word() {
     let lab = Lab::new();
     let refusing = Refusing::new("tcptrace-refusing");
     let tracer = trace(&lab);
-    let line = format!("exec 3<>/dev/tcp/{SERVER_V4}/7030");
-    let outcome = lab.client.try_run(refusing.command(&format!("exec bash -c '{line}'")));
-    let error = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    // It sees no cgroup2 in its own /sys, and where it is in /proc.
+    let waits = "until grep -q tcptrace-refusing /proc/self/cgroup; do sleep 0.05; done";
+    let line = format!("{waits}; exec 3<>/dev/tcp/{SERVER_V4}/7030");
+    let process = lab.client.spawn(["bash", "-c", &line]);
+    refusing.take(process.pid().as_raw());
+    let error = process.finish(PATIENCE).stderr;
     assert!(error.contains("Operation not permitted"), "{error}");
     let line = failed(&tracer, v4("0.0.0.0", 7030), "EPERM", Err(io::Error::other(error)));
     is(&line, "connect_failed", "certain", "a BPF program of the caller's cgroup refuses the call");

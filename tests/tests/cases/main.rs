@@ -2,3 +2,5 @@
 //! more of the same kind, and innocent twins.
 
 mod calls;
+mod errno;
+mod service;

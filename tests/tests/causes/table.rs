@@ -5,8 +5,8 @@
 
 use nix::libc::{EACCES, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use tcptrace_vocabulary::cause::Cause::{
-    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, ConnectFailed, DroppedByLocalFirewall,
-    DuplicateIp, FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatMismatch,
+    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, DroppedByLocalFirewall, DuplicateIp,
+    FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatMismatch,
     NetworkUnreachable, NoLocalPort, NoRoute, PortClosed, PortReuse, ReversePathFilter, SynFlood, Unknown,
 };
 
@@ -168,7 +168,7 @@ table! {
     no_route_v6: of(NoRoute, Client, absent::no_route).v6()
         .fails(ENETUNREACH).told(Connect).right(&[surely(NoRoute)]).evidence(&["route"]),
     no_port_left: of(NoLocalPort, Client, absent::no_port_left)
-        .fails(EADDRNOTAVAIL).told(Connect).right(&[maybe(NoLocalPort), maybe(ConnectFailed)]),
+        .fails(EADDRNOTAVAIL).told(Connect).right(&[surely(NoLocalPort)]),
     prohibited_by_a_route: of(NoRoute, Client, absent::prohibited_by_a_route)
         .fails(EACCES).told(Connect).right(&[surely(NoRoute)]),
     no_route_at_the_router: of(NetworkUnreachable, Client, absent::no_route_at_the_router)
