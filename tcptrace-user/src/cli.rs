@@ -203,8 +203,9 @@ pub enum Command {
 pub struct DiagnoseArgs {
     /// The host, with one or more ports [default: 443 and 80; one has to answer]
     ///
-    /// Write HOST or HOST:PORT,PORT. More ports can follow as separate words. An IPv6 address with ports needs
-    /// brackets: `[2001:db8::1]:443`. A link-local address needs its interface: fe80::1%eth0.
+    /// Write HOST or HOST:PORT,PORT. A port is a number, a range (8080-8090) or a name of /etc/services (https). More
+    /// ports can follow as separate words. An IPv6 address with ports needs brackets: `[2001:db8::1]:443`. A link-local
+    /// address needs its interface: fe80::1%eth0.
     #[arg(required = true, value_name = "HOST[:PORT]")]
     pub target: Vec<String>,
     /// Print one JSON object instead of text
