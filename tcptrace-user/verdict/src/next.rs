@@ -170,16 +170,7 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         }
         Cause::DroppedByLocalFirewall if keeps_its_syn(case) => admit_own_syn(case, "drops"),
         Cause::FirewallReject if case.local.made == Ok(true) && keeps_its_syn(case) => admit_own_syn(case, "rejects"),
-        Cause::ConnectFailed if case.local.way == Ok(Way::Many) => {
-            vec!["in the application: name one host; TCP has no broadcast and no multicast".to_owned()]
-        }
-        Cause::NoLocalPort if case.local.made == Ok(false) && case.hs().client_port > 0 => {
-            let (server, port) = (ip(case.server().addr), case.hs().client_port);
-            vec![
-                format!("on this host, in the client's netns: ss -tanp 'sport = :{port} and dst {server}'"),
-                "let the client leave the port to the kernel, or end the connection that has it".to_owned(),
-            ]
-        }
+        Cause::ConnectFailed | Cause::NoLocalPort if let Some(steps) = on_own_call(case, cause) => steps,
         Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => {
             filled(cause, case.server(), Some(case.hs().client_addr), None)
         }
@@ -214,6 +205,21 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
             filled(cause, case.server(), Some(case.hs().client_addr), host.or_else(elsewhere))
         }
     }
+}
+
+/// The steps where the call itself names what cannot work: an address of many, or a port that is in use.
+fn on_own_call(case: &Case<'_>, cause: Cause) -> Option<Vec<String>> {
+    if cause == Cause::ConnectFailed && case.local.way == Ok(Way::Many) {
+        return Some(vec!["in the application: name one host; TCP has no broadcast and no multicast".to_owned()]);
+    }
+    let (server, port) = (ip(case.server().addr), case.hs().client_port);
+    let is_bound = cause == Cause::NoLocalPort && case.local.made == Ok(false) && port > 0;
+    is_bound.then(|| {
+        vec![
+            format!("on this host, in the client's netns: ss -tanp 'sport = :{port} and dst {server}'"),
+            "let the client leave the port to the kernel, or end the connection that has it".to_owned(),
+        ]
+    })
 }
 
 /// Whether the SYN never got out of the client's own network namespace.

@@ -11,9 +11,7 @@ use tcptrace_verdict::{case::Case, judge, past::Past};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     cause::{
-        Cause::{
-            self, ConnectFailed, DroppedByLocalFirewall, FirewallReject, NoLocalPort, NoRoute, PortClosed, Unknown,
-        },
+        Cause::{self, ConnectFailed, DroppedByLocalFirewall, FirewallReject, NoLocalPort, NoRoute, PortClosed},
         Confidence::{self, Certain, Likely, Possible},
     },
     facts::{Call, Dropped, Fact, Local, Missing, Place, Process, Service, Trouble, Way},
