@@ -152,6 +152,8 @@ impl Facts {
     pub const RST_OPTIONS: u32 = 1 << 23;
     /// A RST/ACK to the SYN with a sequence number, where it is 0 (RFC 9293, section 3.10.7.1).
     pub const RST_SEQ: u32 = 1 << 24;
+    /// A capture has packets of it in another order than they were sent in. Only a reader of captures notes it.
+    pub const OUT_OF_ORDER: u32 = 1 << 28;
 
     /// Whether any of these bits is set.
     #[inline(always)]

@@ -5,11 +5,13 @@
 mod announced;
 mod conversation;
 pub mod decap;
+mod early;
 pub mod flows;
 mod fragment;
 mod fragments;
 mod kept;
 mod listeners;
+mod order;
 mod page;
 mod proof;
 mod quoted;

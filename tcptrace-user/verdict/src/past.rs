@@ -14,7 +14,7 @@ use tcptrace_core::{
     flow::Addr,
     handshake::{Facts, Handshake, Nanos},
 };
-use tcptrace_vocabulary::outcome::Outcome;
+use tcptrace_vocabulary::{attempt::is_answer_unseen, outcome::Outcome};
 
 /// Hosts kept in mind, and ports of all of them together; some 400 bytes each with one port.
 const HOSTS: usize = 1 << 15;
@@ -376,7 +376,7 @@ impl Host {
     fn note(&mut self, handshake: &Handshake, counts: &Counts, at: Nanos) {
         self.last = self.last.max(at);
         let answered = handshake.answer.tries > 0;
-        self.unseen = self.unseen.saturating_add(handshake.facts.any(Facts::ANSWER_UNSEEN).into());
+        self.unseen = self.unseen.saturating_add(is_answer_unseen(handshake).into());
         if answered {
             // No packet arrives with a TTL of 0: it stands for one that was not seen.
             if handshake.answer.ttl > 0 {
@@ -387,7 +387,10 @@ impl Host {
             self.answers = self.answers.saturating_add(1);
             self.answers_with_id = self.answers_with_id.saturating_add(handshake.facts.any(Facts::ANSWER_ID).into());
             // If the SYN was sent again, the answer may be the first one's.
-            if let Some(nanos) = handshake.syn_to_answer().filter(|_| handshake.syn.tries == 1) {
+            if let Some(nanos) = handshake
+                .syn_to_answer()
+                .filter(|_| handshake.syn.tries == 1 && !handshake.facts.any(Facts::OUT_OF_ORDER))
+            {
                 self.fastest = Some(self.fastest.map_or(nanos, |fastest| fastest.min(nanos)));
             }
         }

@@ -216,7 +216,7 @@ impl Attempt {
     #[must_use]
     pub fn wants_cause(&self) -> bool {
         let cut = matches!(self.outcome, Outcome::ResetByClient | Outcome::ResetByServer | Outcome::AnswerOnly);
-        self.is_trouble() || cut || self.handshake.facts.any(Facts::ANSWER_UNSEEN) || self.was_answered_again()
+        self.is_trouble() || cut || is_answer_unseen(&self.handshake) || self.was_answered_again()
     }
 
     /// Whether the server repeated the SYN/ACK after the final ACK passed.
@@ -279,6 +279,15 @@ pub fn was_in_trouble(handshake: &Handshake, stalled: Option<Stalled>, stall_aft
 #[must_use]
 pub fn may_have_begun_earlier(handshake: &Handshake, started: Nanos) -> bool {
     handshake.first_syn.since(started) < LONGEST_PAUSE
+}
+
+/// Whether it completed and its SYN/ACK passed elsewhere. Where both ends opened, each may have had its answer from the
+/// other's SYN; a socket connected to itself is both ends.
+#[must_use]
+pub fn is_answer_unseen(handshake: &Handshake) -> bool {
+    handshake.facts.any(Facts::ANSWER_UNSEEN)
+        && !handshake.facts.any(Facts::CROSSED)
+        && handshake.client() != handshake.server()
 }
 
 /// A handshake's id.

@@ -247,7 +247,7 @@ impl<'a> AttemptLine<'a> {
             first_seen: time(attempt.seen.0),
             last_seen: time(attempt.seen.1),
             syn: (hs.syn.tries > 0).then(|| Offered::of(&hs.syn, hs.isn.0)),
-            syn_ack: (hs.answer.tries > 0).then(|| Offered::of(&hs.answer, hs.server_isn.0)),
+            syn_ack: (hs.answer.tries > 0).then(|| Offered::of(&hs.answer, answer_isn(hs))),
             times: Times::of(attempt),
             agreed: (hs.answer.tries > 0).then_some(Agreed(hs.syn.options & hs.answer.options)),
             end: End::of(hs),
@@ -270,10 +270,12 @@ impl Times {
     fn of(attempt: &Attempt) -> Self {
         let hs = &attempt.handshake;
         let is_established = hs.state() == State::Established;
+        // The ACK stands before what it acknowledges.
+        let is_early = hs.facts.any(Facts::OUT_OF_ORDER) && hs.ended < hs.first_answer;
         Self {
             syn_to_synack_s: hs.syn_to_answer().map(Seconds::of),
             synack_to_ack_s: hs.answer_to_ack().map(Seconds::of),
-            handshake_s: is_established.then(|| Seconds::of(hs.ended.since(hs.first_syn))),
+            handshake_s: (is_established && !is_early).then(|| Seconds::of(hs.ended.since(hs.first_syn))),
             open_s: Some(Seconds::of(attempt.duration())),
         }
     }
@@ -287,7 +289,7 @@ impl Trust {
             may_have_begun_earlier,
             events_lost,
             attempts_lost,
-            one_direction: attempt.handshake.facts.any(Facts::ANSWER_UNSEEN) || attempt.outcome == Outcome::AnswerOnly,
+            one_direction: attempt::is_answer_unseen(&attempt.handshake) || attempt.outcome == Outcome::AnswerOnly,
             missing: why::missing(attempt.why.as_deref()),
         }
     }
@@ -327,6 +329,12 @@ fn reason(attempt: &Attempt) -> Option<&'static str> {
         Outcome::Midstream => None,
         Outcome::Challenged => Some("ack"),
     }
+}
+
+/// The number of the SYN/ACK. Where SYNs crossed and only the client sent one, it is the client's.
+fn answer_isn(hs: &Handshake) -> u32 {
+    let is_clients = hs.facts.any(Facts::CLIENT_ANSWERED) && hs.server_point == Point::default();
+    if is_clients { hs.isn.0 } else { hs.server_isn.0 }
 }
 
 impl Offered {
@@ -441,7 +449,7 @@ impl JsonSchema for FactNames {
 }
 
 /// The names of the facts, in the order of their bits.
-const FACTS: [(u32, &str); 25] = [
+const FACTS: [(u32, &str); 26] = [
     (Facts::ANSWER_UNSEEN, "answer_unseen"),
     (Facts::CHALLENGED, "challenged"),
     (Facts::WRONG_ANSWER, "wrong_answer"),
@@ -467,4 +475,5 @@ const FACTS: [(u32, &str); 25] = [
     (Facts::RST_ID, "rst_id"),
     (Facts::RST_OPTIONS, "rst_options"),
     (Facts::RST_SEQ, "rst_seq"),
+    (Facts::OUT_OF_ORDER, "out_of_order"),
 ];

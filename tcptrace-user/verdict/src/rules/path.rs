@@ -2,6 +2,7 @@
 
 use tcptrace_core::handshake::Facts;
 use tcptrace_vocabulary::{
+    attempt::is_answer_unseen,
     outcome::Outcome,
     words::{ip, mac},
 };
@@ -18,7 +19,7 @@ pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Judgement> {
     if outcome == Outcome::NoReply && case.host().is_some_and(Host::answers_another_way) {
         return possible(["the server's SYN/ACKs never pass here, and its connections still open".to_owned()]);
     }
-    if outcome.is_open() && case.has(Facts::ANSWER_UNSEEN) {
+    if outcome.is_open() && is_answer_unseen(case.hs()) {
         return likely(["the client's final ACK passed here, and the SYN/ACK that it answers did not".to_owned()]);
     }
     None
