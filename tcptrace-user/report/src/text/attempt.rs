@@ -144,6 +144,9 @@ fn story(report: &Report, attempt: &Attempt) -> String {
     if hs.facts.any(Facts::FALLBACK) {
         story.push_str(", retried with fewer options");
     }
+    if hs.facts.any(Facts::OUT_OF_ORDER) {
+        story.push_str(", out of order in the capture");
+    }
     story
 }
 

@@ -60,6 +60,8 @@ impl Session {
                 most_pending: self.feed.most_pending as u64,
                 youngest_replaced: tally.as_ref().ok().map(|it| it.youngest_replaced).filter(|&age| age > 0),
             }),
+            out_of_order: 0,
+            tunnels: Vec::new(),
             findings: self.desk.findings(),
             traced_for: now.since(self.feed.started),
             hooks: self.attachments.attached_as.clone(),
