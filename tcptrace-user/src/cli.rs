@@ -124,6 +124,12 @@ pub struct Args {
     /// Look into tunnels: VXLAN, Geneve, GRE, IP in IP, MPLS
     #[arg(long, help_heading = TRACE)]
     pub decap: bool,
+    /// Find the causes of a capture that -w wrote anew
+    ///
+    /// Otherwise the recorded verdicts are printed: they rest on facts of the host that wrote them, which packets alone
+    /// do not have.
+    #[arg(long, requires = "read", help_heading = REPORT)]
+    pub rejudge: bool,
     /// Write failed and recovered attempts to this pcapng file
     ///
     /// A comment on the deciding packet has the verdict. FILE - is standard output.

@@ -35,6 +35,19 @@ const ADDED: &[&str] = &[
     "counters.conntrack_insert_failed",
     "counters.conntrack_entries",
     "counters.conntrack_limit",
+    "cause.recorded",
+    "attempts.second_syn",
+    "attempts.second_syn_ack",
+    "attempts.out_of_order",
+    "summary.tunnels",
+    "summary.tunnels.*",
+    "summary.times",
+    "times.first_syn_to_synack",
+    "times.syn_to_synack",
+    "times.synack_to_ack",
+    ".p50_s",
+    ".p90_s",
+    ".p99_s",
 ];
 
 #[test]

@@ -277,7 +277,7 @@ impl World for Here<'_> {
         self.judge.look(self.table);
         let local = self.judge.local(attempt, monotonic());
         let verdict = judge(&Case { attempt, local: &local, past: &self.judge.past, checks });
-        attempt.why = Some(Box::new(Why { verdict, local }));
+        attempt.why = Some(Box::new(Why { verdict, local, recorded: false }));
     }
 }
 

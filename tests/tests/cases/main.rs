@@ -2,3 +2,4 @@
 //! more of the same kind, and innocent twins.
 
 mod order;
+mod recorded;

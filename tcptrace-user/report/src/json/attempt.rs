@@ -257,7 +257,7 @@ impl<'a> AttemptLine<'a> {
             wireshark: Wireshark { completeness: attempt.foreign.completeness },
             facts: FactNames(hs.facts),
             seen: Seen { client: Where::of(hs.client_point, setting), server: Where::of(hs.server_point, setting) },
-            cause: why.map(|why| CauseLine::of(&why.verdict)),
+            cause: why.map(|why| CauseLine::of(&why.verdict, why.recorded)),
             scope: why.map(|why| ScopeLine::of(&why.verdict)),
             local: why.and_then(LocalLine::of),
             trust: Trust::of(attempt),

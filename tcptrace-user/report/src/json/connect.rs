@@ -45,7 +45,7 @@ pub(crate) fn line(unsent: &Unsent, setting: &Setting) -> String {
         client: unsent.client.map(Endpoint::of),
         server: Endpoint::of(unsent.server),
         process: ProcessLine::of(&unsent.process),
-        cause: CauseLine::of(&unsent.verdict),
+        cause: CauseLine::of(&unsent.verdict, false),
         scope: ScopeLine::of(&unsent.verdict),
     };
     serde_json::to_string(&line).unwrap_or_default()

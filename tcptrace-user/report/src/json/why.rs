@@ -24,6 +24,10 @@ pub(super) struct CauseLine<'a> {
     evidence: &'a [String],
     /// what to do; if the cause is unknown, what would decide
     next: &'a [String],
+    /// of captures that -w wrote: the verdict is the recorded one
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    recorded: bool,
 }
 
 /// How far it reaches, judged by what else was tried in the ten minutes around it.
@@ -162,9 +166,9 @@ enum LocalFact {
 }
 
 impl<'a> CauseLine<'a> {
-    pub(super) fn of(verdict: &'a Verdict) -> Self {
+    pub(super) fn of(verdict: &'a Verdict, recorded: bool) -> Self {
         let Verdict { cause, confidence, evidence, next, .. } = verdict;
-        Self { name: Word(*cause), confidence: Word(*confidence), evidence, next }
+        Self { name: Word(*cause), confidence: Word(*confidence), evidence, next, recorded }
     }
 }
 

@@ -20,7 +20,7 @@ use tcptrace_vocabulary::{
 
 use super::{
     columns::{DIM, GREEN, RED, YELLOW, columns},
-    why,
+    recorded, why,
 };
 use crate::Setting;
 
@@ -89,7 +89,7 @@ fn style(outcome: Outcome) -> Style {
 pub fn verdict(attempt: &Attempt) -> String {
     let word = if attempt.recovered { "recovered" } else { attempt.outcome.name() };
     let story = story(&Report::Attempt(attempt.clone()), attempt);
-    format!("tcptrace: {word}: {story}{}; handshake {:016x}", why::comment(attempt), attempt.id())
+    recorded::comment(&format!("{word}: {story}"), attempt)
 }
 
 /// The packets in the order in which they came, and their senders.

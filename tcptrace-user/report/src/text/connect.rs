@@ -15,5 +15,5 @@ pub(crate) fn connect(unsent: &Unsent, setting: &Setting, quiet: bool) -> String
     let whom = format!("{client} → {}", endpoint(unsent.server));
     let story = format!("connect(2) by {}, no SYN", why::name(&unsent.process));
     let line = columns(setting, unsent.called, RED, "not_sent", &whom, 0, &story);
-    line + &why::verdict(&unsent.verdict, None, quiet)
+    line + &why::verdict(&unsent.verdict, false, None, quiet)
 }
