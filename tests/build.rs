@@ -8,5 +8,5 @@ mod prebuilt;
 use std::path::Path;
 
 fn main() {
-    embed::embed("tcptrace-driver", &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    embed::embed("tcptrace-driver", Path::new(env!("CARGO_MANIFEST_DIR")));
 }

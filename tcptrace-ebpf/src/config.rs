@@ -3,7 +3,7 @@
 //! The programs read single fields of it from read-only memory. The verifier knows their values, and drops the code
 //! that a value rules out. Sizes of maps are not here: they are set at the maps.
 
-use crate::{drops::FieldOffsets, flood::Policy, flow::HashKey};
+use crate::{connect::SocketOffsets, drops::FieldOffsets, flood::Policy, flow::HashKey};
 
 /// The programs' configuration. Switches are bytes: 0 is off, 1 is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub skipped_reasons: [u32; 4],
     /// The offsets, in the running kernel, of the fields that the hook of drops reads.
     pub offsets: FieldOffsets,
+    /// The same for the hook of failed calls.
+    pub socket_offsets: SocketOffsets,
     /// Whether every completed handshake and its end are reported.
     pub tell_all: u8,
     /// Whether the map `FILTER` holds a filter.
@@ -35,11 +37,13 @@ pub struct Config {
     pub keep_packets: u8,
     /// Whether the attached programs look into tunnels.
     pub decap: u8,
+    /// Whether programs of connect(2) can read another's refusal (`bpf_get_retval`, Linux 6.1).
+    pub reads_refusals: u8,
     /// Zero: makes the size a multiple of eight.
-    pub pad: u32,
+    pub pad: [u8; 3],
 }
 
-const _: () = assert!(size_of::<Config>() == 136 && align_of::<Config>() == 8);
+const _: () = assert!(size_of::<Config>() == 168 && align_of::<Config>() == 8);
 
 impl Config {
     /// The values in the object until userspace sets its own: one set, nothing filtered, no floods.
@@ -53,10 +57,12 @@ impl Config {
         flood: Policy { burst: 0, leak: 0, sum: 0 },
         skipped_reasons: [u32::MAX; 4],
         offsets: FieldOffsets::NONE,
+        socket_offsets: SocketOffsets::NONE,
         tell_all: 0,
         filtered: 0,
         keep_packets: 0,
         decap: 0,
-        pad: 0,
+        reads_refusals: 0,
+        pad: [0; 3],
     };
 }

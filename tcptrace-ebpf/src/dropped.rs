@@ -9,7 +9,7 @@
 //! | `DROPS` | a flow's drops, by its hash | the newer flow takes the place, unless only it is `Origin::Strange` |
 //! | `BUDGET` | a CPU's looks in this tick | |
 //!
-//! An array in which a flow has one place, as with the connects (`sockets`). A SYN that nobody follows has a second
+//! An array in which a flow has one place, as with the connects (`sockets`). A SYN of no pending attempt has a second
 //! one, by its number, which address translation does not change.
 #![expect(unsafe_code, reason = "the kernel's memory is read by address, and map values are raw memory")]
 
@@ -75,7 +75,8 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
     let tag = table::tag(hash);
     let set = maps::set_of(hash)?;
     let is_followed = set.may_have(tag);
-    if !it.matters(is_followed && set.may_be_pending(tag), is_followed) {
+    let is_pending = is_followed && set.may_be_pending(tag);
+    if !it.matters(is_pending, is_followed) {
         return None;
     }
     let is_ours = is_followed || field::<u32>(skb, config!(offsets.skb_iif))? == 0;
@@ -90,8 +91,8 @@ fn on_drop(skb: usize, reason: u32) -> Option<()> {
     }
     let now = maps::now();
     note(hash, &it, origin, reason, netns, now)?;
-    // A SYN of no followed attempt may be a followed attempt's SYN after translation.
-    if it.is_syn() && !is_followed {
+    // A SYN of no pending attempt may be one's SYN after translation, even to the ends of another, which has them already.
+    if it.is_syn() && !is_pending {
         let (none, isn) = drops::ends_of_isn(it.seq);
         note(flow::hash(maps::hash_key(), none, isn), &it, origin, reason, netns, now)?;
     }

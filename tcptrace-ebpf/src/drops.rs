@@ -11,21 +11,80 @@ use crate::{
     seq::Seq,
 };
 
-/// Reasons kept for each direction of a flow.
+/// Records kept for each group of packets.
 pub const KEPT: usize = 2;
+/// Groups of packets: by sender, and of each those with SYN apart, which no flood of RSTs then pushes out.
+pub const GROUPS: usize = 4;
 
-/// Packets of one direction of a flow, dropped for one reason in one network namespace.
+/// Packets of one kind and number, dropped for one reason in one network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Drops {
     /// The last one.
     pub at: Nanos,
+    /// The cookie of the network namespace in which they were dropped (SO_NETNS_COOKIE); zero: nobody said.
+    pub netns: u64,
     pub reason: u32,
     /// The number of drops. If it is zero, no other field here counts.
     pub count: u32,
-    /// The cookie of the network namespace in which they were dropped (SO_NETNS_COOKIE); zero: nobody said.
-    pub netns: u64,
+    /// The client's ISN by the packet's own numbers: [`Glimpse::isn`].
+    pub isn: Seq,
+    /// [`Glimpse::label`].
+    pub label: u32,
 }
+
+impl Drops {
+    /// What was dropped.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        let flags = Flags(self.label as u8);
+        if flags.any(Flags::SYN) {
+            return if flags.any(Flags::ACK) { Kind::SynAck } else { Kind::Syn };
+        }
+        if flags.any(Flags::RST) {
+            return Kind::Rst;
+        }
+        if flags.any(Flags::FIN) {
+            return Kind::Fin;
+        }
+        if self.label & BARE > 0 { Kind::Ack } else { Kind::Data }
+    }
+}
+
+/// What a dropped packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A SYN without ACK, whatever else it has.
+    Syn,
+    /// SYN and ACK.
+    SynAck,
+    /// Neither SYN nor RST nor FIN, and no data.
+    Ack,
+    /// A RST, with or without ACK.
+    Rst,
+    /// A FIN.
+    Fin,
+    /// Data, and none of the above.
+    Data,
+}
+
+impl Kind {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Syn => "syn",
+            Self::SynAck => "syn_ack",
+            Self::Ack => "ack",
+            Self::Rst => "rst",
+            Self::Fin => "fin",
+            Self::Data => "data",
+        }
+    }
+}
+
+/// In [`Glimpse::label`], beside the flags: it carries no data.
+const BARE: u32 = 1 << 8;
 
 /// A flow's drops in both directions, by its hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,15 +99,18 @@ pub struct FlowDrops {
     pub high_port: u16,
     /// Not zero: the flow is a [`Origin::Ours`].
     pub is_ours: u32,
-    /// The sequence number of the last packet noted, either way.
-    pub seq: Seq,
-    /// Zero: makes the size a multiple of eight.
-    pub pad: u32,
-    /// By sender, the lesser end first; of each the newest reason first.
-    pub drops: [[Drops; KEPT]; 2],
+    /// By [`group`]; of each the newest first.
+    pub drops: [[Drops; KEPT]; GROUPS],
 }
 
-const _: () = assert!(size_of::<FlowDrops>() == 152 && align_of::<FlowDrops>() == 8);
+const _: () = assert!(size_of::<FlowDrops>() == 304 && align_of::<FlowDrops>() == 8);
+
+/// The group of packets with or without SYN of one end: 0 is the lesser one.
+#[inline(always)]
+#[must_use]
+pub const fn group(sender: usize, has_syn: bool) -> usize {
+    (sender & 1) << 1 | has_syn as usize
+}
 
 /// The relation of a dropped packet to this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +132,15 @@ impl FlowDrops {
     #[inline(always)]
     #[must_use]
     pub fn newest(&self) -> Nanos {
-        self.drops[0][0].at.max(self.drops[1][0].at)
+        let [a, b, c, d] = &self.drops;
+        a[0].at.max(b[0].at).max(c[0].at).max(d[0].at)
     }
 
     /// Notes a packet, and returns whether there was a place for it. An [`Origin::Strange`] packet takes no place from
     /// an [`Origin::Ours`] record while that record may still be looked up.
     #[inline(always)]
     pub fn note(&mut self, glimpse: &Glimpse, origin: Origin, reason: u32, netns: u64, now: Nanos) -> bool {
-        let &Glimpse { src, dst, seq, .. } = glimpse;
+        let &Glimpse { src, dst, flags, .. } = glimpse;
         let from = usize::from(is_above(src, dst));
         let (low, high) = if from == 0 { (src, dst) } else { (dst, src) };
         let is_same = self.low_addr == low.addr
@@ -91,18 +154,18 @@ impl FlowDrops {
             (self.low_addr, self.low_port) = (low.addr, low.port);
             (self.high_addr, self.high_port) = (high.addr, high.port);
             self.is_ours = 0;
-            self.drops = [[Drops::default(); KEPT]; 2];
+            self.drops = [[Drops::default(); KEPT]; GROUPS];
         }
         if origin == Origin::Ours {
             self.is_ours = 1;
         }
-        self.seq = seq;
-        let [first, second] = &mut self.drops[from];
-        let is_it = |drops: &Drops| drops.reason == reason && drops.netns == netns;
+        let (isn, label) = (glimpse.isn(), glimpse.label());
+        let [first, second] = &mut self.drops[group(from, flags.any(Flags::SYN))];
+        let is_it = |it: &Drops| it.reason == reason && it.netns == netns && it.label == label && it.isn == isn;
         if first.count == 0 || !is_it(first) {
             let count = if is_it(second) { second.count } else { 0 };
             *second = *first;
-            *first = Drops { at: now, reason, count, netns };
+            *first = Drops { at: now, netns, reason, count, isn, label };
         }
         first.at = now;
         first.count = first.count.saturating_add(1);
@@ -128,6 +191,7 @@ pub struct Glimpse {
     pub src: Endpoint,
     pub dst: Endpoint,
     pub seq: Seq,
+    pub ack: Seq,
     pub flags: Flags,
     /// Whether it carries no data.
     pub is_bare: bool,
@@ -162,6 +226,7 @@ pub fn glimpse<P: Packet + ?Sized>(packet: &P) -> Option<Glimpse> {
         src: Endpoint { addr: src, port: u16_at(&tcp, 0) },
         dst: Endpoint { addr: dst, port: u16_at(&tcp, 2) },
         seq: Seq(u32_at(&tcp, 4)),
+        ack: Seq(u32_at(&tcp, 8)),
         flags: Flags(tcp[13]),
         is_bare: length <= u16::from(tcp[12] >> 4) * 4,
     })
@@ -176,6 +241,31 @@ pub fn ends_of_isn(isn: Seq) -> (Endpoint, Endpoint) {
 }
 
 impl Glimpse {
+    /// The client's ISN, if this is a packet of a handshake: a SYN has it; what answers a SYN acknowledges the number
+    /// after it; what the client sends next has the number after it. A RST that answers a SYN has no number of its own
+    /// (RFC 9293, section 3.10.7.1). Of any other packet it is some number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn isn(&self) -> Seq {
+        const ANSWER: u8 = Flags::SYN | Flags::ACK;
+        let is_refusal = self.flags.any(Flags::RST) && self.seq.0 == 0;
+        if self.is_syn() {
+            self.seq
+        } else if self.flags.0 & ANSWER == ANSWER || is_refusal {
+            Seq(self.ack.0.wrapping_sub(1))
+        } else {
+            Seq(self.seq.0.wrapping_sub(1))
+        }
+    }
+
+    /// Its flags and whether it is bare, for [`Drops::kind`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn label(&self) -> u32 {
+        const TOLD: u8 = Flags::FIN | Flags::SYN | Flags::RST | Flags::ACK;
+        (self.flags.0 & TOLD) as u32 | if self.is_bare { BARE } else { 0 }
+    }
+
     /// Whether it opens a connection.
     #[inline(always)]
     #[must_use]
@@ -290,11 +380,12 @@ mod tests {
     const C: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7103), port: 443 };
 
     fn between(src: Endpoint, dst: Endpoint) -> Glimpse {
-        Glimpse { src, dst, seq: Seq(7), flags: Flags(Flags::SYN), is_bare: true }
+        Glimpse { src, dst, seq: Seq(7), ack: Seq(0), flags: Flags(Flags::SYN), is_bare: true }
     }
 
     fn drops(reason: u32, count: u32, at: u64) -> Drops {
-        Drops { at: Nanos(at), reason, count, netns: 0 }
+        let label = if count > 0 { between(A, B).label() } else { 0 };
+        Drops { at: Nanos(at), netns: 0, reason, count, isn: Seq(if count > 0 { 7 } else { 0 }), label }
     }
 
     #[test]
@@ -306,8 +397,40 @@ mod tests {
             assert!(it.note(&between(src, dst), Origin::Ours, reason, 0, Nanos(at)));
         }
         assert_eq!(it.ends(), [A, B]);
-        assert_eq!(it.drops, [[drops(8, 2, 7), drops(5, 3, 5)], [drops(6, 1, 3), drops(0, 0, 0)]]);
+        assert_eq!(it.drops[group(0, true)], [drops(8, 2, 7), drops(5, 3, 5)]);
+        assert_eq!(it.drops[group(1, true)], [drops(6, 1, 3), drops(0, 0, 0)]);
+        assert_eq!([it.drops[group(0, false)], it.drops[group(1, false)]], [[drops(0, 0, 0); KEPT]; 2]);
         assert_eq!(it.newest(), Nanos(7));
+    }
+
+    #[test]
+    fn a_drop_is_of_one_packet() {
+        let packet = |flags, seq, ack, is_bare| {
+            let (seq, ack) = (Seq(seq), Seq(ack));
+            Glimpse { seq, ack, flags: Flags(flags), is_bare, ..between(A, B) }
+        };
+        let (syn, ack, rst) = (Flags::SYN, Flags::ACK, Flags::RST);
+        let mut it = FlowDrops::default();
+        for (glimpse, kind, isn) in [
+            (packet(syn, 7, 0, true), Kind::Syn, 7),
+            (packet(syn, 7, 0, false), Kind::Syn, 7),
+            (packet(syn | 0xc0, 9, 0, true), Kind::Syn, 9),
+            (packet(syn | ack, 100, 8, true), Kind::SynAck, 7),
+            (packet(ack, 8, 101, true), Kind::Ack, 7),
+            (packet(ack | 8, 8, 101, false), Kind::Data, 7),
+            (packet(ack | Flags::FIN, 8, 101, true), Kind::Fin, 7),
+            (packet(rst, 8, 0, true), Kind::Rst, 7),
+            (packet(rst | ack, 0, 8, true), Kind::Rst, 7),
+            (packet(ack, 0, 0, true), Kind::Ack, u32::MAX),
+        ] {
+            assert!(it.note(&glimpse, Origin::Ours, 5, 0, Nanos(1)));
+            let noted = it.drops[group(0, glimpse.flags.any(syn))][0];
+            assert_eq!((noted.kind(), noted.isn, noted.count), (kind, Seq(isn), 1), "{glimpse:?}");
+        }
+        for number in 0..9 {
+            assert!(it.note(&packet(rst, number, 0, true), Origin::Ours, 5, 0, Nanos(2)));
+        }
+        assert_eq!(it.drops[group(0, true)][0].kind(), Kind::SynAck, "no RST takes the place of what has SYN");
     }
 
     #[test]
@@ -316,7 +439,11 @@ mod tests {
         assert!(it.note(&between(A, B), Origin::Strange, 5, 0, Nanos(1)));
         assert!(it.note(&between(A, C), Origin::Strange, 5, 0, Nanos(2)));
         assert!(it.note(&between(A, B), Origin::Ours, 5, 0, Nanos(3)));
-        assert_eq!(it.drops[0], [drops(5, 1, 3), drops(0, 0, 0)], "of who was there before nothing is left");
+        assert_eq!(
+            it.drops[group(0, true)],
+            [drops(5, 1, 3), drops(0, 0, 0)],
+            "of who was there before nothing is left"
+        );
         assert!(!it.note(&between(A, C), Origin::Strange, 5, 0, Nanos(4)));
         assert!(it.note(&between(A, B), Origin::Strange, 5, 0, Nanos(5)), "the same flow, known or not");
         assert!(!it.note(&between(A, C), Origin::Strange, 5, 0, Nanos(6)));
@@ -341,7 +468,7 @@ mod tests {
         octets[2..4].copy_from_slice(&(header as u16 + 20 + payload).to_be_bytes());
         octets[9] = TCP;
         octets[12..20].copy_from_slice(&[198, 51, 100, 2, 203, 0, 113, 2]);
-        octets[header..header + 8].copy_from_slice(&[0x9c, 0x40, 0x01, 0xbb, 1, 2, 3, 4]);
+        octets[header..header + 12].copy_from_slice(&[0x9c, 0x40, 0x01, 0xbb, 1, 2, 3, 4, 5, 6, 7, 8]);
         octets[header + 12..header + 14].copy_from_slice(&[0x50, flags]);
         octets
     }
@@ -353,7 +480,14 @@ mod tests {
                 let found = glimpse(ipv4(options, Flags::SYN, payload).as_slice());
                 assert_eq!(
                     found,
-                    Some(Glimpse { src: A, dst: B, seq: Seq(0x0102_0304), flags: Flags(Flags::SYN), is_bare })
+                    Some(Glimpse {
+                        src: A,
+                        dst: B,
+                        seq: Seq(0x0102_0304),
+                        ack: Seq(0x0506_0708),
+                        flags: Flags(Flags::SYN),
+                        is_bare
+                    })
                 );
             }
         }
@@ -366,8 +500,8 @@ mod tests {
         octets[40..44].copy_from_slice(&[0x9c, 0x40, 0x01, 0xbb]);
         octets[52..54].copy_from_slice(&[0x50, Flags::ACK]);
         let end = |lo, port| Endpoint { addr: Addr { hi: 0, lo }, port };
-        let expected =
-            Glimpse { src: end(1, 40_000), dst: end(2, 443), seq: Seq(0), flags: Flags(Flags::ACK), is_bare: true };
+        let (seq, ack, flags) = (Seq(0), Seq(0), Flags(Flags::ACK));
+        let expected = Glimpse { src: end(1, 40_000), dst: end(2, 443), seq, ack, flags, is_bare: true };
         assert_eq!(glimpse(octets.as_slice()), Some(expected));
     }
 
@@ -388,7 +522,7 @@ mod tests {
 
     #[test]
     fn data_of_the_established_does_not_matter() {
-        let it = |flags, is_bare| Glimpse { src: A, dst: B, seq: Seq(7), flags: Flags(flags), is_bare };
+        let it = |flags, is_bare| Glimpse { flags: Flags(flags), is_bare, ..between(A, B) };
         assert!(it(Flags::SYN, true).matters(false, false) && it(Flags::RST | Flags::ACK, true).matters(false, false));
         assert!(!it(Flags::ACK, true).matters(false, false));
         assert!(it(Flags::ACK, true).matters(false, true), "the final ACK of a queue that was full");

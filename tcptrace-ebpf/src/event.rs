@@ -67,7 +67,9 @@ impl Telling {
             }
             Transition::Completed => self.all || self.was_in_trouble(handshake),
             Transition::Superseded => handshake.state().is_pending() || self.all && is_open(handshake),
-            Transition::Closed | Transition::ResetByClient | Transition::ResetByServer => self.all,
+            // Accepted, and reset before it sent a byte; userspace knows whether that was soon.
+            Transition::ResetByServer => self.all || !handshake.facts.any(Facts::SERVER_DATA | Facts::SERVER_FIN),
+            Transition::Closed | Transition::ResetByClient => self.all,
             Transition::Replaced => self.all && is_open(handshake),
             Transition::Opened | Transition::Answered | Transition::SeenAgain | Transition::Noted => false,
         }
@@ -155,6 +157,10 @@ counters! {
     DropUnnoted = "drops_unnoted",
     /// Calls of connect(2) whose record another call took before there was a SYN, or that found it being written.
     ConnectUnnoted = "connects_unnoted",
+    /// Attempts whose SYN was sent a second time.
+    SynAgain = "attempts_with_second_syn",
+    /// Attempts whose SYN/ACK was sent a second time before they were established.
+    AnswerAgain = "attempts_with_second_syn_ack",
 }
 
 /// Places for counters by [`Transition`]: a power of two, so that a mask keeps a number within them. A comparison would
@@ -173,8 +179,8 @@ pub struct Counters {
     pub transitions: [u64; TRANSITIONS],
     /// Events that found the ring full, by [`Transition`].
     pub lost: [u64; TRANSITIONS],
-    /// SYN to SYN/ACK.
-    pub syn_to_answer: [u64; BUCKETS],
+    /// SYN to SYN/ACK, of those that needed each once; then first SYN to last SYN/ACK, of those that needed either again.
+    pub syn_to_answer: [u64; 2 * BUCKETS],
     /// SYN/ACK to final ACK.
     pub answer_to_ack: [u64; BUCKETS],
     /// The age, in nanoseconds, of the youngest pending attempt whose slot a new one took; zero: none lost its slot.
@@ -187,7 +193,7 @@ impl Default for Counters {
             counters: [0; Counter::ALL.len()],
             transitions: [0; TRANSITIONS],
             lost: [0; TRANSITIONS],
-            syn_to_answer: [0; BUCKETS],
+            syn_to_answer: [0; 2 * BUCKETS],
             answer_to_ack: [0; BUCKETS],
             youngest_replaced: 0,
         }
@@ -227,13 +233,34 @@ impl Counters {
     /// Counts a transition, given by number, and the times that a completed handshake took.
     #[inline(always)]
     pub fn count(&mut self, index: usize, handshake: &Handshake) {
+        self.count_forgetting(index, handshake, |number| number);
+    }
+
+    /// The same, without a comparison that the verifier would follow both ways of: it doubles what comes behind it.
+    /// `forget` makes numbers unknown to the compiler, which would otherwise make comparisons of them again.
+    #[inline(always)]
+    pub fn count_forgetting(&mut self, index: usize, handshake: &Handshake, forget: impl Fn(u64) -> u64) {
+        /// The transitions that are a second try, as bits.
+        const RETRIED: u64 = 1 << Transition::SynRetried as u64 | 1 << Transition::AnswerRetried as u64;
         self.transitions[index & (TRANSITIONS - 1)] += 1;
+        // One where it is zero, zero otherwise.
+        let is_zero = |number: u64| (forget(number | number.wrapping_neg()) >> 63) ^ 1;
+        let [syn, answer, state] = [handshake.syn.tries, handshake.answer.tries, handshake.state].map(u64::from);
+        let is_retry = RETRIED >> (index & (TRANSITIONS - 1)) & 1;
+        let is_answer = index as u64 >> 1 & 1;
+        let is_pending = (state ^ State::SynReceived as u64) * is_answer;
+        let tries = answer * is_answer + syn * (1 - is_answer);
+        self.counters[Counter::SynAgain as usize + is_answer as usize] += is_retry * is_zero(tries ^ 2 | is_pending);
         if index == Transition::Completed as usize {
             if let Some(nanos) = handshake.syn_to_answer() {
-                self.syn_to_answer[bucket(nanos)] += 1;
+                let again = 1 - is_zero((syn | answer) & !1 & 0xff);
+                let whole = handshake.last_answer.0.wrapping_sub(handshake.first_syn.0);
+                let nanos = whole * again + nanos * (1 - again);
+                let at = bucket(forget(nanos)) + again as usize * BUCKETS;
+                self.syn_to_answer[at & (2 * BUCKETS - 1)] += 1;
             }
             if let Some(nanos) = handshake.answer_to_ack() {
-                self.answer_to_ack[bucket(nanos)] += 1;
+                self.answer_to_ack[bucket(forget(nanos))] += 1;
             }
         }
     }

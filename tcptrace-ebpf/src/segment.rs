@@ -93,6 +93,12 @@ impl Located {
         self
     }
 
+    /// The same, of a packet whose header cannot say its length.
+    #[must_use]
+    pub fn of_whole(self, wire: usize) -> Self {
+        Self { length: u16::MAX, ..self }.of_length(wire)
+    }
+
     /// The same, each number put through `forget`: for the verifier, which otherwise follows each of many ways through
     /// the headers to the program's end.
     #[inline(always)]

@@ -66,6 +66,12 @@ impl Tunnel {
         Self((kind as u32) << 24 | (version as u32) << 16 | ip as u32 & 0xffff)
     }
 
+    /// The number of its [`Kind`].
+    #[must_use]
+    pub const fn kind(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+
     /// The tunnel with its ends, of the packet in which it was found.
     #[inline(always)]
     pub fn outer<P: Packet + ?Sized>(self, packet: &P) -> Outer {

@@ -1,12 +1,17 @@
-//! Puts the kernel object where `live` embeds it: the committed one, or the one that TCPTRACE_BPF names.
+//! Puts the kernel object where `live` embeds it: the committed one, or the one that TCPTRACE_BPF names. Says for
+//! `--version -v` what is built: the commit and the target.
 //!
-//! It builds none: `cargo xtask build` does, where the kernel programs changed.
+//! It builds no object: `cargo xtask build` does, where the kernel programs changed.
 
+mod commit;
 mod embed;
 mod prebuilt;
 
-use std::path::Path;
+use std::{env, path::Path};
 
 fn main() {
-    embed::embed("tcptrace-bpf", &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    embed::embed("tcptrace-bpf", package);
+    commit::publish(package);
+    println!("cargo:rustc-env=TCPTRACE_TARGET={}", env::var("TARGET").unwrap_or_default());
 }

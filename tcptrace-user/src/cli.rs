@@ -29,6 +29,7 @@ const MOST_ATTEMPTS: u64 = 1 << 26;
 #[command(
     name = "tcptrace",
     version,
+    disable_version_flag = true,
     args_conflicts_with_subcommands = true,
     after_help = AFTER,
     after_long_help = AFTER_LONG
@@ -124,6 +125,12 @@ pub struct Args {
     /// Look into tunnels: VXLAN, Geneve, GRE, IP in IP, MPLS
     #[arg(long, help_heading = TRACE)]
     pub decap: bool,
+    /// Find the causes of a capture that -w wrote anew
+    ///
+    /// Otherwise the recorded verdicts are printed: they rest on facts of the host that wrote them, which packets alone
+    /// do not have.
+    #[arg(long, requires = "read", help_heading = REPORT)]
+    pub rejudge: bool,
     /// Write failed and recovered attempts to this pcapng file
     ///
     /// A comment on the deciding packet has the verdict. FILE - is standard output.
@@ -161,6 +168,9 @@ pub struct Args {
     /// Attach TC programs in this way
     #[arg(long, value_enum, hide = true)]
     pub tc: Option<Tc>,
+    /// Print the version; with -v also the commit, the target and the kernel programs
+    #[arg(short = 'V', long)]
+    pub version: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -188,6 +198,15 @@ pub enum Command {
         #[arg(value_name = "WORD", value_parser = Topic::find)]
         name: Option<Topic>,
     },
+    /// Write man pages and shell completions into a folder
+    ///
+    /// Below the folder, man, bash, zsh and fish find them as they do below /usr/local/share and ~/.local/share.
+    #[command(after_long_help = AFTER_GENERATE)]
+    Generate {
+        /// The folder; it is made if it is not there
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
     /// Take the filters of a killed tracer off an interface
     #[command(name = crate::live::guard::SUBCOMMAND, hide = true)]
     Guard {
@@ -203,8 +222,9 @@ pub enum Command {
 pub struct DiagnoseArgs {
     /// The host, with one or more ports [default: 443 and 80; one has to answer]
     ///
-    /// Write HOST or HOST:PORT,PORT. More ports can follow as separate words. An IPv6 address with ports needs
-    /// brackets: `[2001:db8::1]:443`. A link-local address needs its interface: fe80::1%eth0.
+    /// Write HOST or HOST:PORT,PORT. A port is a number, a range (8080-8090) or a name of /etc/services (https). More
+    /// ports can follow as separate words. An IPv6 address with ports needs brackets: `[2001:db8::1]:443`. A link-local
+    /// address needs its interface: fe80::1%eth0.
     #[arg(required = true, value_name = "HOST[:PORT]")]
     pub target: Vec<String>,
     /// Print one JSON object instead of text
@@ -277,6 +297,11 @@ const AFTER_SCHEMA: &str = "\
 Examples:
   tcptrace schema > tcptrace.schema.json
   tcptrace schema | jq '.[\"$defs\"] | keys'    the kinds of objects";
+
+const AFTER_GENERATE: &str = "\
+Examples:
+  tcptrace generate ~/.local/share            for this user
+  sudo tcptrace generate /usr/local/share     for all users";
 
 const AFTER_EXPLAIN: &str = "\
 Examples:

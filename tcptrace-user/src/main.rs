@@ -5,12 +5,13 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use tcptrace::{
     cli::{self, Args, Command},
-    explain, failure,
+    explain, failure, generate,
     live::{guard, session},
-    offline, output, probe,
+    offline, output, probe, version,
 };
 use tcptrace_report::json;
 
@@ -32,19 +33,32 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Diagnose(args)) => return probe::run(args),
         Some(Command::Schema) => {
-            // A reader that has seen enough (`| head`) is no error.
-            let _ = io::stdout().write_all(json::schema().as_bytes());
+            print(&json::schema());
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Explain { name }) => {
             explain::run(*name);
             return Ok(ExitCode::SUCCESS);
         }
+        Some(Command::Generate { folder }) => {
+            let written = generate::run(folder);
+            written.with_context(|| format!("cannot write man pages and completions into '{}'", folder.display()))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         None => {}
+    }
+    if args.version {
+        print(&version::text(args.verbose > 0));
+        return Ok(ExitCode::SUCCESS);
     }
     if !args.read.is_empty() {
         return offline::run(&args);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(session::run(cli::live(args)?))
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }

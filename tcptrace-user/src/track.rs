@@ -128,6 +128,8 @@ impl Tracker {
                 self.end(it)
             }
             Transition::Closed => Some(self.close(it, event.time, false)),
+            // It was reported when it opened late, and nothing but `--all` reports it again.
+            Transition::ResetByServer if !self.all && was_in_trouble(it, None, self.stall_after) => None,
             Transition::ResetByClient | Transition::ResetByServer => {
                 let end = End { window: event.window, flags: event.flags, ttl: event.ttl };
                 Some(self.close(&Handshake { end, ..*it }, event.time, false))

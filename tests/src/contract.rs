@@ -30,11 +30,13 @@ pub fn first() -> Value {
     serde_json::from_str(include_str!("../contract/v1.json")).expect("the first version is JSON")
 }
 
-/// A reader ignores fields that it does not know, and takes new outcomes and causes for what they are: words.
+/// A reader ignores fields that it does not know, and takes new outcomes, causes and stages for what they are: words.
 fn as_a_reader(mut schema: Value) -> Value {
     schema["$defs"]["outcome"]["enum"] = Outcome::ALL.map(Outcome::name).as_slice().into();
     let causes: Vec<_> = Cause::ALL.iter().map(|cause| cause.name()).collect();
     schema["$defs"]["cause"]["properties"]["name"]["enum"] = causes.into();
+    let stages = &mut schema["$defs"]["attempt"]["properties"]["stage"]["enum"];
+    stages.as_array_mut().expect("it lists words").push("unserved".into());
     fn open(part: &mut Value) {
         match part {
             Value::Object(fields) => {

@@ -49,6 +49,11 @@ impl Pcap {
         self.octets.extend(frame);
     }
 
+    /// Turns the clock back: what follows stands behind what is later.
+    pub fn back(&mut self, by: Duration) {
+        self.now -= by;
+    }
+
     /// The capture in a file, which goes with the value returned.
     #[must_use]
     pub fn store(&self) -> Stored {

@@ -943,6 +943,32 @@ fn payloads() {
     }
 }
 
+/// What stands before the packet is cut at every byte: nothing of it is taken for a packet.
+#[test]
+fn payloads_of_lines() {
+    let packet = [0x45, 0, 0, 20];
+    for (link, head) in [
+        (LinkType::PPP, &[0xff, 3, 0, 0x21][..]),
+        (LinkType::PPP, &[0, 0x57]),
+        (LinkType::PPP_HDLC, &[0x8f, 0, 0x86, 0xdd]),
+        (LinkType::PPP_PPPD, &[1, 3, 0, 0x21]),
+        (LinkType::PPP_WITH_DIR, &[1, 0xff, 3, 0, 0x21]),
+        (LinkType::PPP_ETHER, &[0x11, 0, 0, 1, 0, 6, 0, 0x21]),
+        (LinkType::ATM_RFC1483, &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0]),
+        (LinkType::C_HDLC, &[0x0f, 0, 8, 0]),
+        (LinkType::C_HDLC_WITH_DIR, &[0, 0x0f, 0, 8, 0]),
+        (LinkType::ENC, &[2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]),
+        (LinkType::NFLOG, &[2, 0, 0, 5, 5, 0, 10, 0, b'x', 0, 0, 0, 8, 0, 9, 0]),
+        (LinkType::NFLOG, &[2, 0, 0, 5, 0, 8, 0, 1, 8, 0, 3, 0, 0, 8, 0, 9]),
+    ] {
+        let whole = [head, &packet].concat();
+        assert_eq!(payload(link, &whole), Ok(Payload::Ip(&packet)), "{link:?}");
+        for cut in 0..head.len() {
+            assert_eq!(payload(link, &whole[..cut]), Ok(Payload::Other), "{link:?}");
+        }
+    }
+}
+
 #[test]
 fn directions() {
     let kinds = [Some(Direction::Incoming); 3].into_iter().chain([None, Some(Direction::Outgoing), None]);
@@ -955,6 +981,11 @@ fn directions() {
         assert_eq!(direction(LinkType::LINUX_SLL2, &octets), expected);
         assert_eq!(direction(LinkType::ETHERNET, &octets), None);
     }
+    for link in [LinkType::PPP_PPPD, LinkType::PPP_WITH_DIR, LinkType::C_HDLC_WITH_DIR] {
+        assert_eq!(direction(link, &[0]), Some(Direction::Incoming));
+        assert_eq!(direction(link, &[1]), Some(Direction::Outgoing));
+        assert_eq!(direction(link, &[]), None);
+    }
     assert_eq!(direction(LinkType::LINUX_SLL, &[0]), None);
     assert_eq!(direction(LinkType::LINUX_SLL2, &[0; 10]), None);
 }
@@ -965,9 +996,9 @@ fn unsupported_link_types_have_names() {
         let text = payload(LinkType(link), &[0x45]).unwrap_err().to_string();
         assert!(text.starts_with("unsupported: 802.11 ") && text.contains(&link.to_string()), "{text}");
     }
-    assert_eq!(payload(LinkType::PPP, &[]), Err(Unsupported(LinkType::PPP)));
-    assert_eq!(Unsupported(LinkType::PPP).to_string(), "unsupported: PPP frames (link type 9)");
-    assert_eq!(Unsupported(LinkType(147)).to_string(), "unsupported: link type 147");
+    assert_eq!(payload(LinkType(147), &[]), Err(Unsupported(LinkType(147))));
+    assert_eq!(Unsupported(LinkType(147)).to_string(), "unsupported: link type 147 (USER0)");
+    assert_eq!(Unsupported(LinkType(2)).to_string(), "unsupported: link type 2");
 }
 
 // Whatever is read.

@@ -28,6 +28,8 @@ const RENAMED: [&str; 1] = ["no_route_or_local_block"];
 
 /// Fields that the first version did not have.
 const ADDED: &[&str] = &[
+    "connect.outcome",
+    "connect.errno",
     "counters.reverse_path_drops",
     "counters.no_routes_out",
     "counters.checksum_errors",
@@ -35,6 +37,34 @@ const ADDED: &[&str] = &[
     "counters.conntrack_insert_failed",
     "counters.conntrack_entries",
     "counters.conntrack_limit",
+    "drops.[].fits",
+    "drops.[].packet",
+    "drops.[].netns",
+    "local.listening_at",
+    "local.listening_at.[]",
+    "local.rules",
+    "cause.recorded",
+    "attempts.second_syn",
+    "attempts.second_syn_ack",
+    "attempts.out_of_order",
+    "summary.tunnels",
+    "summary.tunnels.*",
+    "summary.times",
+    "times.first_syn_to_synack",
+    "times.syn_to_synack",
+    "times.synack_to_ack",
+    ".p50_s",
+    ".p90_s",
+    ".p99_s",
+    "local.rules.[]",
+    "local.rules.[].chain",
+    "local.rules.[].family",
+    "local.rules.[].grew",
+    "local.rules.[].handle",
+    "local.rules.[].hook",
+    "local.rules.[].packets",
+    "local.rules.[].rejects",
+    "local.rules.[].table",
 ];
 
 #[test]

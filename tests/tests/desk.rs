@@ -348,7 +348,7 @@ fn an_unsent_call_is_decided_like_a_report() {
         next: Vec::new(),
     };
     let process = Process { pid: 1, command: "curl".to_owned(), unit: None, container: None };
-    let unsent = Unsent { called: at(0), client: None, server: Endpoint::default(), process, verdict };
+    let unsent = Unsent { called: at(0), client: None, server: Endpoint::default(), process, errno: None, verdict };
     let mut desk = Desk::new(Asked { count: Some(1), ..asked(false) });
     assert_eq!(desk.receive_unsent(&unsent, false), Disposition::NotOurs);
     assert!(!desk.is_failed(None, &[]) && !desk.is_full());

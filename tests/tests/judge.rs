@@ -38,6 +38,7 @@ const OTHER: u16 = 80;
 const BEGAN: u64 = 10_000_000_000_000;
 /// Each answer takes so long.
 const ROUND_TRIP: Duration = Duration::from_millis(10);
+const LOOK_UP: Duration = Duration::from_millis(3060);
 const SYN_ACK_TTL: u8 = 57;
 
 /// The end of one connection attempt.
@@ -48,6 +49,8 @@ enum Ends {
     Rst(u8),
     /// An ICMP error of this type and code.
     Error(u8, u8, IpAddr),
+    /// Host-unreachable, after the time that a look-up of the link address takes.
+    LateError(IpAddr),
     /// Three SYNs, and no answer.
     Silent,
     /// The same, and no SYN was seen leaving this host.
@@ -145,6 +148,12 @@ fn traced(port: u16, ends: Ends) -> Attempt {
             let error = segment::IcmpError { from, icmp, src: client, dst: server, seq: Seq(7) };
             handshake.icmp(Side::Client, &error, after(ROUND_TRIP))
         }
+        Ends::LateError(router) => {
+            from = addr(router);
+            let icmp = Icmp { v6: false, kind: 3, code: 1 };
+            let error = segment::IcmpError { from, icmp, src: client, dst: server, seq: Seq(7) };
+            handshake.icmp(Side::Client, &error, after(LOOK_UP))
+        }
         Ends::Silent | Ends::Unseen => {
             handshake.step(Side::Client, &syn, after(Duration::from_secs(1)), way_out);
             handshake.step(Side::Client, &syn, after(Duration::from_secs(3)), way_out)
@@ -215,6 +224,11 @@ fn tried(port: u16, ends: Ends) -> Connect {
             let icmp = Icmp { v6: false, kind, code };
             (Tried::Failed(errno), Some(IcmpError { from: Some(router), icmp, errno, mtu: None }), 1, None)
         }
+        Ends::LateError(router) => {
+            let icmp = Icmp { v6: false, kind: 3, code: 1 };
+            let error = IcmpError { from: Some(router), icmp, errno: EHOSTUNREACH, mtu: None };
+            (Tried::Failed(EHOSTUNREACH), Some(error), 1, None)
+        }
         Ends::Silent => (Tried::Failed(ETIMEDOUT), None, 3, None),
         Ends::Unseen => (Tried::Failed(ETIMEDOUT), None, 0, None),
     };
@@ -222,7 +236,11 @@ fn tried(port: u16, ends: Ends) -> Connect {
     Connect {
         port,
         is_asked: port == PORT,
-        took: if is_silent { Duration::from_millis(3600) } else { ROUND_TRIP },
+        took: match ends {
+            Ends::LateError(_) => LOOK_UP,
+            _ if is_silent => Duration::from_millis(3600),
+            _ => ROUND_TRIP,
+        },
         result,
         icmp,
         retries: if is_silent { 2 } else { 0 },
@@ -234,25 +252,38 @@ fn tried(port: u16, ends: Ends) -> Connect {
 
 #[test]
 fn the_same_evidence_gets_the_same_verdict_at_both_doors() {
-    use Ends::{Error, Opens, Rst, Silent, Unseen};
+    use Ends::{Error, LateError, Opens, Rst, Silent, Unseen};
     let alone = |asked| Evidence { asked, other: None, absent: Absent::Nobody };
     let beside = |other, asked| Evidence { asked, other: Some(other), absent: Absent::Nobody };
     let rows = [
-        ("a RST like the host's SYN/ACKs", beside(Opens, Rst(57)), ["port_closed", "likely", "port"]),
+        ("a RST like the host's SYN/ACKs", beside(Opens, Rst(57)), ["port_closed", "possible", "port"]),
         ("a RST, and nothing to compare it with", alone(Rst(57)), ["port_closed", "possible", "port"]),
         ("a RST as on every other port", beside(Rst(57), Rst(57)), ["port_closed", "possible", "host"]),
         ("a RST from far nearer", beside(Opens, Rst(250)), ["firewall_reject", "likely", "port"]),
         ("a RST from one hop nearer", beside(Opens, Rst(58)), ["firewall_reject", "possible", "port"]),
         ("admin-prohibited", beside(Opens, Error(3, 13, ROUTER)), ["firewall_reject", "certain", "port"]),
         ("admin-prohibited alone", alone(Error(3, 13, ROUTER)), ["firewall_reject", "certain", "unknown"]),
-        ("port-unreachable", beside(Silent, Error(3, 3, SERVER)), ["firewall_reject", "certain", "host"]),
+        ("port-unreachable", beside(Silent, Error(3, 3, SERVER)), ["firewall_reject", "likely", "host"]),
         ("protocol-unreachable", beside(Opens, Error(3, 2, ROUTER)), ["firewall_reject", "likely", "port"]),
         ("host-unreachable, contradicted", beside(Opens, Error(3, 1, ROUTER)), ["firewall_reject", "likely", "port"]),
-        ("host-unreachable", beside(Silent, Error(3, 1, ROUTER)), ["host_down", "likely", "host"]),
+        ("host-unreachable at once", beside(Silent, Error(3, 1, ROUTER)), ["firewall_reject", "possible", "host"]),
+        ("host-unreachable at once, alone", alone(Error(3, 1, ROUTER)), ["firewall_reject", "possible", "unknown"]),
+        (
+            "host-unreachable beside a RST",
+            beside(Rst(57), Error(3, 1, ROUTER)),
+            ["firewall_reject", "possible", "port"],
+        ),
+        (
+            "host-unreachable of the host itself",
+            beside(Opens, Error(3, 1, SERVER)),
+            ["firewall_reject", "likely", "port"],
+        ),
+        ("host-unreachable after a look-up", beside(Silent, LateError(ROUTER)), ["host_down", "likely", "host"]),
+        ("the same of the host itself", beside(Opens, LateError(SERVER)), ["host_down", "likely", "port"]),
         ("net-unreachable", beside(Silent, Error(3, 0, ROUTER)), ["network_unreachable", "likely", "network"]),
         ("time-exceeded", alone(Error(11, 0, ROUTER)), ["network_unreachable", "likely", "network"]),
         ("silence beside an answer", beside(Opens, Silent), ["firewall_drop", "likely", "port"]),
-        ("silence beside a RST", beside(Rst(57), Silent), ["firewall_drop", "likely", "port"]),
+        ("silence beside a RST", beside(Rst(57), Silent), ["firewall_drop", "possible", "port"]),
         ("silence on every port", beside(Silent, Silent), ["host_down", "possible", "host"]),
         ("silence, and nothing else tried", alone(Silent), ["unknown", "possible", "unknown"]),
         ("no answer to ARP", Evidence { absent: Absent::Host, ..alone(Silent) }, ["host_down", "certain", "host"]),

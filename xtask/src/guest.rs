@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, ensure};
 
 /// On the way in and out, two of connect(2), one of its SYNs, one of drops.
-const PROGRAMS: usize = 6;
+const PROGRAMS: usize = 8;
 
 /// The guest's first process.
 pub(crate) const SCRIPT: &str = include_str!("guest.sh");
@@ -118,7 +118,7 @@ const MEMORY: &[Line] = &[
     Line::once(&[r#""outcome":"refused""#, r#""port":985}"#, CLOSED]).row("port closed with orphans", "port_closed"),
     Line::once(&[RESET, r#""port":84}"#, FOR_MEMORY]).row("memory at its limit", "out_of_memory"),
     Line::once(&[RESET, r#""port":85}"#, FOR_MEMORY]).row("too many orphans", "out_of_memory"),
-    Line::once(&[RESET, r#""port":86}"#, r#""cause":{"name":"unknown""#, r#""for_memory":0,"otherwise":1}"#])
+    Line::once(&[RESET, r#""port":86}"#, r#""cause":{"name":"no_backend""#, r#""for_memory":0,"otherwise":1}"#])
         .row("reset by its program", "nothing"),
 ];
 const SHORT: &[&str] = &[

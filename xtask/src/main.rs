@@ -18,6 +18,7 @@ mod kernels;
 mod mutants;
 mod need;
 mod object;
+mod package;
 #[path = "../../tcptrace-user/build/prebuilt.rs"]
 mod prebuilt;
 mod process;
@@ -85,6 +86,12 @@ enum Task {
     Kernels,
     /// Build the last commit twice, in two folders, and compare the kernel objects and the binary byte by byte
     Reproduce,
+    /// Build a static binary for each architecture, with licences, man pages and completions, in target/packages
+    Package {
+        /// Then try them: in an empty root, by the offline suite, emulated; also build the crates from their packages
+        #[arg(long)]
+        check: bool,
+    },
     /// Run the fuzz targets, ten minutes each; or one of them, or for so many seconds
     Fuzz { args: Vec<String> },
     /// Change the judge, the handshake machine and the desk bit by bit, and hold that the pure suites notice; or those
@@ -110,6 +117,7 @@ fn main() -> ExitCode {
         Task::Kernels => kernels::run(),
         Task::Reproduce => reproduce::run(),
         Task::Mutants { areas } => mutants::run(&areas),
+        Task::Package { check } => package::run(check),
         Task::Bless => bless::run(),
     };
     match done {

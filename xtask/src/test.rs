@@ -22,7 +22,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 /// The same, with `prepare` applied to each program that runs tests.
 pub(crate) fn run_with(args: &[String], prepare: fn(&mut Command)) -> Result<()> {
-    need::supply(&TOOLS.iter().filter(|tool| !exists(tool.what)).collect::<Vec<_>>())?;
+    tools()?;
     let binary = build::binary()?;
     let prepare = |command: &mut Command| {
         command.env(build::BINARY, &binary);
@@ -35,6 +35,18 @@ pub(crate) fn run_with(args: &[String], prepare: fn(&mut Command)) -> Result<()>
         return cargo("cargo test --workspace --doc", args, &prepare);
     }
     cargo(line(args), args, &prepare)
+}
+
+/// Chosen tests, with another binary than this machine's release build.
+pub(crate) fn run_of(binary: &Path, args: &[String]) -> Result<()> {
+    tools()?;
+    cargo(line(args), args, &|command| {
+        command.env(build::BINARY, binary);
+    })
+}
+
+fn tools() -> Result<()> {
+    need::supply(&TOOLS.iter().filter(|tool| !exists(tool.what)).collect::<Vec<_>>())
 }
 
 /// Has cargo run what the arguments choose. Such a choice is small: its tests may all wait at once.

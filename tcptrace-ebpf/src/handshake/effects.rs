@@ -15,6 +15,13 @@ const SAME_PACKET_HERE: u64 = 1_000_000;
 /// The largest distance beyond the expected number at which a segment still belongs to this connection: the first
 /// flight, whose start may have been missed.
 pub(super) const FIRST_FLIGHT: u32 = 1 << 20;
+/// The same for an ACK of data that nobody saw: a SYN's window is not scaled (RFC 7323, section 2.2), so no server sends
+/// more before the final ACK. A firewall that rewrites sequence numbers on one way only is off by any number.
+const UNSEEN_FLIGHT: u32 = 1 << 16;
+/// The options whose loss is recorded by name, and how far their bits are from those of [`Facts::WITHOUT_TIMESTAMPS`]
+/// and its neighbours.
+const NAMED_OPTIONS: u8 = Options::TIMESTAMPS | Options::FAST_OPEN | Options::MPTCP | Options::ECN;
+const NAMED_SHIFT: u32 = Facts::WITHOUT_TIMESTAMPS.trailing_zeros() - Options::TIMESTAMPS.trailing_zeros();
 
 impl Handshake {
     /// The attempt that a pure SYN opens.
@@ -67,13 +74,36 @@ impl Handshake {
         Transition::Noted
     }
 
+    /// A RST that SYN-SENT ignores: what it looked like, when the last came, and how many.
+    #[inline(always)]
+    pub(super) fn rst_ignored(&mut self, segment: &Segment, now: Nanos, at: Point) -> Transition {
+        let is_again = self.facts.any(Facts::RST_IGNORED) && same_packet(self.server_point, self.ended, now, at);
+        if !is_again && !self.facts.any(Facts::UNREACHABLE) {
+            self.server_point = at;
+            self.icmp_code = self.icmp_code.saturating_add(1);
+            self.end = End { window: segment.window, flags: segment.flags.0, ttl: segment.ttl };
+            self.ended = now;
+        }
+        self.note(Facts::RST_IGNORED)
+    }
+
+    /// The fact that a segment of the server acknowledges data, if it does. Without the flag the field is zero, or any
+    /// number: who sends that has a connection all the same.
+    #[inline(always)]
+    pub(super) fn data_acked(&self, segment: &Segment) -> u32 {
+        if segment.ack.within(self.isn.add(2), 1 << 31) { Facts::DATA_ACKED } else { 0 }
+    }
+
     #[inline(always)]
     pub(super) fn syn_again(&mut self, segment: &Segment, now: Nanos, at: Point) -> Transition {
         if same_packet(self.client_point, self.last_syn, now, at) {
             return Transition::SeenAgain;
         }
-        if self.syn.options & !segment.options.present & !Options::MALFORMED != 0 {
-            self.facts.0 |= Facts::FALLBACK;
+        let without = self.syn.options & !segment.options.present & !Options::MALFORMED;
+        if self.facts.any(Facts::FALLBACK) {
+            self.facts.0 &= !Facts::WITHOUT;
+        } else if without != 0 {
+            self.facts.0 |= Facts::FALLBACK | ((without & NAMED_OPTIONS) as u32) << NAMED_SHIFT;
         }
         self.syn.tries = self.syn.tries.saturating_add(1);
         self.last_syn = now;
@@ -101,10 +131,9 @@ impl Handshake {
         let acknowledged = !refused && self.facts.any(Facts::CLIENT_ANSWERED) && segment.seq == self.server_isn;
         if refused {
             self.facts.0 |= Facts::RECOVERING;
-            self.end = End::default();
         }
         // Neither a RST nor an ICMP error was its end.
-        self.ended = Nanos(0);
+        (self.ended, self.end) = (Nanos(0), End::default());
         self.answer = Offer::of(segment);
         self.facts.0 |= answer_marks(segment);
         self.answered_try = self.syn.tries;
@@ -177,6 +206,7 @@ impl Handshake {
         let ending = if is_fin { own_fin } else { own_rst };
         self.facts.0 |= ending
             | rst_marks(segment)
+            | if is_fin && side == Side::Server { self.data_acked(segment) } else { 0 }
             | sent_data(side, segment.payload > 0 || own_known && data(segment.seq, first(own, own_fin)))
             | sent_data(
                 peer_side,
@@ -216,8 +246,9 @@ impl Handshake {
     /// SYN-RECEIVED accepts an ACK of its SYN/ACK; a later number acknowledges data that followed.
     #[inline(always)]
     pub(super) fn acknowledges_answer(&self, segment: &Segment) -> bool {
+        let flight = if self.facts.any(Facts::SERVER_DATA) { FIRST_FLIGHT } else { UNSEEN_FLIGHT };
         segment.flags.any(Flags::ACK)
-            && (segment.ack.within(self.server_isn.add(1), FIRST_FLIGHT) || self.facts.any(Facts::TWO_ANSWERS))
+            && (segment.ack.within(self.server_isn.add(1), flight) || self.facts.any(Facts::TWO_ANSWERS))
     }
 
     #[inline(always)]

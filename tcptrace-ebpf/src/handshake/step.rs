@@ -72,7 +72,7 @@ impl Handshake {
                 self.facts.0 |= if numbered { Facts::RST_SEQ } else { 0 };
                 self.ended_by(segment, now, State::Refused, Transition::Refused)
             }
-            (Side::Server, Kind::Rst) => self.note(Facts::RST_IGNORED),
+            (Side::Server, Kind::Rst) => self.rst_ignored(segment, now, at),
             (Side::Client | Side::Server, Kind::Null) => self.note(Facts::STRAY),
         }
     }
@@ -93,9 +93,10 @@ impl Handshake {
             (Side::Client, Kind::Ack | Kind::Fin) if self.acknowledges_answer(segment) => {
                 self.completed(side, segment, now)
             }
-            (Side::Client, Kind::Ack | Kind::Fin) => self.note(Facts::STRAY),
+            (Side::Client, Kind::Ack) => self.note(Facts::STRAY | Facts::ACK_IGNORED),
+            (Side::Client, Kind::Fin) => self.note(Facts::STRAY),
             // Data or an ACK of the server before the final ACK: Fast Open (RFC 7413), or the final ACK is late.
-            (Side::Server, Kind::Ack) => Transition::Noted,
+            (Side::Server, Kind::Ack) => self.note(sent_data(Side::Server, segment.payload > 0)),
             (Side::Server, Kind::Fin) => self.note(Facts::SERVER_FIN),
             (Side::Client, Kind::Rst) => self.client_rst(segment, now),
             // RST is obeyed if its number is in the window: the next one that its receiver expects.
@@ -115,7 +116,8 @@ impl Handshake {
             (Side::Server, Kind::Syn) => self.server_syn(segment),
             (Side::Client, Kind::SynAck) => self.note(Facts::CROSSED),
             (Side::Server, Kind::SynAck) => self.server_syn_ack_again(segment, now, at),
-            (Side::Client | Side::Server, Kind::Ack) => self.note(sent_data(side, segment.payload > 0)),
+            (Side::Client, Kind::Ack) => self.note(sent_data(side, segment.payload > 0)),
+            (Side::Server, Kind::Ack) => self.note(sent_data(side, segment.payload > 0) | self.data_acked(segment)),
             (Side::Client, Kind::Fin | Kind::Rst) => self.closes(Side::Client, segment),
             (Side::Server, Kind::Fin | Kind::Rst) => self.closes(Side::Server, segment),
             (Side::Client | Side::Server, Kind::Null) => self.note(Facts::STRAY),

@@ -152,6 +152,21 @@ impl Facts {
     pub const RST_OPTIONS: u32 = 1 << 23;
     /// A RST/ACK to the SYN with a sequence number, where it is 0 (RFC 9293, section 3.10.7.1).
     pub const RST_SEQ: u32 = 1 << 24;
+    /// An ACK of the client that does not acknowledge the SYN/ACK: its receiver ignores it or resets (RFC 9293, section
+    /// 3.10.7.4).
+    pub const ACK_IGNORED: u32 = 1 << 25;
+    /// The options that the first fallback left out. None, once that SYN had to be sent again.
+    pub const WITHOUT_TIMESTAMPS: u32 = 1 << 26;
+    pub const WITHOUT_FAST_OPEN: u32 = 1 << 27;
+    pub const WITHOUT_MPTCP: u32 = 1 << 28;
+    pub const WITHOUT_ECN: u32 = 1 << 29;
+    /// All of these.
+    pub const WITHOUT: u32 =
+        Self::WITHOUT_TIMESTAMPS | Self::WITHOUT_FAST_OPEN | Self::WITHOUT_MPTCP | Self::WITHOUT_ECN;
+    /// A capture has packets of it in another order than they were sent in. Only a reader of captures notes it.
+    pub const OUT_OF_ORDER: u32 = 1 << 30;
+    /// The server acknowledged data of the client, or its FIN: it has the final ACK.
+    pub const DATA_ACKED: u32 = 1 << 31;
 
     /// Whether any of these bits is set.
     #[inline(always)]
@@ -219,7 +234,8 @@ pub struct Handshake {
     /// The first SYN/ACK; zero before it.
     pub first_answer: Nanos,
     pub last_answer: Nanos,
-    /// The final ACK, the RST or the first ICMP error; zero before it.
+    /// The final ACK, the RST or the first ICMP error; in SYN-SENT also the last RST that the client ignores. Zero before
+    /// it.
     pub ended: Nanos,
     pub client_port: u16,
     pub server_port: u16,
@@ -234,7 +250,8 @@ pub struct Handshake {
     pub answer: Offer,
     pub end: End,
     pub state: u8,
-    /// The last ICMP error about the SYN: type and code, where [`Facts::UNREACHABLE`].
+    /// The last ICMP error about the SYN: type and code, where [`Facts::UNREACHABLE`]. Until then the code is the number
+    /// of RSTs that the client ignored: no byte is free, and few attempts get both.
     pub icmp_kind: u8,
     pub icmp_code: u8,
     /// The number of SYNs sent when the SYN/ACK came.
@@ -401,6 +418,13 @@ impl Handshake {
     #[must_use]
     pub fn last_seen(&self) -> Nanos {
         self.last_syn.max(self.last_answer).max(self.ended)
+    }
+
+    /// RSTs to the SYN that its sender ignored, 255 for more; 0 if that is not known.
+    #[must_use]
+    pub const fn ignored_resets(&self) -> u8 {
+        let is_known = self.facts.any(Facts::RST_IGNORED) && !self.facts.any(Facts::UNREACHABLE);
+        if is_known { self.icmp_code } else { 0 }
     }
 
     /// The ICMP error about the SYN, if there was one.

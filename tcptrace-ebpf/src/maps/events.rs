@@ -82,7 +82,7 @@ impl Trigger {
 pub(crate) fn tell(transition: Transition, handshake: &Handshake, trigger: &Trigger, time: Nanos, point: Point) {
     let index = forget(transition as usize, time.0 as usize) & (TRANSITIONS - 1);
     if let Some(counters) = counters() {
-        counters.count(index, handshake);
+        counters.count_forgetting(index, handshake, |number| forget(number as usize, time.0 as usize) as u64);
     }
     if telling().tells(transition, handshake) {
         emit(transition, handshake, trigger, time, point);

@@ -45,6 +45,8 @@ pub struct Packet<'a> {
     pub link: LinkType,
     /// The direction, if the record has one. [`direction`] finds it from the bytes.
     pub direction: Option<Direction>,
+    /// The first comment on it: pcapng has them.
+    pub comment: Option<&'a [u8]>,
     /// The offset of its record in the (decompressed) capture.
     pub offset: u64,
 }
@@ -93,6 +95,7 @@ struct Record {
     interface: usize,
     link: LinkType,
     direction: Option<Direction>,
+    comment: Option<Range<usize>>,
     offset: u64,
 }
 
@@ -132,9 +135,10 @@ impl<R: Read> Reader<R> {
             Format::Pcapng(pcapng) => pcapng.next(&mut self.window, &mut self.interfaces),
         };
         match found {
-            Found::Packet(Record { time, octets, original, interface, link, direction, offset }) => {
+            Found::Packet(Record { time, octets, original, interface, link, direction, comment, offset }) => {
                 let octets = self.window.get(octets);
-                Some(Ok(Packet { time, octets, original, interface, link, direction, offset }))
+                let comment = comment.map(|comment| self.window.get(comment));
+                Some(Ok(Packet { time, octets, original, interface, link, direction, comment, offset }))
             }
             Found::Damage(damage) => Some(Err(damage)),
             Found::Last(damage) => {

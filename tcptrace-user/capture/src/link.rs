@@ -1,8 +1,11 @@
 //! From a captured frame to the Ethernet frame or IP packet in it.
 //!
 //! Looks at the link layer's header only and does not check what follows. It takes Ethernet apart only where the core
-//! does not: behind three VLAN tags and more, and in PPPoE.
+//! does not: behind three VLAN tags and more, behind Cisco's security tags, in PPPoE, LLC and MAC-in-MAC.
 //! <https://www.tcpdump.org/linktypes.html>
+
+mod names;
+mod serial;
 
 use std::fmt;
 
@@ -19,6 +22,26 @@ impl LinkType {
     pub const ETHERNET: Self = Self(1);
     /// PPP, with or without HDLC framing.
     pub const PPP: Self = Self(9);
+    /// PPP in HDLC-like framing, or Cisco's.
+    pub const PPP_HDLC: Self = Self(50);
+    /// PPPoE without Ethernet.
+    pub const PPP_ETHER: Self = Self(51);
+    /// LLC over ATM (RFC 1483).
+    pub const ATM_RFC1483: Self = Self(100);
+    /// Cisco HDLC.
+    pub const C_HDLC: Self = Self(104);
+    /// OpenBSD's and FreeBSD's IPsec interface.
+    pub const ENC: Self = Self(109);
+    /// PPP of pppd, with the direction.
+    pub const PPP_PPPD: Self = Self(166);
+    /// PPP behind the direction.
+    pub const PPP_WITH_DIR: Self = Self(204);
+    /// Cisco HDLC behind the direction.
+    pub const C_HDLC_WITH_DIR: Self = Self(205);
+    /// Linux's packet log.
+    pub const NFLOG: Self = Self(239);
+    /// macOS: frames of any link type behind a header.
+    pub const PKTAP: Self = Self(258);
     /// An IPv4 or IPv6 packet without a link-layer header.
     pub const RAW: Self = Self(101);
     /// RAW's number on other BSDs.
@@ -81,14 +104,22 @@ pub struct Unsupported(pub LinkType);
 #[inline]
 pub fn payload(link: LinkType, octets: &[u8]) -> Result<Payload<'_>, Unsupported> {
     Ok(match link {
-        LinkType::ETHERNET => match u16_at(octets, 12) {
-            Some(TAG | 0x88a8 | 0x9100 | PPPOE) => tagged(octets),
-            _ => Payload::Ethernet(octets),
-        },
+        LinkType::ETHERNET => ethernet(octets),
         LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6 => ip(octets),
         LinkType::NULL | LinkType::LOOP => loopback(octets),
         LinkType::LINUX_SLL => cooked(octets, 14, 16),
         LinkType::LINUX_SLL2 => cooked(octets, 0, 20),
+        LinkType::PPP | LinkType::PPP_HDLC => serial::ppp(octets),
+        LinkType::PPP_PPPD => serial::pppd(octets),
+        LinkType::PPP_WITH_DIR => octets.get(1..).map_or(Payload::Other, serial::ppp),
+        LinkType::PPP_ETHER => serial::pppoe(octets),
+        LinkType::C_HDLC => serial::cisco(octets),
+        LinkType::C_HDLC_WITH_DIR => octets.get(1..).map_or(Payload::Other, serial::cisco),
+        LinkType::NFLOG => serial::nflog(octets),
+        LinkType::ATM_RFC1483 => llc(octets),
+        // The address family, an index and flags.
+        LinkType::ENC => octets.get(12..).map_or(Payload::Other, ip),
+        LinkType::PKTAP => pktap(octets),
         _ => return Err(Unsupported(link)),
     })
 }
@@ -100,6 +131,10 @@ pub fn direction(link: LinkType, octets: &[u8]) -> Option<Direction> {
     match link {
         LinkType::LINUX_SLL => Direction::of_packet_type(u16_at(octets, 0)?),
         LinkType::LINUX_SLL2 => Direction::of_packet_type((*octets.get(10)?).into()),
+        LinkType::PPP_PPPD | LinkType::PPP_WITH_DIR | LinkType::C_HDLC_WITH_DIR => Some(match octets.first()? {
+            0 => Direction::Incoming,
+            _ => Direction::Outgoing,
+        }),
         _ => None,
     }
 }
@@ -118,25 +153,81 @@ impl Direction {
 
 const TAG: u16 = 0x8100;
 const PPPOE: u16 = 0x8864;
-/// VLAN tags that are looked behind.
+/// Cisco metadata: a security group tag.
+const METADATA: u16 = 0x8909;
+/// The service tag of MAC-in-MAC (802.1ah).
+const SERVICE: u16 = 0x88e7;
+/// The largest number in a frame's type field that is a length (802.3).
+const LENGTH: u16 = 1500;
+/// Tags that are looked behind.
 const TAGS: usize = 8;
 
-/// An Ethernet frame with VLAN tags, or in PPPoE: as it is where the core can read it.
+/// A frame as it is, where the core can read it.
+#[inline]
+fn ethernet(octets: &[u8]) -> Payload<'_> {
+    match u16_at(octets, 12) {
+        Some(TAG | 0x88a8 | 0x9100 | PPPOE | METADATA | SERVICE | ..=LENGTH) => tagged(octets),
+        _ => Payload::Ethernet(octets),
+    }
+}
+
+/// The IP packet of a frame with tags that the core does not look behind; otherwise the frame.
 fn tagged(octets: &[u8]) -> Payload<'_> {
-    let mut at = 12;
+    let (mut at, mut is_read_by_core) = (12, true);
     for tags in 0..=TAGS {
-        match u16_at(octets, at) {
-            Some(TAG | 0x88a8 | 0x9100) => at += 4,
-            // Version, type and code, session, length (RFC 2516, section 4); then what PPP carries: IPv4, IPv6.
-            Some(PPPOE) => match (u16_at(octets, at + 2), u16_at(octets, at + 8)) {
-                (Some(0x1100), Some(0x0021 | 0x0057)) => return octets.get(at + 10..).map_or(Payload::Other, ip),
-                _ => break,
+        let behind = |length: usize| octets.get(at + length..).unwrap_or_default();
+        let found = match u16_at(octets, at) {
+            Some(TAG | 0x88a8 | 0x9100) => {
+                at += 4;
+                is_read_by_core &= tags < 2;
+                continue;
+            }
+            // Version, length, option, group.
+            Some(METADATA) => {
+                at += 8;
+                is_read_by_core = false;
+                continue;
+            }
+            Some(PPPOE) => serial::pppoe(behind(2)),
+            // Priority and service, then the customer's frame. What is inside that again is read by nobody.
+            Some(SERVICE) => match behind(6) {
+                inner if u16_at(inner, 12) != Some(SERVICE) => return ethernet(inner),
+                _ => Payload::Other,
             },
-            Some(0x0800 | 0x86dd) if tags > 2 => return octets.get(at + 2..).map_or(Payload::Other, ip),
-            _ => break,
-        }
+            Some(..=LENGTH) => llc(behind(2)),
+            Some(ethertype @ (0x0800 | 0x86dd)) if !is_read_by_core => by_type(ethertype, behind(2)),
+            _ => Payload::Other,
+        };
+        return if found == Payload::Other { Payload::Ethernet(octets) } else { found };
     }
     Payload::Ethernet(octets)
+}
+
+/// LLC: an EtherType in the subnetwork access protocol (RFC 1042), or IP by its own number.
+fn llc(octets: &[u8]) -> Payload<'_> {
+    match octets {
+        [0xaa, 0xaa, 0x03, 0, 0, 0 | 0xf8, high, low, packet @ ..] => {
+            by_type(u16::from_be_bytes([*high, *low]), packet)
+        }
+        [0x06, 0x06, 0x03, packet @ ..] => ip(packet),
+        _ => Payload::Other,
+    }
+}
+
+fn by_type(ethertype: u16, packet: &[u8]) -> Payload<'_> {
+    if matches!(ethertype, 0x0800 | 0x86dd) { ip(packet) } else { Payload::Other }
+}
+
+/// Length of the header, kind of record, link type: all little-endian.
+fn pktap(octets: &[u8]) -> Payload<'_> {
+    let number = |at: usize| octets.get(at..)?.first_chunk().map(|it| u32::from_le_bytes(*it));
+    let (Some(length), Some(1), Some(link)) = (number(0), number(4), number(8)) else { return Payload::Other };
+    let frame = octets.get(length as usize..).unwrap_or_default();
+    if LinkType(link) == LinkType::PKTAP {
+        Payload::Other
+    } else {
+        payload(LinkType(link), frame).unwrap_or(Payload::Other)
+    }
 }
 
 fn ip(octets: &[u8]) -> Payload<'_> {
@@ -182,10 +273,11 @@ impl fmt::Display for Unsupported {
             LinkType::IEEE802_11_RADIOTAP => "802.11 frames with a radiotap header",
             LinkType::IEEE802_11_AVS => "802.11 frames with an AVS header",
             LinkType::PPI => "802.11 frames with a PPI header",
-            LinkType(9 | 50) => "PPP frames",
-            LinkType(51) => "PPPoE frames without Ethernet",
             LinkType::UNKNOWN => return write!(f, "unsupported: an interface whose description cannot be read"),
-            _ => return write!(f, "unsupported: link type {number}"),
+            _ => {
+                write!(f, "unsupported: link type {number}")?;
+                return names::name(*number).map_or(Ok(()), |name| write!(f, " ({name})"));
+            }
         };
         write!(f, "unsupported: {name} (link type {number})")
     }

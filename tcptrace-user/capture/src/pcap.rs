@@ -107,6 +107,7 @@ impl Pcap {
             interface: 0,
             link: self.link,
             direction,
+            comment: None,
             offset,
         })
     }

@@ -1,10 +1,10 @@
 //! The newer format: blocks, in sections of their own byte order, on interfaces with their own clocks.
 //!
 //! A block gives its length at both ends. Where these agree, damage within the block is passed over; where they do not,
-//! reading ends. Statistics, names, secrets and comments are not read.
+//! reading ends. Statistics, names and secrets are not read, and comments only where they are a packet's.
 //! <https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/draft-ietf-opsawg-pcapng.html>
 
-use std::io::Read;
+use std::{io::Read, ops::Range};
 
 use super::{
     BELIEVED, Direction, Found, Interface, LinkType, Order, Record,
@@ -33,6 +33,7 @@ const NAME: usize = 255;
 const OPTION_IF_NAME: u16 = 2;
 const OPTION_IF_TSRESOL: u16 = 9;
 const OPTION_IF_TSOFFSET: u16 = 14;
+const OPTION_COMMENT: u16 = 1;
 const OPTION_FLAGS: u16 = 2;
 
 /// Whether this is a section header's type, the same in both orders.
@@ -135,11 +136,7 @@ impl Pcapng {
                 }
             }
             return match self.read_packet(kind, block) {
-                Ok(mut record) => {
-                    record.octets = range.start + record.octets.start..range.start + record.octets.end;
-                    record.offset = offset;
-                    Found::Packet(record)
-                }
+                Ok(record) => Found::Packet(placed(record, range.start, offset)),
                 Err(what) => Found::Damage(Damage { offset, what }),
             };
         }
@@ -273,7 +270,7 @@ impl Pcapng {
         let local = self.local(interface)?;
         let end = AT + believe(captured, local.snaplen, room)?;
         let options = end.next_multiple_of(4)..block.len() - 4;
-        let direction = if options.is_empty() { None } else { self.flags(&block[options]) };
+        let (direction, comment) = if options.is_empty() { (None, None) } else { self.packet_options(block, options) };
         Ok(Record {
             time: local.clock.and_then(|clock| clock.time(ticks)),
             octets: AT..end,
@@ -281,6 +278,7 @@ impl Pcapng {
             interface: self.before + interface as usize,
             link: local.link,
             direction,
+            comment,
             offset: 0,
         })
     }
@@ -303,6 +301,7 @@ impl Pcapng {
             interface: self.before,
             link: local.link,
             direction: None,
+            comment: None,
             offset: 0,
         })
     }
@@ -313,19 +312,30 @@ impl Pcapng {
         self.interfaces.get(interface as usize).ok_or(DamageKind::NoInterface { interface, described })
     }
 
-    /// The direction in a packet's flags. Damaged options take nothing from the packet itself.
-    fn flags(&self, mut options: &[u8]) -> Option<Direction> {
-        while let Ok(Some((code, value))) = option(self.order, &mut options) {
-            if code == OPTION_FLAGS && value.len() == 4 {
-                return match self.order.u32(value, 0) & 3 {
+    /// The direction in a packet's flags, and its first comment. Damaged options take nothing from the packet itself.
+    fn packet_options(&self, block: &[u8], at: Range<usize>) -> (Option<Direction>, Option<Range<usize>>) {
+        let (mut direction, mut comment) = (None, None);
+        let mut rest = &block[at.clone()];
+        loop {
+            let start = at.end - rest.len() + 4;
+            let Ok(Some((code, value))) = option(self.order, &mut rest) else { return (direction, comment) };
+            if code == OPTION_FLAGS && value.len() == 4 && direction.is_none() {
+                direction = match self.order.u32(value, 0) & 3 {
                     1 => Some(Direction::Incoming),
                     2 => Some(Direction::Outgoing),
                     _ => None,
                 };
+            } else if code == OPTION_COMMENT && comment.is_none() {
+                comment = Some(start..start + value.len());
             }
         }
-        None
     }
+}
+
+/// A packet of a block that begins at `start` of the window and `offset` of the file.
+fn placed(record: Record, start: usize, offset: u64) -> Record {
+    let moved = |range: Range<usize>| start + range.start..start + range.end;
+    Record { octets: moved(record.octets), comment: record.comment.map(moved), offset, ..record }
 }
 
 /// A packet's length, if it is one and the block has room for it.

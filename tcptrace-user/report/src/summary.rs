@@ -5,7 +5,7 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use tcptrace_core::{
-    event::{Counter, Counters},
+    event::{BUCKETS, Counter, Counters},
     flow::Endpoint,
     handshake::Transition,
 };
@@ -73,6 +73,10 @@ pub struct Summary {
     pub in_flight: u64,
     /// By server: lines reported by outcome, and established attempts still in the table.
     pub servers: HashMap<Endpoint, ([u64; Outcome::ALL.len()], u64)>,
+    /// Attempts with packets out of order in the capture.
+    pub out_of_order: u64,
+    /// Packets of tunnels that were not looked into, by the tunnel's kind: of captures without `--decap`.
+    pub tunnels: Vec<(&'static str, u64)>,
     /// Floods, scans and avoided networks.
     pub findings: Vec<Finding>,
     /// How full the kernel's table got; `None` for captures.
@@ -187,6 +191,33 @@ pub(crate) const fn transition_name(transition: Transition) -> &'static str {
     }
 }
 
+/// Times as a histogram: counts by power of two of microseconds.
+pub(crate) type Times = [u64; BUCKETS];
+
+/// First SYN to SYN/ACK, of all that completed: the times of those that needed one of each, and of the others.
+pub(crate) fn from_first_syn(tally: &Counters) -> Times {
+    std::array::from_fn(|bucket| tally.syn_to_answer[bucket] + tally.syn_to_answer[BUCKETS + bucket])
+}
+
+/// SYN to SYN/ACK, of those that needed one of each.
+pub(crate) fn at_once(tally: &Counters) -> Times {
+    std::array::from_fn(|bucket| tally.syn_to_answer[bucket])
+}
+
+/// Nanoseconds that a percentage of the times stays under; the upper end of a bucket. `None` without times.
+pub(crate) fn percentile(times: &Times, percent: u64) -> Option<u64> {
+    let total: u64 = times.iter().sum();
+    let wanted = (total * percent).div_ceil(100);
+    let mut sum = 0;
+    for (bucket, count) in times.iter().enumerate() {
+        sum += count;
+        if sum >= wanted && total > 0 {
+            return Some((1 << bucket) * 1_000);
+        }
+    }
+    None
+}
+
 /// A summary of nothing, for the tests of its two renderings.
 #[cfg(test)]
 pub(crate) fn of_nothing(tally: Result<Counters, String>, user_losses: Vec<(&'static str, u64)>) -> Summary {
@@ -205,6 +236,8 @@ pub(crate) fn of_nothing(tally: Result<Counters, String>, user_losses: Vec<(&'st
         causes: Causes::default(),
         in_flight: 0,
         servers: HashMap::new(),
+        out_of_order: 0,
+        tunnels: Vec::new(),
         findings: Vec::new(),
         table: None,
         user_losses,

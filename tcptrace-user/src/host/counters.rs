@@ -1,7 +1,8 @@
 //! The kernel's counters of one network namespace, kept for some minutes, and how they grew since a moment in it.
 //!
-//! The file is opened once: /proc shows the namespace in which the file was opened, whatever becomes of the process.
-//! Names are found by the header line, whose order differs among kernels; one that is not there stays zero.
+//! The files are opened once: /proc shows the namespace in which a file was opened, whatever becomes of the process.
+//! Names are found in the files, whose order differs among kernels; one that is not there stays zero. Where connection
+//! tracking is no part of the kernel yet, its file is not there: then nothing is tracked, and nothing dropped for it.
 //! <https://docs.kernel.org/networking/snmp_counter.html>
 
 use std::{
@@ -16,20 +17,43 @@ use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Missing};
 
 use crate::clock;
 
-/// Counters of the group `TcpExt`, in the order of [`Snapshot::values`].
-const NAMES: [&str; 11] = [
-    "ListenOverflows",
-    "ListenDrops",
-    "SyncookiesSent",
-    "TCPReqQFullDrop",
-    "TCPAbortOnMemory",
-    "TCPMemoryPressures",
-    "TCPChallengeACK",
-    "TCPAbortOnClose",
-    "TCPAbortOnData",
-    "TCPAbortOnLinger",
-    "TCPAbortOnTimeout",
+/// Counters in the order of [`Snapshot::values`]: where several have one place, their sum is what counts.
+const NAMES: [&[(Source, &str)]; 16] = [
+    &[(Source::Tcp, "ListenOverflows")],
+    &[(Source::Tcp, "ListenDrops")],
+    &[(Source::Tcp, "SyncookiesSent")],
+    &[(Source::Tcp, "TCPReqQFullDrop")],
+    &[(Source::Tcp, "TCPAbortOnMemory")],
+    &[(Source::Tcp, "TCPMemoryPressures")],
+    &[(Source::Tcp, "TCPChallengeACK")],
+    &[(Source::Tcp, "IPReversePathFilter")],
+    &[(Source::Ip, "OutNoRoutes"), (Source::V6, "Ip6OutNoRoutes")],
+    // TCP over IPv6 counts in the same place as over IPv4.
+    &[(Source::TcpMib, "InCsumErrors"), (Source::Udp, "InCsumErrors"), (Source::V6, "Udp6InCsumErrors")],
+    &[(Source::Conntrack, "drop")],
+    &[(Source::Conntrack, "insert_failed")],
+    &[(Source::Tcp, "TCPAbortOnClose")],
+    &[(Source::Tcp, "TCPAbortOnData")],
+    &[(Source::Tcp, "TCPAbortOnLinger")],
+    &[(Source::Tcp, "TCPAbortOnTimeout")],
 ];
+
+/// Where a counter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// `TcpExt` of /proc/net/netstat.
+    Tcp,
+    /// `Ip` of /proc/net/snmp.
+    Ip,
+    /// `Tcp` of the same.
+    TcpMib,
+    /// `Udp` of the same.
+    Udp,
+    /// /proc/net/snmp6.
+    V6,
+    /// /proc/net/stat/nf_conntrack.
+    Conntrack,
+}
 /// Nanoseconds between two that are kept.
 const APART: u64 = 250_000_000;
 /// The number of snapshots that are kept, and for how long: five minutes.
@@ -37,7 +61,7 @@ const MOST: usize = 1200;
 const KEPT: u64 = 300_000_000_000;
 /// For how long what was read is now.
 const FRESH: u64 = 20_000_000;
-/// More than /proc/net/netstat has ever had.
+/// More than /proc/net/netstat has ever had, and connection tracking's line for each of 200 CPUs.
 const LENGTH: usize = 32 * 1024;
 
 /// The counters at one moment.
@@ -45,20 +69,82 @@ const LENGTH: usize = 32 * 1024;
 pub(super) struct Snapshot {
     at: Nanos,
     values: [u64; NAMES.len()],
+    table: Conntrack,
+}
+
+/// The connection tracking table at one moment: its entries, and the most that it may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Conntrack {
+    entries: u64,
+    limit: u64,
+}
+
+impl Conntrack {
+    fn fuller(self, other: Self) -> Self {
+        let is_fuller = other.entries.saturating_mul(self.limit) > self.entries.saturating_mul(other.limit);
+        if is_fuller || self.limit == 0 { other } else { self }
+    }
 }
 
 impl Snapshot {
-    fn of(at: Nanos, netstat: &str) -> Self {
-        let mut values = [0; NAMES.len()];
-        let mut lines = netstat.lines().filter_map(|it| it.strip_prefix("TcpExt: "));
-        if let (Some(names), Some(numbers)) = (lines.next(), lines.next()) {
-            for (name, number) in names.split(' ').zip(numbers.split(' ')) {
-                if let Some(index) = NAMES.iter().position(|&it| it == name) {
-                    values[index] = number.parse().unwrap_or(0);
-                }
+    const fn new(at: Nanos) -> Self {
+        Self { at, values: [0; NAMES.len()], table: Conntrack { entries: 0, limit: 0 } }
+    }
+
+    /// Adds a counter.
+    fn add(&mut self, source: Source, name: &str, number: u64) {
+        for (value, names) in self.values.iter_mut().zip(NAMES) {
+            if names.contains(&(source, name)) {
+                *value = value.saturating_add(number);
             }
         }
-        Self { at, values }
+    }
+
+    /// A group of /proc/net/netstat or snmp: a line of names, and one of numbers.
+    fn add_group(&mut self, text: &str, prefix: &str, source: Source) {
+        let mut lines = text.lines().filter_map(|it| it.strip_prefix(prefix));
+        if let (Some(names), Some(numbers)) = (lines.next(), lines.next()) {
+            for (name, number) in names.split(' ').zip(numbers.split(' ')) {
+                self.add(source, name, number.parse().unwrap_or(0));
+            }
+        }
+    }
+
+    fn add_netstat(&mut self, text: &str) {
+        self.add_group(text, "TcpExt: ", Source::Tcp);
+    }
+
+    fn add_snmp(&mut self, text: &str) {
+        self.add_group(text, "Ip: ", Source::Ip);
+        self.add_group(text, "Tcp: ", Source::TcpMib);
+        self.add_group(text, "Udp: ", Source::Udp);
+    }
+
+    /// A name and a number a line.
+    fn add_snmp6(&mut self, text: &str) {
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            if let (Some(name), Some(number)) = (words.next(), words.next()) {
+                self.add(Source::V6, name, number.parse().unwrap_or(0));
+            }
+        }
+    }
+
+    /// A line of names, and a line of hexadecimal numbers for each CPU. Returns the entries, which each line has.
+    fn add_conntrack(&mut self, text: &str) -> u64 {
+        let mut lines = text.lines();
+        let names = lines.next().unwrap_or_default();
+        let mut entries = 0;
+        for line in lines {
+            for (name, number) in names.split_whitespace().zip(line.split_whitespace()) {
+                let number = u64::from_str_radix(number, 16).unwrap_or(0);
+                if name == "entries" {
+                    entries = number;
+                }
+                self.add(Source::Conntrack, name, number);
+            }
+        }
+        entries
     }
 
     /// The growth of each since another snapshot.
@@ -68,8 +154,7 @@ impl Snapshot {
 
     /// In the network namespace of the calling thread.
     pub(super) fn here() -> io::Result<Self> {
-        let netstat = fs::read_to_string("/proc/thread-self/net/netstat")?;
-        Ok(Self::of(clock::monotonic(), &netstat))
+        Ok(Reader::open()?.now(clock::monotonic())?.0)
     }
 }
 
@@ -94,17 +179,27 @@ impl History {
         snapshot.into_iter().for_each(|it| self.add(it));
     }
 
+    /// The table at its fullest since a moment.
+    fn fullest(&self, since: Nanos) -> Conntrack {
+        let later = self.0.iter().rev().take_while(|it| it.at >= since);
+        later.fold(Conntrack::default(), |fullest, it| fullest.fuller(it.table))
+    }
+
     /// The newest at or before a moment.
     fn before(&self, moment: Nanos) -> Option<&Snapshot> {
         self.0.get(self.0.partition_point(|it| it.at <= moment).checked_sub(1)?)
     }
 }
 
-/// The files of one network namespace.
+/// The files of one network namespace; all but the first may not be there.
 #[derive(Debug)]
 pub(super) struct Reader {
     netstat: File,
+    snmp: Option<File>,
+    snmp6: Option<File>,
     sockstat: Option<File>,
+    conntrack: Option<File>,
+    conntrack_max: Option<File>,
     buffer: Vec<u8>,
     last: Option<(Snapshot, u64)>,
 }
@@ -113,9 +208,17 @@ impl Reader {
     /// In the network namespace of the calling thread.
     pub(super) fn open() -> io::Result<Self> {
         // Not /proc/net, which is the main thread's.
-        let netstat = File::open("/proc/thread-self/net/netstat")?;
-        let sockstat = File::open("/proc/thread-self/net/sockstat").ok();
-        Ok(Self { netstat, sockstat, buffer: vec![0; LENGTH], last: None })
+        let open = |name: &str| File::open(format!("/proc/thread-self/net/{name}"));
+        Ok(Self {
+            netstat: open("netstat")?,
+            snmp: open("snmp").ok(),
+            snmp6: open("snmp6").ok(),
+            sockstat: open("sockstat").ok(),
+            conntrack: open("stat/nf_conntrack").ok(),
+            conntrack_max: File::open("/proc/sys/net/netfilter/nf_conntrack_max").ok(),
+            buffer: vec![0; LENGTH],
+            last: None,
+        })
     }
 
     /// The counters and the pages that TCP's sockets take, as they are now.
@@ -125,13 +228,22 @@ impl Reader {
         {
             return Ok(last);
         }
-        let snapshot = Snapshot::of(now, read(&self.netstat, &mut self.buffer)?);
-        let pages = match &self.sockstat {
-            Some(file) => pages(read(file, &mut self.buffer)?),
-            None => 0,
+        let Self { netstat, snmp, snmp6, sockstat, conntrack, conntrack_max, buffer, .. } = self;
+        let (mut counters, mut entries, mut limit, mut in_use) = (Snapshot::new(now), 0, 0, 0);
+        counters.add_netstat(read(netstat, buffer)?);
+        let mut each = |file: &Option<File>, then: &mut dyn FnMut(&str)| {
+            if let Some(text) = file.as_ref().and_then(|file| read(file, buffer).ok()) {
+                then(text);
+            }
         };
-        self.last = Some((snapshot, pages));
-        Ok((snapshot, pages))
+        each(snmp, &mut |text| counters.add_snmp(text));
+        each(snmp6, &mut |text| counters.add_snmp6(text));
+        each(conntrack, &mut |text| entries = counters.add_conntrack(text));
+        each(conntrack_max, &mut |text| limit = text.trim().parse().unwrap_or(0));
+        each(sockstat, &mut |text| in_use = pages(text));
+        counters.table = Conntrack { entries, limit };
+        self.last = Some((counters, in_use));
+        Ok((counters, in_use))
     }
 
     /// Adds what they are now to a history.
@@ -149,7 +261,9 @@ impl Reader {
         // Began before anybody looked.
         let before = history.before(since).ok_or(Missing::NotAsked)?;
         let (after, memory_pages) = self.now(now).map_err(|_| Missing::Failed)?;
-        let [overflows, listen_drops, cookies, queue_drops, on_memory, pressures, challenges, ..] = after.minus(before);
+        let (grown, table) = (after.minus(before), history.fullest(since).fuller(after.table));
+        let [overflows, listen_drops, cookies, queue_drops, on_memory, pressures, challenges, ..] = grown;
+        let [.., reverse_path, no_routes, checksums, conntrack_drops, insert_failed, _, _, _, _] = grown;
         Ok(Counters {
             listen_overflows: overflows,
             listen_drops,
@@ -158,8 +272,15 @@ impl Reader {
             abort_on_memory: on_memory,
             memory_pressures: pressures,
             challenge_acks: challenges,
+            reverse_path_drops: reverse_path,
+            no_routes_out: no_routes,
+            checksum_errors: checksums,
+            conntrack_drops,
+            conntrack_insert_failed: insert_failed,
+            conntrack_entries: table.entries,
+            conntrack_limit: table.limit,
             memory_pages,
-            ..Counters::default()
+            memory_limit: 0,
         })
     }
 
@@ -169,8 +290,8 @@ impl Reader {
         let before = history.before(reset).ok_or(Missing::NotAsked)?;
         self.last = self.last.filter(|(it, _)| it.at > reset);
         let (after, _) = self.now(now).map_err(|_| Missing::Failed)?;
-        let [_, _, _, _, for_memory, _, _, others @ ..] = after.minus(before);
-        Ok(Aborts { for_memory, otherwise: others.iter().sum() })
+        let [_, _, _, _, for_memory, .., on_close, on_data, on_linger, on_timeout] = after.minus(before);
+        Ok(Aborts { for_memory, otherwise: on_close + on_data + on_linger + on_timeout })
     }
 }
 
@@ -223,13 +344,44 @@ mod tests {
     #[test]
     fn counters_are_found_by_name() {
         let text = "TcpExt: SyncookiesSent Other ListenDrops TCPChallengeACK\nTcpExt: 3 9 4 5\nIpExt: A\nIpExt: 1\n";
-        assert_eq!(Snapshot::of(Nanos(1), text).values, [0, 4, 3, 0, 0, 0, 5, 0, 0, 0, 0]);
+        let of = |text: &str| {
+            let mut it = Snapshot::new(Nanos(1));
+            it.add_netstat(text);
+            it.values
+        };
+        assert_eq!(of(text)[..8], [0, 4, 3, 0, 0, 0, 5, 0]);
         assert_eq!((value(text, "SyncookiesSent"), value(text, "TCPReqQFullDrop")), (Some(3), None));
         for broken in ["", "TcpExt: ListenDrops", "TcpExt: ListenDrops\nTcpExt: x\n", "TcpExt: \nTcpExt: 1 2\n"] {
-            assert_eq!(Snapshot::of(Nanos(1), broken).values, [0; NAMES.len()], "{broken:?}");
+            assert_eq!(of(broken), [0; NAMES.len()], "{broken:?}");
         }
         assert_eq!(pages("sockets: used 22\nTCP: inuse 1 orphan 0 tw 0 alloc 1 mem 204\nUDP: inuse 0 mem 7\n"), 204);
         assert_eq!((pages("TCP: inuse 1 mem"), pages("")), (0, 0));
+    }
+
+    #[test]
+    fn several_files_and_cpus_are_summed() {
+        let mut it = Snapshot::new(Nanos(1));
+        it.add_snmp("Ip: OutNoRoutes X\nIp: 3 9\nTcp: InErrs InCsumErrors\nTcp: 9 4\nUdp: InCsumErrors\nUdp: 5\n");
+        it.add_snmp6("Ip6OutNoRoutes                  \t2\nIcmp6InCsumErrors\t9\nUdp6InCsumErrors \t6\n");
+        let conntrack = "entries  clashres insert_failed drop  expect_new\n000000ff  00000001 00000002 0000000a 1\n\
+                         000000ff  00000001 00000001 00000010 1\n";
+        assert_eq!(it.add_conntrack(conntrack), 255);
+        assert_eq!(it.values[8..12], [5, 15, 26, 3]);
+        assert_eq!((it.add_conntrack(""), it.add_conntrack("entries\nx\n")), (0, 0));
+    }
+
+    #[test]
+    fn a_table_is_judged_at_its_fullest() {
+        let mut history = History::default();
+        for (number, (entries, limit)) in (0..).zip([(9, 10), (5, 10), (19, 20), (1, 1000)]) {
+            let table = Conntrack { entries, limit };
+            history.add(Snapshot { table, ..Snapshot::new(Nanos(number * APART)) });
+        }
+        let fullest = |since| {
+            let it = history.fullest(Nanos(since * APART));
+            (it.entries, it.limit)
+        };
+        assert_eq!([fullest(0), fullest(3), fullest(4)], [(19, 20), (1, 1000), (0, 0)]);
     }
 
     #[test]
@@ -237,8 +389,9 @@ mod tests {
         let mut history = History::default();
         let at = |number: u64| Nanos(number * APART);
         for number in 0..2 * MOST as u64 {
-            history.add(Snapshot { at: at(number), values: [number; NAMES.len()] });
-            history.add(Snapshot { at: Nanos(at(number).0 + APART / 2), values: [u64::MAX; NAMES.len()] });
+            history.add(Snapshot { values: [number; NAMES.len()], ..Snapshot::new(at(number)) });
+            let soon = Nanos(at(number).0 + APART / 2);
+            history.add(Snapshot { values: [u64::MAX; NAMES.len()], ..Snapshot::new(soon) });
         }
         assert_eq!(history.0.len(), MOST);
         let first = MOST as u64;
@@ -247,7 +400,7 @@ mod tests {
         assert_eq!(history.before(Nanos(at(first + 1).0 - 1)).unwrap().values[0], first);
         assert_eq!(history.before(Nanos(u64::MAX)).unwrap().values[0], 2 * first - 1);
         let late = Nanos(at(2 * first).0 + KEPT);
-        history.add(Snapshot { at: late, values: [0; NAMES.len()] });
+        history.add(Snapshot::new(late));
         assert_eq!(history.0.len(), 2, "one from before, for what began in between");
     }
 }

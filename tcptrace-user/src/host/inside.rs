@@ -9,10 +9,11 @@ use std::{
 
 use nix::sys::socket::getsockopt;
 use tcptrace_core::handshake::Nanos;
-use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Missing, Socket};
+use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Missing, Socket, Suspect};
 
 use super::{
     counters::{History, Reader},
+    firewall::{Firewall, Lost},
     listeners::{Group, Listeners},
     missing,
     routes::{self, Route},
@@ -44,6 +45,7 @@ pub(super) struct Inside {
     diag: Fact<Channel>,
     route: Fact<Channel>,
     counters: Fact<Reader>,
+    firewall: Firewall,
     pub(super) listeners: Listeners,
     /// Those that were asked for since a moment.
     ways: HashMap<(IpAddr, Option<IpAddr>), Fact<Option<Way>>>,
@@ -62,7 +64,8 @@ impl Inside {
             Err(error) => Err(missing(&error)),
         });
         let counters = Reader::open().map_err(|error| missing(&error));
-        Self { diag, route: open(Channel::route()), counters, listeners, ways: HashMap::new(), ways_since: now }
+        let (route, firewall) = (open(Channel::route()), Firewall::open(now));
+        Self { diag, route, counters, firewall, listeners, ways: HashMap::new(), ways_since: now }
     }
 
     /// The socket with these ends.
@@ -78,6 +81,13 @@ impl Inside {
         Ok(self.listeners.find(server, interface))
     }
 
+    /// Every port that is listened on, with the inode of a socket that does.
+    pub(super) fn listening(&mut self, now: Nanos) -> Fact<Vec<(u16, u32)>> {
+        let diag = self.diag.as_mut().map_err(|why| *why)?;
+        self.listeners.refresh(diag, now).map_err(|error| missing(&error))?;
+        Ok(self.listeners.ports().collect())
+    }
+
     pub(super) fn record(&mut self, history: &mut History, now: Nanos) {
         if let Ok(counters) = &mut self.counters {
             counters.record(history, now);
@@ -86,6 +96,10 @@ impl Inside {
 
     pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Fact<Counters> {
         self.counters.as_mut().map_err(|why| *why)?.growth(history, since, now)
+    }
+
+    pub(super) fn suspects(&mut self, lost: &Lost, since: Nanos, now: Nanos) -> Fact<Vec<Suspect>> {
+        self.firewall.suspects(lost, since, now)
     }
 
     pub(super) fn aborts(&mut self, history: &History, reset: Nanos, now: Nanos) -> Fact<Aborts> {

@@ -51,6 +51,19 @@ impl Listeners {
         self.by_port.values().flatten().map(|it| it.inode)
     }
 
+    /// The addresses on which somebody listens on a port.
+    pub(super) fn addresses(&self, port: u16) -> Vec<IpAddr> {
+        let mut found: Vec<_> = self.by_port.get(&port).into_iter().flatten().map(|it| it.address).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Every port, with the inode of one that listens there.
+    pub(super) fn ports(&self) -> impl Iterator<Item = (u16, u32)> {
+        self.by_port.iter().filter_map(|(port, all)| Some((*port, all.first()?.inode)))
+    }
+
     /// The listeners that a SYN to `server` finds that came in at `interface` (zero: unknown).
     pub(super) fn find(&self, server: SocketAddr, interface: u32) -> Option<Group> {
         choose(self.by_port.get(&server.port())?, server.ip(), interface)

@@ -7,30 +7,39 @@
 mod arp;
 mod cgroup;
 mod counters;
+mod firewall;
 mod inside;
 mod listeners;
 mod namespaces;
 mod neighbours;
 mod processes;
 mod routes;
+mod routing;
+mod service;
 
 use std::{
+    collections::HashMap,
     fs, io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 pub use counters::cookies_sent;
+pub use firewall::{Leg, Lost};
 pub use routes::Route;
 use tcptrace_core::{
     flow::Addr,
     handshake::{Handshake, Nanos},
 };
-use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Place, Process, Socket};
+use tcptrace_vocabulary::facts::{
+    Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Netns, Place, Process, Service, Socket, Suspect,
+};
 
 use self::{
     namespaces::{Id, Namespaces},
     neighbours::Watch,
     processes::Processes,
+    routing::Routing,
+    service::Services,
 };
 use crate::clock;
 
@@ -39,8 +48,15 @@ use crate::clock;
 pub struct Host {
     namespaces: Namespaces,
     processes: Processes,
+    services: Services,
+    /// When the listeners of its own namespace were last looked at.
+    remembered: Nanos,
+    /// Their processes by inode, and how often each was looked for.
+    owners: HashMap<u32, (u8, Option<Process>)>,
     /// The watch of this process's own namespace.
     watch: Fact<Watch>,
+    /// Changes of its routing.
+    routing: Fact<Routing>,
     /// SYNs that its kernel sends, and when that was read: two files, which cost as much as all else that is asked.
     syn_tries: Option<(Nanos, Fact<u32>)>,
 }
@@ -56,6 +72,11 @@ pub enum LocalFacts {
     /// Nowhere: the verdict rests on packets alone
     Off,
 }
+
+/// The interval between two looks at who listens.
+const REMEMBER: u64 = 2_000_000_000;
+/// Searches for the process of one listener.
+const SEARCHES: u8 = 3;
 
 /// For how long a setting is what it was.
 const SETTING: u64 = 1_000_000_000;
@@ -78,8 +99,12 @@ impl Host {
         let now = clock::monotonic();
         Self {
             watch: Watch::open(now).map_err(|error| missing(&error)),
+            routing: Routing::open(now).map_err(|error| missing(&error)),
             namespaces: Namespaces::open(all, now),
             processes: Processes::default(),
+            services: Services::default(),
+            remembered: Nanos(0),
+            owners: HashMap::new(),
             syn_tries: None,
         }
     }
@@ -92,6 +117,29 @@ impl Host {
             self.namespaces.read_own_addresses();
         }
         self.namespaces.tick(now);
+        if now.since(self.remembered) >= REMEMBER {
+            self.remembered = now;
+            self.remember(now);
+        }
+    }
+
+    /// Remembers who listens in this process's own namespace: of a listener that is gone nobody says whose it was.
+    fn remember(&mut self, now: Nanos) {
+        let at = self.namespaces.own();
+        let Ok(listening) = self.namespaces.own_inside().listening(now) else { return };
+        let inodes: Vec<_> = listening.iter().map(|(_, inode)| *inode).collect();
+        self.owners.retain(|inode, _| inodes.contains(inode));
+        for (port, inode) in listening {
+            let (tries, owner) = self.owners.entry(inode).or_default();
+            // The kernel itself listens as well (NFS): a search for its process would never end.
+            if owner.is_none() && *tries < SEARCHES {
+                *tries += 1;
+                *owner = self.processes.of_socket(inode, inodes.iter().copied(), now).ok();
+            }
+            if let Some(process) = owner {
+                self.services.saw(at, port, process, now);
+            }
+        }
     }
 
     /// The facts about an attempt, all but the process that connected and the drops.
@@ -103,12 +151,17 @@ impl Host {
         let passed = attempt.client_point;
         let (way_out, way_in) = if passed.is_egress() { (passed.ifindex(), 0) } else { (0, passed.ifindex()) };
         let known = |at: Fact<Option<Id>>| at?.ok_or(Missing::Elsewhere);
+        let listener = known(server_at).and_then(|at| self.listener(at, server, way_in, now));
         Local {
             client_here: client_at.map(|it| it.is_some()),
             server_here: server_at.map(|it| it.is_some()),
+            service: known(server_at).and_then(|at| self.service(at, server.port(), &listener, now)),
             socket: known(client_at).and_then(|at| self.socket(at, client, server, way_out, now)),
             syn_tries: known(client_at).and_then(|at| self.syn_tries(at, now)),
-            listener: known(server_at).and_then(|at| self.listener(at, server, way_in, now)),
+            listener,
+            // They were read for the listener.
+            listening_at: known(server_at)
+                .and_then(|at| Ok(self.namespaces.inside(at, now)?.0.listeners.addresses(server.port()))),
             counters: known(server_at)
                 .or_else(|_| known(client_at))
                 .and_then(|at| self.counters(at, attempt.first_syn, now)),
@@ -127,6 +180,17 @@ impl Host {
             },
             ..Local::unknown(Missing::NotAsked)
         }
+    }
+
+    /// What is wrong with the process behind a port.
+    fn service(&mut self, at: Id, port: u16, listener: &Fact<Option<Listener>>, now: Nanos) -> Fact<Option<Service>> {
+        let listener = listener.as_ref().map_err(|why| *why)?;
+        if let Some(Listener { process: Ok(process), .. }) = listener {
+            self.services.saw(at, port, process, now);
+        }
+        // Most listeners work: nothing of them is read but whether their queue is full.
+        let is_well = listener.as_ref().is_some_and(|listener| !listener.is_full());
+        Ok(if is_well { None } else { self.services.of(at, port, listener.is_some(), now) })
     }
 
     /// The connections that TCP reset by itself around a RST, where that was sent from.
@@ -151,6 +215,21 @@ impl Host {
         self.namespaces.own_inside().route(to, None)
     }
 
+    /// The same for a call that was made at `called`, from `source` if that is given.
+    ///
+    /// # Errors
+    /// [`Missing::Gone`] where routing has changed since then: what it decides now, it may not have decided.
+    pub fn route_at(&mut self, called: Nanos, to: IpAddr, source: Option<IpAddr>) -> Fact<Route> {
+        let route = self.namespaces.own_inside().route(to, source)?;
+        let settled = self.routing.as_ref().map_err(|why| *why)?.settled();
+        if called < settled { Err(Missing::Gone) } else { Ok(route) }
+    }
+
+    /// The addresses of this process's own network namespace.
+    pub fn own_addresses(&mut self) -> Fact<Vec<IpAddr>> {
+        Ok(self.namespaces.own_inside().addresses()?.into_iter().collect())
+    }
+
     /// The listener on an address and port of this process's own network namespace; `None` if there is none.
     pub fn own_listener(&mut self, server: SocketAddr, now: Nanos) -> Fact<Option<Listener>> {
         self.listener(self.namespaces.own(), server, 0, now)
@@ -163,19 +242,56 @@ impl Host {
         self.namespaces.inside(id, now)?.0.cookie()
     }
 
-    /// Which end of an attempt a network namespace has, by its cookie.
+    /// Which end of an attempt a network namespace has, by its cookie. One that was not found may have either.
     pub fn place(&mut self, netns: u64, client: Addr, server: Addr, now: Nanos) -> Place {
-        let mut has = |it| match self.namespace_cookie(address(it), now) {
-            Ok(cookie) => Some(cookie == netns),
-            Err(Missing::Elsewhere) => Some(false),
+        let Some(dropped_at) = self.namespaces.by_cookie(netns) else {
+            return self.place_by_ends(netns, client, server, now);
+        };
+        let mut has = |it| match self.namespaces.which(address(it)) {
+            Ok(at) => Some(at == Some(dropped_at)),
+            // Several have the address, and this may be one of them.
             Err(_) => None,
         };
-        match (netns, has(client), has(server)) {
-            (0, ..) | (_, None, _) | (_, _, None) | (_, Some(true), Some(true)) => Place::Unknown,
-            (_, Some(true), Some(false)) => Place::Client,
-            (_, Some(false), Some(true)) => Place::Server,
-            (_, Some(false), Some(false)) => Place::Between,
+        match (has(client), has(server)) {
+            (None, _) | (_, None) | (Some(true), Some(true)) => Place::Unknown,
+            (Some(true), Some(false)) => Place::Client,
+            (Some(false), Some(true)) => Place::Server,
+            (Some(false), Some(false)) => Place::Between,
         }
+    }
+
+    /// The same of one that was not found: an end's, or unknown.
+    fn place_by_ends(&mut self, netns: u64, client: Addr, server: Addr, now: Nanos) -> Place {
+        let mut has = |it| netns != 0 && self.namespace_cookie(address(it), now) == Ok(netns);
+        match (has(client), has(server)) {
+            (true, false) => Place::Client,
+            (false, true) => Place::Server,
+            (true, true) | (false, false) => Place::Unknown,
+        }
+    }
+
+    /// A network namespace by name, by its cookie; `None`: it is this process's own, or was not found.
+    pub fn netns(&mut self, cookie: u64) -> Option<Netns> {
+        let id = self.namespaces.by_cookie(cookie)?;
+        let path = self.namespaces.path(id)?;
+        let name = path.file_name()?.to_str()?;
+        if path.starts_with("/run/netns") {
+            return Some(Netns { name: format!("netns {name}"), enter: format!("ip netns exec {name}") });
+        }
+        let pid = path.components().nth(2)?.as_os_str().to_str()?;
+        Some(Netns { name: format!("the netns of process {pid}"), enter: format!("nsenter -t {pid} -n") })
+    }
+
+    /// The growth of the counters of a network namespace, by its cookie.
+    pub fn counters_of(&mut self, cookie: u64, since: Nanos, now: Nanos) -> Fact<Counters> {
+        let id = self.namespaces.by_cookie(cookie).ok_or(Missing::Elsewhere)?;
+        self.counters(id, since, now)
+    }
+
+    /// The rules and policies that can have dropped a packet in a network namespace, by its cookie.
+    pub fn suspects(&mut self, cookie: u64, lost: &Lost, since: Nanos, now: Nanos) -> Fact<Vec<Suspect>> {
+        let id = self.namespaces.by_cookie(cookie).ok_or(Missing::Elsewhere)?;
+        self.namespaces.inside(id, now)?.0.suspects(lost, since, now)
     }
 
     /// The cookie of this process's own namespace; zero where the kernel does not say.

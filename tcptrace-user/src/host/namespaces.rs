@@ -20,7 +20,10 @@ use std::{
 };
 
 use caps::{CapSet, Capability};
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::socket::getsockopt,
+};
 use tcptrace_core::handshake::Nanos;
 use tcptrace_vocabulary::facts::{Fact, Missing};
 
@@ -28,11 +31,14 @@ use super::{
     counters::{self, History, Snapshot},
     inside::Inside,
 };
-use crate::netlink::{Channel, addresses};
+use crate::{
+    netlink::{Channel, addresses},
+    socket::NetnsCookie,
+};
 
 /// The number of namespaces that are looked into.
 const MOST: usize = 1024;
-/// The number of them that are kept open besides this process's own: four descriptors each.
+/// The number of them that are kept open besides this process's own: nine descriptors each.
 const OPEN: usize = 16;
 /// The interval between two searches for them, and the interval while addresses are not found.
 const EVERY: u64 = 10_000_000_000;
@@ -59,6 +65,8 @@ struct Others {
     found: HashMap<Id, PathBuf>,
     /// None: several have it.
     owners: HashMap<IpAddr, Option<Id>>,
+    /// By cookie.
+    cookies: HashMap<u64, Id>,
     /// Some could not be looked into.
     denied: bool,
     missed: bool,
@@ -153,6 +161,22 @@ impl Namespaces {
         Ok((inside, history))
     }
 
+    /// The namespace with a cookie, if it was found.
+    pub(super) fn by_cookie(&mut self, cookie: u64) -> Option<Id> {
+        if cookie != 0 && self.own_inside.cookie() == Ok(cookie) {
+            return Some(self.own);
+        }
+        let others = self.others.as_mut()?;
+        let found = others.cookies.get(&cookie).copied();
+        others.missed |= found.is_none();
+        found
+    }
+
+    /// The path of another namespace.
+    pub(super) fn path(&self, id: Id) -> Option<&Path> {
+        self.others.as_ref()?.found.get(&id).map(PathBuf::as_path)
+    }
+
     pub(super) const fn memory_limit(&self) -> u64 {
         self.memory_limit
     }
@@ -195,6 +219,7 @@ impl Namespaces {
         (others.scanned, others.denied) = (now, scan.denied);
         for found in scan.found {
             others.found.insert(found.id, found.path);
+            others.cookies.extend(found.cookie.map(|cookie| (cookie, found.id)));
             self.histories.entry(found.id).or_default().extend(found.counters);
             for address in found.addresses {
                 others.owners.entry(address).and_modify(|owner| *owner = None).or_insert(Some(found.id));
@@ -223,6 +248,7 @@ struct Found {
     id: Id,
     path: PathBuf,
     addresses: HashSet<IpAddr>,
+    cookie: Option<u64>,
     counters: Option<Snapshot>,
 }
 
@@ -272,10 +298,12 @@ fn paths(own: Id) -> (HashMap<Id, PathBuf>, bool) {
 /// Leaves the calling thread in the namespace.
 fn look_into(path: &Path, id: Id) -> io::Result<Found> {
     enter(path, id)?;
-    let all = addresses::list(&mut Channel::route()?)?.into_iter().map(|configured| configured.address);
+    let mut channel = Channel::route()?;
+    let all = addresses::list(&mut channel)?.into_iter().map(|configured| configured.address);
     // Every namespace has those of loopback, and they name none.
     let addresses = all.filter(|address| !address.is_loopback()).collect();
-    Ok(Found { id, path: path.to_owned(), addresses, counters: Snapshot::here().ok() })
+    let cookie = getsockopt(&channel, NetnsCookie).ok();
+    Ok(Found { id, path: path.to_owned(), addresses, cookie, counters: Snapshot::here().ok() })
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other error is a failure")]

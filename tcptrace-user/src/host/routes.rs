@@ -12,6 +12,8 @@ pub enum Route {
     Local,
     /// Out of an interface, to a router if there is one in between.
     Through { interface: u32, gateway: Option<IpAddr> },
+    /// To everybody, or to a group: no connection can be made to that (`tcp_v4_connect`: ENETUNREACH).
+    Many,
     /// Nowhere; connect(2) fails with this errno: ENETUNREACH without a route, EHOSTUNREACH for one of the type
     /// `unreachable`, EACCES for `prohibit`, EINVAL for `blackhole`.
     Nowhere { errno: i32 },
@@ -42,6 +44,7 @@ fn meaning(decided: Result<routes::Decision, Error>) -> io::Result<Route> {
     };
     match (decision.kind, decision.interface) {
         (libc::RTN_LOCAL, _) => Ok(Route::Local),
+        (libc::RTN_BROADCAST | libc::RTN_MULTICAST, _) => Ok(Route::Many),
         (libc::RTN_UNREACHABLE, _) => Ok(Route::Nowhere { errno: libc::EHOSTUNREACH }),
         (libc::RTN_BLACKHOLE, _) => Ok(Route::Nowhere { errno: libc::EINVAL }),
         (libc::RTN_PROHIBIT, _) => Ok(Route::Nowhere { errno: libc::EACCES }),
@@ -67,6 +70,7 @@ mod tests {
             ("unicast", decision(libc::RTN_UNICAST, Some(7)), Some(through)),
             ("unicast without interface", decision(libc::RTN_UNICAST, None), None),
             ("local", decision(libc::RTN_LOCAL, Some(1)), Some(Route::Local)),
+            ("broadcast", decision(libc::RTN_BROADCAST, Some(7)), Some(Route::Many)),
             ("black hole", decision(libc::RTN_BLACKHOLE, None), nowhere(libc::EINVAL)),
             ("no route", refused(libc::ENETUNREACH), nowhere(libc::ENETUNREACH)),
             ("unreachable", refused(libc::EHOSTUNREACH), nowhere(libc::EHOSTUNREACH)),

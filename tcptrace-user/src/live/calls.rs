@@ -3,36 +3,44 @@
 //! They are reported only where this host itself proves it. A call whose SYN left by an untraced interface looks the
 //! same.
 
-use std::collections::HashMap;
+use std::{
+    cell::OnceCell,
+    collections::{HashMap, hash_map::Entry},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use tcptrace_core::{
-    flow::Endpoint,
+    flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, State},
 };
 use tcptrace_verdict::{case::Case, judge, past::Past};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     cause::{Cause, Confidence},
-    facts::{Dropped, Fact, Local, Missing, Place, Process, Way},
+    facts::{Call, Dropped, Fact, Local, Missing, Place, Process, Way},
     outcome::Outcome,
     verdict::{Unsent, Verdict},
     words::ip,
 };
 
 use super::{
-    connects::{Connect, Connects, HandedOver},
-    drops::Drops,
+    connects::{Connect, Connects, HandedOver, How},
+    drops::{self, Drops},
 };
 use crate::host::{Host, Route};
 
+/// The pause between the end of a call and the look at it. Routing and choosing a port take microseconds; the same
+/// process may try another address at once.
+const SETTLED: u64 = 250_000_000;
 /// The longest that a call may be without a SYN: with Fast Open it waits for the first data.
 const UNSENT: u64 = 3_000_000_000;
 /// The longest that a SYN may take to the wire: longer than ARP and neighbour discovery try (three times a second).
 const UNSEEN: u64 = 4_000_000_000;
 /// Older calls are not read. An attempt is held for a while before its race is decided, so this has to be longer.
 const CALLS_READ: u64 = 30_000_000_000;
-/// The time for which a reading of the calls is kept.
-const KEPT: u64 = 250_000_000;
+/// The time for which a reading of the calls is kept: less than lies between two sweeps.
+const KEPT: u64 = 100_000_000;
 /// Calls of one process to one port that are compared.
 const RIVALS: usize = 64;
 /// Calls that are made within this time, by one process to one port, are one try of several addresses (RFC 8305).
@@ -41,12 +49,16 @@ const RIVAL_WINDOW: u64 = 1_000_000_000;
 /// Calls explained at a look: each asks the kernel several times, and any process can make them by the thousand.
 const EXPLAINED: usize = 16;
 
-/// Calls of late, by network namespace, process and port.
+/// By network namespace, process and port.
+type ByPort = HashMap<(u64, u32, u16), Vec<usize>>;
+
+/// Calls of late.
 #[derive(Debug, Default)]
 pub struct Recent {
     read: Nanos,
     calls: Vec<Connect>,
-    by_port: HashMap<(u64, u32, u16), Vec<usize>>,
+    /// Made when it is first asked for.
+    by_port: OnceCell<ByPort>,
 }
 
 impl Recent {
@@ -56,17 +68,24 @@ impl Recent {
             return;
         }
         let calls = connects.recent(Nanos(now.0.saturating_sub(CALLS_READ)));
-        let mut by_port = HashMap::<_, Vec<_>>::new();
-        for (index, it) in calls.iter().enumerate() {
-            by_port.entry((it.netns, it.pid, it.asked.port)).or_default().push(index);
-        }
-        *self = Self { read: now, calls, by_port };
+        *self = Self { read: now, calls, by_port: OnceCell::new() };
+    }
+
+    fn by_port(&self) -> &ByPort {
+        self.by_port.get_or_init(|| {
+            let mut by_port = ByPort::new();
+            for (index, it) in self.calls.iter().enumerate() {
+                by_port.entry((it.netns, it.pid, it.asked.port)).or_default().push(index);
+            }
+            by_port
+        })
     }
 
     /// Whether the same process asked another address of the same port at about the same time, and `works` for that
     /// one.
     pub fn is_overtaken(&self, connect: &Connect, works: impl Fn(HandedOver) -> bool) -> bool {
-        let rivals = self.by_port.get(&(connect.netns, connect.pid, connect.asked.port)).map_or(&[][..], Vec::as_slice);
+        let key = (connect.netns, connect.pid, connect.asked.port);
+        let rivals = self.by_port().get(&key).map_or(&[][..], Vec::as_slice);
         // A process that connects to more addresses at a time is no browser.
         rivals.iter().take(RIVALS).map(|index| &self.calls[*index]).any(|other| {
             other.asked.addr != connect.asked.addr
@@ -76,11 +95,49 @@ impl Recent {
     }
 }
 
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// It may still be under way, or be seen.
+    No,
+    /// It has failed, as far as is known: what proves why is reported.
+    Now,
+    /// Nothing more comes of it: what makes a cause possible is reported as well.
+    AtLast,
+}
+
+impl Due {
+    fn of(connect: &Connect, now: Nanos, is_end: bool) -> Self {
+        let is_past = |since: Nanos, pause| now.since(since) >= pause;
+        let failed = connect.failed.filter(|failed| failed.how != How::Closed);
+        let (settled, last) = match (connect.sent, failed) {
+            (_, Some(failed)) => (false, is_end || is_past(failed.at, SETTLED)),
+            (None, None) => (is_past(connect.called, SETTLED), is_past(connect.called, UNSENT)),
+            (Some(sent), None) => (false, is_past(sent.at, UNSEEN)),
+        };
+        match (settled || is_end, last) {
+            (_, true) => Self::AtLast,
+            (true, false) => Self::Now,
+            (false, false) => Self::No,
+        }
+    }
+}
+
+/// What was already learnt of a call.
+#[derive(Debug)]
+struct Known {
+    called: Nanos,
+    /// It was reported, or will not be.
+    is_done: bool,
+    /// Where routing led at the first look.
+    way: Option<Fact<Way>>,
+}
+
 /// Which calls were looked at.
 #[derive(Debug, Default)]
 pub struct Calls {
-    /// By the socket's cookie: when it called.
-    done: HashMap<u64, Nanos>,
+    /// By the socket's cookie.
+    known: HashMap<u64, Known>,
     /// Calls of which another of the same process took the place: happy eyeballs.
     pub overtaken: u64,
     /// Calls that were too many to be explained.
@@ -88,37 +145,67 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Calls of a network namespace each of which should have shown by now; `is_seen` says whether a SYN did.
+    /// Explains the calls of a network namespace that should have shown by now. `is_seen` says whether a SYN did,
+    /// `explain` why not, with what was known of the way; at the end of tracing, `ended` says when that was.
     pub fn look(
         &mut self,
         recent: &Recent,
         netns: u64,
-        now: Nanos,
+        (now, ended): (Nanos, Option<Nanos>),
         is_seen: impl Fn(Endpoint, Endpoint) -> bool,
-    ) -> Vec<Connect> {
-        self.done.retain(|_, called| now.since(*called) < 2 * CALLS_READ);
-        let mut found = Vec::new();
-        for it in recent.calls.iter().filter(|it| it.netns == netns) {
-            let is_due = match it.sent {
-                None => now.since(it.called) >= UNSENT,
-                Some(sent) => now.since(sent.at) >= UNSEEN,
-            };
-            if !is_due || self.done.insert(it.cookie, it.called) == Some(it.called) {
+        mut explain: impl FnMut(&Connect, &mut Option<Fact<Way>>) -> Option<Unsent>,
+    ) -> Vec<Unsent> {
+        self.known.retain(|_, it| now.since(it.called) < 2 * CALLS_READ);
+        let (mut found, mut explained) = (Vec::new(), 0);
+        // Packets of later calls passed no hook.
+        for it in recent.calls.iter().filter(|it| it.netns == netns && ended.is_none_or(|ended| it.called < ended)) {
+            let due = Due::of(it, now, ended.is_some());
+            if due == Due::No {
                 continue;
             }
-            if it.sent.is_some_and(|sent| is_seen(sent.client, sent.server)) {
+            let known = self.known.entry(it.cookie);
+            if matches!(&known, Entry::Occupied(known) if known.get().is_done_with(it)) {
+                continue;
+            }
+            let known = known.and_modify(|known| known.begin(it)).or_insert_with(|| Known::of(it));
+            if it.sent.is_some_and(|sent| is_seen(sent.client, sent.server)) || it.is_waiting_for_data() {
+                known.is_done = true;
                 continue;
             }
             // The winner's SYN may have left by an interface that is not traced.
-            if recent.is_overtaken(it, |sent| it.sent.is_none() || is_seen(sent.client, sent.server)) {
-                self.overtaken += 1;
-            } else if found.len() < EXPLAINED {
-                found.push(*it);
-            } else {
-                self.unexamined += 1;
+            let works = |sent: HandedOver| it.sent.is_none() || is_seen(sent.client, sent.server);
+            if it.may_lose_race() && recent.is_overtaken(it, works) {
+                (known.is_done, self.overtaken) = (true, self.overtaken + 1);
+            } else if explained < EXPLAINED {
+                explained += 1;
+                let unsent = explain(it, &mut known.way);
+                let is_told = |unsent: &Unsent| due == Due::AtLast || unsent.verdict.confidence != Confidence::Possible;
+                let unsent = unsent.filter(is_told);
+                known.is_done = due == Due::AtLast || unsent.is_some();
+                found.extend(unsent);
+            } else if due == Due::AtLast {
+                (known.is_done, self.unexamined) = (true, self.unexamined + 1);
             }
         }
         found
+    }
+}
+
+impl Known {
+    const fn of(connect: &Connect) -> Self {
+        Self { called: connect.called, is_done: false, way: None }
+    }
+
+    /// Whether that very call needs no look any more.
+    const fn is_done_with(&self, connect: &Connect) -> bool {
+        self.called.0 == connect.called.0 && self.is_done
+    }
+
+    /// The same socket may call again.
+    fn begin(&mut self, connect: &Connect) {
+        if self.called != connect.called {
+            *self = Self::of(connect);
+        }
     }
 }
 
@@ -134,7 +221,8 @@ const IS_OWN: [Cause; 8] = [
     Cause::FirewallReject,
 ];
 
-/// Why a call put no SYN on the wire; `None` where nothing on this host proves that it did not.
+/// Why a call put no SYN on the wire; `None` where nothing on this host proves that it did not. `way` keeps where
+/// routing led when it was first asked.
 pub fn explain(
     connect: &Connect,
     process: Process,
@@ -142,23 +230,47 @@ pub fn explain(
     drops: Fact<&Drops>,
     past: &Past,
     now: Nanos,
+    way: &mut Option<Fact<Way>>,
 ) -> Option<Unsent> {
     let handshake = handshake(connect);
     let attempt = Attempt::from_handshake(handshake, Outcome::NoReply);
-    let local = match connect.sent {
+    let mut local = match connect.sent {
         Some(sent) => on_its_way(connect, sent, &handshake, host, drops, now),
-        None => not_made(connect, host),
+        None => Local {
+            own: host.own_addresses(),
+            ..not_made(connect, way.get_or_insert_with(|| self::way(connect, host)).clone())
+        },
     };
+    let errno = errno(connect, &local.way);
+    if errno.is_some() || connect.failed.is_some() {
+        let took = connect.failed.map_or(0, |failed| failed.at.since(connect.called));
+        local.call = Ok(Call { errno, took: Duration::from_nanos(took) });
+    }
     let verdict = judge(&Case { attempt: &attempt, local: &local, past, checks: 0 });
     let Verdict { cause, confidence, .. } = verdict;
     let is_proven = IS_OWN.contains(&cause) || cause == Cause::HostDown && confidence == Confidence::Certain;
     let client = connect.sent.map(|sent| sent.client);
-    is_proven.then_some(Unsent { called: connect.called, client, server: connect.asked, process, verdict })
+    is_proven.then_some(Unsent { called: connect.called, client, server: connect.asked, process, errno, verdict })
+}
+
+/// The errno of a call, by what stands for it; `None` where it had none, or nothing does.
+fn errno(connect: &Connect, way: &Fact<Way>) -> Option<i32> {
+    match (connect.refused, connect.failed.map(|failed| failed.how), connect.sent) {
+        (Some(errno), ..) | (None, Some(How::Error(errno)), _) => Some(errno),
+        (None, Some(How::GaveUp { .. }), None) if connect.lacks_port() => Some(libc::EADDRNOTAVAIL),
+        // A route for the port that was chosen, or memory: nothing says which.
+        (None, Some(How::GaveUp { .. } | How::Closed), _) | (None, None, Some(_)) => None,
+        (None, None, None) => match way {
+            Ok(Way::Nowhere { errno }) => Some(*errno),
+            Ok(Way::Many) => Some(libc::ENETUNREACH),
+            Ok(Way::Link { .. }) | Err(_) => None,
+        },
+    }
 }
 
 /// The call as an attempt of which no packet was seen.
 fn handshake(connect: &Connect) -> Handshake {
-    let client = connect.sent.map(|sent| sent.client).unwrap_or_default();
+    let client = connect.sent.map_or(connect.bound, |sent| sent.client);
     let server = connect.sent.map_or(connect.asked, |sent| sent.server);
     Handshake {
         client_addr: client.addr,
@@ -181,23 +293,42 @@ fn on_its_way(
     drops: Fact<&Drops>,
     now: Nanos,
 ) -> Local {
-    let drops = drops.and_then(|drops| drops.of_flow(sent.client, sent.server, connect.called, Some(connect.netns)));
-    // Its own namespace was looked into, and no other.
-    let at_home = |drop| Dropped { place: Place::Client, ..drop };
-    Local {
+    let drops =
+        drops.and_then(|drops| drops.of_flow((sent.client, sent.server), None, connect.called, Some(connect.netns)));
+    // Its own namespace was looked into, and no other; and since the call these ports are its own.
+    let at_home = |drop| Dropped { place: Place::Client, fits: Some(true), ..drop };
+    let mut local = Local {
         drops: drops.map(|drops| drops.into_iter().map(at_home).collect()),
         client_here: Ok(true),
         made: Ok(true),
         ..host.fill(handshake, now)
-    }
+    };
+    drops::look_where(host, &mut local, handshake, now);
+    local
 }
 
-/// The facts of this host about a call for which TCP made no SYN: where routing leads by now.
-fn not_made(connect: &Connect, host: &mut Host) -> Local {
-    let way = host.route(ip(connect.asked.addr)).and_then(|route| match route {
+/// The facts of this host about a call for which TCP made no SYN.
+fn not_made(connect: &Connect, way: Fact<Way>) -> Local {
+    // A call that another program refused, or that routing let pass, did not fail for its route.
+    let way = if connect.refused.is_some() || connect.failed.is_some() { Err(Missing::NotAsked) } else { way };
+    Local { client_here: Ok(true), made: Ok(false), left: Ok(0), way, ..Local::unknown(Missing::NotAsked) }
+}
+
+/// Where routing led for a call, if it is known to have been so then.
+fn way(connect: &Connect, host: &mut Host) -> Fact<Way> {
+    let given = |addr: Addr| Some(ip(addr)).filter(|addr| !addr.is_unspecified());
+    // TCP takes the unspecified address for the loopback.
+    let to = given(connect.asked.addr).unwrap_or_else(|| match ip(connect.asked.addr) {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    });
+    if to.is_multicast() {
+        return Ok(Way::Many);
+    }
+    match host.route_at(connect.called, to, given(connect.bound.addr))? {
         Route::Nowhere { errno } => Ok(Way::Nowhere { errno }),
+        Route::Many => Ok(Way::Many),
         // The state of the interface was not read.
         Route::Local | Route::Through { .. } => Err(Missing::NotAsked),
-    });
-    Local { client_here: Ok(true), made: Ok(false), left: Ok(0), way, ..Local::unknown(Missing::NotAsked) }
+    }
 }

@@ -4,8 +4,8 @@
 
 use bytes::Buf;
 use tcptrace_core::{
-    connect::Connect,
-    drops::{Drops, FlowDrops, KEPT},
+    connect::{Connect, Failure},
+    drops::{Drops, FlowDrops, GROUPS, KEPT},
     event::{Event, VERSION},
     flow::Addr,
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, State, Transition},
@@ -124,7 +124,21 @@ pub fn connect(octets: &[u8; size_of::<Connect>()]) -> Connect {
         asked_port: buf.get_u16_ne(),
         client_port: buf.get_u16_ne(),
         server_port: buf.get_u16_ne(),
-        pad: buf.get_u16_ne(),
+        refused: buf.get_u16_ne(),
+    }
+}
+
+/// Decodes how a call of connect(2) failed.
+pub fn failure(octets: &[u8; size_of::<Failure>()]) -> Failure {
+    let buf = &mut &octets[..];
+    Failure {
+        version: buf.get_u64_ne(),
+        cookie: buf.get_u64_ne(),
+        at: Nanos(buf.get_u64_ne()),
+        errno: buf.get_i32_ne(),
+        port: buf.get_u16_ne(),
+        is_closed: buf.get_u8(),
+        pad: buf.get_u8(),
     }
 }
 
@@ -138,14 +152,14 @@ pub fn flow_drops(octets: &[u8; size_of::<FlowDrops>()]) -> FlowDrops {
         low_port: buf.get_u16_ne(),
         high_port: buf.get_u16_ne(),
         is_ours: buf.get_u32_ne(),
-        seq: Seq(buf.get_u32_ne()),
-        pad: buf.get_u32_ne(),
-        drops: [[(); KEPT]; 2].map(|side| {
+        drops: [[(); KEPT]; GROUPS].map(|side| {
             side.map(|()| Drops {
                 at: Nanos(buf.get_u64_ne()),
+                netns: buf.get_u64_ne(),
                 reason: buf.get_u32_ne(),
                 count: buf.get_u32_ne(),
-                netns: buf.get_u64_ne(),
+                isn: Seq(buf.get_u32_ne()),
+                label: buf.get_u32_ne(),
             })
         }),
     }

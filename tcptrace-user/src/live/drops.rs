@@ -11,11 +11,12 @@ use aya::{
     programs::{RawTracePoint, raw_trace_point::RawTracePointLink},
 };
 use tcptrace_core::{
-    drops::{self, FlowDrops},
+    drops::{self, FlowDrops, group},
     flow::{self, Endpoint, HashKey},
     handshake::{Handshake, Nanos, Side},
+    seq::Seq,
 };
-use tcptrace_vocabulary::facts::{Dropped, Fact, Missing, Place};
+use tcptrace_vocabulary::facts::{Dropped, Fact, Local, Missing, Place};
 
 use super::{
     btf::{Btf, Error},
@@ -24,6 +25,7 @@ use super::{
     mapping::Mapping,
     source::Unavailable,
 };
+use crate::host::{Host, Leg, Lost};
 
 const WHAT: &str = "drop reasons";
 /// In the object and in the kernel's list of programs, and the tracepoint's.
@@ -55,12 +57,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The running kernel's; why there is none, in a line.
-    pub(super) fn of_this_kernel() -> Result<Self, String> {
-        Btf::of_this_kernel().and_then(|btf| Self::of(&btf)).map_err(|error| error.to_string())
-    }
-
-    fn of(btf: &Btf) -> Result<Self, Error> {
+    /// The running kernel's.
+    pub(super) fn of(btf: &Btf) -> Result<Self, Error> {
         let field_of = |of: &str, name: &str, size| {
             let it = btf.field(of, name)?;
             // A field of another size is another field.
@@ -121,15 +119,23 @@ impl Drops {
     /// [`Missing::Gone`] where another flow has taken the place that this one would have had since then,
     /// [`Missing::Failed`] where the record could not be read whole.
     pub fn of(&self, handshake: &Handshake, within: Option<u64>) -> Fact<Vec<Dropped>> {
-        let found = self.of_flow(handshake.client(), handshake.server(), handshake.first_syn, within)?;
-        if found.is_empty() { self.of_translated(handshake, within) } else { Ok(found) }
+        // Without a SYN there is no ISN either.
+        let isn = (handshake.syn.tries > 0).then_some(handshake.isn);
+        let found = self.of_flow((handshake.client(), handshake.server()), isn, handshake.first_syn, within)?;
+        if !found.iter().any(|it| it.packet == drops::Kind::Syn) {
+            let translated = self.of_translated(handshake, within);
+            // What is known of the flow itself stays known.
+            return if found.is_empty() { translated } else { Ok([found, translated.unwrap_or_default()].concat()) };
+        }
+        Ok(found)
     }
 
     /// The drops of an attempt's SYNs after one of its ends was translated: found by their number, and the other end.
     fn of_translated(&self, handshake: &Handshake, within: Option<u64>) -> Fact<Vec<Dropped>> {
         let (none, isn) = drops::ends_of_isn(handshake.isn);
         let record = self.record(none, isn).ok_or(Missing::Failed)?;
-        if record.seq != handshake.isn {
+        let has_it = |drops: &[drops::Drops]| drops.iter().any(|it| it.count > 0 && it.isn == handshake.isn);
+        if ![group(0, true), group(1, true)].iter().any(|&it| has_it(&record.drops[it])) {
             // Another number has the place that this one would have had.
             let is_taken = record.version > 0 && record.newest() >= handshake.first_syn;
             return if is_taken { Err(Missing::Gone) } else { Ok(Vec::new()) };
@@ -142,8 +148,9 @@ impl Drops {
             _ => return Ok(Vec::new()),
         };
         let translated = Some((ends[sender], ends[1 - sender]));
-        let found = self.kept(&record, sender, Side::Client, handshake.first_syn, within);
-        Ok(found.map(|drop| Dropped { translated, ..drop }).collect())
+        let found = self.kept(&record, sender, Side::Client, Some(handshake.isn), handshake.first_syn, within);
+        // Others have SYNs with other numbers there.
+        Ok(found.filter(|it| it.fits == Some(true)).map(|drop| Dropped { translated, ..drop }).collect())
     }
 
     /// The record that a flow has its place with, whosever it is.
@@ -159,27 +166,39 @@ impl Drops {
         record: &FlowDrops,
         sender: usize,
         from: Side,
+        isn: Option<Seq>,
         since: Nanos,
         within: Option<u64>,
     ) -> impl Iterator<Item = Dropped> {
         let is_within = move |netns| within.is_none_or(|it| it == netns);
         let wanted = move |it: &drops::Drops| it.count > 0 && it.at >= since && is_within(it.netns);
-        record.drops[sender].into_iter().filter(wanted).map(move |it| Dropped {
+        let drops = [true, false].into_iter().flat_map(move |has_syn| record.drops[group(sender, has_syn)]);
+        drops.filter(wanted).map(move |it| Dropped {
             at: it.at,
             from,
+            packet: it.kind(),
+            fits: isn.map(|isn| isn == it.isn),
             reason: self.reason(it.reason),
             count: it.count.into(),
             place: Place::Unknown,
             netns: it.netns,
+            within: None,
             translated: None,
         })
     }
 
-    /// The same of a flow, for attempts of which no packet came by: those since its connect(2).
+    /// The same of a flow, the client first: of attempts of which no packet came by, and so no number is known, those
+    /// since its connect(2).
     ///
     /// # Errors
     /// As above.
-    pub fn of_flow(&self, client: Endpoint, server: Endpoint, since: Nanos, within: Option<u64>) -> Fact<Vec<Dropped>> {
+    pub fn of_flow(
+        &self,
+        (client, server): (Endpoint, Endpoint),
+        isn: Option<Seq>,
+        since: Nanos,
+        within: Option<u64>,
+    ) -> Fact<Vec<Dropped>> {
         let record = self.record(client, server).ok_or(Missing::Failed)?;
         let ends = record.ends();
         if ends != [client.min(server), client.max(server)] {
@@ -188,7 +207,7 @@ impl Drops {
         let mut drops = Vec::new();
         for (sender, end) in ends.into_iter().enumerate() {
             let from = if end == client { Side::Client } else { Side::Server };
-            drops.extend(self.kept(&record, sender, from, since, within));
+            drops.extend(self.kept(&record, sender, from, isn, since, within));
         }
         drops.sort_by_key(|it| std::cmp::Reverse(it.at));
         Ok(drops)
@@ -203,4 +222,30 @@ impl Drops {
     fn reason(&self, number: u32) -> String {
         self.reasons.get(&number).cloned().unwrap_or_else(|| format!("{}:{}", number >> 16, number & 0xffff))
     }
+}
+
+/// The counters and rules of the network namespace that dropped a packet of the handshake: only they can say why.
+pub(super) fn look_where(host: &mut Host, local: &mut Local, hs: &Handshake, now: Nanos) {
+    const ASKED: [&str; 5] = ["NETFILTER_DROP", "IP_RPFILTER", "TCP_CSUM", "UDP_CSUM", "IP_CSUM"];
+    let is_asked = |it: &Dropped| it.fits != Some(false) && ASKED.contains(&it.reason.as_str());
+    let Some(drop) = local.drops.iter_mut().flatten().find(|it| is_asked(it)) else { return };
+    // Those of another namespace would say that nothing grew.
+    local.counters = host.counters_of(drop.netns, hs.first_syn, now);
+    if drop.reason != ASKED[0] {
+        return;
+    }
+    // A translation that found no free port ends with the one that it tried last: another attempt's.
+    if local.counters.as_ref().is_ok_and(|it| it.conntrack_insert_failed > 0) {
+        drop.translated = None;
+    }
+    let (client, server) = drop.translated.unwrap_or((hs.client(), hs.server()));
+    let (src, dst) = if drop.from == Side::Client { (client, server) } else { (server, client) };
+    let leg = match (drop.place, drop.from) {
+        (Place::Client, Side::Client) | (Place::Server, Side::Server) => Leg::Out,
+        (Place::Client, Side::Server) | (Place::Server, Side::Client) => Leg::In,
+        (Place::Between, _) => Leg::Through,
+        (Place::Unknown, _) => Leg::Unknown,
+    };
+    let lost = Lost { src, dst, kind: drop.packet, leg };
+    local.rules = host.suspects(drop.netns, &lost, hs.first_syn, now);
 }

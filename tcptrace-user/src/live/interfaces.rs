@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
-    path::Path,
 };
 
 pub use crate::netlink::links::{ForeignXdp, Interface, LinkEvent, LinkType, LinkWatch, XdpMode};
@@ -198,12 +197,32 @@ pub fn overlapping(interfaces: &[Interface]) -> Vec<(u32, u32)> {
     pairs.into_iter().collect()
 }
 
-/// Whether an interface is a bridge on which netfilter translates packets that pass from port to port (br_netfilter):
-/// it takes the source's translation back before they come in at the bridge itself, where we look.
+/// Whether an interface is a bridge on which netfilter sees what passes (br_netfilter): it takes the source's translation
+/// back before packets come in at the bridge itself, and a rule's RST leaves by the port from which the SYN came, past
+/// the bridge (`nf_send_reset`, net/ipv4/netfilter/nf_reject_ipv4.c).
 #[must_use]
-pub fn is_translated_bridge(name: &str) -> bool {
-    let is_bridge = Path::new("/sys/class/net").join(name).join("bridge").exists();
-    is_bridge && fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|it| it.trim() == "1")
+pub fn is_translated_bridge(interface: &Interface) -> bool {
+    let is_filtered = |version: &str| {
+        let setting = fs::read_to_string(format!("/proc/sys/net/bridge/bridge-nf-call-{version}tables"));
+        setting.is_ok_and(|it| it.trim() == "1")
+    };
+    interface.kind.as_deref() == Some("bridge") && (is_filtered("ip") || is_filtered("ip6"))
+}
+
+/// The most ports of one bridge that are traced beside it.
+const PORTS: usize = 64;
+
+/// The ports of the bridges among those that are wanted on which netfilter sees what passes, unless they are wanted
+/// themselves; of a bridge with too many ports none.
+pub fn ports_beside(wanted: &[Interface], all: &[Interface]) -> Vec<Interface> {
+    let mut ports = Vec::new();
+    for bridge in wanted.iter().filter(|it| is_translated_bridge(it)) {
+        let of_it = all.iter().filter(|it| it.master == Some(bridge.index));
+        if of_it.clone().count() <= PORTS {
+            ports.extend(of_it.filter(|it| !wanted.iter().any(|named| named.index == it.index)).cloned());
+        }
+    }
+    ports
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use aya::{
 pub use tcptrace_core::hooks::Program;
 use tcptrace_core::{
     config::Config,
+    connect::SocketOffsets,
     drops::FieldOffsets,
     event::Counters,
     flood::{ACCOUNTS, Policy},
@@ -23,16 +24,18 @@ use tcptrace_vocabulary::facts::Missing;
 
 use super::{
     accounts::Accounts,
-    connects::Connects,
+    btf::Btf,
+    connects::{self, Connects},
     drops::{Drops, Layout},
+    embedded::OBJECT,
     load::{LoadError, OLDEST, array, loaded, refused},
     source::Unavailable,
     table::Table,
 };
 use crate::random;
 
-/// The object that build.rs made of tcptrace-ebpf.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-bpf"));
+/// `bpf_get_retval` in programs of connect(2).
+const READS_REFUSALS: KernelVersion = KernelVersion::new(6, 1, 0);
 
 /// The settings that are fixed when the programs are loaded.
 #[derive(Clone, Debug)]
@@ -93,6 +96,8 @@ pub struct Kernel {
     keeps_connects: bool,
     /// The fields that the hook of drops reads of this kernel, until it is attached; `None` where it is off.
     layout: Option<Result<Layout, String>>,
+    /// The same for the hook of failed calls.
+    sockets: Result<SocketOffsets, String>,
     /// Whether packets cross: that takes helpers of 5.18 in XDP programs.
     pub keeps_packets: bool,
     /// Whether the programs to attach are those that look into tunnels.
@@ -132,7 +137,7 @@ fn set_filter(ebpf: &mut Ebpf, tests: &[Test]) -> Result<(), LoadError> {
 
 impl Settings {
     /// The part of the settings that the programs read; the creator of the maps uses their sizes.
-    fn config(&self, flood: Policy, known: Option<&Layout>) -> Config {
+    fn config(&self, flood: Policy, known: Option<&Layout>, sockets: Option<SocketOffsets>) -> Config {
         Config {
             stall_after: self.stall_after,
             drop_netns: self.drops_within,
@@ -140,6 +145,8 @@ impl Settings {
             // Programs that are not loaded read none of it.
             skipped_reasons: known.map_or(Config::UNSET.skipped_reasons, |layout| layout.skipped),
             offsets: known.map_or(FieldOffsets::NONE, offsets),
+            socket_offsets: sockets.unwrap_or(SocketOffsets::NONE),
+            reads_refusals: u8::from(KernelVersion::current().is_ok_and(|it| it >= READS_REFUSALS)),
             tell_all: u8::from(self.tell_all),
             filtered: u8::from(!self.filter.is_empty()),
             keep_packets: u8::from(self.packets > 0),
@@ -167,14 +174,17 @@ impl Kernel {
         let key = random::hash_key().map_err(LoadError::Random)?;
         let connects = settings.connects.next_power_of_two();
         let drops = settings.drops.next_power_of_two();
-        let layout = (settings.drops > 0).then(Layout::of_this_kernel);
+        let btf = Btf::of_this_kernel().map_err(|error| error.to_string());
+        let btf = btf.as_ref().map_err(Clone::clone);
+        let layout = (settings.drops > 0).then(|| Layout::of(btf.clone()?).map_err(|error| error.to_string()));
+        let sockets = btf.and_then(|btf| connects::socket_offsets(btf).map_err(|error| error.to_string()));
         let known = layout.as_ref().and_then(|result| result.as_ref().ok());
         let config = Config {
             hash_key: key,
             set_mask: u64::from(sets - 1),
             connect_places: u64::from(connects),
             drop_mask: u64::from(drops - 1),
-            ..settings.config(flood, known)
+            ..settings.config(flood, known, sockets.as_ref().ok().copied())
         };
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("SETS", sets)
@@ -185,6 +195,7 @@ impl Kernel {
             .map_max_entries("PRESSURE", cpus)
             .map_max_entries("PACKETS", settings.packets.next_power_of_two().max(4096))
             .map_max_entries("CONNECTS", connects)
+            .map_max_entries("FAILURES", connects)
             .map_max_entries("SENT", connects)
             .map_max_entries("DROPS", drops)
             .override_global("CONFIG", &PlainConfig(config), true)
@@ -208,6 +219,7 @@ impl Kernel {
             key,
             keeps_connects: settings.connects > 0,
             layout,
+            sockets,
             keeps_packets: settings.packets > 0,
             decap: settings.decap,
         })
@@ -226,7 +238,7 @@ impl Kernel {
         if !self.keeps_connects {
             return Err(Unavailable::new("the callers of connect(2)", Missing::NotAsked, "not asked for"));
         }
-        Connects::attach(&mut self.ebpf, self.key)
+        Connects::attach(&mut self.ebpf, self.key, self.sockets.clone())
     }
 
     /// Attaches the hook of drops; once.

@@ -11,6 +11,7 @@ pub mod clsact;
 pub mod connects;
 pub mod decode;
 pub mod drops;
+pub mod embedded;
 pub mod events;
 pub mod evidence;
 pub mod findings;

@@ -47,8 +47,9 @@ use attachments::Attachments;
 
 /// The interval between two looks for silence, where something is due, or may end.
 const SWEEP: Duration = Duration::from_millis(250);
-/// The interval where nothing is due. An attempt that begins meanwhile is found before it is due.
-const LONGEST_SWEEP: Duration = Duration::from_secs(1);
+/// The interval where nothing is due. An attempt that begins meanwhile is found before it is due, and a connect(2) that
+/// fails without a packet is reported within a second.
+const LONGEST_SWEEP: Duration = Duration::from_millis(500);
 
 /// Traces until a signal, a limit or the end of standard output.
 ///
@@ -107,6 +108,9 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
         };
         say!("no interface given: tracing {}, which has the default route", interface.name);
         wanted.push(interface.clone());
+    }
+    if wanted.iter().any(interfaces::is_translated_bridge) {
+        wanted.extend(interfaces::ports_beside(&wanted, &interfaces::list()?));
     }
     Ok(wanted)
 }

@@ -6,7 +6,12 @@ use tcptrace_core::{
     handshake::{Nanos, State},
 };
 use tcptrace_filter::Filter;
-use tcptrace_verdict::{case::Case, judge, past::Past, patterns::checks::is_probe};
+use tcptrace_verdict::{
+    case::Case,
+    judge,
+    past::Past,
+    patterns::checks::{PROBE_HOPS, is_probe},
+};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     facts::{Local, Missing, Process},
@@ -19,7 +24,7 @@ use tcptrace_vocabulary::{
 use super::{
     calls::{self, Calls, Recent},
     connects::{Connect, Connects},
-    drops::Drops,
+    drops::{self, Drops},
     kernel::Kernel,
     source::Unavailable,
     table::Table,
@@ -34,8 +39,6 @@ use crate::{
 /// duration.
 const LOOK: u64 = 250_000_000;
 const PAUSE: u64 = 50;
-/// Between two looks at the calls of connect(2).
-const CALLS: u64 = 1_000_000_000;
 
 /// The time for which an attempt is held back whose rivals may still succeed: they begin within a second (`calls.rs`),
 /// and need a round trip.
@@ -67,8 +70,6 @@ struct ThisHost {
     recent: Recent,
     /// The cookie of the one network namespace that is asked; `None` for all of them.
     within: Option<u64>,
-    /// When calls were last looked at.
-    called: Nanos,
     /// The number of drops that were not noted, and when that was last seen to grow.
     unnoted: (u64, Nanos),
 }
@@ -92,7 +93,6 @@ impl Judge {
                 calls: Calls::default(),
                 recent: Recent::default(),
                 within,
-                called: Nanos(0),
                 unnoted: (0, Nanos(0)),
             }
         });
@@ -104,12 +104,13 @@ impl Judge {
     pub fn unknown(&self) -> Vec<String> {
         let Some(here) = &self.here else { return Vec::new() };
         let connects = here.connects.as_ref().err();
-        connects.into_iter().chain(here.drops.as_ref().err()).map(ToString::to_string).collect()
+        let failing = here.connects.as_ref().ok().and_then(|connects| connects.failing.as_ref().err());
+        connects.into_iter().chain(failing).chain(here.drops.as_ref().err()).map(ToString::to_string).collect()
     }
 
     /// To be called at each sweep: calls of connect(2) that put no SYN on the wire.
     pub fn tick(&mut self, now: Nanos, table: &Table, drops_unnoted: Option<u64>) -> Vec<Unsent> {
-        let Self { here: Some(here), past, .. } = self else { return Vec::new() };
+        let Some(here) = &mut self.here else { return Vec::new() };
         match drops_unnoted {
             Some(count) if count <= here.unnoted.0 => {}
             Some(count) => here.unnoted = (count, now),
@@ -117,27 +118,34 @@ impl Judge {
             None => here.unnoted.1 = now,
         }
         here.host.tick(now);
-        let ThisHost { host, connects: Ok(connects), drops, calls, recent, called, .. } = here else {
+        self.unsent(now, table, None)
+    }
+
+    /// The same when tracing has ended: calls that were made before `ended`, whatever may still come of them.
+    pub fn unsent_at_end(&mut self, now: Nanos, table: &Table, ended: Nanos) -> Vec<Unsent> {
+        self.unsent(now, table, Some(ended))
+    }
+
+    fn unsent(&mut self, now: Nanos, table: &Table, ended: Option<Nanos>) -> Vec<Unsent> {
+        let Self { here: Some(ThisHost { host, connects: Ok(connects), drops, calls, recent, .. }), past, .. } = self
+        else {
             return Vec::new();
         };
-        if now.since(*called) < CALLS {
-            return Vec::new();
-        }
-        *called = now;
         recent.read(connects, now);
         // In other namespaces neither the interfaces are traced nor the routes known.
-        let unsent = calls.look(recent, host.own_cookie(), now, |client, server| table.has(client, server));
-        let unsent = unsent.iter().filter_map(|it| {
-            let process = process(host, it, now);
+        let netns = host.own_cookie();
+        let is_seen = |client, server| table.has(client, server);
+        calls.look(recent, netns, (now, ended), is_seen, |call, way| {
+            let process = process(host, call, now);
             let drops = drops.as_ref().map_err(|off| off.missing);
-            calls::explain(it, process, host, drops, past, now)
-        });
-        unsent.collect()
+            calls::explain(call, process, host, drops, past, now, way)
+        })
     }
 
     /// Whether an attempt is a probe of a hop walk that this host makes; not where this host is not asked.
     pub fn is_probe(&mut self, attempt: &Attempt) -> bool {
-        is_probe(&attempt.handshake, attempt.outcome) && self.is_here(attempt.handshake.client_addr)
+        let is_walk = attempt.handshake.syn.ttl <= PROBE_HOPS;
+        is_walk && is_probe(&attempt.handshake, attempt.outcome) && self.is_here(attempt.handshake.client_addr)
     }
 
     fn is_here(&mut self, address: Addr) -> bool {
@@ -185,7 +193,9 @@ impl Judge {
         local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs, here.within));
         for drop in local.drops.iter_mut().flatten() {
             drop.place = here.host.place(drop.netns, hs.client_addr, hs.server_addr, now);
+            drop.within = here.host.netns(drop.netns);
         }
+        drops::look_where(&mut here.host, &mut local, hs, now);
         // An empty list is no fact then.
         if local.drops.as_ref().is_ok_and(Vec::is_empty) && here.unnoted.1 >= hs.first_syn {
             local.drops = Err(Missing::Gone);
@@ -277,7 +287,7 @@ impl World for Here<'_> {
         self.judge.look(self.table);
         let local = self.judge.local(attempt, monotonic());
         let verdict = judge(&Case { attempt, local: &local, past: &self.judge.past, checks });
-        attempt.why = Some(Box::new(Why { verdict, local }));
+        attempt.why = Some(Box::new(Why { verdict, local, recorded: false }));
     }
 }
 

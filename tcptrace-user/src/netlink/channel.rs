@@ -98,7 +98,7 @@ impl Channel {
         Self::open(NETLINK_SOCK_DIAG)
     }
 
-    fn open(protocol: isize) -> io::Result<Self> {
+    pub(super) fn open(protocol: isize) -> io::Result<Self> {
         let socket = Socket::new(protocol)?;
         socket.set_non_blocking(true)?;
         Ok(Self { socket, buffer: Vec::with_capacity(RECEIVE), sequence: 0 })

@@ -17,6 +17,9 @@ use super::{
     message::{address, attributes, bytes_of, number, push},
 };
 
+/// linux/rtnetlink.h; libc names it for glibc only.
+const RTA_VIA: u16 = 18;
+
 /// The kernel's answer for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
@@ -39,7 +42,7 @@ impl Decision {
                 libc::RTA_OIF => interface = number(value, 0),
                 libc::RTA_GATEWAY => gateway = address(value),
                 // A router of the other family (RFC 5549): family, address.
-                libc::RTA_VIA => gateway = value.get(2..).and_then(address),
+                RTA_VIA => gateway = value.get(2..).and_then(address),
                 libc::RTA_PREFSRC => source = address(value),
                 _ => {}
             }

@@ -7,6 +7,7 @@ use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
     segment::{Flags, Kind, Link, Segment},
+    seq::Seq,
     tunnel::Outer,
 };
 use tcptrace_verdict::patterns::race::Winner;
@@ -17,6 +18,7 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
+    early::{Came, is_close},
     kept::{Packets, Raw},
     slot::{Links, Slot},
 };
@@ -81,6 +83,12 @@ pub(super) struct Cold {
     /// The attempts before and after it on the same stream.
     pub(super) prior: Option<Slot>,
     pub(super) heir: Option<Slot>,
+    /// What the server sent before the client's packets that it answers.
+    pub(super) held: Vec<Came>,
+    /// The number of the RST that refused it.
+    pub(super) refusal: Option<Seq>,
+    /// When the other end's SYN crossed this one.
+    pub(super) crossed: Option<Nanos>,
     /// The stream that the quotation of another SYN opened: its packets go there from then on.
     diverged: Option<Wireshark>,
 }
@@ -233,27 +241,35 @@ impl Conversation {
         self.has_handshake() && copy.step(side, seen.segment, seen.at, seen.point) == Transition::Superseded
     }
 
-    pub(super) fn see(&mut self, seen: &Seen<'_>, from_client: bool, stall_after: u64, tally: &mut Counters) {
+    /// `early`: the segments of this conversation that stand before its SYN, if this is the SYN.
+    pub(super) fn see(
+        &mut self,
+        seen: &Seen<'_>,
+        from_client: bool,
+        early: &[Came],
+        stall_after: u64,
+        tally: &mut Counters,
+    ) {
         let &Seen { segment: it, ref glance, at, point, .. } = seen;
         let counter = if self.is_control(it) { Counter::Control } else { Counter::Established };
         tally.counters[counter as usize] += 1;
         let sender = self.stream_sender(from_client);
         self.current().see(sender, glance);
         self.zeek.see(self.sender(from_client), glance);
-        self.seen.1 = at;
+        let began = self.seen.0;
+        self.seen = (began.min(at), self.seen.1.max(at));
         let was = self.handshake.state();
         if self.has_handshake() {
-            self.step(if from_client { Side::Client } else { Side::Server }, it, at, point, stall_after, tally);
+            let came = Came { segment: *it, at, point };
+            if !from_client && self.is_ahead(it) {
+                self.cold().held.push(came);
+            } else {
+                self.step(if from_client { Side::Client } else { Side::Server }, &came, stall_after, tally);
+                self.release(at, stall_after, tally);
+            }
         } else if it.flags.kind() == Kind::Syn {
             self.first_is_client = self.first_is_client == from_client;
-            self.handshake = Handshake::open(it, at, point);
-            tally.transitions[Transition::Opened as usize] += 1;
-            // Its answer came first: the capture mixes up its order.
-            if let Some((answer, point)) = self.cold.as_mut().and_then(|cold| cold.answer.take())
-                && let Some(side) = self.handshake.side(answer.src, answer.dst)
-            {
-                self.step(side, &answer, at, point, stall_after, tally);
-            }
+            self.open(seen, began, early, stall_after, tally);
         } else if it.flags.kind() == Kind::SynAck {
             self.cold().answer.get_or_insert((*it, point));
             self.answers = self.answers.saturating_add(1);
@@ -263,6 +279,23 @@ impl Conversation {
             self.handshake.facts.0 |= if it.src == answer.src { Facts::SERVER_RST } else { Facts::CLIENT_RST };
         }
         self.settle(was, it, glance.dissection, from_client);
+    }
+
+    /// The SYN, after which what stands before it is applied.
+    fn open(&mut self, seen: &Seen<'_>, began: Nanos, early: &[Came], stall_after: u64, tally: &mut Counters) {
+        let &Seen { segment: syn, at, point, .. } = seen;
+        self.handshake = Handshake::open(syn, at, point);
+        tally.transitions[Transition::Opened as usize] += 1;
+        if let Some((answer, point)) = self.cold.as_mut().and_then(|cold| cold.answer.take())
+            && let Some(side) = self.handshake.side(answer.src, answer.dst)
+        {
+            // By the packets' own clock it may have come later than the SYN; otherwise the time that it took is not known.
+            self.step(side, &Came { segment: answer, at: began.max(at), point }, stall_after, tally);
+            self.handshake.answered_try = u8::from(began > at);
+            self.handshake.facts.0 |= if is_close(began, at) { Facts::OUT_OF_ORDER } else { 0 };
+        }
+        self.follow_up(early, stall_after, tally);
+        self.release(at, stall_after, tally);
     }
 
     /// Whether a segment is counted, and kept as evidence, as one of the handshake or of an end.
@@ -286,11 +319,12 @@ impl Conversation {
     }
 
     /// Applies a segment to the attempt, and notes whether it stalled before or thereby.
-    fn step(&mut self, side: Side, segment: &Segment, at: Nanos, point: Point, stall_after: u64, tally: &mut Counters) {
+    pub(super) fn step(&mut self, side: Side, came: &Came, stall_after: u64, tally: &mut Counters) {
+        let &Came { ref segment, at, .. } = came;
+        let silence = Nanos(self.handshake.last_seen().0.saturating_add(stall_after));
+        let silent = self.handshake.state().is_pending() && at >= silence;
+        let transition = self.transition(side, came);
         let hs = &mut self.handshake;
-        let silence = Nanos(hs.last_seen().0.saturating_add(stall_after));
-        let silent = hs.state().is_pending() && at >= silence;
-        let transition = hs.step(side, segment, at, point);
         tally.count(transition as usize, hs);
         let is_third_syn =
             transition == Transition::SynRetried && hs.syn.tries == STALLED_AT_TRY && hs.state().is_pending();

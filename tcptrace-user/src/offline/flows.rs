@@ -15,6 +15,7 @@ use tcptrace_core::{
     flow::{self, Endpoint, HashKey},
     handshake::{Facts, Handshake, Nanos, Point, Side, State, Transition},
     segment::{self, Flags, Found, IcmpError, Kind, Link, Located, Options, Segment, Skip},
+    tunnel,
 };
 use tcptrace_vocabulary::{
     foreign::{Dissection, Glance, Wireshark},
@@ -34,6 +35,8 @@ use tcptrace_vocabulary::attempt::{Attempt, was_in_trouble};
 use super::{
     announced::{self, Announced},
     conversation::{Class, Conversation, Seen, Stream},
+    decap,
+    early::{Came, Early},
     fragments::{Fragments, Piece},
     kept::Room,
     listeners::Listeners,
@@ -58,6 +61,8 @@ pub struct Wanted {
 
 /// Bytes of a TCP header without which Wireshark knows no segment.
 const READ: usize = 16;
+/// One more than the largest number of a tunnel's kind.
+const TUNNELS: usize = 8;
 
 /// The conversations of a capture.
 pub struct Flows {
@@ -70,6 +75,7 @@ pub struct Flows {
     overheard: HashMap<u64, Stream, BuildHasherDefault<OwnHash>>,
     announced: Announced,
     fragments: Fragments,
+    early: Early,
     /// Whether somebody waits for the reports.
     is_awaited: bool,
     room: Room,
@@ -89,6 +95,10 @@ pub struct Flows {
     pub evicted: u64,
     /// Packets of which too little was captured.
     pub cut: u64,
+    /// Attempts with packets in another order than they were sent in.
+    pub out_of_order: u64,
+    /// Packets of tunnels, by the kind's number.
+    tunnels: [u64; TUNNELS],
     /// Packets that an attempt had beyond those kept as its evidence.
     pub evidence_cut: u64,
 }
@@ -147,6 +157,7 @@ impl Flows {
             overheard: HashMap::default(),
             announced: Announced::default(),
             fragments: Fragments::default(),
+            early: Early::default(),
             is_awaited: false,
             room: Room::default(),
             began: None,
@@ -159,6 +170,8 @@ impl Flows {
             checks: Vec::new(),
             evicted: 0,
             cut: 0,
+            out_of_order: 0,
+            tunnels: [0; TUNNELS],
             evidence_cut: 0,
         }
     }
@@ -182,7 +195,10 @@ impl Flows {
     #[inline]
     fn on_located(&mut self, octets: &[u8], link: Link, located: &Located, at: Nanos, point: Point, raw: Raw<'_>) {
         let wire = (raw.original as usize).saturating_sub(raw.octets.len().saturating_sub(octets.len()));
-        let located = located.of_length(wire);
+        let mut located = located.of_length(wire);
+        if located.length() == 0 && decap::is_jumbogram(octets, link) {
+            located = located.of_whole(wire);
+        }
         let (header, length) = (located.header(), usize::from(located.length()));
         let is_odd = header < 20 || length < header || located.is_fragment;
         let mut segment = Segment::read(octets, &located);
@@ -226,6 +242,12 @@ impl Flows {
             Skip::LaterFragment => Counter::LaterFragment,
             Skip::Malformed => Counter::Malformed,
         });
+        // Only what is no segment itself: most packets are, and no tunnel of one is known.
+        if matches!(skip, Skip::NotTcp | Skip::NotIp)
+            && let Some(inner) = tunnel::inner(octets, link)
+        {
+            self.tunnels[inner.tunnel.kind() as usize % TUNNELS] += 1;
+        }
         match skip {
             Skip::NotTcp => self.on_quoted(octets, link),
             // A first fragment may end within the TCP header.
@@ -286,6 +308,13 @@ impl Flows {
             segment.options.present &= !Options::MALFORMED;
             self.cut += 1;
         }
+    }
+
+    /// The packets of tunnels that are no segments, by the tunnel's kind.
+    #[must_use]
+    pub fn tunnels(&self) -> Vec<(&'static str, u64)> {
+        let kinds = (0..).zip(self.tunnels).filter(|(_, count)| *count > 0);
+        kinds.filter_map(|(kind, count)| Some((tunnel::Kind::of(kind)?.name(), count))).collect()
     }
 
     fn count(&mut self, counter: Counter) {
@@ -366,17 +395,28 @@ impl Flows {
             self.table.get_mut(slot).cold().prior = Some(prior);
             self.table.get_mut(prior).cold().heir = Some(slot);
         }
-        self.follow(slot, from_client, seen);
+        // Segments before a SYN have made a conversation of their own; an error about it has not.
+        let is_first_syn = found.is_none() && it.flags.kind() == Kind::Syn;
+        let is_begun = is_first_syn || self.table.get(slot).has_handshake();
+        let early = if is_begun { Vec::new() } else { early(&mut self.early, seen) };
+        let error = if is_first_syn { self.early.error_about(it, seen.at) } else { None };
+        self.follow(slot, from_client, seen, &early);
+        if let Some(error) = error {
+            self.tally.counters[Counter::IcmpUnmatched as usize] -= 1;
+            let conversation = self.table.get_mut(slot);
+            conversation.handshake.facts.0 |= Facts::OUT_OF_ORDER;
+            conversation.quoted(Side::Client, &error, seen.at, &mut self.tally);
+        }
     }
 
     /// Shows a packet to its conversation.
-    fn follow(&mut self, slot: Slot, from_client: bool, seen: &Seen<'_>) {
+    fn follow(&mut self, slot: Slot, from_client: bool, seen: &Seen<'_>, early: &[Came]) {
         let it = seen.segment;
         let conversation = self.table.get_mut(slot);
         let was_pending = conversation.is_pending();
         let was =
             (self.wanted.evidence && conversation.is_control(it)).then(|| Outcome::to_the_end(&conversation.handshake));
-        conversation.see(seen, from_client, self.wanted.stall_after, &mut self.tally);
+        conversation.see(seen, from_client, early, self.wanted.stall_after, &mut self.tally);
         let (is_pending, client) = (conversation.is_pending(), conversation.handshake.client());
         let is_asking = is_pending && it.flags.any(Flags::SYN) && !it.flags.any(Flags::ACK);
         let handshake = conversation.handshake;
@@ -434,21 +474,14 @@ impl Flows {
     fn on_icmp(&mut self, error: &IcmpError, at: Nanos, raw: Raw<'_>) {
         self.count(Counter::IcmpError);
         let hash = self.hash(error.src, error.dst);
-        let Some((slot, from_client)) = self.table.find(hash, error.src, error.dst) else {
+        let found = self.table.find(hash, error.src, error.dst);
+        let Some((slot, from_client)) = found.filter(|(slot, _)| self.table.get(*slot).has_handshake()) else {
+            self.early.note_error(*error, at);
             return self.count(Counter::IcmpUnmatched);
         };
         let conversation = self.table.get_mut(slot);
-        if !conversation.has_handshake() {
-            return self.count(Counter::IcmpUnmatched);
-        }
-        let hs = &mut conversation.handshake;
-        let was = Outcome::to_the_end(hs);
-        let transition = hs.icmp(if from_client { Side::Client } else { Side::Server }, error, at);
-        self.tally.count(transition as usize, hs);
-        if transition == Transition::Unreachable {
-            conversation.cold().icmp_from = Some(error.from);
-        }
-        conversation.seen.1 = at;
+        let was = Outcome::to_the_end(&conversation.handshake);
+        conversation.quoted(if from_client { Side::Client } else { Side::Server }, error, at, &mut self.tally);
         if self.wanted.evidence {
             self.keep(slot, at, raw, was);
         }
@@ -501,6 +534,16 @@ impl Flows {
             self.end(hash, slot);
         }
     }
+}
+
+/// For a conversation that has no SYN yet: what came before this one, if it is one; otherwise remembers the segment.
+fn early(early: &mut Early, seen: &Seen<'_>) -> Vec<Came> {
+    let &Seen { segment, at, point, .. } = seen;
+    if segment.flags.kind() == Kind::Syn {
+        return early.after(segment, at);
+    }
+    early.note(Came { segment: *segment, at, point });
+    Vec::new()
 }
 
 /// Whether an option list of `room` bytes, of which `options` were captured, has an option that cannot be.

@@ -5,11 +5,13 @@
 mod announced;
 mod conversation;
 pub mod decap;
+mod early;
 pub mod flows;
 mod fragment;
 mod fragments;
 mod kept;
 mod listeners;
+mod order;
 mod page;
 mod proof;
 mod quoted;
@@ -39,8 +41,9 @@ use tcptrace_core::{
     handshake::{Nanos, Point},
     segment::Link,
 };
-use tcptrace_report::Setting;
+use tcptrace_report::{Setting, text};
 use tcptrace_verdict::patterns::flood::Passage;
+use tcptrace_vocabulary::verdict::Verdict;
 
 use crate::{
     cli::{self, Args},
@@ -138,6 +141,8 @@ struct Run<'a> {
     setting: Setting,
     page: Page,
     proof: Proof,
+    /// Verdicts in the comments of packets, by the attempt's id, until it is reported.
+    recorded: HashMap<u64, Verdict>,
 }
 
 /// The progress of reading, and what could not be read.
@@ -186,6 +191,7 @@ impl<'a> Run<'a> {
             setting,
             page: Page::new(args),
             proof: Proof { writer: evidence, described: HashMap::new(), has_failed: false },
+            recorded: HashMap::new(),
         }
     }
 
@@ -256,6 +262,9 @@ impl<'a> Run<'a> {
                 return;
             }
         };
+        if let Some(comment) = packet.comment {
+            self.note_recorded(comment);
+        }
         let index = self.input.interfaces + packet.interface as u32 + 1;
         let direction = packet.direction.or_else(|| tcptrace_capture::direction(packet.link, packet.octets));
         let point = match direction {
@@ -277,10 +286,22 @@ impl<'a> Run<'a> {
             self.proof.described.entry(index).or_insert(new).received += 1;
         }
         let inner = if self.args.decap { decap::inner(octets, link) } else { None };
-        let (octets, link) = inner.map_or((octets, link), |it| (it.octets, it.link));
+        let (octets, link) = inner.map_or((octets, link), |it| decap::frame(&it));
         let outer = inner.map(|it| it.outer);
         let raw = Raw { octets: packet.octets, original: packet.original, interface: index, direction, outer };
-        self.flows.see(octets, link, at, point, raw);
+        let plain = decap::without_authentication(octets, link);
+        self.flows.see(plain.as_deref().unwrap_or(octets), link, at, point, raw);
+    }
+
+    /// A comment of a packet, which may have the verdict about its attempt (`-w`).
+    #[cold]
+    fn note_recorded(&mut self, comment: &[u8]) {
+        if !self.args.rejudge
+            && self.recorded.len() < cli::max_attempts(self.args) as usize
+            && let Some((id, verdict)) = std::str::from_utf8(comment).ok().and_then(text::recorded)
+        {
+            self.recorded.insert(id, verdict);
+        }
     }
 
     fn damage(&mut self, name: &str, damage: &tcptrace_capture::Damage) {

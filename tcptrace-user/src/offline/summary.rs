@@ -19,9 +19,12 @@ impl Run<'_> {
             *opened += Outcome::ALL.into_iter().filter(|it| it.is_open()).map(|it| ends[it as usize]).sum::<u64>();
         }
         let findings = self.desk.findings();
+        let tunnels = if self.args.decap { Vec::new() } else { self.flows.tunnels() };
         let unsupported = self.input.unsupported.values().sum();
         Summary {
             table: None,
+            out_of_order: self.flows.out_of_order,
+            tunnels,
             findings,
             offline: true,
             traced_for: self.flows.now.since(self.flows.began.unwrap_or(self.flows.now)),

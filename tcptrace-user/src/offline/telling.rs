@@ -8,7 +8,7 @@ use tcptrace_vocabulary::{
     facts::{Local, Missing},
     network::Network,
     report::Report,
-    verdict::Why,
+    verdict::{Verdict, Why},
 };
 
 use super::{
@@ -36,11 +36,16 @@ impl Run<'_> {
         for (handshake, outcome, last) in self.flows.checks() {
             self.desk.see_end(&handshake, outcome, last);
         }
-        self.passages.extend(self.flows.passages());
+        let passages = self.flows.passages();
+        for (last, passage) in &passages {
+            self.flows.history.note_flood(passage.owner, passage.since, *last);
+        }
+        self.passages.extend(passages);
         for told in attempts {
             let now = told.attempt.handshake.first_syn;
             self.feed(now)?;
-            let mut world = Captured { past: &self.flows.history, is_overtaken: told.is_overtaken };
+            let recorded = self.recorded.remove(&told.attempt.id());
+            let mut world = Captured { past: &self.flows.history, is_overtaken: told.is_overtaken, recorded };
             let report = self.desk.receive(Report::Attempt(told.attempt), &mut world, now);
             if let Some(report) = report {
                 self.tell_one(&report, &told.packets, told.decided)?;
@@ -93,6 +98,8 @@ struct Captured<'a> {
     past: &'a Past,
     /// Whether the report's attempt lost a race.
     is_overtaken: bool,
+    /// The verdict that the capture has of it.
+    recorded: Option<Verdict>,
 }
 
 impl Surroundings for Captured<'_> {
@@ -121,7 +128,9 @@ impl World for Captured<'_> {
 
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {
         let local = Local::unknown(Missing::NotAsked);
-        let verdict = judge(&Case { attempt, local: &local, past: self.past, checks });
-        attempt.why = Some(Box::new(Why { verdict, local }));
+        let recorded = self.recorded.is_some();
+        let judged = || judge(&Case { attempt, local: &local, past: self.past, checks });
+        let verdict = self.recorded.take().unwrap_or_else(judged);
+        attempt.why = Some(Box::new(Why { verdict, local, recorded }));
     }
 }

@@ -93,7 +93,7 @@ impl Conclusion {
             address: Some(judged.at.address),
             errno: Some(judged.errno),
             by: case::by(judged.at, judged.port),
-            headline: headline(judged.verdict.cause, &judged.at.name(), judged.port),
+            headline: headline(&judged.verdict, &judged.at.name(), judged.port),
             next: judged.next(),
             evidence: judged.verdict.evidence,
             notes: Vec::new(),
@@ -132,8 +132,12 @@ impl<'a> Judged<'a> {
     }
 }
 
-fn headline(cause: Cause, address: &str, port: u16) -> String {
-    match cause {
+fn headline(verdict: &Verdict, address: &str, port: u16) -> String {
+    match verdict.cause {
+        // A rule can send the same RST.
+        Cause::PortClosed if verdict.confidence == Confidence::Possible => {
+            format!("port {port} of {address} refuses connections")
+        }
         Cause::PortClosed => format!("nothing listens on port {port} of {address}"),
         Cause::FirewallReject => format!("a firewall rejects connections to port {port} of {address}"),
         Cause::FirewallDrop => format!("a firewall drops SYNs to port {port} of {address} without an answer"),

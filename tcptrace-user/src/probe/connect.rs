@@ -14,7 +14,7 @@ use std::{
 
 use nix::sys::socket::getsockopt;
 use socket2::{Domain, Protocol, Socket, Type};
-use tcptrace_verdict::patterns::checks::probe_ports;
+use tcptrace_verdict::patterns::checks::{COMPARED_HOPS, probe_ports};
 use tcptrace_vocabulary::facts::Missing;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -64,7 +64,8 @@ pub(super) async fn connect(
     is_asked: bool,
     mine: impl FnOnce(Option<SocketAddr>),
 ) -> io::Result<Connect> {
-    let socket = open(to, None, WAIT)?;
+    // A tracer beside this one counts what nobody asked for, and does not report it.
+    let socket = open(to, (!is_asked).then_some(COMPARED_HOPS), WAIT)?;
     let began = Instant::now();
     let (ended, from) = match Attempt::begin(socket, to) {
         Ok(attempt) => {

@@ -49,6 +49,8 @@ pub struct Names {
     pub passed_over: usize,
     /// The answer that applications get (getaddrinfo(3)); `None`: no answer yet.
     pub system: Option<Step<Vec<IpAddr>>>,
+    /// Services of nsswitch.conf that programs of this host ask and this one could not.
+    pub services_not_asked: Vec<String>,
     /// The addresses in `/etc/hosts`.
     pub hosts: Vec<IpAddr>,
     /// The answer of each configured resolver.

@@ -42,6 +42,15 @@ pub(super) fn of_names(names: &Names) -> Vec<Finding> {
     if !of_hosts.is_empty() && !of_resolvers.is_empty() && of_hosts.is_disjoint(&of_resolvers) {
         add("hosts_file_differs", format!("/etc/hosts says {}, DNS {}", listed(&of_hosts), listed(&of_resolvers)));
     }
+    if !names.services_not_asked.is_empty() {
+        let services = names.services_not_asked.join(", ");
+        add(
+            "nsswitch_ignored",
+            format!(
+                "without getent, {services} of /etc/nsswitch.conf cannot be asked: programs may get other addresses"
+            ),
+        );
+    }
     if let Some(step) = system {
         match &step.found {
             Err(error) if !of_resolvers.is_empty() || !of_hosts.is_empty() => {
@@ -149,5 +158,7 @@ mod tests {
         names.hosts.clear();
         names.system = Some(Step { took: Duration::ZERO, found: Err("no".into()) });
         assert_eq!(kinds(&names), ["applications_fail"]);
+        names.services_not_asked = vec!["mdns4".to_owned()];
+        assert_eq!(kinds(&names), ["nsswitch_ignored", "applications_fail"]);
     }
 }

@@ -4,8 +4,8 @@
 //! resolver continues beside it, because applications lose that time.
 
 use std::{
-    fs, io,
-    net::{IpAddr, ToSocketAddrs as _},
+    fs,
+    net::IpAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use super::{
     dns,
     hosts::{self, NameServer, Resolution},
     peer::Peer,
+    system,
     target::literal,
     zone,
 };
@@ -51,12 +52,16 @@ pub(super) async fn resolve(shared: &Shared, host: &str, files: &Files, found: &
     let system = async {
         let began = Instant::now();
         let name = host.to_owned();
-        let lookup = spawn_blocking(move || lookup(&name));
+        let lookup = spawn_blocking(move || system::lookup(&name));
+        let without = |why: String| system::Answer { found: Err(why), not_asked: Vec::new() };
         let answer = match tokio::time::timeout(SYSTEM, lookup).await {
-            Ok(answer) => answer.unwrap_or_else(|error| Err(error.to_string())),
-            Err(_) => Err(format!("no answer within {} s", SYSTEM.as_secs_f64())),
+            Ok(answer) => answer.unwrap_or_else(|error| without(error.to_string())),
+            Err(_) => without(format!("no answer within {} s", SYSTEM.as_secs_f64())),
         };
-        change(shared, |names| names.system = Some(Step { took: began.elapsed(), found: answer }));
+        change(shared, |names| {
+            names.system = Some(Step { took: began.elapsed(), found: answer.found });
+            names.services_not_asked = answer.not_asked;
+        });
         settle(shared, found, true);
     };
     let resolvers = async {
@@ -88,24 +93,6 @@ pub(super) struct Files {
 
 fn change(shared: &Shared, change: impl FnOnce(&mut Names)) {
     shared.change(|diagnosis| diagnosis.names.as_mut().map(change));
-}
-
-/// The addresses that applications get, in their order.
-fn lookup(host: &str) -> Result<Vec<IpAddr>, String> {
-    let found = (host, 0).to_socket_addrs().map_err(|error| said(&error))?;
-    let mut addresses = Vec::new();
-    for address in found.map(|it| it.ip().to_canonical()) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    Ok(addresses)
-}
-
-/// Without the words that std puts before the C library's.
-fn said(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
 }
 
 /// Publishes the addresses once it is clear which: the system's, or the resolvers' where it has none or, once it is

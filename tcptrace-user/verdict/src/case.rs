@@ -1,12 +1,13 @@
 //! The facts that a rule looks at: an attempt, this host's knowledge of it, others' attempts around the same time.
 
 use tcptrace_core::{
+    drops::Kind,
     flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos, Side},
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
-    facts::{Counters, Dropped, Listener, Local, Neighbour, Place, ProbeKind, Rejection, Walk},
+    facts::{Counters, Dropped, Listener, Local, Neighbour, Netns, Place, ProbeKind, Rejection, Suspect, Walk},
     icmp::Meaning,
     outcome::Outcome,
     words::{endpoint, ip},
@@ -37,6 +38,45 @@ pub const MEMORY_REASONS: [&str; 3] = ["PROTO_MEM", "NOMEM", "PFMEMALLOC"];
 
 pub(super) fn is_firewall_reason(reason: &str) -> bool {
     FIREWALL_REASONS.contains(&reason)
+}
+
+/// The packets of a handshake whose loss makes it fail. A drop of anything else is no reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The SYN with this attempt's ISN.
+    Syn,
+    /// What answers it: the SYN/ACK, or a RST.
+    Answer,
+    /// The final ACK, with or without data.
+    Ack,
+}
+
+impl Part {
+    /// Its sender.
+    pub(super) const fn from(self) -> Side {
+        match self {
+            Self::Syn | Self::Ack => Side::Client,
+            Self::Answer => Side::Server,
+        }
+    }
+
+    /// Its name in evidence.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Syn => "SYN",
+            Self::Answer => "SYN/ACK",
+            Self::Ack => "final ACK",
+        }
+    }
+
+    fn has(self, dropped: &Dropped) -> bool {
+        let is_it = match self {
+            Self::Syn => dropped.packet == Kind::Syn,
+            Self::Answer => matches!(dropped.packet, Kind::SynAck | Kind::Rst),
+            Self::Ack => matches!(dropped.packet, Kind::Ack | Kind::Data),
+        };
+        is_it && dropped.from == self.from() && dropped.fits != Some(false)
+    }
 }
 
 /// Whether a packet on its way out was kept for this reason: by a rule, or below IP. TCP's own reasons are a
@@ -109,9 +149,9 @@ impl<'a> Case<'a> {
         known == Ok(true)
     }
 
-    /// The reason for which a rule of this host dropped a packet of `side`.
-    pub(super) fn dropped_by_rule(&self, side: Side) -> Option<&'a str> {
-        self.any_drop(side, is_firewall_reason)
+    /// The drop of this part by a rule of this host.
+    pub(super) fn dropped_by_rule(&self, part: Part) -> Option<&'a Dropped> {
+        self.drop_of(part, is_firewall_reason)
     }
 
     /// What connection tracking lacked, if it is behind a drop that looks like a rule's: a full table makes its drops
@@ -119,9 +159,11 @@ impl<'a> Case<'a> {
     /// `__nf_conntrack_confirm`, net/netfilter/nf_conntrack_core.c).
     pub(super) fn lacks_conntrack(&self) -> Option<Lack> {
         let is_it = |reason: &str| reason == "NETFILTER_DROP";
-        let is_dropped = [Side::Client, Side::Server].into_iter().any(|side| self.any_drop(side, is_it).is_some())
+        let is_dropped = [Part::Syn, Part::Answer, Part::Ack].iter().any(|&part| self.drop_of(part, is_it).is_some())
             || self.dropped_after_translation(is_it).is_some();
-        let counters = self.local.counters.as_ref().ok().filter(|_| is_dropped)?;
+        // A rule whose count grew is the better guess: the table's counters are of all flows.
+        let is_by_rule = self.suspects().iter().any(|it| it.grew.unwrap_or(0) > 0);
+        let counters = self.local.counters.as_ref().ok().filter(|_| is_dropped && !is_by_rule)?;
         let (drops, failed) = (counters.conntrack_drops, counters.conntrack_insert_failed);
         let (entries, limit) = (counters.conntrack_entries, counters.conntrack_limit);
         if drops == 0 {
@@ -132,7 +174,7 @@ impl<'a> Case<'a> {
             let evidence = vec![grew, "translation found no free port".to_owned()];
             return Some(Lack { no_room: false, evidence });
         }
-        // Entries end and others take their place while it is read.
+        // At its fullest since; entries end and others take their place while it is read.
         let is_full = limit > 0 && entries.saturating_mul(20) >= limit.saturating_mul(19);
         is_full.then(|| Lack {
             no_room: true,
@@ -178,69 +220,84 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// The number of packets of `side` that this host dropped for want of memory, and the reasons that it gave.
-    pub(super) fn dropped_for_memory(&self, side: Side) -> Option<(u64, Vec<&'a str>)> {
-        let these = self.drops(side).filter(|it| MEMORY_REASONS.contains(&it.reason.as_str()));
+    /// The number of drops of this part for want of memory, and the reasons.
+    pub(super) fn dropped_for_memory(&self, part: Part) -> Option<(u64, Vec<&'a str>)> {
+        let these = self.drops_of(part).filter(|it| MEMORY_REASONS.contains(&it.reason.as_str()));
         let (counts, reasons): (Vec<_>, Vec<_>) = these.map(|it| (it.count, it.reason.as_str())).unzip();
         (!counts.is_empty()).then(|| (counts.iter().sum(), reasons))
     }
 
-    /// Why a packet of the client's was dropped, because its listener's queue was full (Linux 6.14).
-    pub(super) fn dropped_for_queue(&self) -> Option<&'a str> {
-        self.any_drop(Side::Client, |it| it == "TCP_LISTEN_OVERFLOW")
+    /// Why this host kept a packet of `side` from leaving its namespace: the SYN, or what answers it.
+    pub(super) fn dropped_on_its_way_out(&self, side: Side) -> Option<&'a str> {
+        let part = if side == Side::Client { Part::Syn } else { Part::Answer };
+        let mut drops = self.drops_of(part).filter(|it| self.is_at_home(it));
+        drops.find(|it| keeps_from_the_wire(&it.reason)).map(|it| it.reason.as_str())
     }
 
-    /// Why this host kept a packet of `side` from leaving its namespace.
-    pub(super) fn dropped_on_its_way_out(&self, side: Side) -> Option<&'a str> {
-        let home = if side == Side::Client { Place::Client } else { Place::Server };
-        let mut drops =
-            self.drops(side).filter(|it| it.place == home || it.place == Place::Unknown && self.is_here(side));
-        drops.find(|it| keeps_from_the_wire(&it.reason)).map(|it| it.reason.as_str())
+    /// Whether a packet was dropped in its sender's own namespace, as far as that is known.
+    pub(super) fn is_at_home(&self, dropped: &Dropped) -> bool {
+        let home = if dropped.from == Side::Client { Place::Client } else { Place::Server };
+        dropped.place == home || dropped.place == Place::Unknown && self.is_here(dropped.from)
     }
 
     /// Why this host did not forward the SYN, which is not on its way out of the client's own namespace.
     fn not_forwarded(&self, wanted: fn(&str) -> bool) -> Option<&'a str> {
-        let is_own =
-            |it: &Dropped| it.place == Place::Client || it.place == Place::Unknown && self.is_here(Side::Client);
-        self.drops(Side::Client).find(|it| !is_own(it) && wanted(&it.reason)).map(|it| it.reason.as_str())
+        self.drops_of(Part::Syn).find(|it| !self.is_at_home(it) && wanted(&it.reason)).map(|it| it.reason.as_str())
     }
 
-    /// The rule that dropped a packet of `side` after it had left its own namespace, and where that was.
-    pub(super) fn dropped_by_rule_elsewhere(&self, side: Side) -> Option<String> {
-        let (home, other) =
-            if side == Side::Client { (Place::Client, Side::Server) } else { (Place::Server, Side::Client) };
-        let is_alone = self.is_here(side) && !self.is_here(other);
-        let is_home = |it: Place| it == home || it == Place::Unknown && is_alone;
-        let drop = self.drops(side).find(|it| !is_home(it.place) && is_firewall_reason(&it.reason))?;
+    /// The rules and policies that can have dropped it, if any are known.
+    pub(super) fn suspects(&self) -> &'a [Suspect] {
+        self.local.rules.as_deref().unwrap_or_default()
+    }
+
+    /// The namespace that dropped a packet of the handshake, if it is another than the tracer's own.
+    pub(super) fn dropped_within(&self) -> Option<&'a Netns> {
+        let mut drops = self.local.drops.iter().flatten().filter(|it| it.fits != Some(false));
+        drops.find(|it| !it.reason.starts_with("NO_SOCKET"))?.within.as_ref()
+    }
+
+    /// Where a packet was dropped, in words.
+    pub(super) fn whereabouts(&self, dropped: &Dropped) -> String {
         let (client, server) = (self.hs().client_addr, self.hs().server_addr);
-        Some(match drop.place {
-            Place::Client if self.is_here(Side::Server) => {
-                format!("{}, in the namespace of {}", drop.reason, ip(client))
-            }
-            Place::Server if self.is_here(Side::Client) => {
-                format!("{}, in the namespace of {}", drop.reason, ip(server))
-            }
-            Place::Between if self.is_here(Side::Client) || self.is_here(Side::Server) => {
-                format!("{}, in neither end's namespace", drop.reason)
-            }
-            Place::Client | Place::Server | Place::Between | Place::Unknown => drop.reason.clone(),
-        })
+        if let Some(within) = &dropped.within {
+            return format!(", in {}", within.name);
+        }
+        match dropped.place {
+            Place::Client if self.is_here(Side::Server) => format!(", in the namespace of {}", ip(client)),
+            Place::Server if self.is_here(Side::Client) => format!(", in the namespace of {}", ip(server)),
+            Place::Client | Place::Server | Place::Between | Place::Unknown => String::new(),
+        }
     }
 
-    /// Whether TCP found no socket for the client's packet.
-    pub(super) fn dropped_without_socket(&self) -> Option<&'a str> {
-        self.any_drop(Side::Client, |it| it == "NO_SOCKET")
+    /// Whether the drops are of every try: with fewer, another try was lost in another way. Without the attempt's number
+    /// they may be of another attempt.
+    pub(super) fn is_of_all_tries(&self, part: Part, dropped: &Dropped) -> bool {
+        let tries = match part {
+            // The last SYN was answered.
+            Part::Syn if self.hs().answer.tries > 0 || self.attempt.outcome.is_open() => {
+                self.hs().syn.tries.saturating_sub(1)
+            }
+            Part::Syn => self.hs().syn.tries,
+            Part::Answer => self.hs().answer.tries,
+            Part::Ack => 1,
+        };
+        dropped.fits == Some(true) && dropped.count >= tries.into()
     }
 
-    /// Why this host dropped a packet of `side`, where `wanted` holds of the reason.
-    pub(super) fn any_drop(&self, side: Side, wanted: fn(&str) -> bool) -> Option<&'a str> {
-        self.drops(side).map(|it| it.reason.as_str()).find(|it| wanted(it))
+    /// The drop of the SYN, or of a later packet of the client's, for which TCP found no socket.
+    pub(super) fn dropped_without_socket(&self, part: Part) -> Option<&'a Dropped> {
+        self.drop_of(part, |it| it == "NO_SOCKET")
     }
 
-    /// The packets of `side` that this host dropped, as they came by.
-    fn drops(&self, side: Side) -> impl Iterator<Item = &'a Dropped> {
+    /// The drop of this part, where `wanted` holds of the reason.
+    pub(super) fn drop_of(&self, part: Part, wanted: fn(&str) -> bool) -> Option<&'a Dropped> {
+        self.drops_of(part).find(|it| wanted(&it.reason))
+    }
+
+    /// The drops of this part, as it came by.
+    pub(super) fn drops_of(&self, part: Part) -> impl Iterator<Item = &'a Dropped> {
         let drops = self.local.drops.as_ref().map_or(&[][..], Vec::as_slice);
-        drops.iter().filter(move |it| it.from == side && it.translated.is_none())
+        drops.iter().filter(move |it| part.has(it) && it.translated.is_none())
     }
 
     /// The other end, where it is a neighbour that two link-layer addresses claim.

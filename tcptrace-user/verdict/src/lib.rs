@@ -2,22 +2,24 @@
 //! a socket.
 #![warn(missing_docs, clippy::missing_errors_doc, clippy::wildcard_enum_match_arm)]
 
+mod address;
 pub mod case;
 pub mod next;
+mod observed;
 pub mod page;
 pub mod past;
 pub mod patterns;
 mod rules;
 mod scope;
+mod service;
+mod twins;
 
-use tcptrace_core::handshake::Side;
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
-    outcome::Outcome,
     verdict::Verdict,
 };
 
-use self::{case::Case, past::Life};
+use self::case::Case;
 
 /// The verdict on an attempt.
 #[must_use]
@@ -26,26 +28,15 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let surest = found.reduce(|best, it| if it.1.confidence > best.1.confidence { it } else { best });
     let (cause, confidence, evidence) = match surest {
         Some((cause, it)) => (cause, it.confidence, it.evidence),
-        None => {
-            let drops = case.local.drops.iter().flatten();
-            let dropped = drops.map(|it| format!("this host dropped a {} packet ({})", side(it.from), it.reason));
-            let went = match case.life() {
-                Life::Before(last) if case.attempt.outcome == Outcome::NoReply => Some(case.heard_before(last)),
-                Life::Before(_) | Life::Never | Life::Lately | Life::Since => None,
-            };
-            (Cause::Unknown, Confidence::Possible, dropped.chain(went).collect())
-        }
+        None => (Cause::Unknown, Confidence::Possible, observed::of(case)),
     };
     // Lost events may have shown another cause.
     let lost = case.attempt.trust.events_lost + case.attempt.trust.attempts_lost > 0;
     let confidence = if lost { confidence.min(Confidence::Likely) } else { confidence };
-    let next = next::of(case, cause);
+    let beside = service::troubles(case, cause).into_iter().chain(address::trouble(case, cause));
+    let (suffers, helps): (Vec<_>, Vec<_>) = beside.unzip();
+    let evidence = evidence.into_iter().chain(suffers).collect();
+    // What helps, before what looks for the reason.
+    let next = helps.into_iter().chain(next::of(case, cause)).collect();
     Verdict { cause, confidence, evidence, scope: scope::scope(case, cause), next }
-}
-
-const fn side(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
 }

@@ -10,11 +10,17 @@ use std::net::IpAddr;
 
 use tcptrace_core::{
     flow::{Addr, Endpoint},
-    handshake::Side,
+    handshake::{Facts, Side},
 };
-use tcptrace_vocabulary::{attempt::Attempt, cause::Cause, facts::Way, outcome::Outcome, words::ip};
+use tcptrace_vocabulary::{
+    attempt::Attempt,
+    cause::Cause,
+    facts::{Netns, Suspect, Way},
+    outcome::Outcome,
+    words::ip,
+};
 
-use crate::case::Case;
+use crate::{case::Case, rules::serves_others};
 
 /// The next steps, the most telling first; never empty.
 #[must_use]
@@ -151,7 +157,8 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
                     .to_owned(),
             ]
         }
-        Cause::Unknown => vec![settles(case.attempt).to_owned()],
+        Cause::Unknown => settling(case),
+        Cause::NatMismatch if let Some(steps) = at_translation(case) => steps,
         // No SYN was lost, and a longer timeout changes nothing.
         Cause::ApplicationGaveUp if case.attempt.outcome == Outcome::Aborted => {
             let client = ip(case.hs().client_addr);
@@ -163,14 +170,15 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
             let (server, port) = (ip(case.server().addr), case.server().port);
             vec![format!("on {server}: nft list ruleset | grep dnat; then check the host that gets port {port}")]
         }
-        Cause::NoRoute | Cause::GatewayDown if let Some(steps) = on_own_way(case) => steps,
-        // The way that fails is the answer's.
-        Cause::NoRoute | Cause::GatewayDown if case.is_here(Side::Server) => {
-            filled(cause, case.server(), Some(case.hs().client_addr), Some(case.hs().client_addr))
-        }
-        Cause::DroppedByLocalFirewall if keeps_its_syn(case) => admit_own_syn(case),
-        Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => {
-            filled(cause, case.server(), Some(case.hs().client_addr), None)
+        Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => of_own_way(case, cause),
+        Cause::DroppedByLocalFirewall
+        | Cause::FirewallReject
+        | Cause::ReversePathFilter
+        | Cause::ConntrackFull
+        | Cause::NatExhausted
+            if let Some(steps) = where_dropped(case, cause) =>
+        {
+            steps
         }
         // About the host that does not answer, and not about the sender of the error.
         Cause::HostDown => filled(cause, case.server(), Some(case.hs().client_addr), case.translated_to()),
@@ -205,17 +213,80 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
     }
 }
 
+/// The steps where this host itself had no way for the packet.
+fn of_own_way(case: &Case<'_>, cause: Cause) -> Vec<String> {
+    let (server, client) = (case.server(), case.hs().client_addr);
+    let is_way = matches!(cause, Cause::NoRoute | Cause::GatewayDown);
+    if is_way && let Some(steps) = on_own_way(case) {
+        return steps;
+    }
+    if cause == Cause::ConnectFailed && case.local.way == Ok(Way::Many) {
+        return vec!["in the application: name one host; TCP has no broadcast and no multicast".to_owned()];
+    }
+    if cause == Cause::NoLocalPort && case.local.made == Ok(false) && case.hs().client_port > 0 {
+        let (addr, port) = (ip(server.addr), case.hs().client_port);
+        return vec![
+            format!("on this host, in the client's netns: ss -tanp 'sport = :{port} and dst {addr}'"),
+            "let the client leave the port to the kernel, or end the connection that has it".to_owned(),
+        ];
+    }
+    // On the server, the way that fails is the answer's.
+    let host = (is_way && case.is_here(Side::Server)).then_some(client);
+    filled(cause, server, Some(client), host)
+}
+
+/// The steps where a rule or a limit of this host dropped or rejected it, if it is known where.
+fn where_dropped(case: &Case<'_>, cause: Cause) -> Option<Vec<String>> {
+    let is_rule = matches!(cause, Cause::DroppedByLocalFirewall | Cause::FirewallReject);
+    if !is_rule {
+        return Some(inside(filled(cause, case.server(), Some(case.hs().client_addr), None), case.dropped_within()?));
+    }
+    at_the_rule(case).or_else(|| {
+        let rejects = cause == Cause::FirewallReject;
+        let is_own = keeps_its_syn(case) && (!rejects || case.local.made == Ok(true));
+        is_own.then(|| admit_own_syn(case, if rejects { "rejects" } else { "drops" }))
+    })
+}
+
+/// The steps where both halves of a translated SYN were seen: about the address that was asked, and the one that answered.
+fn at_translation(case: &Case<'_>) -> Option<Vec<String>> {
+    let own = case.server();
+    let twin = case.past.twin(case.hs()).filter(|_| case.attempt.answered_from.is_none())?.server;
+    let (asked, answers) = if case.hs().answer.tries > 0 { (twin, own) } else { (own, twin) };
+    Some(filled(Cause::NatMismatch, asked, Some(case.hs().client_addr), Some(answers.addr)))
+}
+
+/// The steps in the network namespace that dropped it: the table's, with the way in for the first command.
+fn inside(steps: Vec<String>, within: &Netns) -> Vec<String> {
+    const HERE: [&str; 2] = [", in the netns that drops: ", ", in the netns that translates: "];
+    let enter = format!(": {} ", within.enter);
+    let step = |step: String| HERE.iter().fold(step, |step, here| step.replace(here, &enter));
+    steps.into_iter().map(step).collect()
+}
+
+/// The steps where a rule or policy of this host is known that can have done it.
+fn at_the_rule(case: &Case<'_>) -> Option<Vec<String>> {
+    let Suspect { family, table, chain, handle, .. } = case.suspects().first()?;
+    let enter = case.dropped_within().map(|within| format!("{} ", within.enter)).unwrap_or_default();
+    let rule = handle.map_or_else(|| "its policy".to_owned(), |handle| format!("handle {handle}"));
+    let (client, port) = (ip(case.hs().client_addr), case.server().port);
+    Some(vec![
+        format!("on this host: {enter}nft -a list chain {family} {table} {chain}; see {rule}"),
+        format!("there, admit {client} to tcp dport {port} before it"),
+    ])
+}
+
 /// Whether the SYN never got out of the client's own network namespace.
 fn keeps_its_syn(case: &Case<'_>) -> bool {
     case.is_here(Side::Client) && (case.never_left() || case.dropped_on_its_way_out(Side::Client).is_some())
 }
 
 /// The steps where rules of the client's own host keep its SYN.
-fn admit_own_syn(case: &Case<'_>) -> Vec<String> {
+fn admit_own_syn(case: &Case<'_>, does: &str) -> Vec<String> {
     let (server, port) = (ip(case.server().addr), case.server().port);
     vec![
-        format!("on this host, in the client's netns: nft -a list ruleset; which rule drops tcp to {server}:{port}?"),
-        format!("there, admit tcp dport {port} in the chain of hook output, before the rule that drops"),
+        format!("on this host, in the client's netns: nft -a list ruleset; which rule {does} tcp to {server}:{port}?"),
+        format!("there, admit tcp dport {port} in the chain of hook output, before the rule that {does}"),
     ]
 }
 
@@ -235,7 +306,7 @@ fn on_own_way(case: &Case<'_>) -> Option<Vec<String>> {
         Ok(Way::Link { interface, up: false, .. }) => {
             return Some(vec![format!("on this host, find out why it is down; then: ip link set {interface} up")]);
         }
-        Ok(Way::Link { .. }) | Err(_) => {}
+        Ok(Way::Link { .. } | Way::Many) | Err(_) => {}
     }
     Some(at_gateway(case.silent_gateway()?.address, server))
 }
@@ -261,7 +332,41 @@ fn filled(cause: Cause, server: Endpoint, client: Option<Addr>, host: Option<Add
     next(cause).iter().map(fill).collect()
 }
 
-/// The step that would decide, where the evidence does not.
+/// The steps that would decide, where the evidence does not.
+fn settling(case: &Case<'_>) -> Vec<String> {
+    let (hs, outcome) = (case.hs(), case.attempt.outcome);
+    let (client, server, port) = (ip(hs.client_addr), ip(hs.server_addr), hs.server_port);
+    if outcome == Outcome::NoReply && hs.ignored_resets() > 0 {
+        return vec![
+            format!("on {server}: which TCP stack answers port {port}? its RST has to acknowledge ISN + 1"),
+            format!("its stack is right: ask who rewrites sequence numbers between {client} and {server}"),
+        ];
+    }
+    if matches!(outcome, Outcome::HalfOpen | Outcome::ResetOnAnswer) && hs.facts.any(Facts::ACK_IGNORED) {
+        return vec![
+            format!("at both ends: tcpdump -Sni any 'tcp port {port} and host {client}'; compare the numbers"),
+            "they differ: ask the admin of the firewall that rewrites sequence numbers on one way only".to_owned(),
+        ];
+    }
+    if outcome == Outcome::NoReply && case.host().is_some_and(|it| it.answered(hs, outcome).own > 0) {
+        return vec![
+            format!(
+                "on each NAT: conntrack -L -p tcp -s {client} --sport {} -d {server} --dport {port}",
+                hs.client_port
+            ),
+            "an old entry: delete it (-D); none: one of several equal paths (ECMP) or backends drops it".to_owned(),
+        ];
+    }
+    if serves_others(case).is_some() {
+        return vec![
+            format!("on {server}, in its netns: ss -ltn 'sport = :{port}'; a full backlog refuses on Windows, lwIP"),
+            format!("several hosts behind {server}: check port {port} on each of them"),
+        ];
+    }
+    vec![settles(case.attempt).to_owned()]
+}
+
+/// The step for an outcome of which nothing more is known.
 fn settles(attempt: &Attempt) -> &'static str {
     match attempt.outcome {
         Outcome::NoReply => "try another port of the server, and run tcptrace there: silence has no sender",

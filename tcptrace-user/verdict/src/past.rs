@@ -11,10 +11,14 @@ use std::{
 };
 
 use tcptrace_core::{
-    flow::Addr,
+    flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos},
+    segment::Options,
 };
-use tcptrace_vocabulary::outcome::Outcome;
+use tcptrace_vocabulary::{attempt::is_answer_unseen, outcome::Outcome, ttl::hops};
+
+pub use crate::twins::Twin;
+use crate::twins::Twins;
 
 /// Hosts kept in mind, and ports of all of them together; some 400 bytes each with one port.
 const HOSTS: usize = 1 << 15;
@@ -25,6 +29,9 @@ const CLIENTS: usize = 16;
 const MINUTES: usize = 16;
 /// Networks that were heard last.
 const HEARD: usize = 8;
+/// The last times that a port answered a client, and floods of single SYNs.
+const TIMES: usize = 8;
+const FLOODS: usize = 64;
 /// The recent time: this long before a moment, and this long after it.
 pub const RECENT: u64 = 600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
@@ -93,8 +100,9 @@ struct Minutes(Vec<Minute>);
 struct Minute {
     number: u64,
     counts: Counts,
-    /// When it was first and last heard.
+    /// When it was first and last heard, and by a SYN/ACK: a RST may be a firewall's.
     heard: Option<(Nanos, Nanos)>,
+    opened: Option<(Nanos, Nanos)>,
     /// When it was last asked in vain.
     silent: Option<Nanos>,
 }
@@ -106,6 +114,9 @@ pub struct Past {
     ports: usize,
     /// The networks that were heard last, oldest first: the first address of each, and the host.
     heard: Vec<(Addr, Addr)>,
+    twins: Twins,
+    /// Listeners that got single SYNs of clients that never came again, from when to when.
+    floods: Vec<(Endpoint, Nanos, Nanos)>,
     /// Hosts that made room for others.
     pub forgotten: u64,
     /// When all that is older was last thrown out.
@@ -127,7 +138,19 @@ pub struct Host {
     /// Handshakes that completed without a SYN/ACK that came by.
     unseen: u32,
     last: Nanos,
+    /// By option of [`NAMED`]: when its SYNs went unanswered and the first without it was answered.
+    avoided: [Option<Nanos>; NAMED.len()],
+    /// And whether a SYN with it was ever answered.
+    passed: [bool; NAMED.len()],
 }
+
+/// The options whose loss is recorded by name, and the fact that says so.
+pub(crate) const NAMED: [(u8, u32, &str); 4] = [
+    (Options::MPTCP, Facts::WITHOUT_MPTCP, "MPTCP"),
+    (Options::FAST_OPEN, Facts::WITHOUT_FAST_OPEN, "Fast Open"),
+    (Options::ECN, Facts::WITHOUT_ECN, "ECN"),
+    (Options::TIMESTAMPS, Facts::WITHOUT_TIMESTAMPS, "timestamps"),
+];
 
 /// A range of TTLs or hop limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +164,8 @@ pub struct Ttl {
 /// The clients that a port answered besides an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// The same client, since it began.
-    pub own: bool,
+    /// The same client, since it began: the number of its attempts, up to eight.
+    pub own: usize,
     /// Other clients since it began.
     pub others: usize,
     /// Other clients within twenty seconds before it began.
@@ -153,17 +176,27 @@ pub struct Answered {
 struct Port {
     minutes: Minutes,
     clients: Vec<Client>,
+    /// The shortest time from a first SYN to its answer.
+    fastest: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Client {
     addr: Addr,
-    /// When it was last answered, and how often.
-    answered: Option<Nanos>,
-    answers: u32,
+    /// When its last attempts that were answered were last seen; zero where there were fewer.
+    answered: [Nanos; TIMES],
+    /// When it last completed a handshake at its first SYN/ACK.
+    completed: Option<Nanos>,
     half_open: Option<Nanos>,
+    /// Its attempts.
+    count: u32,
     last: Nanos,
 }
+
+/// What counts as a sign of life in a minute: the first and the last time.
+type Sign = fn(&Minute) -> Option<(Nanos, Nanos)>;
+const ANY: Sign = |it| it.heard;
+const SYN_ACK: Sign = |it| it.opened;
 
 impl Counts {
     fn add(&mut self, other: &Self) {
@@ -178,6 +211,8 @@ impl Counts {
     fn of(handshake: &Handshake, outcome: Outcome) -> Self {
         let mut counts = Self::default();
         match outcome {
+            // Its receiver ignored it, and it came.
+            Outcome::NoReply if handshake.facts.any(Facts::RST_IGNORED) => counts.refused = 1,
             Outcome::NoReply => counts.silent = 1,
             Outcome::Refused => counts.refused = 1,
             Outcome::Unreachable => counts.unreachable = 1,
@@ -209,13 +244,15 @@ impl Minutes {
                 self.0.remove(0);
                 return self.note(at, counts);
             }
-            self.0.insert(place, Minute { number, counts: Counts::default(), heard: None, silent: None });
+            self.0.insert(place, Minute { number, counts: Counts::default(), heard: None, opened: None, silent: None });
         }
         let it = &mut self.0[place];
         it.counts.add(counts);
-        if counts.is_alive() {
-            let (first, last) = it.heard.unwrap_or((at, at));
-            it.heard = Some((first.min(at), last.max(at)));
+        for (span, is_heard) in [(&mut it.heard, counts.is_alive()), (&mut it.opened, counts.is_opened())] {
+            if is_heard {
+                let (first, last) = span.unwrap_or((at, at));
+                *span = Some((first.min(at), last.max(at)));
+            }
         }
         if counts.silent + counts.unreachable > 0 {
             it.silent = it.silent.max(Some(at));
@@ -225,22 +262,24 @@ impl Minutes {
     /// Whether it was heard, and whether it was asked in vain after that.
     fn life(&self, around: Around) -> (Life, bool) {
         let Around { began, at } = around;
-        let mut heard = self.0.iter().filter_map(|it| it.heard).flat_map(|(first, last)| [first, last]);
-        if heard.any(|it| it >= began && it.since(at) <= RECENT) {
+        if self.times(ANY).any(|it| it >= began && it.since(at) <= RECENT) {
             return (Life::Since, false);
         }
         let silent = self.0.iter().filter_map(|it| it.silent).max();
-        let before = self.last_before(began).filter(|it| began.since(*it) <= RECENT);
+        let before = self.last_before(began, ANY).filter(|it| began.since(*it) <= RECENT);
         let Some(before) = before else { return (Life::Never, false) };
         let fell = silent > Some(before);
         let is_late = !fell && began.since(before) <= LATELY;
         (if is_late { Life::Lately } else { Life::Before(before) }, fell)
     }
 
+    fn times(&self, sign: Sign) -> impl Iterator<Item = Nanos> {
+        self.0.iter().filter_map(sign).flat_map(|(first, last)| [first, last])
+    }
+
     /// When it was last heard before a moment, as far as minutes tell.
-    fn last_before(&self, began: Nanos) -> Option<Nanos> {
-        let heard = self.0.iter().filter_map(|it| it.heard).flat_map(|(first, last)| [first, last]);
-        heard.filter(|it| *it < began).max()
+    fn last_before(&self, began: Nanos, sign: Sign) -> Option<Nanos> {
+        self.times(sign).filter(|it| *it < began).max()
     }
 
     fn around(&self, at: Nanos) -> Counts {
@@ -254,6 +293,7 @@ impl Minutes {
 impl Past {
     /// Takes note of what became of an attempt.
     pub fn note(&mut self, handshake: &Handshake, outcome: Outcome) {
+        self.twins.note(handshake, outcome);
         let counts = Counts::of(handshake, outcome);
         if counts == Counts::default() {
             return;
@@ -291,6 +331,26 @@ impl Past {
         self.hosts.retain(|_, it| it.last > limit);
         self.ports = self.hosts.values().map(|it| it.ports.len()).sum();
         has_room(self)
+    }
+
+    /// Takes note of single SYNs to a listener by clients that never came again, more than clients make.
+    pub fn note_flood(&mut self, server: Endpoint, since: Nanos, last: Nanos) {
+        if self.floods.len() >= FLOODS {
+            self.floods.remove(0);
+        }
+        self.floods.push((server, since, last));
+    }
+
+    /// Whether a listener was flooded with single SYNs at a moment.
+    #[must_use]
+    pub fn is_flooded(&self, server: Endpoint, at: Nanos) -> bool {
+        self.floods.iter().any(|(it, since, last)| *it == server && (*since..=*last).contains(&at))
+    }
+
+    /// The same SYN to another address, a moment before or after.
+    #[must_use]
+    pub fn twin(&self, handshake: &Handshake) -> Option<Twin> {
+        self.twins.of(handshake)
     }
 
     /// The record of a host, if it did anything.
@@ -370,13 +430,17 @@ impl Counts {
     pub const fn is_alive(&self) -> bool {
         self.answered + self.refused + self.half_open > 0
     }
+
+    const fn is_opened(&self) -> bool {
+        self.answered + self.half_open > 0
+    }
 }
 
 impl Host {
     fn note(&mut self, handshake: &Handshake, counts: &Counts, at: Nanos) {
         self.last = self.last.max(at);
         let answered = handshake.answer.tries > 0;
-        self.unseen = self.unseen.saturating_add(handshake.facts.any(Facts::ANSWER_UNSEEN).into());
+        self.unseen = self.unseen.saturating_add(is_answer_unseen(handshake).into());
         if answered {
             // No packet arrives with a TTL of 0: it stands for one that was not seen.
             if handshake.answer.ttl > 0 {
@@ -386,8 +450,12 @@ impl Host {
             }
             self.answers = self.answers.saturating_add(1);
             self.answers_with_id = self.answers_with_id.saturating_add(handshake.facts.any(Facts::ANSWER_ID).into());
+            self.note_options(handshake);
             // If the SYN was sent again, the answer may be the first one's.
-            if let Some(nanos) = handshake.syn_to_answer().filter(|_| handshake.syn.tries == 1) {
+            if let Some(nanos) = handshake
+                .syn_to_answer()
+                .filter(|_| handshake.syn.tries == 1 && !handshake.facts.any(Facts::OUT_OF_ORDER))
+            {
                 self.fastest = Some(self.fastest.map_or(nanos, |fastest| fastest.min(nanos)));
             }
         }
@@ -396,7 +464,7 @@ impl Host {
             if counts.answered == 0 {
                 return;
             }
-            let silent = self.ports.iter().find(|(_, port)| port.clients.iter().all(|it| it.answered.is_none()));
+            let silent = self.ports.iter().find(|(_, port)| port.clients.iter().all(|it| it.answered[0] == Nanos(0)));
             let Some(port) = silent.map(|(port, _)| *port).or_else(|| self.ports.keys().next().copied()) else {
                 return;
             };
@@ -404,7 +472,67 @@ impl Host {
         }
         let port = self.ports.entry(handshake.server_port).or_default();
         port.minutes.note(at, counts);
-        port.note_client(handshake.client_addr, counts, at);
+        port.note_client(handshake, counts, at);
+        let took = handshake.first_answer.since(handshake.first_syn);
+        if answered && handshake.syn.tries > 0 {
+            port.fastest = Some(port.fastest.map_or(took, |fastest| fastest.min(took)));
+        }
+    }
+
+    /// Notes with which options it answers a SYN.
+    fn note_options(&mut self, handshake: &Handshake) {
+        let avoids = avoids_options(handshake);
+        for (place, (option, without, _)) in NAMED.into_iter().enumerate() {
+            if avoids && handshake.facts.any(without) {
+                let first = self.avoided[place].map_or(handshake.first_syn, |it| it.min(handshake.first_syn));
+                self.avoided[place] = Some(first);
+            }
+            self.passed[place] |= handshake.syn.options & option != 0 && handshake.answered_try == 1;
+        }
+    }
+
+    /// Whether a SYN with an option was ever answered here; and whether, before a moment, one without it was at once.
+    pub(crate) fn options(&self, place: usize, before: Nanos) -> (bool, bool) {
+        (self.passed[place], self.avoided[place].is_some_and(|it| it < before))
+    }
+
+    /// The shortest time that a port took to answer, from the first SYN.
+    #[must_use]
+    pub fn fastest_of(&self, port: u16) -> Option<u64> {
+        self.ports.get(&port)?.fastest
+    }
+
+    /// When a port last answered before an attempt began, and when first since then.
+    #[must_use]
+    pub fn opened_around(&self, port: u16, around: Around) -> (Option<Nanos>, Option<Nanos>) {
+        let Some(port) = self.ports.get(&port) else { return (None, None) };
+        let near = |it: &Nanos| is_recent(*it, around.at);
+        let before = port.minutes.last_before(around.began, SYN_ACK).filter(near);
+        (before, port.minutes.times(SYN_ACK).filter(|it| *it >= around.began).filter(near).min())
+    }
+
+    /// Whether it opened a connection during an attempt, or between two others of the same minute.
+    #[must_use]
+    pub fn opened_during(&self, around: Around) -> bool {
+        self.opened_within(around.began, around.at)
+    }
+
+    /// The same, or shortly before it or after it. Later, it may have come back.
+    #[must_use]
+    pub fn opened_near(&self, around: Around) -> bool {
+        let (from, to) = (around.began.0.saturating_sub(LATELY), around.at.0.saturating_add(LATELY));
+        self.opened_within(Nanos(from), Nanos(to))
+    }
+
+    fn opened_within(&self, from: Nanos, to: Nanos) -> bool {
+        let mut spans = self.ports.values().flat_map(|it| &it.minutes.0).filter_map(|it| it.opened);
+        spans.any(|(first, last)| first <= to && last >= from)
+    }
+
+    /// Whether its SYN/ACKs come from several distances: several hosts, or ways, behind one address.
+    #[must_use]
+    pub fn has_several_distances(&self) -> bool {
+        self.answer_ttl.is_some_and(|it| hops(it.least) != hops(it.most))
     }
 
     /// Whether a port that was heard was asked in vain after that.
@@ -435,7 +563,7 @@ impl Host {
             let (it, it_fell) = port.minutes.life(around);
             life = life.max(it);
             fell |= it_fell;
-            last = last.max(port.minutes.last_before(around.began));
+            last = last.max(port.minutes.last_before(around.began, ANY));
         }
         match (life, last) {
             (Life::Lately, Some(last)) if fell => Life::Before(last),
@@ -468,24 +596,45 @@ impl Host {
     #[must_use]
     pub fn answered(&self, handshake: &Handshake, outcome: Outcome) -> Answered {
         let Around { began, at } = Around::of(handshake);
-        let itself = Counts::of(handshake, outcome).answered;
+        let itself = usize::from(Counts::of(handshake, outcome).answered > 0);
         let mut answered = Answered::default();
         for client in self.ports.get(&handshake.server_port).map_or(&[][..], |it| &it.clients) {
-            let Some(last) = client.answered.filter(|it| it.since(at) <= RECENT) else { continue };
-            let is_own = client.addr == handshake.client_addr;
-            answered.own |= is_own && last >= began && client.answers > itself;
-            answered.others += usize::from(!is_own && last >= began);
-            answered.others_lately += usize::from(!is_own && last < began && began.since(last) <= LATELY);
+            // Later, whatever was wrong may be over.
+            let ends = client.answered.into_iter().filter(|it| it.0 > 0 && it.since(at) <= LATELY);
+            let (since, before): (Vec<_>, Vec<_>) = ends.partition(|it| *it >= began);
+            if client.addr == handshake.client_addr {
+                answered.own += since.len().saturating_sub(itself);
+            } else {
+                answered.others += usize::from(!since.is_empty());
+                let lately = since.is_empty() && before.iter().any(|it| began.since(*it) <= LATELY);
+                answered.others_lately += usize::from(lately);
+            }
         }
         answered
+    }
+
+    /// Whether a handshake that began after this one completed at its first SYN/ACK before this one was last seen.
+    #[must_use]
+    pub fn completes_meanwhile(&self, handshake: &Handshake) -> bool {
+        let during = handshake.ended..=handshake.last_seen();
+        let clients = self.ports.get(&handshake.server_port).map_or(&[][..], |it| &it.clients);
+        clients.iter().filter_map(|it| it.completed).any(|it| during.contains(&it))
     }
 
     /// The number of clients that left a port without the final ACK around a moment.
     #[must_use]
     pub fn half_open_clients(&self, port: u16, at: Nanos) -> usize {
         let clients = self.ports.get(&port).map_or(&[][..], |it| &it.clients);
-        clients.iter().filter(|it| it.half_open.is_some_and(|it| is_recent(it, at))).count()
+        // A client that came again is no flood's.
+        let is_left = |it: &&Client| it.count == 1 && it.half_open.is_some_and(|it| is_recent(it, at));
+        clients.iter().filter(is_left).count()
     }
+}
+
+/// Whether the first SYN with fewer options was answered, and none before it: without an option that the answer agrees
+/// to.
+pub(crate) fn avoids_options(handshake: &Handshake) -> bool {
+    handshake.facts.any(Facts::WITHOUT) && handshake.answer.tries > 0 && handshake.answered_try == handshake.syn.tries
 }
 
 fn is_recent(moment: Nanos, at: Nanos) -> bool {
@@ -493,9 +642,11 @@ fn is_recent(moment: Nanos, at: Nanos) -> bool {
 }
 
 impl Port {
-    fn note_client(&mut self, addr: Addr, counts: &Counts, at: Nanos) {
+    fn note_client(&mut self, handshake: &Handshake, counts: &Counts, at: Nanos) {
+        let addr = handshake.client_addr;
         let place = self.clients.iter().position(|it| it.addr == addr).unwrap_or_else(|| {
-            let new = Client { addr, answered: None, answers: 0, half_open: None, last: at };
+            let new =
+                Client { addr, answered: [Nanos(0); TIMES], completed: None, half_open: None, count: 0, last: at };
             if self.clients.len() < CLIENTS {
                 self.clients.push(new);
                 return self.clients.len() - 1;
@@ -506,9 +657,13 @@ impl Port {
         });
         let client = &mut self.clients[place];
         client.last = client.last.max(at);
+        client.count = client.count.saturating_add(1);
         if counts.answered > 0 {
-            client.answered = client.answered.max(Some(at));
-            client.answers = client.answers.saturating_add(1);
+            client.answered.rotate_right(1);
+            client.answered[0] = at;
+            if handshake.answer.tries == 1 {
+                client.completed = client.completed.max(Some(handshake.ended));
+            }
         }
         if counts.half_open > 0 {
             client.half_open = client.half_open.max(Some(at));

@@ -30,7 +30,17 @@ pub(super) fn scope(case: &Case<'_>, cause: Cause) -> Scope {
     let is_down = cause == Cause::HostDown && !case.is_forwarded() && case.translated_to().is_none();
     let within = if is_down { None } else { within_host(case) };
     let (extent, evidence) = within.unwrap_or_else(|| beyond_host(case, cause));
-    Scope { extent, evidence: vec![evidence] }
+    Scope { extent, evidence: [evidence].into_iter().chain(tried_again(case)).collect() }
+}
+
+/// The other attempts to the same port that failed as well.
+fn tried_again(case: &Case<'_>) -> Option<String> {
+    let counts = case.host()?.port(case.server().port, case.at());
+    let failed = counts.silent + counts.unreachable;
+    let is_own = matches!(case.attempt.outcome, Outcome::NoReply | Outcome::Unreachable);
+    let answered = counts.answered + counts.half_open + counts.refused;
+    (is_own && failed > 1 && answered == 0)
+        .then(|| format!("{failed} attempts to port {} failed, and none worked", case.server().port))
 }
 
 /// The evidence of this host's own routing and links: whatever goes the same way fails as well.
@@ -45,7 +55,7 @@ fn by_own_way(case: &Case<'_>, cause: Cause) -> Option<(Extent, String)> {
         Ok(Way::Link { interface, up, carrier }) if !up || !carrier => {
             return Some((Extent::Everything, format!("nothing leaves by {interface}")));
         }
-        Ok(Way::Link { .. }) | Err(_) => {}
+        Ok(Way::Link { .. } | Way::Many) | Err(_) => {}
     }
     if let Some(gateway) = case.silent_gateway() {
         return Some((Extent::Everything, format!("everything behind {} is out of reach", gateway.address)));
@@ -64,7 +74,7 @@ fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
     let (server, name) = (case.server(), ip(case.server().addr));
     let host = case.host()?;
     let answered = host.answered(case.hs(), case.attempt.outcome);
-    if answered.own {
+    if answered.own > 0 {
         return Some((Extent::Attempt, format!("port {} of {name} answered this client meanwhile", server.port)));
     }
     if answered.others > 0 {
@@ -84,7 +94,7 @@ fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
     match (refusing.is_empty(), case.attempt.outcome == Outcome::Refused) {
         (true, _) => None,
         (false, true) => Some((Extent::Host, format!("{name} also refuses {}", list(&refusing)))),
-        (false, false) => Some((Extent::Port, format!("{name} is up: it refuses {}", list(&refusing)))),
+        (false, false) => Some((Extent::Port, format!("{name} refuses {}", list(&refusing)))),
     }
 }
 

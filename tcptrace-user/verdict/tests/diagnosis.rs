@@ -4,15 +4,17 @@
 use std::net::IpAddr;
 
 use tcptrace_core::{
+    drops::Kind,
     flow::{Addr, Endpoint},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State},
-    segment::Flags,
+    segment::{Flags, Options},
+    seq::Seq,
 };
 use tcptrace_verdict::{case::Case, judge, past::Past};
 use tcptrace_vocabulary::{
     attempt::{Attempt, Trust},
     cause::{Cause, Confidence},
-    facts::{Aborts, Counters, Dropped, Listener, Local, Missing, Neighbour, Place, Socket},
+    facts::{Aborts, Counters, Dropped, Listener, Local, Missing, Neighbour, Netns, Place, Process, Socket, Suspect},
     outcome::Outcome,
     scope::Extent,
     verdict::Verdict,
@@ -113,7 +115,7 @@ fn verdict(handshake: Handshake, around: &Around) -> Verdict {
 fn assert_said(said: &Verdict, cause: Cause, confidence: Confidence, extent: Extent) {
     assert_eq!((said.cause, said.confidence, said.scope.extent), (cause, confidence, extent), "{said:#?}");
     assert!(!said.next.is_empty() && said.next.iter().all(|it| !it.contains('{')), "{said:#?}");
-    assert!(!said.scope.evidence.is_empty() && said.evidence.is_empty() == (cause == Cause::Unknown), "{said:#?}");
+    assert!(!said.scope.evidence.is_empty() && (cause == Cause::Unknown || !said.evidence.is_empty()), "{said:#?}");
 }
 
 const PORT_80: Endpoint = Endpoint { port: 80, ..SERVER };
@@ -121,7 +123,18 @@ const NEIGHBOUR: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7109), port: 443 };
 const FAR: Endpoint = Endpoint { addr: Addr::v4(0x0808_0808), port: 443 };
 
 fn here(server: bool) -> Local {
-    Local { client_here: Ok(!server), server_here: Ok(server), ..Local::unknown(Missing::Elsewhere) }
+    Local {
+        client_here: Ok(!server),
+        server_here: Ok(server),
+        rules: Ok(vec![suspect(None)]),
+        counters: Ok(Counters::default()),
+        ..Local::unknown(Missing::Elsewhere)
+    }
+}
+
+fn suspect(grew: Option<u64>) -> Suspect {
+    let (table, chain) = ("t".to_owned(), "i".to_owned());
+    Suspect { hook: "input", family: "inet", table, chain, handle: Some(5), rejects: false, packets: grew, grew }
 }
 
 fn listener(queue: u32) -> Option<Listener> {
@@ -132,10 +145,13 @@ fn dropped(from: Side, reason: &str) -> Vec<Dropped> {
     vec![Dropped {
         at: NOW,
         from,
+        packet: if from == Side::Client { Kind::Syn } else { Kind::SynAck },
+        fits: Some(true),
         reason: reason.to_owned(),
         count: 1,
         place: Place::Unknown,
         netns: 0,
+        within: None,
         translated: None,
     }]
 }
@@ -170,14 +186,14 @@ fn silence_is_told_by_what_else_works() {
     assert_eq!((said.cause, said.scope.extent), (Cause::Unknown, Extent::Unknown), "{said:#?}");
 
     let host = Around { worked: vec![silent(CLIENT, PORT_80), established(CLIENT, NEIGHBOUR)], ..Around::default() };
-    assert_said(&verdict(silent(CLIENT, SERVER), &host), Cause::HostDown, Confidence::Likely, Extent::Host);
+    assert_said(&verdict(silent(CLIENT, SERVER), &host), Cause::HostDown, Confidence::Possible, Extent::Host);
 
     let silent_neighbour = silent(CLIENT, NEIGHBOUR);
     let network = Around {
         worked: vec![silent(CLIENT, PORT_80), silent_neighbour, established(CLIENT, FAR)],
         ..Around::default()
     };
-    // A firewall that drops everything looks the same, unless others of its network answer.
+    // A firewall that drops everything looks the same, whoever else answers.
     assert_said(&verdict(silent(CLIENT, SERVER), &network), Cause::HostDown, Confidence::Possible, Extent::Network);
 
     let everything = Around { worked: vec![silent(CLIENT, PORT_80), silent(CLIENT, FAR)], ..Around::default() };
@@ -244,15 +260,53 @@ fn an_error_says_what_it_says_unless_it_is_contradicted() {
     let after = |nanos| Handshake { ended: Nanos(NOW.0 + nanos), ..unreachable(3, 1) };
     let said = |it, seconds| {
         let worked = vec![earlier(established(CLIENT, PORT_80), seconds)];
-        verdict(it, &Around { worked, ..Around::default() }).cause
+        let said = verdict(it, &Around { worked, ..Around::default() });
+        (said.cause, said.confidence)
     };
-    assert_eq!(said(after(SECOND / 1000), 15), Cause::FirewallReject);
-    assert_eq!(said(after(3 * SECOND), 15), Cause::HostDown);
-    assert_eq!(said(after(SECOND / 1000), 300), Cause::HostDown);
-    assert_eq!(said(after(3 * SECOND), 0), Cause::FirewallReject, "it answered meanwhile");
+    assert_eq!(said(after(SECOND / 1000), 15), (Cause::FirewallReject, Confidence::Likely));
+    assert_eq!(said(after(3 * SECOND), 15), (Cause::HostDown, Confidence::Likely));
+    assert_eq!(said(after(SECOND / 1000), 300), (Cause::FirewallReject, Confidence::Possible), "too soon to know");
+    assert_eq!(said(after(3 * SECOND), 300), (Cause::HostDown, Confidence::Likely));
+    assert_eq!(said(after(3 * SECOND), 0).0, Cause::FirewallReject, "it answered meanwhile");
+    // No look-up of a neighbour fails within a quarter of a second.
+    assert_eq!(said(after(SECOND / 4 - 1), 300).0, Cause::FirewallReject);
+    assert_eq!(said(after(SECOND / 4), 300).0, Cause::HostDown);
+    // Whoever sends RSTs for a host that is down sends the error as well.
+    let worked = vec![Handshake { server_port: 80, ..refused(60, 0, Flags::RST | Flags::ACK) }];
+    let refuses = verdict(after(SECOND / 1000), &Around { worked, ..Around::default() });
+    assert_said(&refuses, Cause::FirewallReject, Confidence::Possible, Extent::Port);
     let from_itself =
         Around { worked: vec![established(CLIENT, PORT_80)], icmp_from: Some(SERVER.addr), ..Around::default() };
     assert_said(&verdict(after(3 * SECOND), &from_itself), Cause::HostDown, Confidence::Likely, Extent::Port);
+}
+
+/// A host that answers later may have been down; one that answers before and after was not.
+#[test]
+fn what_answers_later_was_not_there_meanwhile() {
+    let later = |it: Handshake, seconds: u64| {
+        let after = |at: Nanos| Nanos(at.0 + seconds * SECOND);
+        let (first_syn, last_syn, ended) = (after(it.first_syn), after(it.last_syn), after(it.ended));
+        let (first_answer, last_answer) = (after(it.first_answer), after(it.last_answer));
+        Handshake { first_syn, last_syn, first_answer, last_answer, ended, ..it }
+    };
+    let with = |it, worked| {
+        let said = verdict(it, &Around { worked, ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    let error = |nanos| Handshake { ended: Nanos(NOW.0 + nanos), ..unreachable(3, 1) };
+    let port_80 = |seconds| later(established(CLIENT, PORT_80), seconds);
+    assert_eq!(with(error(3 * SECOND), vec![port_80(60)]), (Cause::HostDown, Confidence::Likely), "it came back");
+    assert_eq!(with(error(SECOND / 1000), vec![port_80(60)]), (Cause::FirewallReject, Confidence::Possible));
+    assert_eq!(with(error(SECOND / 1000), vec![port_80(10)]), (Cause::FirewallReject, Confidence::Likely));
+    let net = |worked| with(unreachable(3, 0), worked);
+    assert_eq!(net(vec![port_80(60)]), (Cause::NetworkUnreachable, Confidence::Likely));
+
+    let three = Handshake { syn: Offer { tries: 3, ..silent(CLIENT, SERVER).syn }, ..silent(CLIENT, SERVER) };
+    assert_eq!(with(three, vec![port_80(10)]), (Cause::FirewallDrop, Confidence::Likely));
+    assert_eq!(with(three, vec![port_80(60)]), (Cause::FirewallDrop, Confidence::Possible));
+    let other = |seconds| later(established(OTHER_CLIENT, SERVER), seconds);
+    assert_eq!(with(three, vec![other(10)]), (Cause::FirewallDrop, Confidence::Likely));
+    assert_ne!(with(three, vec![other(60)]).1, Confidence::Likely);
 }
 
 /// What was ten minutes ago, and what comes ten minutes later, is no neighbour.
@@ -272,7 +326,8 @@ fn a_reset_is_told_by_its_ttl() {
     assert_said(&verdict(refused(60, 0, rst), &alone), Cause::PortClosed, Confidence::Possible, Extent::Port);
 
     let baseline = || Around { worked: vec![established(CLIENT, PORT_80)], ..Around::default() };
-    assert_said(&verdict(refused(60, 0, rst), &baseline()), Cause::PortClosed, Confidence::Likely, Extent::Port);
+    // A rule on the host sends the same.
+    assert_said(&verdict(refused(60, 0, rst), &baseline()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     // From the same distance with another initial TTL: it may be the host's all the same.
     assert_said(&verdict(refused(251, 0, rst), &baseline()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     assert_said(&verdict(refused(63, 0, rst), &baseline()), Cause::FirewallReject, Confidence::Likely, Extent::Port);
@@ -288,7 +343,45 @@ fn a_reset_is_told_by_its_ttl() {
 
     // In a twentieth of the time that the host takes to answer.
     let early = Handshake { ended: Nanos(NOW.0 + SECOND / 1000), ..refused(60, 0, rst) };
+    assert_said(&verdict(early, &baseline()), Cause::PortClosed, Confidence::Possible, Extent::Port);
+    let evidence = verdict(early, &baseline()).evidence.join("; ");
+    assert!(evidence.contains("came after 1.0 ms"), "a slow first answer makes any RST fast: {evidence}");
+    let early = Handshake { facts: Facts(Facts::RST_OPTIONS), ..early };
     assert_said(&verdict(early, &baseline()), Cause::FirewallReject, Confidence::Likely, Extent::Port);
+    // Tried again, before or after: the time counts from the first SYN.
+    let again = Handshake { last_syn: Nanos(NOW.0 + SECOND), ended: Nanos(NOW.0 + SECOND + SECOND / 1000), ..early };
+    let again = Handshake { syn: Offer { tries: 2, ..again.syn }, ..again };
+    assert_said(&verdict(again, &baseline()), Cause::PortClosed, Confidence::Possible, Extent::Port);
+
+    // Several distances are several hosts: a RST from yet another says nothing.
+    let far = Handshake {
+        answer: Offer { ttl: 50, ..established(CLIENT, PORT_80).answer },
+        ..established(CLIENT, NEIGHBOUR)
+    };
+    let far = Handshake { server_addr: SERVER.addr, ..far };
+    let several = Around { worked: vec![established(CLIENT, PORT_80), far], ..Around::default() };
+    assert_said(&verdict(refused(63, 0, rst), &several), Cause::PortClosed, Confidence::Possible, Extent::Port);
+}
+
+/// A port that answers others before and after is open; one that answered only before has closed since.
+#[test]
+fn a_port_that_answers_others_is_not_closed() {
+    let rst = refused(60, 0, Flags::RST | Flags::ACK);
+    let opened = |seconds| earlier(established(OTHER_CLIENT, SERVER), seconds);
+    let later = {
+        let it = established(OTHER_CLIENT, SERVER);
+        let after = |at: Nanos| Nanos(at.0 + SECOND);
+        Handshake { first_syn: after(it.first_syn), first_answer: after(it.first_answer), ended: after(it.ended), ..it }
+    };
+    let with = |worked| verdict(rst, &Around { worked, ..Around::default() });
+    let open = with(vec![opened(2), later]);
+    assert_eq!(open.cause, Cause::Unknown, "{open:#?}");
+    assert!(open.evidence[0].contains("2.0 s before and 1.0 s after"), "{open:#?}");
+    assert!(open.next.iter().all(|it| !it.contains("start the service")), "{open:#?}");
+    for worked in [vec![opened(2)], vec![later], vec![opened(700), later]] {
+        let said = with(worked);
+        assert_eq!((said.cause, said.confidence), (Cause::PortClosed, Confidence::Possible), "{said:#?}");
+    }
 }
 
 /// A sign that an odd stack may give is not enough, two are; none speaks where the host is not known.
@@ -303,8 +396,8 @@ fn a_reset_is_told_by_its_octets() {
     };
     for (facts, of_the_host, cause, confidence) in [
         // Before Linux 5.1 a RST had an ID, and the SYN/ACK has none.
-        (Facts::RST_ID, 0, PortClosed, Likely),
-        (Facts::RST_ID, Facts::ANSWER_ID, PortClosed, Likely),
+        (Facts::RST_ID, 0, PortClosed, Possible),
+        (Facts::RST_ID, Facts::ANSWER_ID, PortClosed, Possible),
         (0, Facts::ANSWER_ID, PortClosed, Possible),
         (Facts::RST_OPTIONS, 0, PortClosed, Possible),
         (Facts::RST_SEQ, 0, PortClosed, Possible),
@@ -336,6 +429,23 @@ fn a_refusal_here_is_told_by_who_listens() {
     };
     let no_socket = dropped(Side::Client, "NO_SOCKET");
     assert_said(&with(None, no_socket), Cause::PortClosed, Confidence::Certain, Extent::Port);
+    let others = |at: Result<Vec<IpAddr>, Missing>| {
+        let drops = Ok(dropped(Side::Client, "NO_SOCKET"));
+        let local = Local { listener: Ok(None), listening_at: at, drops, ..here(true) };
+        verdict(rst, &Around { local: Some(local), ..Around::default() }).evidence[0].clone()
+    };
+    assert_eq!(
+        others(Ok(vec![IpAddr::from([127, 0, 0, 1])])),
+        "port 6036 listens on 127.0.0.1 only, not on 203.0.113.2"
+    );
+    assert_eq!(others(Ok(Vec::new())), "nobody listens on port 6036 of this host");
+    assert_eq!(others(Err(Missing::Failed)), "nobody listens on port 6036 of 203.0.113.2");
+    // Challenge ACKs answered the other tries: the older connection may be the matter.
+    let challenged = Handshake { facts: Facts(Facts::CHALLENGED), ..rst };
+    let local = Local { listener: Ok(None), drops: Ok(dropped(Side::Client, "NO_SOCKET")), ..here(true) };
+    let challenged = verdict(challenged, &Around { local: Some(local), ..Around::default() });
+    assert_said(&challenged, Cause::PortClosed, Confidence::Likely, Extent::Port);
+    assert!(challenged.evidence.iter().any(|it| it.contains("challenge ACKs")), "{challenged:#?}");
     // Without TCP's word: it may have been translated, and refused elsewhere.
     assert_said(&with(None, Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     assert_said(&with(listener(0), Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
@@ -346,15 +456,15 @@ fn a_refusal_here_is_told_by_who_listens() {
 
 #[test]
 fn icmp_errors_say_what_they_say() {
-    use Cause::{FirewallReject, HostDown, NetworkUnreachable, Unknown};
+    use Cause::{FirewallReject, NetworkUnreachable, Unknown};
     use Confidence::{Certain, Likely, Possible};
     for (kind, code, cause, confidence) in [
         (3, 13, FirewallReject, Certain),
         (3, 10, FirewallReject, Certain),
         (3, 9, FirewallReject, Certain),
-        (3, 3, FirewallReject, Certain),
+        (3, 3, FirewallReject, Likely),
         (3, 2, FirewallReject, Likely),
-        (3, 1, HostDown, Likely),
+        (3, 1, FirewallReject, Possible),
         (3, 0, NetworkUnreachable, Likely),
         (11, 0, NetworkUnreachable, Likely),
         (12, 0, Unknown, Possible),
@@ -509,6 +619,115 @@ fn a_dropped_packet_is_the_matter_of_where_it_was_dropped() {
     assert!(said.evidence[0].contains("in the namespace of 203.0.113.2"), "{said:#?}");
 }
 
+/// NETFILTER_DROP of anything but the SYN, its answer or the final ACK is no reason, and of one try none for all.
+#[test]
+fn a_drop_counts_for_its_packet_and_no_other() {
+    let rst = refused(64, 0, Flags::RST | Flags::ACK);
+    let three = Handshake { syn: Offer { tries: 3, ..silent(CLIENT, SERVER).syn }, ..silent(CLIENT, SERVER) };
+    let with = |it, change: &dyn Fn(&mut Dropped)| {
+        let mut drop = dropped(Side::Client, "NETFILTER_DROP").remove(0);
+        change(&mut drop);
+        let local = Local { drops: Ok(vec![drop]), listener: Ok(None), ..here(true) };
+        let said = verdict(it, &Around { local: Some(local), ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    use Confidence::{Certain, Likely};
+    assert_eq!(with(silent(CLIENT, SERVER), &|_| {}), (Cause::DroppedByLocalFirewall, Certain));
+    assert_eq!(with(rst, &|_| {}), (Cause::FirewallReject, Certain));
+    for kind in [Kind::SynAck, Kind::Ack, Kind::Rst, Kind::Fin, Kind::Data] {
+        assert_eq!(with(silent(CLIENT, SERVER), &|it| it.packet = kind).0, Cause::Unknown, "{kind:?}");
+        assert_eq!(with(rst, &|it| it.packet = kind).0, Cause::PortClosed, "{kind:?}");
+    }
+    assert_eq!(with(silent(CLIENT, SERVER), &|it| it.fits = Some(false)).0, Cause::Unknown, "another attempt's");
+    assert_eq!(with(rst, &|it| it.fits = Some(false)).0, Cause::PortClosed, "another attempt's");
+    let unknown = with(silent(CLIENT, SERVER), &|it| it.fits = None);
+    assert_eq!(unknown, (Cause::DroppedByLocalFirewall, Likely), "perhaps another attempt's");
+    assert_eq!(with(three, &|it| it.count = 2), (Cause::DroppedByLocalFirewall, Likely), "a third was lost elsewhere");
+    assert_eq!(with(three, &|it| it.count = 3), (Cause::DroppedByLocalFirewall, Certain));
+}
+
+/// The reason of a rule's drop is also that of what connection tracking has no room for.
+#[test]
+fn a_rule_is_blamed_where_one_can_have_done_it() {
+    let with = |change: fn(&mut Local)| {
+        let mut local = Local { drops: Ok(dropped(Side::Client, "NETFILTER_DROP")), ..here(true) };
+        change(&mut local);
+        verdict(silent(CLIENT, SERVER), &Around { local: Some(local), ..Around::default() })
+    };
+    let said = |it: &Verdict| (it.cause, it.confidence);
+    use Cause::{ConntrackFull, DroppedByLocalFirewall, FirewallReject, NatExhausted};
+    use Confidence::{Certain, Likely};
+    let named = with(|it| it.rules = Ok(vec![suspect(Some(3))]));
+    assert_eq!(said(&named), (DroppedByLocalFirewall, Certain));
+    assert!(
+        named.evidence[1].contains("chain i of table inet t (hook input) drops; its counter grew by 3"),
+        "{named:#?}"
+    );
+    assert_eq!(named.next[0], "on this host: nft -a list chain inet t i; see handle 5");
+    assert_eq!(said(&with(|it| it.rules = Ok(Vec::new()))), (DroppedByLocalFirewall, Likely), "no rule was found");
+    assert_eq!(said(&with(|it| it.rules = Err(Missing::Privilege))), (DroppedByLocalFirewall, Likely), "nobody looked");
+    assert_eq!(
+        said(&with(|it| it.counters = Err(Missing::Failed))),
+        (DroppedByLocalFirewall, Likely),
+        "nobody counted"
+    );
+    let rejects = with(|it| it.rules = Ok(vec![Suspect { rejects: true, ..suspect(None) }]));
+    assert_eq!(said(&rejects), (FirewallReject, Likely), "its answer was not seen");
+
+    const FULL: Counters =
+        Counters { conntrack_drops: 4, conntrack_insert_failed: 0, conntrack_entries: 19, conntrack_limit: 20, ..ZERO };
+    let full = with(|it| (it.rules, it.counters) = (Ok(Vec::new()), Ok(FULL)));
+    assert_eq!(said(&full), (ConntrackFull, Likely));
+    assert!(full.evidence[0].contains("19 of 20"), "{full:#?}");
+    let room = with(|it| it.counters = Ok(Counters { conntrack_entries: 18, ..FULL }));
+    assert_eq!(said(&room), (DroppedByLocalFirewall, Likely), "the table has room, and its counter is all flows'");
+    let failed = with(|it| it.counters = Ok(Counters { conntrack_insert_failed: 4, ..FULL }));
+    assert_eq!(said(&failed), (NatExhausted, Likely));
+    let both = with(|it| (it.rules, it.counters) = (Ok(vec![suspect(Some(1))]), Ok(FULL)));
+    assert_eq!(said(&both), (DroppedByLocalFirewall, Likely), "a rule counted, too");
+
+    let within = with(|it| {
+        let netns = Netns { name: "netns web".to_owned(), enter: "ip netns exec web".to_owned() };
+        it.drops.iter_mut().flatten().for_each(|drop| drop.within = Some(netns.clone()));
+    });
+    assert!(within.evidence[0].contains("in netns web"), "{within:#?}");
+    assert!(within.next[0].starts_with("on this host: ip netns exec web nft -a list chain"), "{within:#?}");
+}
+
+const ZERO: Counters = Counters {
+    listen_overflows: 0,
+    listen_drops: 0,
+    syncookies_sent: 0,
+    syn_queue_drops: 0,
+    abort_on_memory: 0,
+    memory_pressures: 0,
+    challenge_acks: 0,
+    reverse_path_drops: 0,
+    no_routes_out: 0,
+    checksum_errors: 0,
+    conntrack_drops: 0,
+    conntrack_insert_failed: 0,
+    conntrack_entries: 0,
+    conntrack_limit: 0,
+    memory_pages: 0,
+    memory_limit: 0,
+};
+
+/// The way back is looked for before there is a SYN/ACK to drop.
+#[test]
+fn a_syn_that_cannot_be_answered_is_counted() {
+    let with = |grew, queue, drops| {
+        let counters = Ok(Counters { no_routes_out: grew, ..ZERO });
+        let local = Local { counters, listener: Ok(listener(queue)), drops: Ok(drops), ..here(true) };
+        let said = verdict(silent(CLIENT, SERVER), &Around { local: Some(local), ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    assert_eq!(with(1, 0, Vec::new()), (Cause::NoRoute, Confidence::Likely));
+    assert_ne!(with(0, 0, Vec::new()).0, Cause::NoRoute, "nothing was counted");
+    assert_ne!(with(1, 2, Vec::new()).0, Cause::NoRoute, "a full queue explains it");
+    assert_ne!(with(1, 0, dropped(Side::Client, "NETFILTER_DROP")).0, Cause::NoRoute, "a drop explains it");
+}
+
 /// A call whose SYN no interface saw: what the kernel dropped it for says who did not answer. A SYN that did come by got
 /// past its neighbour, and one that only found the queue full says nothing of him.
 #[test]
@@ -596,12 +815,50 @@ fn half_open_is_told_by_the_side_that_is_seen() {
 fn a_final_ack_that_is_not_heard_is_a_full_queue() {
     let it = established(CLIENT, SERVER);
     let again = Handshake { last_answer: Nanos(it.ended.0 + SECOND), answer: Offer { tries: 2, ..it.answer }, ..it };
+    // TCP_DEFER_ACCEPT and a lost ACK look the same.
     let elsewhere = verdict(again, &Around::default());
-    assert_eq!((elsewhere.cause, elsewhere.confidence), (Cause::ListenQueueFull, Confidence::Likely));
+    assert_eq!((elsewhere.cause, elsewhere.confidence), (Cause::ListenQueueFull, Confidence::Possible));
+    for accepted in [Facts::SERVER_DATA, Facts::SERVER_FIN, Facts::DATA_ACKED] {
+        let served = Handshake { facts: Facts(accepted), ..again };
+        assert_eq!(verdict(served, &Around::default()).cause, Cause::Unknown, "the server has the ACK");
+    }
+    // Sent before the ACK can have come.
+    let soon = |nanos| Handshake { last_answer: Nanos(it.ended.0 + nanos), ..again };
+    assert_eq!(verdict(soon(SECOND / 50), &Around::default()).cause, Cause::Unknown);
+    assert_eq!(verdict(soon(SECOND / 50 + 1), &Around::default()).cause, Cause::ListenQueueFull);
+    // Another handshake completed meanwhile.
+    let other = Handshake { ended: Nanos(it.ended.0 + SECOND / 2), ..established(OTHER_CLIENT, SERVER) };
+    let meanwhile = Around { worked: vec![other], ..Around::default() };
+    assert_eq!(verdict(again, &meanwhile).cause, Cause::Unknown);
+    // Here, a queue with room: TCP_DEFER_ACCEPT.
+    let room =
+        Local { counters: Ok(Counters::default()), drops: Ok(Vec::new()), listener: Ok(listener(0)), ..here(true) };
+    let room = verdict(again, &Around { local: Some(room), ..Around::default() });
+    assert!(room.cause == Cause::Unknown && room.evidence[0].contains("TCP_DEFER_ACCEPT"), "{room:#?}");
     let counters = Counters { listen_overflows: 1, ..Counters::default() };
     let local = Local { counters: Ok(counters), drops: Ok(Vec::new()), listener: Ok(listener(0)), ..here(true) };
-    let here = verdict(again, &Around { local: Some(local), ..Around::default() });
-    assert_eq!((here.cause, here.confidence), (Cause::ListenQueueFull, Confidence::Certain));
+    let with = |it, local| {
+        let said = verdict(it, &Around { local: Some(local), ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    assert_eq!(with(again, local.clone()), (Cause::ListenQueueFull, Confidence::Likely), "it has room by now");
+    let full = Local { listener: Ok(listener(2)), ..local.clone() };
+    assert_eq!(with(again, full.clone()), (Cause::ListenQueueFull, Confidence::Certain));
+    let deferred = Local { counters: Ok(Counters::default()), ..local.clone() };
+    assert_eq!(with(again, deferred).0, Cause::Unknown, "TCP_DEFER_ACCEPT: a queue with room that dropped nothing");
+
+    // The ACK of a SYN cookie finds no socket where the queue is full, and the RST of tcp_abort_on_overflow has a reason.
+    let ack = |reason, kind| Ok(vec![Dropped { packet: kind, ..dropped(Side::Client, reason).remove(0) }]);
+    let cookie = Local { drops: ack("NO_SOCKET", Kind::Ack), ..full.clone() };
+    assert_eq!(with(it, cookie), (Cause::ListenQueueFull, Confidence::Certain));
+    let room = Local { drops: ack("NO_SOCKET", Kind::Ack), counters: Ok(Counters::default()), ..local.clone() };
+    assert_eq!(with(it, room).0, Cause::Unknown, "what comes after the end finds no socket either");
+    let fin = Local { drops: ack("NO_SOCKET", Kind::Fin), ..full.clone() };
+    assert_eq!(with(it, fin).0, Cause::Unknown, "a FIN is no final ACK");
+    let aborted =
+        Handshake { facts: Facts(Facts::SERVER_RST), end: End { ttl: 60, flags: Flags::RST, ..it.end }, ..it };
+    let overflow = Local { drops: ack("TCP_LISTEN_OVERFLOW", Kind::Ack), ..full };
+    assert_eq!(with(aborted, overflow), (Cause::ListenQueueFull, Confidence::Certain));
     // The SYN/ACK was sent twice before the final ACK: it, or the ACK, was lost.
     let late = Handshake { answer: Offer { tries: 2, ..it.answer }, ..it };
     assert_eq!(verdict(late, &Around::default()).cause, Cause::Unknown);
@@ -630,7 +887,8 @@ fn resets_in_the_handshake_are_told_by_their_ttl() {
     let late = verdict(aborted(64, 2 * SECOND), &Around::default());
     assert_eq!((late.cause, late.confidence), (Cause::ApplicationGaveUp, Confidence::Likely));
     let other = verdict(aborted(50, SECOND / 50), &Around::default());
-    assert_eq!((other.cause, other.confidence), (Cause::ClientVanished, Confidence::Likely), "its address was forged");
+    let said = (other.cause, other.confidence);
+    assert_eq!(said, (Cause::ClientVanished, Confidence::Possible), "its address was forged, or its SYN was raw");
     // Refused, and then answered: the RST was not the server's.
     let before = Handshake { facts: Facts(Facts::RECOVERING), ..aborted(64, SECOND / 50) };
     let before = verdict(before, &Around::default());
@@ -673,6 +931,7 @@ fn other_ways_and_other_hosts() {
     assert_eq!(said(refused(60, 0, Flags::RST | Flags::ACK), &one), (Cause::PortClosed, Possible));
 }
 
+/// Where nothing of the port ever answered, that the client stopped is a fact and no cause.
 #[test]
 fn tries_that_stop_early_are_the_applications() {
     let three = Handshake {
@@ -682,8 +941,20 @@ fn tries_that_stop_early_are_the_applications() {
     };
     let gone = Local { socket: Ok(None), syn_tries: Ok(7), ..here(false) };
     let said = verdict(three, &Around { local: Some(gone.clone()), ..Around::default() });
-    assert_said(&said, Cause::ApplicationGaveUp, Confidence::Likely, Extent::Unknown);
+    assert_eq!((said.cause, said.scope.extent), (Cause::Unknown, Extent::Unknown), "{said:#?}");
     assert!(said.evidence[0].contains("stopped after 3 SYNs in 3.0 s"), "{said:#?}");
+    // The next SYN would have come after seven seconds; the port takes eight to answer.
+    let slow = |nanos| {
+        let it = established(OTHER_CLIENT, SERVER);
+        let at = Nanos(it.first_syn.0 + nanos);
+        Around { worked: vec![Handshake { first_answer: at, last_answer: at, ended: at, ..it }], ..Around::default() }
+    };
+    let told = |around: Around| (verdict(three, &around).cause, verdict(three, &around).confidence);
+    let with_local = |around| Around { local: Some(gone.clone()), ..around };
+    assert_eq!(told(with_local(slow(8 * SECOND))), (Cause::ApplicationGaveUp, Confidence::Likely));
+    assert_eq!(told(slow(7 * SECOND + 1)).0, Cause::ApplicationGaveUp);
+    assert_ne!(told(slow(7 * SECOND)).0, Cause::ApplicationGaveUp);
+    assert_ne!(told(with_local(slow(SECOND / 50))).0, Cause::ApplicationGaveUp, "it answers in time");
     let waits = verdict(three, &Around { local: Some(gone), still_open: true, ..Around::default() });
     assert_eq!(waits.cause, Cause::Unknown, "it may go on");
     let kernel = Local { socket: Ok(None), syn_tries: Ok(3), ..here(false) };
@@ -698,6 +969,117 @@ fn nothing_is_certain_while_something_was_lost() {
     let around = |lost| Around { lost, ..Around::default() };
     assert_eq!(verdict(unreachable(3, 13), &around(0)).confidence, Confidence::Certain);
     assert_eq!(verdict(unreachable(3, 13), &around(1)).confidence, Confidence::Likely);
+}
+
+/// SYNs with an option were lost, and the first without it was answered.
+#[test]
+fn an_option_is_blocked_if_only_syns_without_it_are_answered() {
+    const FACTS: u32 = Facts::FALLBACK | Facts::WITHOUT_MPTCP;
+    let falls_back = |facts, seconds, agreed| {
+        let it = answered(4 * SECOND);
+        let last_syn = Nanos(it.first_answer.0 - SECOND / 50);
+        let syn = Offer { tries: 4, options: Options::MPTCP, ..it.syn };
+        let answer = Offer { options: agreed, ..it.answer };
+        let facts = Facts(facts);
+        earlier(
+            Handshake { last_syn, syn, answer, facts, answered_try: 4, state: State::Established as u8, ..it },
+            seconds,
+        )
+    };
+    let with = |it: Handshake, worked: Vec<Handshake>| {
+        let said = verdict(it, &Around { worked, ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    let once = falls_back(FACTS, 0, 0);
+    assert_eq!(with(once, Vec::new()), (Cause::OptionsBlocked, Confidence::Possible));
+    assert_eq!(with(once, vec![falls_back(FACTS, 9, 0)]), (Cause::OptionsBlocked, Confidence::Likely));
+    let passed = Handshake { syn: Offer { options: Options::MPTCP, ..once.syn }, ..established(CLIENT, SERVER) };
+    for (it, worked, why) in [
+        (falls_back(Facts::FALLBACK, 0, 0), vec![], "the first without it was lost as well"),
+        (falls_back(FACTS, 0, Options::MPTCP), vec![], "the answer agrees to it"),
+        (Handshake { answered_try: 3, ..once }, vec![], "an earlier SYN was answered"),
+        (once, vec![falls_back(FACTS, 9, 0), passed], "a SYN with it was answered"),
+        (
+            Handshake { first_answer: Nanos(once.last_syn.0 + 1), ..once },
+            vec![established(CLIENT, PORT_80)],
+            "too soon",
+        ),
+    ] {
+        assert_ne!(with(it, worked).0, Cause::OptionsBlocked, "{why}");
+    }
+}
+
+/// The same SYN to two addresses within a millisecond is one that was translated.
+#[test]
+fn a_syn_that_was_translated_is_seen_twice() {
+    let kernels = Options::TIMESTAMPS | Options::SACK_PERMITTED;
+    let syn = |it: Handshake, ttl| Handshake { syn: Offer { options: kernels, ttl, ..it.syn }, ..it };
+    let asked =
+        |after| Handshake { server_addr: NEIGHBOUR.addr, first_syn: Nanos(NOW.0 - after), ..silent(CLIENT, SERVER) };
+    let pod = {
+        let it = syn(answered(SECOND / 1000), 63);
+        let end = End { ttl: 64, window: 0, flags: Flags::RST };
+        Handshake { ended: Nanos(it.last_answer.0 + 1), end, state: State::Aborted as u8, ..it }
+    };
+    let with = |it, other| {
+        let said = verdict(it, &Around { worked: vec![other], ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    let vip = syn(asked(160_000), 64);
+    assert_eq!(with(pod, vip), (Cause::NatMismatch, Confidence::Likely));
+    assert_eq!(with(vip, pod), (Cause::NatMismatch, Confidence::Likely));
+    for (other, why) in [
+        (syn(asked(1_000_001), 64), "too long before"),
+        (Handshake { isn: Seq(9), ..vip }, "another number"),
+        (Handshake { client_port: 9, ..vip }, "another port"),
+        (Handshake { syn: Offer { window: 1, ..vip.syn }, ..vip }, "another window"),
+        (syn(asked(160_000), 60), "from farther away"),
+        (asked(160_000), "a raw SYN"),
+        (Handshake { answer: Offer { tries: 1, ..Offer::default() }, ..vip }, "it was answered"),
+    ] {
+        assert_ne!(with(pod, other).0, Cause::NatMismatch, "{why}");
+    }
+}
+
+/// Accepted, and reset at once before the server sent a byte.
+#[test]
+fn a_reset_before_the_first_byte_is_a_proxys() {
+    let it = established(CLIENT, SERVER);
+    let end = End { ttl: 60, window: 0, flags: Flags::RST | Flags::ACK };
+    let reset = |facts| Handshake { facts: Facts(Facts::SERVER_RST | facts), end, ..it };
+    let alone = Around::default();
+    let said = verdict(reset(Facts::CLIENT_DATA), &alone);
+    assert_eq!((said.cause, said.confidence), (Cause::NoBackend, Confidence::Possible), "{said:#?}");
+    assert_ne!(verdict(reset(Facts::SERVER_DATA), &alone).cause, Cause::NoBackend);
+    assert_ne!(verdict(reset(Facts::SERVER_FIN), &alone).cause, Cause::NoBackend);
+    let process = |command: &str| {
+        let process = Process { pid: 1, command: command.to_owned(), unit: None, container: None };
+        let listener = Some(Listener { process: Ok(process), queue: 0, queue_max: 1, sockets: 1 });
+        let local = Local { listener: Ok(listener), ..here(true) };
+        verdict(reset(0), &Around { local: Some(local), ..Around::default() }).confidence
+    };
+    assert_eq!((process("docker-proxy"), process("postgres")), (Confidence::Likely, Confidence::Possible));
+}
+
+/// A RST that the client ignores is no answer, and no silence.
+#[test]
+fn what_is_ignored_is_told() {
+    let it = silent(CLIENT, SERVER);
+    let facts = Facts(Facts::RST_IGNORED);
+    let end = End { ttl: 64, window: 0, flags: Flags::RST | Flags::ACK };
+    let reset = Handshake { facts, end, icmp_code: 1, ended: Nanos(NOW.0 + SECOND / 250), ..it };
+    let beside = Around { worked: vec![established(CLIENT, PORT_80)], ..Around::default() };
+    let three = Handshake { syn: Offer { tries: 3, ..reset.syn }, ..reset };
+    assert_eq!(verdict(three, &beside).cause, Cause::Unknown, "no rule is silent that resets");
+    let said = verdict(reset, &Around::default());
+    assert!(
+        said.cause == Cause::Unknown && said.evidence[0].starts_with("1 RST/ACK came (ttl 64, 4.0 ms"),
+        "{said:#?}"
+    );
+    let it = answered(SECOND / 50);
+    let it = Handshake { facts: Facts(Facts::ACK_IGNORED), answer: Offer { tries: 3, ..it.answer }, ..it };
+    let said = verdict(it, &Around::default());
+    assert!(said.cause == Cause::Unknown && said.evidence[0].contains("does not acknowledge"), "{said:#?}");
 }
 
 /// Memory is bounded, whoever talks to whom.

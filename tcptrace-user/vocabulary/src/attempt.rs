@@ -209,21 +209,41 @@ impl Attempt {
     /// Whether it is one that people look for: it failed, or nearly did.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
-        self.outcome.is_failure() || self.stalled.is_some() || self.recovered
+        self.outcome.is_failure() || self.stalled.is_some() || self.recovered || self.is_unserved()
     }
 
     /// Whether it went wrong in any way, so that a verdict is made.
     #[must_use]
     pub fn wants_cause(&self) -> bool {
         let cut = matches!(self.outcome, Outcome::ResetByClient | Outcome::ResetByServer | Outcome::AnswerOnly);
-        self.is_trouble() || cut || self.handshake.facts.any(Facts::ANSWER_UNSEEN) || self.was_answered_again()
+        self.is_trouble()
+            || cut
+            || is_answer_unseen(&self.handshake)
+            || self.was_answered_again()
+            || self.left_out_options()
     }
 
-    /// Whether the server repeated the SYN/ACK after the final ACK passed.
+    /// Whether it opened only after its client had left out an option that people know by name.
+    #[must_use]
+    pub fn left_out_options(&self) -> bool {
+        self.outcome.is_open() && self.handshake.facts.any(Facts::WITHOUT)
+    }
+
+    /// Whether the server repeated the SYN/ACK although the final ACK had passed, and nothing shows that it got the ACK.
+    /// A SYN/ACK within a round trip of the ACK was sent before the ACK can have come.
     #[must_use]
     pub fn was_answered_again(&self) -> bool {
+        const ACCEPTED: u32 = Facts::SERVER_DATA | Facts::SERVER_FIN | Facts::DATA_ACKED;
         let hs = &self.handshake;
-        self.outcome.is_open() && hs.answer.tries > 1 && hs.first_answer <= hs.ended && hs.ended < hs.last_answer
+        let is_again = hs.answer.tries > 1 && hs.first_answer <= hs.ended && hs.ended < hs.last_answer;
+        let round_trip = hs.first_answer.since(hs.first_syn);
+        self.outcome.is_open() && is_again && hs.last_answer.since(hs.ended) > round_trip && !hs.facts.any(ACCEPTED)
+    }
+
+    /// Whether the server reset the connection within a second of its opening, before it sent a byte.
+    #[must_use]
+    pub fn is_unserved(&self) -> bool {
+        is_unserved(&self.handshake, self.outcome, self.seen.1)
     }
 
     /// Whether either side sent data.
@@ -275,10 +295,33 @@ pub fn was_in_trouble(handshake: &Handshake, stalled: Option<Stalled>, stall_aft
         || handshake.ended.since(handshake.first_syn) >= stall_after
 }
 
+/// Whether the server reset a connection within a second of its opening, before it sent a byte; `last` is the time of
+/// the RST.
+#[must_use]
+pub fn is_unserved(handshake: &Handshake, outcome: Outcome, last: Nanos) -> bool {
+    const AT_ONCE: u64 = 1_000_000_000;
+    let facts = handshake.facts;
+    // A client that closes without a word wanted nothing.
+    let is_wanted = !facts.any(Facts::CLIENT_FIN) || facts.any(Facts::CLIENT_DATA);
+    outcome == Outcome::ResetByServer
+        && is_wanted
+        && !facts.any(Facts::SERVER_DATA | Facts::SERVER_FIN)
+        && last.since(handshake.ended) <= AT_ONCE
+}
+
 /// Whether an attempt may have begun before tracing did.
 #[must_use]
 pub fn may_have_begun_earlier(handshake: &Handshake, started: Nanos) -> bool {
     handshake.first_syn.since(started) < LONGEST_PAUSE
+}
+
+/// Whether it completed and its SYN/ACK passed elsewhere. Where both ends opened, each may have had its answer from the
+/// other's SYN; a socket connected to itself is both ends.
+#[must_use]
+pub fn is_answer_unseen(handshake: &Handshake) -> bool {
+    handshake.facts.any(Facts::ANSWER_UNSEEN)
+        && !handshake.facts.any(Facts::CROSSED)
+        && handshake.client() != handshake.server()
 }
 
 /// A handshake's id.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use tcptrace_core::{
+    drops::Kind,
     flow::{Addr, Endpoint},
     handshake::{Nanos, Side},
     segment::Icmp,
@@ -60,15 +61,23 @@ pub struct Local {
     pub syn_tries: Fact<u32>,
     /// The listener on the server's port; `None` if there is none.
     pub listener: Fact<Option<Listener>>,
+    /// The addresses on which other sockets listen on the server's port, in its namespace.
+    pub listening_at: Fact<Vec<std::net::IpAddr>>,
+    /// What is wrong with the process behind the server's port; `None` if nothing is, or nobody was seen there.
+    pub service: Fact<Option<Service>>,
     /// The packets of the attempt that the local kernel dropped, newest first.
     pub drops: Fact<Vec<Dropped>>,
-    /// The growth of the kernel's counters since the attempt began, in the namespace of the end that is here.
+    /// The rules and policies of the firewall that can have dropped it, in the namespace that dropped it: the most
+    /// likely first. Looked up where the kernel said that a rule did.
+    pub rules: Fact<Vec<Suspect>>,
+    /// The growth of the kernel's counters since the attempt began: in the namespace that dropped it, or else in that of
+    /// the end that is here.
     pub counters: Fact<Counters>,
     /// The connections that TCP reset by itself around the RST of a connection, where that was sent from.
     pub aborts: Fact<Aborts>,
     /// The link-layer neighbour by which the other end is reached.
     pub neighbour: Fact<Option<Neighbour>>,
-    /// The end of this host's own connect(2). Known to `diagnose`.
+    /// The end of this host's own connect(2). Known to `diagnose`, and of a call that put no SYN on the wire.
     pub call: Fact<Call>,
     /// Whether TCP made a SYN for the call. Known of a call that put no SYN on the wire.
     pub made: Fact<bool>,
@@ -76,6 +85,8 @@ pub struct Local {
     pub left: Fact<u32>,
     /// The way on which this host's routing sends packets for the server.
     pub way: Fact<Way>,
+    /// The addresses of the namespace that called connect(2). Known of a call for which TCP made no SYN.
+    pub own: Fact<Vec<std::net::IpAddr>>,
     /// The distance that SYNs for the port and other probes got. Known to `diagnose`.
     pub walk: Fact<Walk>,
     /// The signs of the server, other than TCP, that this host received. Known to `diagnose`.
@@ -93,7 +104,10 @@ impl Local {
             socket: Err(why),
             syn_tries: Err(why),
             listener: Err(why),
+            listening_at: Err(why),
+            service: Err(why),
             drops: Err(why),
+            rules: Err(why),
             counters: Err(why),
             aborts: Err(why),
             neighbour: Err(why),
@@ -101,6 +115,7 @@ impl Local {
             made: Err(why),
             left: Err(why),
             way: Err(why),
+            own: Err(why),
             walk: Err(why),
             signs: Err(why),
         }
@@ -154,6 +169,52 @@ impl Listener {
     }
 }
 
+/// A process behind a port with which something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Who listens there, or did last.
+    pub process: Process,
+    /// Whether it still does.
+    pub listens: bool,
+    /// What is wrong; never empty.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Something that keeps a service from its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its process is stopped by a signal or a debugger.
+    Stopped,
+    /// It runs, and does not listen there any more.
+    StoppedListening,
+    /// It has ended, and was last seen so many seconds ago.
+    Ended {
+        /// Whole seconds.
+        seconds: u64,
+    },
+    /// The kernel killed processes for want of memory since it was first seen.
+    KilledForMemory {
+        /// How many.
+        kills: u64,
+        /// Those of its own cgroup; otherwise of the whole host.
+        is_own: bool,
+    },
+    /// Its cgroup used up its quota of processor time.
+    Throttled {
+        /// Periods in which it was throttled since it was first seen.
+        periods: u64,
+        /// All periods since then.
+        of: u64,
+    },
+    /// Its cgroup waits for a resource.
+    Starved {
+        /// As the kernel's file is called: `cpu`, `memory`, `io`.
+        resource: &'static str,
+        /// The share of the last ten seconds.
+        percent: u8,
+    },
+}
+
 /// The network namespace in which a packet was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {
@@ -175,6 +236,11 @@ pub struct Dropped {
     pub at: Nanos,
     /// The side that sent the packet.
     pub from: Side,
+    /// What it was.
+    pub packet: Kind,
+    /// Whether its numbers are those of this attempt's handshake: a SYN with its ISN, what answers that SYN, the ACK or
+    /// RST that follows. `None`: the attempt's ISN is not known.
+    pub fits: Option<bool>,
     /// The kernel's own word (enum skb_drop_reason) without its prefix: `NETFILTER_DROP`.
     pub reason: String,
     /// The number of drops, for this packet's flow and reason.
@@ -183,8 +249,40 @@ pub struct Dropped {
     pub place: Place,
     /// The cookie of that namespace; 0 if it is not known.
     pub netns: u64,
+    /// That namespace by name, if it is not the tracer's own and is known.
+    pub within: Option<Netns>,
     /// Its ends when it was dropped, if this host had translated them; otherwise `None`.
     pub translated: Option<(Endpoint, Endpoint)>,
+}
+
+/// A network namespace by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Netns {
+    /// `netns web`, `the netns of process 4711`.
+    pub name: String,
+    /// What a command begins with that runs in it: `ip netns exec web`, `nsenter -t 4711 -n`.
+    pub enter: String,
+}
+
+/// A rule or policy of the firewall (nftables, and so iptables-nft) that can have dropped a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// The hook of the chain, or of the one from which it is reached: `input`.
+    pub hook: &'static str,
+    /// The family of its table: `inet`.
+    pub family: &'static str,
+    /// The table.
+    pub table: String,
+    /// The chain.
+    pub chain: String,
+    /// The handle of the rule (`nft -a`); `None`: it is the chain's policy.
+    pub handle: Option<u64>,
+    /// Whether it answers what it drops.
+    pub rejects: bool,
+    /// The packets that it has counted; `None`: it does not count.
+    pub packets: Option<u64>,
+    /// The growth of that count since a look before the attempt; `None`: there was none, or it does not count.
+    pub grew: Option<u64>,
 }
 
 /// Growth of the kernel's counters (proc_net_snmp, RFC 4022 and Linux's own) since an attempt began, and memory now.
@@ -214,9 +312,9 @@ pub struct Counters {
     pub conntrack_drops: u64,
     /// `insert_failed` of the same: flows that could not be entered.
     pub conntrack_insert_failed: u64,
-    /// Entries of the connection tracking table now.
+    /// Entries of the connection tracking table, at its fullest since the attempt began.
     pub conntrack_entries: u64,
-    /// The most that it may have (net.netfilter.nf_conntrack_max); 0: there is no such table, or it was not read.
+    /// The most that it may have at that moment (net.netfilter.nf_conntrack_max); 0: there is no such table, or it was not read.
     pub conntrack_limit: u64,
     /// Pages that TCP's sockets use now: `mem` of /proc/net/sockstat.
     pub memory_pages: u64,
@@ -276,6 +374,8 @@ pub enum Way {
         /// Whether it has a carrier.
         carrier: bool,
     },
+    /// To everybody or to a group: a broadcast or multicast address. A connect gets ENETUNREACH.
+    Many,
     /// Nowhere; a connect gets this errno: ENETUNREACH without a route, others where a route forbids.
     Nowhere {
         /// The errno (errno(3)).

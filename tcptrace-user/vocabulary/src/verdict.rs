@@ -51,6 +51,8 @@ pub struct Why {
     pub verdict: Verdict,
     /// The facts of this host that it was made with.
     pub local: Local,
+    /// Whether the verdict was read from a capture's comment, and not made from its packets.
+    pub recorded: bool,
 }
 
 /// A connect(2) that put no SYN on the wire.
@@ -64,6 +66,8 @@ pub struct Unsent {
     pub server: Endpoint,
     /// The process that called.
     pub process: Process,
+    /// The errno of the call; `None` if it had none, or none is known.
+    pub errno: Option<i32>,
     /// Why no SYN was sent.
     pub verdict: Verdict,
 }

@@ -8,7 +8,7 @@ use tcptrace_core::{
 use super::Effect;
 
 /// Every fact and its word.
-pub static FACTS: [(&str, u32); 25] = [
+pub static FACTS: [(&str, u32); 32] = [
     ("answer_unseen", Facts::ANSWER_UNSEEN),
     ("challenged", Facts::CHALLENGED),
     ("wrong_answer", Facts::WRONG_ANSWER),
@@ -34,6 +34,13 @@ pub static FACTS: [(&str, u32); 25] = [
     ("rst_id", Facts::RST_ID),
     ("rst_options", Facts::RST_OPTIONS),
     ("rst_seq", Facts::RST_SEQ),
+    ("ack_ignored", Facts::ACK_IGNORED),
+    ("without_timestamps", Facts::WITHOUT_TIMESTAMPS),
+    ("without_fast_open", Facts::WITHOUT_FAST_OPEN),
+    ("without_mptcp", Facts::WITHOUT_MPTCP),
+    ("without_ecn", Facts::WITHOUT_ECN),
+    ("out_of_order", Facts::OUT_OF_ORDER),
+    ("data_acked", Facts::DATA_ACKED),
 ];
 
 /// The facts of a set, by their words.

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, Backlog, Shutdown, SockaddrStorage, setsockopt, sockopt};
+use nix::{libc, setsockopt_impl, sockopt_impl};
 
 use super::netns::Ns;
 use super::socket::reset;
@@ -76,7 +77,17 @@ impl Ns {
     }
 }
 
+sockopt_impl!(
+    /// Seconds for which an opened connection is kept from accept(2) until data comes (tcp(7)).
+    DeferAccept, SetOnly, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, u32
+);
+
 impl IdleListener {
+    /// Lets connections wait for data before they can be accepted, so many seconds.
+    pub fn defer(&self, seconds: u32) {
+        setsockopt(&self.socket, DeferAccept, &seconds).expect("TCP_DEFER_ACCEPT can be set on a listener");
+    }
+
     /// Takes the oldest connection out of the queue.
     pub fn accept(&self) -> io::Result<TcpStream> {
         self.socket.accept().map(|(stream, _)| stream)

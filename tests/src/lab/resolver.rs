@@ -63,6 +63,16 @@ impl Ns {
     }
 }
 
+impl Resolution {
+    /// Has programs in the namespace look host names up by these services, as nsswitch.conf names them.
+    #[track_caller]
+    pub fn look_up_by(&self, services: &str) {
+        let file = self.directory.join("nsswitch.conf");
+        fs::write(&file, format!("hosts: {services}\n"))
+            .unwrap_or_else(|error| panic!("cannot write '{}': {error}", file.display()));
+    }
+}
+
 impl Drop for Resolution {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);

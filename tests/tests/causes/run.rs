@@ -73,7 +73,7 @@ fn told(scenario: &Scenario, lines: &[Value]) -> Vec<String> {
     let last = lines.last().map(|it| (it["type"].as_str().unwrap_or_default(), it["outcome"].as_str()));
     let expected = match scenario.told {
         Told::Nothing => None,
-        Told::Connect => Some(("connect", None)),
+        Told::Connect => Some(("connect", Some("not_sent"))),
         Told::Ended(outcome) | Told::Stalled(outcome) | Told::Open(outcome) => Some(("attempt", Some(outcome))),
     };
     (last != expected).then(|| format!("told as {last:?}, to be {expected:?}")).into_iter().collect()

@@ -5,9 +5,10 @@
 
 use nix::libc::{EACCES, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use tcptrace_vocabulary::cause::Cause::{
-    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, ClientVanished, ConnectFailed, DroppedByLocalFirewall,
-    DuplicateIp, FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatMismatch,
-    NetworkUnreachable, NoLocalPort, NoRoute, PortClosed, PortReuse, ReversePathFilter, SynFlood, Unknown,
+    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, BadChecksum, ClientVanished, DroppedByLocalFirewall,
+    DuplicateIp, FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatExhausted,
+    NatMismatch, NetworkUnreachable, NoBackend, NoLocalPort, NoRoute, PortClosed, PortReuse, ReversePathFilter,
+    SynFlood, SynQueueFull, Unknown,
 };
 
 use crate::{
@@ -51,9 +52,9 @@ type Make = fn(&Scene) -> Socket;
 table! {
     // Nobody listens.
     port_closed: of(PortClosed, Client, closed::port)
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(PortClosed)]).scope(&["port"]),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[hardly(PortClosed)]).scope(&["port"]),
     port_closed_v6: of(PortClosed, Client, closed::port).v6()
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(PortClosed)]).scope(&["port"]),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[hardly(PortClosed)]).scope(&["port"]),
     port_closed_and_nothing_else_known: of(PortClosed, Client, closed::port_and_nothing_else)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(PortClosed)]),
     port_closed_as_its_host_sees_it: of(PortClosed, Server, closed::port)
@@ -62,7 +63,7 @@ table! {
     port_closed_to_others: of(PortClosed, Server, closed::port_of_another_address)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[surely(PortClosed)]),
     port_closed_on_one_of_two_addresses: of(PortClosed, Router, way::one_host_with_two_addresses)
-        .fails(ECONNREFUSED).told(Ended("refused")).right(&[likely(PortClosed)]),
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[hardly(PortClosed)]),
     port_closed_of_a_host_that_numbers: of(PortClosed, Client, closed::port_of_a_host_that_numbers)
         .fails(ECONNREFUSED).told(Ended("refused")).right(&[maybe(PortClosed)]),
     port_that_is_not_translated: of(PortClosed, Client, closed::port_that_is_not_translated)
@@ -135,7 +136,38 @@ table! {
         .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
         .evidence(&["SYN/ACK", "NETFILTER_DROP"]),
     drop_by_reverse_path: of(ReversePathFilter, Server, firewall::drop_by_reverse_path)
-        .told(Ended("no_reply")).right(&[surely(ReversePathFilter)]).evidence(&["IP_RPFILTER"]),
+        .told(Ended("no_reply")).right(&[surely(ReversePathFilter)])
+        .evidence(&["IP_RPFILTER", "IPReversePathFilter grew by 1"]),
+    drop_by_a_policy: of(DroppedByLocalFirewall, Server, firewall::drop_by_a_policy)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
+        .evidence(&["the policy of chain", "hook input"]).facts(&[("/local/rules/0/hook", "\"input\"")]),
+    drop_by_one_of_several_rules: of(DroppedByLocalFirewall, Server, firewall::drop_by_one_of_several_rules)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[surely(DroppedByLocalFirewall)])
+        .evidence(&["its counter grew by 3"]).facts(&[("/local/rules/0/chain", "\"mine\"")]),
+    drop_of_the_final_ack: of(DroppedByLocalFirewall, Server, firewall::drop_of_the_final_ack)
+        .socket(Open).told(Stalled("established")).right(&[surely(DroppedByLocalFirewall)])
+        .evidence(&["the final ACK", "NETFILTER_DROP"]),
+    drop_of_the_refusal: of(DroppedByLocalFirewall, Server, firewall::drop_of_the_refusal)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[well(DroppedByLocalFirewall)]).evidence(&["its own RST"]),
+    bad_checksum: of(BadChecksum, Server, firewall::bad_checksum)
+        .told(Ended("no_reply")).right(&[surely(BadChecksum)])
+        .evidence(&["TCP_CSUM", "InCsumErrors grew by 1"]),
+    translation_without_a_port: of(NatExhausted, Router, firewall::translation_without_a_port)
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(NatExhausted)])
+        .evidence(&["insert_failed"]).facts(&[("/local/drops/0/fits", "true")]),
+    translation_with_a_port: fine(Router, firewall::translation_with_a_port).socket(Open),
+    no_way_back: of(NoRoute, Server, way::no_way_back)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[maybe(NoRoute)]).evidence(&["OutNoRoutes grew by 3"]),
+    half_open_queue_is_full: of(SynQueueFull, Server, listener::half_open_queue_is_full)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[likely(SynQueueFull)]).evidence(&["TCPReqQFullDrop grew by 3"]),
+    queue_full_at_the_ack_resets: of(ListenQueueFull, Server, listener::queue_resets_at_the_ack)
+        .with(&["--all"]).socket(Open).told(Ended("reset_by_server")).right(&[well(ListenQueueFull)])
+        .evidence(&["TCP_LISTEN_OVERFLOW", "accept queue is full", "ListenOverflows"]),
+    rst_of_an_old_connection_is_dropped: of(PortReuse, Server, way::rst_of_an_old_connection_is_dropped)
+        .socket(GivenUp).told(Ended("challenged")).right(&[likely(PortReuse)])
+        .facts(&[("/local/drops/0/packet", "\"rst\"")]),
+    host_unreachable_of_its_own_rule: of(FirewallReject, Server, firewall::host_unreachable_at_the_server)
+        .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[surely(FirewallReject)]).evidence(&["NETFILTER_DROP"]),
     drop_at_the_client: of(DroppedByLocalFirewall, Client, firewall::drop_at_the_client)
         .fails(ETIMEDOUT).told(Connect).right(&[surely(DroppedByLocalFirewall)]).evidence(&["NETFILTER_DROP"]),
     answer_dropped_at_the_client: of(AnswerLostLocally, Client, firewall::drop_of_the_answer)
@@ -168,7 +200,7 @@ table! {
     no_route_v6: of(NoRoute, Client, absent::no_route).v6()
         .fails(ENETUNREACH).told(Connect).right(&[surely(NoRoute)]).evidence(&["route"]),
     no_port_left: of(NoLocalPort, Client, absent::no_port_left)
-        .fails(EADDRNOTAVAIL).told(Connect).right(&[maybe(NoLocalPort), maybe(ConnectFailed)]),
+        .fails(EADDRNOTAVAIL).told(Connect).right(&[surely(NoLocalPort)]),
     prohibited_by_a_route: of(NoRoute, Client, absent::prohibited_by_a_route)
         .fails(EACCES).told(Connect).right(&[surely(NoRoute)]),
     no_route_at_the_router: of(NetworkUnreachable, Client, absent::no_route_at_the_router)
@@ -198,6 +230,10 @@ table! {
     queue_is_full_at_the_ack: of(ListenQueueFull, Server, listener::queue_is_full_at_the_ack)
         .socket(Open).told(Stalled("established")).right(&[surely(ListenQueueFull)]).evidence(&["queue"]),
     queue_that_drains: fine(Server, listener::queue_that_drains).socket(Open),
+    listener_waits_for_data: fine(Server, listener::waits_for_data)
+        .with(&["--all"]).socket(Open).told(Told::Open("established")).right(&[maybe(Unknown)]),
+    listener_waits_for_data_as_the_client_sees_it: fine(Client, listener::waits_for_data)
+        .with(&["--all"]).socket(Open).told(Told::Open("established")).right(&[maybe(Unknown), hardly(ListenQueueFull)]),
     flood: of(SynFlood, Server, listener::flood)
         .told(Stalled("half_open")).right(&[well(SynFlood)]),
     flood_v6: of(SynFlood, Server, listener::flood).v6()
@@ -212,7 +248,7 @@ table! {
     client_spoofed_of_nobody: of(ClientVanished, Server, client::spoofed_of_nobody)
         .told(Ended("half_open")).right(&[likely(ClientVanished)]),
     client_spoofed_of_somebody: of(ClientVanished, Server, client::spoofed_of_somebody)
-        .told(Ended("aborted")).right(&[well(ClientVanished), maybe(ApplicationGaveUp)]),
+        .told(Ended("aborted")).right(&[hardly(ClientVanished), maybe(ApplicationGaveUp)]),
     client_spoofed_of_nowhere: of(ClientVanished, Server, client::spoofed_of_nowhere)
         .told(Ended("half_open")).right(&[well(ClientVanished)]),
     answer_dropped_on_the_way: of(FirewallDrop, Server, client::answer_dropped_on_the_way)
@@ -227,9 +263,9 @@ table! {
         .socket(Open).told(Stalled("established"))
         .right(&[maybe(ListenQueueFull), maybe(FirewallDrop), maybe(AsymmetricPath), maybe(Unknown)]),
     gives_up_early: of(ApplicationGaveUp, Client, client::gives_up_early)
-        .socket(GivenUp).told(Ended("no_reply")).right(&[well(ApplicationGaveUp)]).evidence(&["SYN"]),
+        .socket(GivenUp).told(Ended("no_reply")).right(&[maybe(ApplicationGaveUp), maybe(Unknown)]),
     gives_up_after_two_syns: of(ApplicationGaveUp, Client, client::gives_up_after_two_syns)
-        .socket(GivenUp).told(Ended("no_reply")).right(&[well(ApplicationGaveUp)]).evidence(&["SYN"]),
+        .socket(GivenUp).told(Ended("no_reply")).right(&[maybe(ApplicationGaveUp), maybe(Unknown)]),
     gives_up_during_the_handshake: of(ApplicationGaveUp, Client, client::gives_up_during_the_handshake)
         .socket(GivenUp).told(Ended("aborted")).right(&[well(ApplicationGaveUp), maybe(Unknown)]),
     gives_up_during_the_handshake_as_the_server_sees_it:
@@ -273,9 +309,19 @@ table! {
         .with(&["--all"]).fails(ECONNRESET).told(Ended("reset_by_server")).right(&[well(MiddleboxReset)])
         .evidence(&["ttl"]),
     reset_by_the_server: fine(Client, innocent::reset_by_the_server)
-        .with(&["--all"]).fails(ECONNRESET).told(Ended("reset_by_server")).right(&[maybe(Unknown)]),
+        .with(&["--all"]).fails(ECONNRESET).told(Ended("reset_by_server")).right(&[maybe(Unknown), hardly(NoBackend)]),
+
+    accepted_and_reset: of(NoBackend, Client, innocent::accepted_and_reset)
+        .fails(ECONNRESET).told(Ended("reset_by_server")).right(&[hardly(NoBackend)])
+        .facts(&[("/stage", "\"post_ack\"")]),
+    accepted_and_reset_as_the_server_sees_it: of(NoBackend, Server, innocent::accepted_and_reset).v6()
+        .fails(ECONNRESET).told(Ended("reset_by_server")).right(&[hardly(NoBackend)]),
+    accepted_and_reset_after_data: of(NoBackend, Client, innocent::reset_by_the_server)
+        .fails(ECONNRESET).told(Ended("reset_by_server")).right(&[hardly(NoBackend)])
+        .facts(&[("/stage", "\"unserved\"")]),
 
     // Nothing is wrong.
+    accepted_and_closed: fine(Client, innocent::accepted_and_closed).socket(Open),
     works: fine(Client, innocent::works).socket(Open),
     works_v6: fine(Server, innocent::works).v6().socket(Open),
     lost_syn: fine(Client, innocent::lost_syn).socket(Open),

@@ -43,17 +43,17 @@ struct Ceiling {
 
 #[rustfmt::skip]
 const CEILINGS: &[Ceiling] = &[
-    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 7052, verified: 164643, jited: 33908 },
-    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 7052, verified: 164643, jited: 33908 },
-    Ceiling { program: Program::TcIngress, data: [138, 130], translated: 7278, verified: 196037, jited: 35234 },
-    Ceiling { program: Program::TcEgress, data: [138, 130], translated: 7279, verified: 196042, jited: 35238 },
-    Ceiling { program: Program::TcIngressIp, data: [136, 131], translated: 7199, verified: 158058, jited: 34689 },
-    Ceiling { program: Program::TcEgressIp, data: [136, 131], translated: 7221, verified: 154971, jited: 34834 },
-    Ceiling { program: Program::XdpIngressDecap, data: [324, 307], translated: 8174, verified: 178988, jited: 39700 },
-    Ceiling { program: Program::TcIngressDecap, data: [323, 306], translated: 8108, verified: 180405, jited: 39071 },
-    Ceiling { program: Program::TcEgressDecap, data: [324, 307], translated: 8109, verified: 180513, jited: 39075 },
-    Ceiling { program: Program::TcIngressIpDecap, data: [306, 291], translated: 7903, verified: 162333, jited: 38071 },
-    Ceiling { program: Program::TcEgressIpDecap, data: [307, 292], translated: 7904, verified: 162387, jited: 38075 },
+    Ceiling { program: Program::XdpIngressFrags, data: [147, 139], translated: 7283, verified: 149318, jited: 35150 },
+    Ceiling { program: Program::XdpIngress, data: [147, 139], translated: 7283, verified: 149318, jited: 35150 },
+    Ceiling { program: Program::TcIngress, data: [138, 130], translated: 7479, verified: 182657, jited: 36166 },
+    Ceiling { program: Program::TcEgress, data: [138, 130], translated: 7480, verified: 182662, jited: 36170 },
+    Ceiling { program: Program::TcIngressIp, data: [136, 131], translated: 7393, verified: 144746, jited: 35595 },
+    Ceiling { program: Program::TcEgressIp, data: [136, 131], translated: 7423, verified: 145559, jited: 35798 },
+    Ceiling { program: Program::XdpIngressDecap, data: [324, 307], translated: 8408, verified: 195965, jited: 40894 },
+    Ceiling { program: Program::TcIngressDecap, data: [323, 306], translated: 8320, verified: 195551, jited: 40210 },
+    Ceiling { program: Program::TcEgressDecap, data: [324, 307], translated: 8321, verified: 195659, jited: 40214 },
+    Ceiling { program: Program::TcIngressIpDecap, data: [306, 291], translated: 8137, verified: 179522, jited: 39419 },
+    Ceiling { program: Program::TcEgressIpDecap, data: [307, 292], translated: 8138, verified: 179576, jited: 39423 },
 ];
 
 #[test]

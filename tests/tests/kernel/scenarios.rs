@@ -7,7 +7,7 @@ use std::{thread, time::Duration};
 
 use tcptrace::live::kernel::{Program, Settings};
 use tcptrace_core::{
-    event::{Counters, Event},
+    event::{BUCKETS, Counters, Event},
     handshake::{Handshake, Nanos, Transition},
 };
 use tcptrace_tests::scenario::{self, Effect, Family, Scenario, Setting, Step, frame, model::Model, words};
@@ -67,9 +67,10 @@ fn pause(step: &Step, two_points: bool) -> Duration {
 }
 
 /// The histograms' buckets depend on the machine; how much is in them does not.
-pub(crate) fn without_buckets(tally: &Counters) -> (Vec<u64>, Vec<u64>, Vec<u64>, u64, u64) {
-    let (answers, acks) = (tally.syn_to_answer.iter().sum(), tally.answer_to_ack.iter().sum());
-    (tally.counters.into(), tally.transitions.into(), tally.lost.into(), answers, acks)
+pub(crate) fn without_buckets(tally: &Counters) -> (Vec<u64>, Vec<u64>, Vec<u64>, [u64; 3]) {
+    let (once, again) = tally.syn_to_answer.split_at(BUCKETS);
+    let times = [once, again, &tally.answer_to_ack].map(|it| it.iter().sum());
+    (tally.counters.into(), tally.transitions.into(), tally.lost.into(), times)
 }
 
 fn transitions(effects: &[Effect]) -> Vec<Effect> {

@@ -19,7 +19,7 @@ use crate::view::{BOTH, PATIENCE, View};
 const ENDS: [(u16, &str, Option<&str>); 5] = [
     (0, "closed", None),
     (10, "reset_by_client", Some("post_ack")),
-    (20, "reset_by_server", Some("post_data")),
+    (20, "reset_by_server", Some("unserved")),
     (30, "half_closed", None),
     (40, "established", None),
 ];

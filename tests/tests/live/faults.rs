@@ -160,12 +160,12 @@ fn messages_that_nobody_reads_are_counted() {
     assert!((1..1600).contains(&shed), "{shed}");
 }
 
+/// An empty root has no /dev/urandom.
 #[test]
-fn without_random_numbers_it_ends_with_an_error() {
+fn random_numbers_take_no_file() {
     let lab = Lab::new();
     let binary = Tracer::binary();
-    let hidden = format!("mount --bind /dev/null /dev/urandom && exec {} -i eth0", binary.display());
+    let hidden = format!("mount --bind /dev/null /dev/urandom && exec {} -i eth0 --duration 0.1", binary.display());
     let finished = lab.client.spawn(["unshare", "--mount", "sh", "-c", &hidden]).finish(PATIENCE);
-    let expected = "tcptrace: cannot read /dev/urandom, for the key of a table: failed to fill whole buffer\n";
-    assert_eq!((finished.status.code(), finished.stderr.as_str()), (Some(1), expected));
+    assert_eq!(finished.status.code(), Some(0), "{finished:?}");
 }

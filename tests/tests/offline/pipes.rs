@@ -1,7 +1,8 @@
 //! Captures that come while they are made, on standard input: what is told before their end, and what signals ask for.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tcptrace_tests::lab::Tracer;
+use tcptrace_tests::lab::{Tracer, eventually};
 
 use crate::files::refused;
 
@@ -20,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Reading {
     tracer: Child,
     lines: Receiver<Value>,
+    messages: Receiver<String>,
 }
 
 impl Reading {
@@ -39,7 +41,21 @@ impl Reading {
                 let _ = to.send(serde_json::from_str(&line.unwrap()).unwrap());
             }
         });
-        Self { tracer, lines }
+        let (to, messages) = channel();
+        let stderr = BufReader::new(tracer.stderr.take().unwrap());
+        thread::spawn(move || stderr.lines().for_each(|line| drop(to.send(line.unwrap()))));
+        Self { tracer, lines, messages }
+    }
+
+    /// Returns when it waits for the pipe: by then it hears signals.
+    #[track_caller]
+    fn wait_until_it_waits(&self) {
+        let call = format!("/proc/{}/syscall", self.tracer.id());
+        let waits = [libc::SYS_poll, libc::SYS_ppoll].map(|number| format!("{number} "));
+        eventually(PATIENCE, || {
+            let now = fs::read_to_string(&call).unwrap_or_default();
+            waits.iter().any(|call| now.starts_with(call)).then_some(())
+        });
     }
 
     fn write(&mut self, octets: &[u8]) {
@@ -61,9 +77,7 @@ impl Reading {
         let stdin = self.tracer.stdin.take();
         let code = self.tracer.wait().unwrap().code();
         drop(stdin);
-        let mut stderr = String::new();
-        self.tracer.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        (code, stderr, self.lines.iter().collect())
+        (code, self.messages.iter().collect(), self.lines.iter().collect())
     }
 }
 
@@ -106,7 +120,7 @@ fn a_record_in_two_parts_is_one() {
 #[test]
 fn signals_are_heard_before_the_first_octet() {
     let reading = Reading::start(&[]);
-    thread::sleep(Duration::from_millis(500));
+    reading.wait_until_it_waits();
     reading.signal("-INT");
     let (code, stderr, rest) = reading.end();
     assert_eq!((code, &stderr[..], rest.len()), (Some(0), "", 1));
@@ -116,11 +130,17 @@ fn signals_are_heard_before_the_first_octet() {
 fn usr1_sums_up_so_far() {
     let mut reading = Reading::start(&["--stall-after", "100"]);
     reading.write(&refused(1..4).octets);
-    thread::sleep(Duration::from_millis(500));
-    reading.signal("-USR1");
-    thread::sleep(Duration::from_millis(700));
+    reading.wait_until_it_waits();
+    // The first summary may come before the last octets were read.
+    eventually(PATIENCE, || {
+        reading.signal("-USR1");
+        let mut summary = String::new();
+        while !summary.contains("losses: none") {
+            summary += &reading.messages.recv_timeout(Duration::from_secs(1)).ok()?;
+        }
+        summary.contains("3 refused").then_some(())
+    });
     reading.signal("-INT");
-    let (code, stderr, rest) = reading.end();
+    let (code, _, rest) = reading.end();
     assert_eq!((code, rest.len()), (Some(0), 4));
-    assert!(stderr.contains("3 refused") && stderr.contains("losses: none"), "{stderr}");
 }

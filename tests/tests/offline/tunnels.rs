@@ -20,9 +20,12 @@ fn refused_in_every_tunnel() {
         capture.frame(Duration::ZERO, &tunnel(&syn.bytes(), true));
         capture.frame(Duration::from_millis(1), &tunnel(&syn.answer(flags::RST | flags::ACK, 0).bytes(), false));
         let stored = capture.store();
-        assert_eq!(pcap::read(&stored.0, &[]).lines, Vec::<Value>::new(), "{number}: nobody asked");
+        let unasked = pcap::read(&stored.0, &[]);
+        assert_eq!(unasked.lines, Vec::<Value>::new(), "{number}: nobody asked");
+        let tunnels = unasked.summary["tunnels"].as_object().expect("counts");
+        assert_eq!(tunnels.values().collect::<Vec<_>>(), [&json!(2)], "{number}: the summary hints at {kind}");
         let read = pcap::read(&stored.0, &["--decap"]);
-        assert_eq!(read.lines.len(), 1, "{number}: {kind}");
+        assert_eq!((read.lines.len(), &read.summary["tunnels"]), (1, &json!({})), "{number}: {kind}");
         let line = &read.lines[0];
         assert_eq!((&line["outcome"], &line["server"]["port"]), (&json!("refused"), &json!(6036)), "{number}");
         assert_eq!(line["outer"]["kind"], *kind, "{number}");

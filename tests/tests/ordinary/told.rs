@@ -156,8 +156,8 @@ pub(crate) static TOLD_LIVE: &[Told] = &[
         case: "eyeballs_loser_unreachable",
         words: "unreachable",
         judgement: Noise,
-        causes: &["network_unreachable"],
-        why: "IPv6 has no way out: true, certain by an error's word, and the same for each page",
+        causes: &["network_unreachable", "firewall_reject"],
+        why: "IPv6 has no way out: true, and the same for each page; the lab's router says it by a rule, and knows that",
     },
     Told {
         case: "eyeballs_loser_late",

@@ -1,4 +1,5 @@
-//! Beside a tracer on the same host: the probes of the hop walk are not told as failures, the connects are.
+//! Beside a tracer on the same host: the probes of the hop walk and the connects to ports that nobody asked for are not
+//! told as failures, the connects to the port that was asked for are.
 
 use serde_json::Value;
 use tcptrace_tests::{
@@ -10,7 +11,7 @@ use crate::told::{diagnose, target};
 
 const PORT: u16 = 6036;
 
-/// The attempts to the port that the client's tracer told while both addresses were diagnosed, and its summary.
+/// The attempts that the client's tracer told while both addresses were diagnosed, and its summary.
 fn traced(args: &[&str]) -> (Vec<Value>, Value) {
     let lab = Lab::new();
     let _rule = lab.router.filter("forward", &format!("tcp dport {PORT} drop"));
@@ -23,8 +24,13 @@ fn traced(args: &[&str]) -> (Vec<Value>, Value) {
     let mut lines = tracer.stop().json();
     lines.iter().for_each(contract::hold);
     let summary = lines.pop().unwrap();
-    lines.retain(|it| it["type"] == "attempt" && it["server"]["port"] == PORT);
+    lines.retain(|it| it["type"] == "attempt");
     (lines, summary)
+}
+
+/// To a port that nobody asked for. The server refuses all of them.
+fn is_compared(it: &&Value) -> bool {
+    it["server"]["port"] != PORT
 }
 
 /// A machine that stands still lets the kernel send a second SYN before the walk has closed the socket.
@@ -40,10 +46,11 @@ fn is_connect(it: &&Value) -> bool {
 fn probes_are_counted_and_connects_told() {
     let (lines, summary) = traced(&[]);
     assert_eq!(lines.iter().filter(is_probe).count(), 0, "{lines:#?}");
+    assert_eq!(lines.iter().filter(is_compared).count(), 0, "{lines:#?}");
     assert_eq!(lines.iter().filter(is_connect).count(), 2, "one connect over each family: {lines:#?}");
-    // A hop that speaks, and those beyond it that are tried before silence is believed.
+    // A hop that speaks, and those beyond it that are tried before silence is believed; four ports of each address.
     let probes = summary["attempts"]["probes"].as_u64().unwrap();
-    assert!((8..=60).contains(&probes), "{summary:#}");
+    assert!((16..=68).contains(&probes), "{summary:#}");
     let worst = summary["worst"].as_array().unwrap();
     assert!(worst.iter().all(|it| it["attempts"].get("unreachable").is_none()), "{worst:#?}");
 }
@@ -53,6 +60,7 @@ fn with_all_probes_are_told() {
     let (lines, summary) = traced(&["--all"]);
     let told = lines.iter().filter(is_probe).count();
     assert!(told >= 8, "{lines:#?}");
+    assert!(lines.iter().any(|it| is_compared(&it)), "{lines:#?}");
     assert_eq!(summary["attempts"]["probes"], 0);
 }
 

@@ -81,7 +81,7 @@ fn port_closed_by_a_rst_like_the_hosts_others() {
     for ip in BOTH {
         let _web = with_web(&lab, ip);
         let told = failed(&lab, ip);
-        assert_eq!(told.verdict(), ["port_closed", "likely", "port"], "{:#}", told.object);
+        assert_eq!(told.verdict(), ["port_closed", "possible", "port"], "{:#}", told.object);
         assert!(evidence(&told).contains("the host's SYN/ACKs have TTL 63 too"), "{}", evidence(&told));
         assert_eq!(walks(&told), [("reset", 1), ("answered", 1)]);
     }
@@ -138,12 +138,14 @@ fn firewall_reject_by_a_rst_that_is_not_the_hosts() {
 #[test]
 fn firewall_reject_by_icmp_names_the_sender() {
     let lab = Lab::new();
-    for (kind, reason) in [("admin-prohibited", "admin-prohibited"), ("port-unreachable", "port-unreach")] {
+    for (kind, reason, confidence) in
+        [("admin-prohibited", "admin-prohibited", "certain"), ("port-unreachable", "port-unreach", "likely")]
+    {
         let _rule = lab.router.filter("forward", &format!("tcp dport {PORT} reject with icmpx {kind}"));
         for ip in BOTH {
             let _web = with_web(&lab, ip);
             let told = failed(&lab, ip);
-            assert_eq!(told.verdict(), ["firewall_reject", "certain", "port"], "{:#}", told.object);
+            assert_eq!(told.verdict(), ["firewall_reject", confidence, "port"], "{:#}", told.object);
             assert_eq!(told.object["verdict"]["by"], gateway(ip).to_string());
             let connect = &told.object["addresses"][0]["connects"][0];
             assert_eq!(connect["icmp"]["reason"], reason);
@@ -160,6 +162,25 @@ fn host_down_says_the_last_router() {
         assert_eq!(told.verdict(), ["host_down", "likely", "host"], "{:#}", told.object);
         assert_eq!(told.object["verdict"]["by"], gateway(ip).to_string());
     }
+}
+
+/// A rule says at once what a look-up takes seconds to find out.
+#[test]
+fn host_unreachable_by_a_rule_is_no_absent_host() {
+    let lab = Lab::new();
+    let reject = |what: &str| format!("{what} reject with icmp type host-unreachable");
+    let of_a_port = reject(&format!("tcp dport {PORT}"));
+    for (by, hook) in [(&lab.router, "forward"), (&lab.server, "input")] {
+        let _rule = by.filter(hook, &of_a_port);
+        let _web = with_web(&lab, BOTH[0]);
+        let told = failed(&lab, BOTH[0]);
+        assert_eq!(told.verdict(), ["firewall_reject", "likely", "port"], "{:#}", told.object);
+        assert!(evidence(&told).contains("it came after"), "{}", evidence(&told));
+    }
+    // A whole address: nothing of it is known, and nobody can have looked for it so soon.
+    let _rule = lab.router.filter("forward", &reject(&format!("ip daddr {ABSENT_V4}")));
+    let told = failed(&lab, ABSENT_V4);
+    assert_eq!(told.verdict(), ["firewall_reject", "possible", "host"], "{:#}", told.object);
 }
 
 #[test]
@@ -285,7 +306,7 @@ fn the_listeners_of_this_host_are_read() {
     for ip in [CLIENT_V4, CLIENT_V6] {
         let told = failed(&lab, ip);
         assert_eq!(told.verdict()[..2], ["port_closed", "possible"], "{:#}", told.object);
-        assert!(evidence(&told).contains("nobody listens on port 6036 of this host"), "{}", evidence(&told));
+        assert!(evidence(&told).contains("nobody listens on port 6036 of "), "{}", evidence(&told));
 
         let to = SocketAddr::new(ip, PORT);
         let _idle = lab.client.listen_without_accept(to, 0);

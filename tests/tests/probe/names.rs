@@ -126,3 +126,18 @@ fn another_resolv_conf_can_be_named() {
     let told = diagnose(&lab, &["--resolv-conf", "/nonexistent", "web.example:80"]);
     assert!(told.object["names"]["not_asked"].as_str().unwrap().starts_with("cannot read '/nonexistent'"));
 }
+
+/// Here nsswitch.conf leaves DNS out. The C library of a static binary would ask it nevertheless.
+#[test]
+fn applications_get_what_nsswitch_allows() {
+    let lab = Lab::new();
+    let names = lab.client.resolve_by(&[SERVER_V4], "203.0.113.3 other.example\n");
+    names.look_up_by("files");
+    let _server = lab.server.dns_server(SERVER_V4, "203.0.113.2 web.example\n");
+    let _web = lab.server.listen((SERVER_V4, 80).into());
+    let told = diagnose(&lab, &["web.example:80"]);
+    assert_eq!((told.result(), told.findings()), ("reachable", vec!["applications_fail"]), "{:#}", told.object);
+    assert!(told.object["names"]["applications"]["addresses"].is_null(), "{:#}", told.object);
+    let told = diagnose(&lab, &["other.example:80"]);
+    assert_eq!(told.object["names"]["applications"]["addresses"], json!(["203.0.113.3"]), "{:#}", told.object);
+}

@@ -157,7 +157,7 @@ fn one_address_fails_in_every_way() {
         (
             "RST with the host's TTL",
             at(vec![answered(57, Flags::RST | Flags::ACK, reset()), answered(57, Flags::SYN | Flags::ACK, open())]),
-            ["unreachable", "port_closed", "likely", "port"],
+            ["unreachable", "port_closed", "possible", "port"],
         ),
         (
             "RST with another's TTL",
@@ -183,7 +183,7 @@ fn one_address_fails_in_every_way() {
         (
             "RST faster than light",
             at(vec![Connect { took: Duration::from_micros(300), ..reset() }, open()]),
-            ["unreachable", "firewall_reject", "likely", "port"],
+            ["unreachable", "firewall_reject", "possible", "port"],
         ),
         (
             "RST without a SYN",
@@ -208,7 +208,7 @@ fn one_address_fails_in_every_way() {
         (
             "port-unreachable to a SYN",
             at(vec![icmp(3, 3, HOST, ECONNREFUSED), quiet()]),
-            ["unreachable", "firewall_reject", "certain", "host"],
+            ["unreachable", "firewall_reject", "likely", "host"],
         ),
         (
             "protocol-unreachable to a SYN",
@@ -221,9 +221,14 @@ fn one_address_fails_in_every_way() {
             ["unreachable", "firewall_reject", "certain", "port"],
         ),
         (
-            "host-unreachable by a router",
-            at(vec![icmp(3, 1, ROUTER, EHOSTUNREACH)]),
+            "host-unreachable by a router that looked for it",
+            at(vec![Connect { took: Duration::from_secs(3), ..icmp(3, 1, ROUTER, EHOSTUNREACH) }]),
             ["unreachable", "host_down", "likely", "host"],
+        ),
+        (
+            "host-unreachable by a router that did not",
+            at(vec![icmp(3, 1, ROUTER, EHOSTUNREACH)]),
+            ["unreachable", "firewall_reject", "possible", "unknown"],
         ),
         (
             "host-unreachable while another opens",
@@ -289,7 +294,7 @@ fn one_address_fails_in_every_way() {
         (
             "silence, another port is closed",
             at(vec![silent(), connect(22, Tried::Failed(ECONNREFUSED))]),
-            ["unreachable", "firewall_drop", "likely", "port"],
+            ["unreachable", "firewall_drop", "possible", "port"],
         ),
         (
             "silence in the middle of the way",
@@ -297,7 +302,7 @@ fn one_address_fails_in_every_way() {
                 vec![walk(syn, &[ROUTER], End::Dies), walk(ProbeKind::Syn(80), &[ROUTER, FAR], answer(3))],
                 at(vec![silent(), open()]),
             ),
-            ["unreachable", "firewall_drop", "certain", "port"],
+            ["unreachable", "firewall_drop", "likely", "port"],
         ),
         (
             "silence at its end",

@@ -39,7 +39,7 @@ use table::Use;
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 
 /// Packages that are no part of the product: the table says nothing of them.
-const BESIDE: [&str; 2] = ["tcptrace-tests", "xtask"];
+const BESIDE: [&str; 3] = ["tcptrace-tests", "tcptrace-scenario", "xtask"];
 
 /// A library whose top modules are rooms where the table does not say otherwise.
 const HOUSE: &str = "tcptrace";

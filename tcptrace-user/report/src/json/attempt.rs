@@ -102,6 +102,8 @@ enum Stage {
     BeforeAnswer,
     AfterAnswer,
     PostAck,
+    // The client sent data, the server none. No doc comment: it would take the word out of the schema's list.
+    Unserved,
     PostData,
 }
 
@@ -247,7 +249,7 @@ impl<'a> AttemptLine<'a> {
             first_seen: time(attempt.seen.0),
             last_seen: time(attempt.seen.1),
             syn: (hs.syn.tries > 0).then(|| Offered::of(&hs.syn, hs.isn.0)),
-            syn_ack: (hs.answer.tries > 0).then(|| Offered::of(&hs.answer, hs.server_isn.0)),
+            syn_ack: (hs.answer.tries > 0).then(|| Offered::of(&hs.answer, answer_isn(hs))),
             times: Times::of(attempt),
             agreed: (hs.answer.tries > 0).then_some(Agreed(hs.syn.options & hs.answer.options)),
             end: End::of(hs),
@@ -257,7 +259,7 @@ impl<'a> AttemptLine<'a> {
             wireshark: Wireshark { completeness: attempt.foreign.completeness },
             facts: FactNames(hs.facts),
             seen: Seen { client: Where::of(hs.client_point, setting), server: Where::of(hs.server_point, setting) },
-            cause: why.map(|why| CauseLine::of(&why.verdict)),
+            cause: why.map(|why| CauseLine::of(&why.verdict, why.recorded)),
             scope: why.map(|why| ScopeLine::of(&why.verdict)),
             local: why.and_then(LocalLine::of),
             trust: Trust::of(attempt),
@@ -270,10 +272,12 @@ impl Times {
     fn of(attempt: &Attempt) -> Self {
         let hs = &attempt.handshake;
         let is_established = hs.state() == State::Established;
+        // The ACK stands before what it acknowledges.
+        let is_early = hs.facts.any(Facts::OUT_OF_ORDER) && hs.ended < hs.first_answer;
         Self {
             syn_to_synack_s: hs.syn_to_answer().map(Seconds::of),
             synack_to_ack_s: hs.answer_to_ack().map(Seconds::of),
-            handshake_s: is_established.then(|| Seconds::of(hs.ended.since(hs.first_syn))),
+            handshake_s: (is_established && !is_early).then(|| Seconds::of(hs.ended.since(hs.first_syn))),
             open_s: Some(Seconds::of(attempt.duration())),
         }
     }
@@ -287,7 +291,7 @@ impl Trust {
             may_have_begun_earlier,
             events_lost,
             attempts_lost,
-            one_direction: attempt.handshake.facts.any(Facts::ANSWER_UNSEEN) || attempt.outcome == Outcome::AnswerOnly,
+            one_direction: attempt::is_answer_unseen(&attempt.handshake) || attempt.outcome == Outcome::AnswerOnly,
             missing: why::missing(attempt.why.as_deref()),
         }
     }
@@ -298,8 +302,14 @@ fn stage(attempt: &Attempt) -> Option<Stage> {
     match attempt.outcome {
         Outcome::Aborted if attempt.handshake.answer.tries == 0 => Some(Stage::BeforeAnswer),
         Outcome::Aborted => Some(Stage::AfterAnswer),
-        Outcome::ResetByClient | Outcome::ResetByServer if attempt.had_data() => Some(Stage::PostData),
-        Outcome::ResetByClient | Outcome::ResetByServer => Some(Stage::PostAck),
+        Outcome::ResetByClient | Outcome::ResetByServer => {
+            let has = |fact| attempt.handshake.facts.any(fact);
+            Some(match (has(Facts::CLIENT_DATA), has(Facts::SERVER_DATA)) {
+                (_, true) => Stage::PostData,
+                (true, false) => Stage::Unserved,
+                (false, false) => Stage::PostAck,
+            })
+        }
         Outcome::NoReply
         | Outcome::Refused
         | Outcome::Unreachable
@@ -318,6 +328,8 @@ fn stage(attempt: &Attempt) -> Option<Stage> {
 /// nmap's word for what was seen.
 fn reason(attempt: &Attempt) -> Option<&'static str> {
     match attempt.outcome {
+        // Something came, and its receiver ignored it.
+        Outcome::NoReply if attempt.handshake.facts.any(Facts::RST_IGNORED) => Some("reset"),
         Outcome::NoReply => Some("no-response"),
         Outcome::Refused | Outcome::Aborted | Outcome::ResetOnAnswer => Some("reset"),
         Outcome::Unreachable => attempt.handshake.unreachable().map(|icmp| Meaning::of(icmp).word()),
@@ -327,6 +339,12 @@ fn reason(attempt: &Attempt) -> Option<&'static str> {
         Outcome::Midstream => None,
         Outcome::Challenged => Some("ack"),
     }
+}
+
+/// The number of the SYN/ACK. Where SYNs crossed and only the client sent one, it is the client's.
+fn answer_isn(hs: &Handshake) -> u32 {
+    let is_clients = hs.facts.any(Facts::CLIENT_ANSWERED) && hs.server_point == Point::default();
+    if is_clients { hs.isn.0 } else { hs.server_isn.0 }
 }
 
 impl Offered {
@@ -441,7 +459,7 @@ impl JsonSchema for FactNames {
 }
 
 /// The names of the facts, in the order of their bits.
-const FACTS: [(u32, &str); 25] = [
+const FACTS: [(u32, &str); 32] = [
     (Facts::ANSWER_UNSEEN, "answer_unseen"),
     (Facts::CHALLENGED, "challenged"),
     (Facts::WRONG_ANSWER, "wrong_answer"),
@@ -467,4 +485,11 @@ const FACTS: [(u32, &str); 25] = [
     (Facts::RST_ID, "rst_id"),
     (Facts::RST_OPTIONS, "rst_options"),
     (Facts::RST_SEQ, "rst_seq"),
+    (Facts::ACK_IGNORED, "ack_ignored"),
+    (Facts::WITHOUT_TIMESTAMPS, "without_timestamps"),
+    (Facts::WITHOUT_FAST_OPEN, "without_fast_open"),
+    (Facts::WITHOUT_MPTCP, "without_mptcp"),
+    (Facts::WITHOUT_ECN, "without_ecn"),
+    (Facts::OUT_OF_ORDER, "out_of_order"),
+    (Facts::DATA_ACKED, "data_acked"),
 ];

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tcptrace_vocabulary::verdict::Unsent;
+use tcptrace_vocabulary::{errno::errno_name, verdict::Unsent};
 
 use super::{
     part::Endpoint,
@@ -18,12 +18,15 @@ use crate::Setting;
 pub(super) struct ConnectLine<'a> {
     v: Version,
     r#type: ConnectType,
+    outcome: ConnectOutcome,
     /// when it was called
     first_seen: Time,
     /// null if the call failed before it had a port
     client: Option<Endpoint>,
     server: Endpoint,
     process: ProcessLine<'a>,
+    /// the name of the call's errno; null if it had none, or none is known
+    errno: Option<String>,
     cause: CauseLine<'a>,
     scope: ScopeLine<'a>,
 }
@@ -35,17 +38,26 @@ enum ConnectType {
     Connect,
 }
 
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum ConnectOutcome {
+    NotSent,
+}
+
 /// A JSON line, without its end.
 #[must_use]
 pub(crate) fn line(unsent: &Unsent, setting: &Setting) -> String {
     let line = ConnectLine {
         v: Version,
         r#type: ConnectType::Connect,
+        outcome: ConnectOutcome::NotSent,
         first_seen: Time::of(setting.clock.wall(unsent.called)),
         client: unsent.client.map(Endpoint::of),
         server: Endpoint::of(unsent.server),
         process: ProcessLine::of(&unsent.process),
-        cause: CauseLine::of(&unsent.verdict),
+        errno: unsent.errno.map(errno_name),
+        cause: CauseLine::of(&unsent.verdict, false),
         scope: ScopeLine::of(&unsent.verdict),
     };
     serde_json::to_string(&line).unwrap_or_default()

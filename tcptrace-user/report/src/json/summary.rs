@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Setting,
-    summary::{Hook, Summary, Table, is_packets, transition_name},
+    summary::{Hook, Summary, Table, Times, at_once, from_first_syn, is_packets, percentile, transition_name},
 };
 
 /// The totals of a run: the last line.
@@ -33,6 +33,8 @@ pub(super) struct SummaryLine<'a> {
     interfaces: &'a [String],
     hooks: Vec<HookObject<'a>>,
     attempts: AttemptsObject,
+    /// of completed handshakes; null without any
+    times: Option<TimesObject>,
     /// lines reported, by cause
     causes: Counts,
     packets: Option<Counts>,
@@ -41,6 +43,8 @@ pub(super) struct SummaryLine<'a> {
     worst: Vec<ServerObject>,
     findings: Vec<FindingObject>,
     table: Option<TableObject>,
+    /// packets of tunnels that were not looked into, by kind: of captures without --decap
+    tunnels: Counts,
     /// by stage; empty if nothing was lost and uncounted is null
     losses: Counts,
     /// why the kernel's counters could not be read; everything that rests on them is then null, and losses in the kernel
@@ -68,6 +72,12 @@ struct HookObject<'a> {
 #[schemars(deny_unknown_fields, inline)]
 struct AttemptsObject {
     opened: Option<u64>,
+    /// attempts whose SYN was sent a second time
+    second_syn: Option<u64>,
+    /// attempts whose SYN/ACK was sent a second time before they were established
+    second_syn_ack: Option<u64>,
+    /// of captures: attempts with packets in another order than they were sent in
+    out_of_order: u64,
     by_outcome: KnownOutcomeCounts,
     stalled: u64,
     recovered: u64,
@@ -79,6 +89,26 @@ struct AttemptsObject {
     overtaken: u64,
     /// attempts of a hop walk of tcptrace diagnose on this host: counted and not reported, unless with --all
     probes: u64,
+}
+
+/// How long completed handshakes took, in powers of two of microseconds.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct TimesObject {
+    /// with the time that SYNs and SYN/ACKs took that had to be sent again
+    first_syn_to_synack: Option<PercentilesObject>,
+    /// of those that needed one SYN and one SYN/ACK
+    syn_to_synack: Option<PercentilesObject>,
+    synack_to_ack: Option<PercentilesObject>,
+}
+
+/// Times that this share of them stays under.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct PercentilesObject {
+    p50_s: Seconds,
+    p90_s: Seconds,
+    p99_s: Seconds,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -127,17 +157,24 @@ impl<'a> SummaryLine<'a> {
             interfaces: &summary.interfaces,
             hooks: summary.hooks.iter().map(HookObject::of).collect(),
             attempts: AttemptsObject::of(summary),
+            times: tally.and_then(TimesObject::of),
             causes: Counts(summary.causes.counts().into_iter().map(|(cause, count)| (cause.into(), count)).collect()),
             packets: tally.map(|tally| counters(tally, is_packets)),
             segments: tally.map(segments),
-            counters: tally.map(|tally| counters(tally, |counter| !is_packets(counter))),
+            counters: tally.map(|tally| counters(tally, |counter| !is_packets(counter) && !is_attempts(counter))),
             worst: summary.worst().into_iter().map(|worst| ServerObject::of(worst, summary)).collect(),
             findings: summary.findings.iter().map(|finding| FindingObject::of(finding, None, setting)).collect(),
             table: summary.table.as_ref().map(TableObject::of),
+            tunnels: Counts(summary.tunnels.iter().map(|&(kind, count)| (kind.into(), count)).collect()),
             losses: Counts(summary.losses().into_iter().map(|(stage, count)| (stage.into(), count)).collect()),
             uncounted: summary.unread(),
         }
     }
+}
+
+/// Whether a counter counts attempts, and stands with them.
+fn is_attempts(counter: Counter) -> bool {
+    matches!(counter, Counter::SynAgain | Counter::AnswerAgain)
 }
 
 fn segments(tally: &Counters) -> Counts {
@@ -163,6 +200,9 @@ impl AttemptsObject {
         let tally = summary.tally.as_ref().ok();
         Self {
             opened: tally.map(|tally| tally.transitions[Transition::Opened as usize]),
+            second_syn: tally.map(|tally| tally.counters[Counter::SynAgain as usize]),
+            second_syn_ack: tally.map(|tally| tally.counters[Counter::AnswerAgain as usize]),
+            out_of_order: summary.out_of_order,
             by_outcome: KnownOutcomeCounts(every.collect()),
             stalled: summary.stalls,
             recovered: summary.recovered,
@@ -187,6 +227,24 @@ impl ServerObject {
             established_in_table: (!summary.offline).then_some(established),
             other_ports_established: summary.works(server).into_iter().map(|(port, _)| port).collect(),
         }
+    }
+}
+
+impl TimesObject {
+    fn of(tally: &Counters) -> Option<Self> {
+        let times = Self {
+            first_syn_to_synack: PercentilesObject::of(&from_first_syn(tally)),
+            syn_to_synack: PercentilesObject::of(&at_once(tally)),
+            synack_to_ack: PercentilesObject::of(&tally.answer_to_ack),
+        };
+        (times.first_syn_to_synack.is_some() || times.synack_to_ack.is_some()).then_some(times)
+    }
+}
+
+impl PercentilesObject {
+    fn of(times: &Times) -> Option<Self> {
+        let under = |percent| percentile(times, percent).map(Seconds::of);
+        Some(Self { p50_s: under(50)?, p90_s: under(90)?, p99_s: under(99)? })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tcptrace_core::handshake::Side;
+use tcptrace_core::{drops::Kind, handshake::Side};
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
-    facts::{Aborts, Counters, Dropped, Fact, Listener, Missing, Neighbour, Process},
+    facts::{Aborts, Counters, Dropped, Fact, Listener, Missing, Neighbour, Process, Suspect},
     scope::{Extent, Scope},
     verdict::{Verdict, Why},
     words::mac,
@@ -24,6 +24,10 @@ pub(super) struct CauseLine<'a> {
     evidence: &'a [String],
     /// what to do; if the cause is unknown, what would decide
     next: &'a [String],
+    /// of captures that -w wrote: the verdict is the recorded one
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    recorded: bool,
 }
 
 /// How far it reaches, judged by what else was tried in the ten minutes around it.
@@ -47,7 +51,12 @@ pub(super) struct LocalLine<'a> {
     /// whether a socket listens on the server's port; null where that is not known
     listening: Option<bool>,
     listener: Option<ListenerLine<'a>>,
+    /// other addresses on which sockets listen on the server's port
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    listening_at: Vec<String>,
     drops: Option<Vec<DropLine<'a>>>,
+    /// the firewall's rules and policies that can have dropped it, the most likely first; null where nobody looked
+    rules: Option<Vec<RuleLine<'a>>>,
     counters: Option<CounterLine>,
     aborts: Option<AbortLine>,
     neighbour: Option<NeighbourLine>,
@@ -78,12 +87,34 @@ struct ListenerLine<'a> {
 #[schemars(deny_unknown_fields, inline)]
 struct DropLine<'a> {
     from: Word<Side>,
+    packet: Word<Kind>,
+    /// whether its numbers are this attempt's; null where the number of its SYN is not known
+    fits: Option<bool>,
     /// the kernel's word: enum skb_drop_reason
     reason: &'a str,
     count: u64,
+    /// the network namespace that dropped it; null: the tracer's own, or it is not known
+    netns: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "TranslatedLine")]
     translated: Option<TranslatedLine>,
+}
+
+/// A rule of nftables (or iptables-nft), or a chain's policy, that drops or rejects.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct RuleLine<'a> {
+    hook: &'a str,
+    family: &'a str,
+    table: &'a str,
+    chain: &'a str,
+    /// null: it is the chain's policy
+    handle: Option<u64>,
+    rejects: bool,
+    /// what it has counted; null: it does not count
+    packets: Option<u64>,
+    /// the growth of that since a look before the attempt; null where there was none
+    grew: Option<u64>,
 }
 
 /// The ends of the SYN when it was dropped, where this host had translated it.
@@ -94,8 +125,8 @@ struct TranslatedLine {
     server: Endpoint,
 }
 
-/// Growth of the kernel's counters since the attempt began; memory (pages) and the connection tracking table as they are
-/// now. conntrack_limit is 0 where there is no such table.
+/// Growth of the kernel's counters since the attempt began; memory (pages) as it is now; the connection tracking table
+/// at its fullest since then. conntrack_limit is 0 where there is no such table.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, inline)]
 struct CounterLine {
@@ -162,9 +193,9 @@ enum LocalFact {
 }
 
 impl<'a> CauseLine<'a> {
-    pub(super) fn of(verdict: &'a Verdict) -> Self {
+    pub(super) fn of(verdict: &'a Verdict, recorded: bool) -> Self {
         let Verdict { cause, confidence, evidence, next, .. } = verdict;
-        Self { name: Word(*cause), confidence: Word(*confidence), evidence, next }
+        Self { name: Word(*cause), confidence: Word(*confidence), evidence, next, recorded }
     }
 }
 
@@ -191,6 +222,8 @@ impl<'a> LocalLine<'a> {
             listening: local.listener.as_ref().ok().map(Option::is_some),
             listener: listener.map(ListenerLine::of),
             drops: local.drops.as_ref().ok().map(|drops| drops.iter().map(DropLine::of).collect()),
+            listening_at: local.listening_at.iter().flatten().map(ToString::to_string).collect(),
+            rules: local.rules.as_ref().ok().map(|rules| rules.iter().map(RuleLine::of).collect()),
             counters: local.counters.as_ref().ok().map(CounterLine::of),
             aborts: local.aborts.ok().map(|Aborts { for_memory, otherwise }| AbortLine { for_memory, otherwise }),
             neighbour: present(&local.neighbour).map(NeighbourLine::of),
@@ -216,10 +249,21 @@ impl<'a> DropLine<'a> {
         let ends = |(client, server)| TranslatedLine { client: Endpoint::of(client), server: Endpoint::of(server) };
         Self {
             from: Word(dropped.from),
+            packet: Word(dropped.packet),
+            fits: dropped.fits,
             reason: &dropped.reason,
             count: dropped.count,
+            netns: dropped.within.as_ref().map(|within| within.name.as_str()),
             translated: dropped.translated.map(ends),
         }
+    }
+}
+
+impl<'a> RuleLine<'a> {
+    fn of(suspect: &'a Suspect) -> Self {
+        let Suspect { hook, family, table, chain, handle, rejects, packets, grew } = suspect;
+        let (handle, rejects, packets, grew) = (*handle, *rejects, *packets, *grew);
+        Self { hook, family, table, chain, handle, rejects, packets, grew }
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
-use tcptrace_core::{handshake::Side, tunnel::Kind};
+use tcptrace_core::{drops, handshake::Side, tunnel::Kind};
 use tcptrace_vocabulary::{
     attempt::StalledBy,
     cause::{Cause, Confidence},
@@ -92,6 +92,7 @@ words! {
     Extent, "extent", &Self::ALL;
     Missing, "missing", &[Self::NotAsked, Self::Elsewhere, Self::Privilege, Self::Kernel, Self::Gone, Self::Failed];
     StalledBy, "stalled_by", &[Self::ThirdSyn, Self::ThirdSynAck, Self::Silence];
+    drops::Kind, "packet", &[Self::Syn, Self::SynAck, Self::Ack, Self::Rst, Self::Fin, Self::Data];
     Kind, "tunnel", &[Self::Vxlan, Self::Geneve, Self::Gre, Self::Ipip, Self::Sit, Self::Mpls];
 }
 

@@ -20,7 +20,7 @@ use tcptrace_vocabulary::{
 
 use super::{
     columns::{DIM, GREEN, RED, YELLOW, columns},
-    why,
+    recorded, why,
 };
 use crate::Setting;
 
@@ -89,7 +89,7 @@ fn style(outcome: Outcome) -> Style {
 pub fn verdict(attempt: &Attempt) -> String {
     let word = if attempt.recovered { "recovered" } else { attempt.outcome.name() };
     let story = story(&Report::Attempt(attempt.clone()), attempt);
-    format!("tcptrace: {word}: {story}{}; handshake {:016x}", why::comment(attempt), attempt.id())
+    recorded::comment(&format!("{word}: {story}"), attempt)
 }
 
 /// The packets in the order in which they came, and their senders.
@@ -102,7 +102,10 @@ fn story(report: &Report, attempt: &Attempt) -> String {
         format!("{} (ttl {ttl}, window {})", flag_names(hs.end.flags), hs.end.window)
     };
     let mut story = match attempt.outcome {
-        Outcome::NoReply => format!("{syns}, no answer"),
+        Outcome::NoReply => match ignored_resets(hs) {
+            Some(resets) => format!("{syns}, {resets} that the client ignores"),
+            None => format!("{syns}, no answer"),
+        },
         Outcome::Refused => format!("{syns}, server sent {}", rst()),
         Outcome::Unreachable => match (hs.unreachable(), attempt.icmp_from) {
             (Some(icmp), Some(from)) => format!("{syns}, ICMP {} from {}", Meaning::of(icmp).word(), ip(from)),
@@ -114,6 +117,9 @@ fn story(report: &Report, attempt: &Attempt) -> String {
             Some(from) => format!("{syns}, answered by {} instead", ip(from)),
             None => format!("{syns}, the SYN/ACK acknowledges another SYN"),
         },
+        Outcome::HalfOpen if hs.facts.any(Facts::ACK_IGNORED) => {
+            format!("{syns}, {answers}, an ACK with another number")
+        }
         Outcome::HalfOpen => format!("{syns}, {answers}, no final ACK"),
         Outcome::Aborted if hs.answer.tries == 0 => format!("{syns}, client sent {} before any answer", rst()),
         Outcome::Aborted => format!("{syns}, {answers}, client sent {}", rst()),
@@ -132,7 +138,7 @@ fn story(report: &Report, attempt: &Attempt) -> String {
         match stalled.by {
             StalledBy::ThirdSyn => {}
             StalledBy::ThirdSynAck if attempt.outcome == Outcome::Established => {
-                story.push_str(", SYN/ACK again: the final ACK does not reach the server");
+                story.push_str(", SYN/ACK again after the ACK");
             }
             StalledBy::ThirdSynAck => {}
             StalledBy::Silence => story.push_str(", silent since"),
@@ -144,7 +150,17 @@ fn story(report: &Report, attempt: &Attempt) -> String {
     if hs.facts.any(Facts::FALLBACK) {
         story.push_str(", retried with fewer options");
     }
+    if hs.facts.any(Facts::OUT_OF_ORDER) {
+        story.push_str(", out of order in the capture");
+    }
     story
+}
+
+/// The RSTs that the client ignored, and the last one's looks.
+fn ignored_resets(hs: &Handshake) -> Option<String> {
+    let flags = flag_names(hs.end.flags);
+    let known = hs.ignored_resets();
+    (known > 0).then(|| format!("{} (ttl {}, window {})", times(known, &flags), hs.end.ttl, hs.end.window))
 }
 
 fn data(attempt: &Attempt) -> &'static str {

@@ -1,6 +1,6 @@
 //! The line of a connect(2) that put no SYN on the wire, for people.
 
-use tcptrace_vocabulary::{verdict::Unsent, words::endpoint};
+use tcptrace_vocabulary::{errno::errno_name, verdict::Unsent, words::endpoint};
 
 use super::{
     columns::{RED, columns},
@@ -13,7 +13,8 @@ use crate::Setting;
 pub(crate) fn connect(unsent: &Unsent, setting: &Setting, quiet: bool) -> String {
     let client = unsent.client.map_or_else(|| "*".to_owned(), endpoint);
     let whom = format!("{client} → {}", endpoint(unsent.server));
-    let story = format!("connect(2) by {}, no SYN", why::name(&unsent.process));
+    let errno = unsent.errno.map_or_else(String::new, |errno| format!(", {}", errno_name(errno)));
+    let story = format!("connect(2) by {}, no SYN{errno}", why::name(&unsent.process));
     let line = columns(setting, unsent.called, RED, "not_sent", &whom, 0, &story);
-    line + &why::verdict(&unsent.verdict, None, quiet)
+    line + &why::verdict(&unsent.verdict, false, None, quiet)
 }

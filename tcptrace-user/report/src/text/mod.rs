@@ -4,9 +4,11 @@ mod attempt;
 mod columns;
 mod connect;
 mod finding;
+mod recorded;
 mod summary;
 mod why;
 
 pub(crate) use connect::connect;
 
 pub use attempt::{line, verdict};
+pub use recorded::recorded;

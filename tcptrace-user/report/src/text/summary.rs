@@ -13,7 +13,7 @@ use tcptrace_vocabulary::{
 };
 
 use super::columns::duration;
-use crate::summary::{Summary, Table, is_packets};
+use crate::summary::{Summary, Table, Times, at_once, from_first_syn, is_packets, percentile};
 
 impl Summary {
     /// The paragraph for people, without its end.
@@ -21,11 +21,13 @@ impl Summary {
     pub fn text(&self) -> String {
         let mut lines = vec![self.totals()];
         lines.extend(self.cause_line());
-        lines.extend(self.time_lines());
+        lines.extend(self.tally.iter().flat_map(time_lines));
+        lines.extend(self.order_line());
         lines.extend(self.worst().into_iter().map(|worst| self.server_line(worst)));
         lines.extend(self.findings.iter().map(|finding| format!("  {}", finding.plain())));
         lines.extend(self.table.as_ref().map(table_line));
         lines.extend(self.tally.as_ref().ok().map(packet_line));
+        lines.extend(self.tunnels.iter().map(tunnel_line));
         lines.push(format!("  {}", self.loss_line()));
         lines.join("\n")
     }
@@ -70,15 +72,9 @@ impl Summary {
         (!all.is_empty()).then(|| format!("  causes: {}", all.join(", ")))
     }
 
-    fn time_lines(&self) -> impl Iterator<Item = String> {
-        let times = self
-            .tally
-            .iter()
-            .flat_map(|tally| [("SYN to SYN/ACK", &tally.syn_to_answer), ("SYN/ACK to ACK", &tally.answer_to_ack)]);
-        times.filter_map(|(label, buckets)| {
-            let (median, tail) = (percentile(buckets, 50)?, percentile(buckets, 99)?);
-            Some(format!("  {label}: half under {}, 99 % under {}", duration(median), duration(tail)))
-        })
+    fn order_line(&self) -> Option<String> {
+        let attempts = count(self.out_of_order, "attempt");
+        (self.out_of_order > 0).then(|| format!("  order: {attempts} with packets out of order in the capture"))
     }
 
     fn server_line(&self, (server, told, established): (Endpoint, [u64; Outcome::ALL.len()], u64)) -> String {
@@ -94,6 +90,36 @@ impl Summary {
         }
         line
     }
+}
+
+/// How long handshakes took. Those that had to send something again are in the line from the first SYN.
+fn time_lines(tally: &Counters) -> Vec<String> {
+    let [syns, answers] = [Counter::SynAgain, Counter::AnswerAgain].map(|it| tally.counters[it as usize]);
+    let mut lines = Vec::new();
+    let mut line = |label: &str, times: &Times| {
+        if let (Some(median), Some(tail)) = (percentile(times, 50), percentile(times, 99)) {
+            lines.push(format!("  {label}: half under {}, 99 % under {}", duration(median), duration(tail)));
+        }
+    };
+    if syns + answers > 0 {
+        line("first SYN to SYN/ACK", &from_first_syn(tally));
+        line("SYN to SYN/ACK, each sent once", &at_once(tally));
+    } else {
+        line("SYN to SYN/ACK", &at_once(tally));
+    }
+    line("SYN/ACK to ACK", &tally.answer_to_ack);
+    if syns + answers > 0 {
+        let attempts = count(tally.transitions[Transition::Opened as usize], "attempt");
+        lines.insert(
+            0,
+            format!("  sent again: of {attempts}, {syns} needed a second SYN and {answers} a second SYN/ACK"),
+        );
+    }
+    lines
+}
+
+fn tunnel_line((kind, number): &(&'static str, u64)) -> String {
+    format!("  not looked into: {} of {kind}; --decap does", count(*number, "packet"))
 }
 
 fn packet_line(tally: &Counters) -> String {
@@ -117,20 +143,6 @@ fn table_line(table: &Table) -> String {
         let _ = write!(line, "; the youngest that lost its slot was {} old", duration(*age));
     }
     line
-}
-
-/// Nanoseconds that a percentage of the times stays under; the upper end of a bucket. `None` without times.
-fn percentile(buckets: &[u64], percent: u64) -> Option<u64> {
-    let total: u64 = buckets.iter().sum();
-    let wanted = (total * percent).div_ceil(100);
-    let mut sum = 0;
-    for (bucket, count) in buckets.iter().enumerate() {
-        sum += count;
-        if sum >= wanted && total > 0 {
-            return Some((1 << bucket) * 1_000);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

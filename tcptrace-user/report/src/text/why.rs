@@ -20,16 +20,17 @@ const INDENT: &str = "              ";
 #[must_use]
 pub(super) fn text(attempt: &Attempt, quiet: bool) -> String {
     let Some(why) = attempt.why.as_deref() else { return String::new() };
-    verdict(&why.verdict, who(&why.local), quiet)
+    verdict(&why.verdict, why.recorded, who(&why.local), quiet)
 }
 
-/// The same for a verdict, with the processes at the ends.
-pub(super) fn verdict(verdict: &Verdict, who: Option<String>, quiet: bool) -> String {
-    let word = if verdict.cause == Cause::Unknown {
+/// The same for a verdict, and whether it was recorded; with the processes at the ends.
+pub(super) fn verdict(verdict: &Verdict, recorded: bool, who: Option<String>, quiet: bool) -> String {
+    let mut word = if verdict.cause == Cause::Unknown {
         "cause unknown".to_owned()
     } else {
         format!("{}, {}", verdict.cause.name(), verdict.confidence.name())
     };
+    word.push_str(if recorded { ", as recorded" } else { "" });
     if quiet {
         return format!("  ({word})");
     }
@@ -44,17 +45,6 @@ pub(super) fn verdict(verdict: &Verdict, who: Option<String>, quiet: bool) -> St
         let _ = write!(text, "\n{INDENT}{DIM}→ {next}{DIM:#}");
     }
     text
-}
-
-/// The same within the comment of a packet.
-#[must_use]
-pub(super) fn comment(attempt: &Attempt) -> String {
-    let Some(why) = attempt.why.as_deref() else { return String::new() };
-    let Verdict { cause, confidence, evidence, .. } = &why.verdict;
-    if *cause == Cause::Unknown {
-        return String::new();
-    }
-    format!("; {}, {}: {}", cause.name(), confidence.name(), evidence.join("; "))
 }
 
 /// The processes at the ends that are on this host.

@@ -69,10 +69,13 @@ impl Attachments {
                 say!("{} is down: no packets until it is up", attached.interface.name);
             }
         }
-        for bridge in self.interfaces().filter(|interface| interfaces::is_translated_bridge(&interface.name)) {
+        for bridge in self.interfaces().filter(|interface| interfaces::is_translated_bridge(interface)) {
+            let ports = self.interfaces().filter(|interface| interface.master == Some(bridge.index));
+            let ports: Vec<_> = ports.map(|interface| &*interface.name).collect();
+            let traced = if ports.is_empty() { "none" } else { &*ports.join(", ") };
             say!(
-                "{} is a bridge with net.bridge.bridge-nf-call-iptables: translated connections may show one way only; \
-                 trace its ports with -i",
+                "{} is a bridge with net.bridge.bridge-nf-call-iptables: translated connections and rejected ones show \
+                 one way only; its ports that are traced as well: {traced}; others: with -i",
                 bridge.name
             );
         }

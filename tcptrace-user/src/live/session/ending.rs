@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeSet, HashMap},
     process::ExitCode,
+    thread,
+    time::Duration,
 };
 
 use tcptrace_core::{
@@ -20,6 +22,9 @@ use crate::{
     output::{self, Output},
     recorder::FileTotals,
 };
+
+/// Longer than connect(2) takes to its SYN, or to fail without one; and longer than a reading of the calls is kept.
+const UNDER_WAY: Duration = Duration::from_millis(110);
 
 impl Session {
     pub(super) fn summary(&self) -> Summary {
@@ -60,6 +65,8 @@ impl Session {
                 most_pending: self.feed.most_pending as u64,
                 youngest_replaced: tally.as_ref().ok().map(|it| it.youngest_replaced).filter(|&age| age > 0),
             }),
+            out_of_order: 0,
+            tunnels: Vec::new(),
             findings: self.desk.findings(),
             traced_for: now.since(self.feed.started),
             hooks: self.attachments.attached_as.clone(),
@@ -80,6 +87,7 @@ impl Session {
 
     /// Tells what is still open, and sums up: in the last JSON line, or behind the last text line.
     pub(super) fn end(mut self) -> ExitCode {
+        self.tell_unsent_at_end();
         let table = &self.feed.kernel.table;
         let mut reports = self.feed.tracker.finish(|it| table.find(it));
         if self.options.all {
@@ -114,6 +122,14 @@ impl Session {
         } else {
             ExitCode::SUCCESS
         }
+    }
+
+    /// Reports the calls of connect(2) that failed just now.
+    fn tell_unsent_at_end(&mut self) {
+        // A call that was under way when the programs were taken off has its SYN, or its failure, by then.
+        thread::sleep(UNDER_WAY);
+        let unsent = self.judge.unsent_at_end(monotonic(), &self.feed.kernel.table, self.feed.ended);
+        self.tell_unsent(&unsent);
     }
 
     fn complete_evidence(&mut self) {

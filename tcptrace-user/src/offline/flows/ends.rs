@@ -1,9 +1,11 @@
 //! The ends of conversations: when one is over, how it is reported, and in which order.
 
-use tcptrace_core::handshake::{Handshake, Nanos};
+use tcptrace_core::handshake::{Facts, Handshake, Nanos};
 use tcptrace_verdict::patterns::{checks::is_check, flood::Passage};
 use tcptrace_vocabulary::{
-    attempt::{Attempt, Foreign, Stalled, StalledBy, Trust, may_have_begun_earlier, patience, was_in_trouble},
+    attempt::{
+        Attempt, Foreign, Stalled, StalledBy, Trust, is_unserved, may_have_begun_earlier, patience, was_in_trouble,
+    },
     outcome::Outcome,
 };
 
@@ -94,6 +96,7 @@ impl Flows {
     fn judge(&mut self, slot: Slot) -> Option<bool> {
         let (now, stall_after) = (self.now, self.wanted.stall_after);
         let it = self.table.get_mut(slot);
+        it.release_all(stall_after, &mut self.tally);
         let hs = it.described();
         if self.wanted.filter.as_ref().is_some_and(|filter| !filter.matches(hs.client(), hs.server())) {
             return None;
@@ -111,6 +114,7 @@ impl Flows {
         let last = it.seen.1;
         it.verdict = Some(Ending { outcome, recovered, still_open });
         let is_overtaken = it.cold.as_ref().is_some_and(|cold| cold.winner.is_some());
+        self.out_of_order += u64::from(hs.facts.any(Facts::OUT_OF_ORDER));
         self.history.note(&hs, outcome);
         if is_check(&hs, outcome, last) {
             self.checks.push((hs, outcome, last));
@@ -118,7 +122,7 @@ impl Flows {
         if !is_overtaken {
             self.listeners.note(&hs, outcome, now);
         }
-        let trouble = outcome.is_failure() || stalled.is_some() || recovered;
+        let trouble = outcome.is_failure() || stalled.is_some() || recovered || is_unserved(&hs, outcome, last);
         if !trouble && !self.wanted.all {
             self.worked.note_worked(hs.server(), outcome, self.wanted.capacity);
         }
@@ -195,6 +199,7 @@ impl Flows {
         if outcome.is_failure()
             || was_in_trouble(hs, conversation.stalled(), stall_after)
             || conversation.stalled().is_some()
+            || is_unserved(hs, outcome, conversation.seen.1)
         {
             return Some(now.since(hs.last_seen()) >= stall_after);
         }

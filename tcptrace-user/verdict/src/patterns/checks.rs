@@ -3,8 +3,8 @@
 //!
 //! Such an attempt is not reported at once: two more of its kind make it a check, which is counted and not reported.
 //!
-//! Also clients that only look how far SYNs get: the hop walk of `tcptrace diagnose` on this host, known by the ports
-//! that it takes.
+//! Also clients that only look how far SYNs get: the hop walk of `tcptrace diagnose` on this host, and its connects to
+//! ports that nobody asked for; known by the ports and the TTL that they take.
 
 use std::{
     collections::HashMap,
@@ -110,6 +110,9 @@ impl Checks {
 
 /// The most hops that the hop walk of `tcptrace diagnose` goes. No stack begins with a TTL as low as this.
 pub const PROBE_HOPS: u8 = 30;
+/// The hops of a connect of `tcptrace diagnose` to a port that nobody asked for, which it compares with. No stack begins
+/// with this TTL either.
+pub const COMPARED_HOPS: u8 = 250;
 /// One port in this many is a probe's.
 const PROBE_PORTS: u64 = 1 << 10;
 /// Probes of a port that are not reported, within [`PROBES_WITHIN`] nanoseconds: two walks as long as walks get.
@@ -138,14 +141,15 @@ pub fn probe_ports(among: impl Iterator<Item = u16>, to: SocketAddr, hops: u8) -
     among.filter(move |port| is_probe_port(*port, server, hops))
 }
 
-/// Whether an attempt looks like a probe of a hop walk that left here: one SYN, a TTL that leads nowhere, the port.
-/// Whether its client is of this host is not asked.
+/// Whether an attempt looks like a probe that left here: the port, and one SYN with a TTL that leads nowhere (the hop
+/// walk) or the TTL of a comparison. Whether its client is of this host is not asked.
 #[must_use]
 pub fn is_probe(handshake: &Handshake, outcome: Outcome) -> bool {
     let ends = matches!(outcome, Outcome::NoReply | Outcome::Unreachable | Outcome::Refused | Outcome::Aborted);
-    let walks =
-        handshake.client_point.is_egress() && handshake.syn.tries == 1 && (1..=PROBE_HOPS).contains(&handshake.syn.ttl);
-    ends && walks && is_probe_port(handshake.client_port, handshake.server(), handshake.syn.ttl)
+    let ttl = handshake.syn.ttl;
+    let walks = handshake.syn.tries == 1 && (1..=PROBE_HOPS).contains(&ttl);
+    let looks = handshake.client_point.is_egress() && (walks || ttl == COMPARED_HOPS);
+    ends && looks && is_probe_port(handshake.client_port, handshake.server(), ttl)
 }
 
 /// Probes of late, by server. Whoever makes failures look like them hides no more than a few.
@@ -240,6 +244,16 @@ mod tests {
         ] {
             assert!(!is_probe(&other, Outcome::NoReply), "{what}");
         }
+    }
+
+    #[test]
+    fn a_comparison_is_known_by_its_ttl_and_may_be_tried_again() {
+        let it = probe(COMPARED_HOPS);
+        let again = Handshake { syn: Offer { tries: 3, ..it.syn }, ..it };
+        assert!(is_probe(&it, Outcome::Refused) && is_probe(&again, Outcome::NoReply));
+        assert!(!is_probe(&it, Outcome::Established) && !is_probe(&it, Outcome::HalfOpen));
+        let other = Handshake { client_port: it.client_port + 1, ..it };
+        assert!(!is_probe(&other, Outcome::Refused), "somebody else's TTL");
     }
 
     #[test]

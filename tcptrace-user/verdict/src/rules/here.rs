@@ -1,54 +1,88 @@
 //! The deeds of this host itself: its rules, its listeners, its memory. By its own word, and only where an end is here.
 
-use tcptrace_core::{
-    handshake::{Facts, Side},
-    segment::Flags,
+use tcptrace_core::{drops::Kind, handshake::Side, segment::Flags};
+
+use tcptrace_vocabulary::{
+    facts::{Aborts, Dropped, Listener, Suspect},
+    outcome::Outcome,
+    words::{count, ip},
 };
 
-use tcptrace_vocabulary::{facts::Aborts, outcome::Outcome, words::count};
-
-use super::{Judgement, certain, likely, possible, reject::silence, sender::answer_of};
-use crate::case::{Case, is_firewall_reason};
+use super::{Judgement, certain, likely, peer, possible, reject::silence, sender::answer_of};
+use crate::case::{Case, Lack, Part, is_firewall_reason};
 
 /// A SYN that finds the accept queue full is dropped (`tcp_conn_request`, net/ipv4/tcp_input.c), and so is a final ACK
-/// (`tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c), after which the SYN/ACK is sent again.
+/// (`tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c), after which the SYN/ACK is sent again, or a RST
+/// (net.ipv4.tcp_abort_on_overflow). A listener with TCP_DEFER_ACCEPT sends the SYN/ACK again as well, and so does one
+/// whose SYN/ACK and the ACK crossed.
 pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Judgement> {
-    // With another number it is another host's.
-    let again = case.attempt.was_answered_again() && !case.has(Facts::TWO_ANSWERS);
-    let again_evidence = "the server repeated the SYN/ACK after the final ACK passed".to_owned();
-    let was_silent =
-        case.attempt.outcome == Outcome::NoReply || case.hs().syn.tries > 1 && case.attempt.outcome.is_open();
-    if !(was_silent || again) || case.dropped_by_rule(Side::Client).is_some() {
+    let repeated = peer::repeated(case);
+    let again = repeated.is_some();
+    let outcome = case.attempt.outcome;
+    let was_silent = outcome == Outcome::NoReply || case.hs().syn.tries > 1 && outcome.is_open();
+    let is_other = || [Part::Syn, Part::Ack].iter().any(|&part| case.dropped_by_rule(part).is_some());
+    if !case.is_here(Side::Server) {
+        return possible(repeated?);
+    }
+    if let Some(judgement) = queue_dropped_the_ack(case) {
+        return Some(judgement);
+    }
+    if !(was_silent || again) || is_other() {
         return None;
     }
-    if !case.is_here(Side::Server) {
-        return if again { likely([again_evidence]) } else { None };
+    let mut evidence = queue_evidence(case);
+    evidence.extend(repeated.into_iter().flatten().take(1));
+    let overflows = case.growth(|counters| counters.listen_overflows) > 0;
+    match (case.listener().map(Listener::is_full), overflows) {
+        // ListenOverflows counts for every listener of the namespace; the queue is this one's. Without the reasons of
+        // drops, rules may have dropped it as well.
+        (Some(true), true) if case.local.drops.is_ok() => certain(evidence),
+        (Some(true), _) => likely(evidence),
+        // Its queue has room again; or the overflows are another listener's.
+        (Some(false), true) if again => likely(evidence),
+        (Some(false), true) if [Part::Syn, Part::Ack].iter().all(|&part| case.drops_of(part).next().is_none()) => {
+            possible(evidence)
+        }
+        // A queue with room whose counter stands still dropped nothing: TCP_DEFER_ACCEPT.
+        (Some(false) | None, _) => None,
     }
-    let mut evidence = Vec::new();
-    let overflows = case.growth(|counters| counters.listen_overflows);
+}
+
+/// The state of the accept queue, as far as it speaks for a full one.
+fn queue_evidence(case: &Case<'_>) -> Vec<String> {
     let full = case.listener().filter(|it| it.is_full());
-    if let Some(it) = full {
-        evidence.push(format!("the accept queue is full: {} wait, the limit is {}", it.queue, it.queue_max));
+    let full = full.map(|it| format!("the accept queue is full: {} wait, the limit is {}", it.queue, it.queue_max));
+    let overflows = case.growth(|counters| counters.listen_overflows);
+    let grew = (overflows > 0).then(|| format!("ListenOverflows grew by {overflows} meanwhile"));
+    full.into_iter().chain(grew).collect()
+}
+
+/// The final ACK met a full queue. TCP says so itself since Linux 6.15. Before that, and for the ACK of a SYN cookie,
+/// TCP found no socket for it: the listener is there, its queue is above its limit, and ListenOverflows grew.
+fn queue_dropped_the_ack(case: &Case<'_>) -> Option<Judgement> {
+    let overflow = [Part::Ack, Part::Syn].into_iter().find_map(|part| {
+        let dropped = case.drop_of(part, |it| it == "TCP_LISTEN_OVERFLOW")?;
+        Some((part, dropped))
+    });
+    if let Some((part, dropped)) = overflow {
+        let first = format!("this host dropped the {} ({}): the accept queue was full", part.word(), dropped.reason);
+        let evidence = [vec![first], queue_evidence(case)].concat();
+        // A later try may have got in, and what came then is another matter.
+        let is_why = case.attempt.outcome == Outcome::ResetByServer || case.attempt.was_answered_again();
+        return if dropped.fits == Some(true) && (is_why || part == Part::Syn) {
+            certain(evidence)
+        } else {
+            likely(evidence)
+        };
     }
-    if overflows > 0 {
-        evidence.push(format!("ListenOverflows grew by {overflows} meanwhile"));
-    }
-    if again {
-        evidence.push(again_evidence);
-    }
-    let answers = case.listener().is_some();
-    if let Some(reason) = case.dropped_for_queue() {
-        evidence.insert(0, format!("this host dropped a packet ({reason}): the accept queue was full"));
-        return certain(evidence);
-    }
-    match (full.is_some(), overflows > 0, again) {
-        // Without the reasons of drops, rules may have dropped it as well.
-        (true, true, _) | (_, true, true) if case.local.drops.is_ok() => certain(evidence),
-        (true, ..) | (_, true, true) => likely(evidence),
-        // The overflows may be another listener's.
-        (false, true, false) if answers && case.any_drop(Side::Client, |_| true).is_none() => possible(evidence),
-        (false, false, true) => likely(evidence),
-        _ => None,
+    let dropped = case.dropped_without_socket(Part::Ack).filter(|it| it.fits == Some(true))?;
+    let evidence = queue_evidence(case);
+    let first = format!("TCP found no place for the final ACK ({}), and somebody listens", dropped.reason);
+    match (case.listener()?.is_full(), case.growth(|counters| counters.listen_overflows)) {
+        // What comes after a RST or a FIN finds no socket either.
+        (true, 1..) if case.attempt.outcome == Outcome::Established => certain([vec![first], evidence].concat()),
+        (true, _) | (false, 1..) => likely([vec![first], evidence].concat()),
+        (false, 0) => None,
     }
 }
 
@@ -58,7 +92,7 @@ pub(super) fn syn_queue_full(case: &Case<'_>) -> Option<Judgement> {
     let was_silent =
         case.attempt.outcome == Outcome::NoReply || case.hs().syn.tries > 1 && case.attempt.outcome.is_open();
     let drops = case.growth(|counters| counters.syn_queue_drops);
-    let is_other = case.any_drop(Side::Client, |_| true).is_some();
+    let is_other = case.drops_of(Part::Syn).next().is_some();
     if !was_silent || drops == 0 || is_other || !case.is_here(Side::Server) {
         return None;
     }
@@ -66,19 +100,30 @@ pub(super) fn syn_queue_full(case: &Case<'_>) -> Option<Judgement> {
     // The counter is the whole network namespace's.
     match &case.local.listener {
         Ok(Some(listener)) if !listener.is_full() => likely([grew]),
-        Ok(Some(_)) | Err(_) => possible([grew]),
-        Ok(None) => None,
+        // Who listened then is gone: a closed port refuses.
+        Ok(_) | Err(_) => possible([grew]),
     }
 }
 
-/// The packet whose loss makes the outcome, and its sender: the SYN that nobody answered, perhaps only the first ones, or
-/// the SYN/ACK that nobody acknowledged.
-fn lost_packet(case: &Case<'_>) -> Option<(Side, &'static str)> {
+/// The packets whose loss can make the outcome: the SYN that nobody answered, perhaps only the first ones; the answer,
+/// which never came by or was never acknowledged; the ACK after which the SYN/ACK came again.
+fn lost(case: &Case<'_>) -> &'static [Part] {
     let outcome = case.attempt.outcome;
-    if outcome == Outcome::NoReply || outcome.is_open() && case.hs().syn.tries > 1 {
-        return Some((Side::Client, "SYN"));
+    if outcome == Outcome::NoReply {
+        return &[Part::Syn, Part::Answer];
     }
-    (outcome == Outcome::HalfOpen).then_some((Side::Server, "SYN/ACK"))
+    if outcome == Outcome::HalfOpen {
+        return &[Part::Answer, Part::Ack];
+    }
+    if case.attempt.was_answered_again() {
+        return &[Part::Ack];
+    }
+    if outcome.is_open() && case.hs().syn.tries > 1 { &[Part::Syn] } else { &[] }
+}
+
+/// The drop that can make the outcome, for a reason that is wanted.
+fn loss<'a>(case: &Case<'a>, wanted: fn(&str) -> bool) -> Option<(Part, &'a Dropped)> {
+    lost(case).iter().find_map(|&part| Some((part, case.drop_of(part, wanted)?)))
 }
 
 /// A rule or a policy of this host dropped a packet of the handshake, without an answer.
@@ -86,30 +131,86 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Judgement> {
     if case.lacks_conntrack().is_some() {
         return None;
     }
-    let (side, what) = lost_packet(case).filter(|(side, _)| *side == Side::Client || !case.is_here(Side::Client))?;
-    let dropped = |reason: &str| [format!("this host dropped the {what} after it passed the interface ({reason})")];
-    match case.dropped_by_rule_elsewhere(side) {
-        Some(reason) => certain(dropped(&reason)),
-        None if case.attempt.outcome == Outcome::NoReply => dropped_on_its_way_out(case)
-            .or_else(|| unsent(case))
-            // By its number and one of its ends.
-            .or_else(|| likely(dropped(&case.dropped_by_rule_after_translation()?))),
-        None if side == Side::Client => likely(dropped(&case.dropped_by_rule_after_translation()?)),
-        None => None,
+    // The SYN/ACK that the client's own host dropped has a name of its own.
+    let found = loss(case, is_rule).filter(|(part, _)| *part != Part::Answer || !is_lost_at_the_client(case));
+    if let Some((part, dropped)) = found {
+        // What all of them answered has a name of its own.
+        if !case.suspects().is_empty() && case.suspects().iter().all(|it| it.rejects) {
+            return None;
+        }
+        let evidence = [vec![dropped_sentence(case, part, dropped)], suspects(case, dropped)].concat();
+        return if is_proof(case, part, dropped) { certain(evidence) } else { likely(evidence) };
+    }
+    let is_syn = lost(case).contains(&Part::Syn);
+    let translated = || {
+        let reason = case.dropped_by_rule_after_translation().filter(|_| is_syn)?;
+        // By its number and one of its ends.
+        likely([format!("this host dropped the SYN after it passed the interface ({reason})")])
+    };
+    if case.attempt.outcome == Outcome::NoReply { unsent(case).or_else(translated) } else { translated() }
+}
+
+/// Whether the SYN/ACK came as far as the client's own host.
+fn is_lost_at_the_client(case: &Case<'_>) -> bool {
+    case.attempt.outcome == Outcome::HalfOpen && case.is_here(Side::Client)
+}
+
+/// Whether nothing else leaves this drop behind, and nothing else made the outcome: each try was dropped, and the reason
+/// is a rule's alone. A queue drops what finds it full, too; and netfilter drops what connection tracking has no room
+/// for: there has to be a rule or a policy that can have done it, and the table's counter has to stand still.
+fn is_proof(case: &Case<'_>, part: Part, dropped: &Dropped) -> bool {
+    let is_rule = if dropped.reason == NETFILTER {
+        let stands_still = case.local.counters.as_ref().is_ok_and(|it| it.conntrack_drops == 0);
+        stands_still && !case.suspects().is_empty()
+    } else {
+        is_firewall_reason(&dropped.reason)
+    };
+    is_rule && case.is_of_all_tries(part, dropped)
+}
+
+/// The rules that can have done it, a sentence each.
+fn suspects(case: &Case<'_>, dropped: &Dropped) -> Vec<String> {
+    if dropped.reason != NETFILTER {
+        return Vec::new();
+    }
+    match &case.local.rules {
+        Ok(none) if none.is_empty() => vec!["no rule or policy of nftables that can have done it was found".to_owned()],
+        Ok(found) => found.iter().map(suspect).collect(),
+        Err(_) => Vec::new(),
     }
 }
 
-/// A rule dropped the SYN on its way out, or the SYN/ACK.
-fn dropped_on_its_way_out(case: &Case<'_>) -> Option<Judgement> {
-    // If both ends are here, a SYN that came by had left already.
-    let is_own = case.is_here(Side::Client) && (!case.is_here(Side::Server) || case.hs().syn.tries == 0);
-    let kept = |side| case.dropped_on_its_way_out(side).filter(|reason| is_rule(reason));
-    if is_own && let Some(reason) = kept(Side::Client) {
-        return certain([format!("this host dropped its own SYN ({reason})")]);
+fn suspect(it: &Suspect) -> String {
+    let Suspect { hook, family, table, chain, .. } = it;
+    let chain = format!("chain {chain} of table {family} {table} (hook {hook})");
+    let does = if it.rejects { "rejects" } else { "drops" };
+    match (it.handle, it.grew, it.packets) {
+        (None, ..) => format!("the policy of {chain} drops"),
+        (Some(handle), Some(grew), _) => format!("rule {handle} in {chain} {does}; its counter grew by {grew}"),
+        (Some(handle), None, Some(packets)) => format!("rule {handle} in {chain} {does}; it has counted {packets}"),
+        (Some(handle), None, None) => format!("rule {handle} in {chain} {does}"),
     }
-    let reason = kept(Side::Server).filter(|_| case.is_here(Side::Server))?;
-    certain([format!("the SYN came in, and this host dropped its own SYN/ACK ({reason})")])
 }
+
+/// The sentence about a packet that this host dropped.
+fn dropped_sentence(case: &Case<'_>, part: Part, dropped: &Dropped) -> String {
+    let reason = format!("{}{}", dropped.reason, case.whereabouts(dropped));
+    // If both ends are here, a SYN that came by had left already.
+    let is_own = case.is_at_home(dropped) && (!case.is_here(Side::Server) || case.hs().syn.tries == 0);
+    match part {
+        Part::Syn if is_own => format!("this host dropped its own SYN ({reason})"),
+        Part::Answer if case.is_at_home(dropped) => {
+            let what = if dropped.packet == Kind::Rst { "RST" } else { part.word() };
+            format!("the SYN came in, and this host dropped its own {what} ({reason})")
+        }
+        Part::Syn | Part::Answer | Part::Ack => {
+            format!("this host dropped the {} after it passed the interface ({reason})", part.word())
+        }
+    }
+}
+
+/// The reason of netfilter's hooks (`nf_hook_slow`, net/netfilter/core.c), whatever made them drop.
+const NETFILTER: &str = "NETFILTER_DROP";
 
 /// Whether a rule or policy is behind a drop: a filter, or the discipline of an interface's queue.
 fn is_rule(reason: &str) -> bool {
@@ -131,26 +232,44 @@ fn unsent(case: &Case<'_>) -> Option<Judgement> {
 
 /// Connection tracking dropped a packet that no rule dropped: its table is full. The counters are of a whole namespace.
 pub(super) fn conntrack_full(case: &Case<'_>) -> Option<Judgement> {
-    case.lacks_conntrack().filter(|it| it.no_room).map(|it| likely(it.evidence))?
+    lacked(case, case.lacks_conntrack().filter(|it| it.no_room)?)
 }
 
 /// Address translation dropped a packet, because no port was free for it.
 pub(super) fn nat_exhausted(case: &Case<'_>) -> Option<Judgement> {
-    case.lacks_conntrack().filter(|it| !it.no_room).map(|it| likely(it.evidence))?
+    lacked(case, case.lacks_conntrack().filter(|it| !it.no_room)?)
 }
 
-/// The way back to the sender uses another interface than the packet came in on. Only IPv4 has this reason.
+/// A try that got through later shows a clash of two flows, or a table that had room again.
+fn lacked(case: &Case<'_>, lack: Lack) -> Option<Judgement> {
+    loss(case, |reason| reason == NETFILTER).map(|_| ()).or_else(|| case.translated_to().map(|_| ()))?;
+    if case.attempt.outcome.is_open() { possible(lack.evidence) } else { likely(lack.evidence) }
+}
+
+/// The way back to the sender uses another interface than the packet came in on. Only IPv4 has this reason, and only
+/// that check gives it.
 pub(super) fn reverse_path_filter(case: &Case<'_>) -> Option<Judgement> {
-    let (side, what) = lost_packet(case)?;
-    let reason = case.any_drop(side, |reason| reason == "IP_RPFILTER")?;
-    certain([format!("this host dropped the {what}: its route back to the sender uses another interface ({reason})")])
+    let (part, dropped) = loss(case, |reason| reason == "IP_RPFILTER")?;
+    let (what, reason) = (part.word(), &dropped.reason);
+    let sender = if part.from() == Side::Client { case.hs().client_addr } else { case.hs().server_addr };
+    let mut evidence = vec![format!(
+        "this host dropped the {what}: its route back to {} uses another interface ({reason}{})",
+        ip(sender),
+        case.whereabouts(dropped)
+    )];
+    let grew = case.growth(|counters| counters.reverse_path_drops);
+    evidence.extend((grew > 0).then(|| format!("IPReversePathFilter grew by {grew}")));
+    if case.is_of_all_tries(part, dropped) { certain(evidence) } else { likely(evidence) }
 }
 
 /// The packet came in with a wrong checksum, its own or that of the tunnel around it.
 pub(super) fn bad_checksum(case: &Case<'_>) -> Option<Judgement> {
-    let (side, what) = lost_packet(case)?;
-    let reason = case.any_drop(side, |reason| matches!(reason, "TCP_CSUM" | "UDP_CSUM" | "IP_CSUM"))?;
-    certain([format!("this host dropped the {what}: its checksum is wrong ({reason})")])
+    let (part, dropped) = loss(case, |reason| matches!(reason, "TCP_CSUM" | "UDP_CSUM" | "IP_CSUM"))?;
+    let (what, reason) = (part.word(), &dropped.reason);
+    let mut evidence = vec![format!("this host dropped the {what}: its checksum is wrong ({reason})")];
+    let grew = case.growth(|counters| counters.checksum_errors);
+    evidence.extend((grew > 0).then(|| format!("InCsumErrors grew by {grew}")));
+    if case.is_of_all_tries(part, dropped) { certain(evidence) } else { likely(evidence) }
 }
 
 /// The SYN/ACK came in at the interface, and the socket waits for it still.
@@ -158,8 +277,9 @@ pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Judgement> {
     if case.attempt.outcome != Outcome::HalfOpen || !case.is_here(Side::Client) || case.hs().server_point.is_egress() {
         return None;
     }
-    if let Some(reason) = case.dropped_by_rule(Side::Server) {
-        return certain([format!("this host dropped the SYN/ACK after it came in ({reason})")]);
+    if let Some(dropped) = case.drop_of(Part::Answer, is_firewall_reason).filter(|_| case.lacks_conntrack().is_none()) {
+        let evidence = [format!("this host dropped the SYN/ACK after it came in ({})", dropped.reason)];
+        return if case.is_of_all_tries(Part::Answer, dropped) { certain(evidence) } else { likely(evidence) };
     }
     match &case.local.socket {
         Ok(Some(socket)) if socket.state == "SYN-SENT" => {
@@ -177,10 +297,10 @@ pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Judgement> {
     let (syns, answers) = (case.hs().syn.tries, case.hs().answer.tries);
     let outcome = case.attempt.outcome;
     if outcome == Outcome::NoReply {
-        return dropped_for_memory(case, Side::Client, syns).or_else(|| dropped_for_memory(case, Side::Server, syns));
+        return dropped_for_memory(case, Part::Syn, syns).or_else(|| dropped_for_memory(case, Part::Answer, syns));
     }
     if outcome == Outcome::HalfOpen {
-        return dropped_for_memory(case, Side::Server, answers);
+        return dropped_for_memory(case, Part::Answer, answers);
     }
     if outcome == Outcome::ResetByServer {
         return reset_for_memory(case, Side::Server);
@@ -188,8 +308,8 @@ pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Judgement> {
     if outcome == Outcome::ResetByClient { reset_for_memory(case, Side::Client) } else { None }
 }
 
-fn dropped_for_memory(case: &Case<'_>, side: Side, tries: u8) -> Option<Judgement> {
-    let (count, reasons) = case.dropped_for_memory(side)?;
+fn dropped_for_memory(case: &Case<'_>, part: Part, tries: u8) -> Option<Judgement> {
+    let (count, reasons) = case.dropped_for_memory(part)?;
     let reasons = reasons.join(", ");
     let evidence = format!("this host dropped {count} of {tries} tries for want of memory ({reasons})");
     // The others were lost in another way.

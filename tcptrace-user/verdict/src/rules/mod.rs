@@ -15,6 +15,8 @@ mod sender;
 mod silence;
 mod way;
 
+pub(crate) use peer::stopped;
+pub(crate) use reject::serves_others;
 use tcptrace_vocabulary::cause::{Cause, Confidence};
 
 use crate::case::Case;
@@ -40,13 +42,13 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::PortClosed,
         rule: reject::port_closed,
-        evidence: "The server's side answered the SYN with a RST/ACK that has window 0 and the TTL of its other packets. On the server: nobody listens, and TCP found no socket.",
-        apart: "`firewall_reject`: the RST's TTL, time or form is not the host's.",
+        evidence: "The server's side answered the SYN with a RST/ACK that has window 0 and the TTL of its other packets: possible, because a rule on the host sends the same. On the server: nobody listens, and TCP found no socket. Not while the port answers others.",
+        apart: "`firewall_reject`: the RST's TTL, time or form is not the host's. A full backlog on Windows or lwIP, or one of several backends: the port answers others.",
     },
     Row {
         cause: Cause::FirewallReject,
         rule: reject::firewall_reject,
-        evidence: "An ICMP error reports a rule, or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers.",
+        evidence: "An ICMP error reports a rule (certain: only an administrator makes it), or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers on another port, or sooner than the look-up of a neighbour can fail. Certain as well: this host dropped its own SYN (NETFILTER_DROP), none left, and connect(2) failed with an errno that is no timeout. The same where this host itself dropped each SYN (NETFILTER_DROP) and the answer left it: nobody else had a SYN to answer.",
         apart: "`port_closed`: the RST fits the host.",
     },
     Row {
@@ -58,7 +60,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::HostDown,
         rule: silence::host_down,
-        evidence: "The host does not answer ARP or neighbour discovery. A router says host-unreachable. Nothing answered on any port that was tried.",
+        evidence: "The host does not answer ARP or neighbour discovery. A router says host-unreachable after the seconds that a look-up takes. Nothing answered on any port that was tried: possible.",
         apart: "`firewall_drop` of every port: the host still answers ARP or echo requests.",
     },
     Row {
@@ -70,20 +72,20 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::NoRoute,
         rule: way::no_route,
-        evidence: "Routing refuses the destination, or the interface is down. connect(2) fails at once with a routing errno. The kernel dropped the SYN or the SYN/ACK for want of a route (IP_OUTNOROUTES).",
+        evidence: "Certain: connect(2) never reached SYN-SENT, nothing refused it before, and routing, which has not changed since the call, refuses the destination; TCP asks for nothing else before SYN-SENT. Certain: the interface of the route is down. The kernel dropped the SYN or the SYN/ACK for want of a route (IP_OUTNOROUTES). Likely: routing has changed since. Likely: OutNoRoutes grew with each SYN that a listener left unanswered, and nothing was dropped; the counter is the whole namespace's.",
         apart: "`network_unreachable`: a router says so, by ICMP.",
     },
     Row {
         cause: Cause::NoLocalPort,
         rule: way::no_local_port,
-        evidence: "connect(2) failed with EADDRNOTAVAIL.",
+        evidence: "Certain: connect(2) failed with EADDRNOTAVAIL. Live: its socket went from SYN-SENT back to CLOSE without a SYN, an error, or a port; only the choice of a port lies between (Linux 5.15 and later).",
         apart: "`nat_exhausted`: this host has ports, and its address translation has none.",
     },
     Row {
         cause: Cause::ConnectFailed,
         rule: way::connect_failed,
-        evidence: "connect(2) failed, and no SYN was made. Neither routing nor ports are why.",
-        apart: "`dropped_by_local_firewall`: a SYN was made, and dropped.",
+        evidence: "Certain: a BPF program refused the call, which the hook behind it reads (`bpf_get_retval`, Linux 6.1 and later). Certain: the address is a broadcast or multicast address. `diagnose`, certain: EPERM, or EACCES while routing lets it pass and no ICMP error came. Possible: no SYN was made, and neither routing nor ports are why.",
+        apart: "`no_route`: EACCES of a 'prohibit' route. `dropped_by_local_firewall`: a SYN was made, and dropped.",
     },
     Row {
         cause: Cause::GatewayDown,
@@ -94,8 +96,8 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::ListenQueueFull,
         rule: here::listen_queue_full,
-        evidence: "The accept queue is above its limit, ListenOverflows grew, or the SYN/ACK came again after the final ACK.",
-        apart: "`firewall_drop`: no counter grows.",
+        evidence: "On the server: the kernel dropped the final ACK for TCP_LISTEN_OVERFLOW, which no other path gives (6.15); or the queue is above its limit while ListenOverflows grew. The ACK of a SYN cookie finds no socket (NO_SOCKET) there. From afar, a SYN/ACK more than a round trip after the final ACK, while the server acknowledged nothing: possible.",
+        apart: "`firewall_drop`: no counter grows. TCP_DEFER_ACCEPT: the SYN/ACK comes again, and the queue has room.",
     },
     Row {
         cause: Cause::SynQueueFull,
@@ -106,7 +108,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::DroppedByLocalFirewall,
         rule: here::dropped_by_local_firewall,
-        evidence: "The kernel dropped the SYN or the SYN/ACK, and its reason is a rule's. No SYN was seen leaving.",
+        evidence: "The kernel dropped each SYN, SYN/ACK or final ACK of this very attempt, and its reason is a rule's. For NETFILTER_DROP, a rule or policy of nftables can have done it, and conntrack's drop counter stood still; without either, likely. No SYN was seen leaving.",
         apart: "`conntrack_full`, `nat_exhausted`: the drop reason is the same, and conntrack's counters grow.",
     },
     Row {
@@ -124,25 +126,25 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::ReversePathFilter,
         rule: here::reverse_path_filter,
-        evidence: "The kernel dropped the packet for IP_RPFILTER.",
+        evidence: "The kernel dropped each try for IP_RPFILTER, which only that check gives; IPReversePathFilter grew.",
         apart: "`dropped_by_local_firewall`: the drop reason is a rule's.",
     },
     Row {
         cause: Cause::BadChecksum,
         rule: here::bad_checksum,
-        evidence: "The kernel dropped the packet for TCP_CSUM, UDP_CSUM or IP_CSUM.",
+        evidence: "The kernel dropped each try for TCP_CSUM, UDP_CSUM or IP_CSUM, which only a wrong checksum gives; InCsumErrors grew.",
         apart: "A capture on the sender: the card computes the checksum later.",
     },
     Row {
         cause: Cause::SynFlood,
         rule: peer::syn_flood,
-        evidence: "Many clients left one port half-open, and this host sent SYN cookies.",
+        evidence: "Many clients left one port half-open, and this host sent SYN cookies. In a capture: many clients sent a port a single SYN each, and never came again.",
         apart: "A rush of real clients: most of them complete.",
     },
     Row {
         cause: Cause::ClientVanished,
         rule: peer::client_vanished,
-        evidence: "The server repeated the SYN/ACK, and the client stayed silent. An ICMP error or another host's RST answered it: a forged source.",
+        evidence: "The server repeated the SYN/ACK, and the client stayed silent. An ICMP error answered it: a forged source. So does a RST with another TTL than the SYN: possible.",
         apart: "`firewall_drop` of the answers: the client repeats its SYN.",
     },
     Row {
@@ -154,13 +156,13 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::AsymmetricPath,
         rule: path::asymmetric_path,
-        evidence: "The client's ACK or data passed here, and the SYN/ACK never did. A SYN/ACK passed, and its SYN did not.",
+        evidence: "The client's ACK or data passed here, and the SYN/ACK never did. A SYN/ACK passed, and its SYN did not. Not where both sent a SYN.",
         apart: "Packets that the capture lost.",
     },
     Row {
         cause: Cause::NatMismatch,
         rule: path::nat_mismatch,
-        evidence: "The SYN went to one address, and another address acknowledged it.",
+        evidence: "The SYN went to one address, and another address acknowledged it. The same SYN (client, port, ISN) went to two addresses within a millisecond, and the second answered by itself: likely.",
         apart: "`duplicate_ip`: one address, two hosts.",
     },
     Row {
@@ -184,8 +186,8 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::ApplicationGaveUp,
         rule: peer::application_gave_up,
-        evidence: "The SYNs stop before the kernel would stop, or the answer finds no socket.",
-        apart: "The loser of happy eyeballs: the other family connected.",
+        evidence: "The SYNs stop sooner than the port answers anybody, or the answer finds no socket.",
+        apart: "A port that never answers: that the client gave up is a fact and no cause. The loser of happy eyeballs: the other family connected.",
     },
     Row {
         cause: Cause::HealthCheck,
@@ -196,14 +198,14 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::OptionsBlocked,
         rule: path::options_blocked,
-        evidence: "SYNs with an option were lost or refused, and the first without it was answered.",
+        evidence: "SYNs with an option (MPTCP, Fast Open, ECN, timestamps) were lost or refused, and the first without it was answered: possible. The second time, where no SYN with it was ever answered: likely.",
         apart: "Packet loss: the SYN that passes has the same options.",
     },
     Row {
         cause: Cause::NoBackend,
         rule: peer::no_backend,
-        evidence: "The server accepted the connection and reset it within a second, before it sent a byte.",
-        apart: "`out_of_memory`: TCPAbortOnMemory grows.",
+        evidence: "The server accepted the connection and reset it within a second, before it sent a byte: possible. On the server, the process that listens is a proxy: likely.",
+        apart: "`out_of_memory`: TCPAbortOnMemory grows. A service that sends a client away does the same.",
     },
     Row {
         cause: Cause::OutOfMemory,

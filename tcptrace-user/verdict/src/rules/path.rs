@@ -2,12 +2,16 @@
 
 use tcptrace_core::handshake::Facts;
 use tcptrace_vocabulary::{
+    attempt::is_answer_unseen,
     outcome::Outcome,
-    words::{ip, mac},
+    words::{count, ip, mac},
 };
 
 use super::{Judgement, certain, likely, possible};
-use crate::{case::Case, past::Host};
+use crate::{
+    case::Case,
+    past::{Host, NAMED, avoids_options},
+};
 
 /// One half of the handshake goes by another way.
 pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Judgement> {
@@ -18,7 +22,7 @@ pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Judgement> {
     if outcome == Outcome::NoReply && case.host().is_some_and(Host::answers_another_way) {
         return possible(["the server's SYN/ACKs never pass here, and its connections still open".to_owned()]);
     }
-    if outcome.is_open() && case.has(Facts::ANSWER_UNSEEN) {
+    if outcome.is_open() && is_answer_unseen(case.hs()) {
         return likely(["the client's final ACK passed here, and the SYN/ACK that it answers did not".to_owned()]);
     }
     None
@@ -36,9 +40,31 @@ fn answer_without_syn(case: &Case<'_>) -> Option<Judgement> {
 
 /// Another address than was asked gave the answer.
 pub(super) fn nat_mismatch(case: &Case<'_>) -> Option<Judgement> {
-    let from = case.attempt.answered_from?;
+    let Some(from) = case.attempt.answered_from else { return answered_untranslated(case) };
     let asked = ip(case.server().addr);
     certain([format!("the SYN went to {asked}, and {} acknowledged it", ip(from))])
+}
+
+/// The SYN was seen before its destination was translated and after it, and the answer went back as it was: the client
+/// resets what comes from an address that it did not ask.
+fn answered_untranslated(case: &Case<'_>) -> Option<Judgement> {
+    let (hs, outcome) = (case.hs(), case.attempt.outcome);
+    let twin = case.past.twin(hs)?;
+    let (other, apart) = (ip(twin.server.addr), twin.at.since(hs.first_syn).max(hs.first_syn.since(twin.at)) / 1000);
+    if hs.answer.tries > 0 && matches!(outcome, Outcome::Aborted | Outcome::HalfOpen) && !twin.is_answered {
+        return likely([
+            format!("the same SYN (client, port and ISN) went to {other}, {apart} µs apart: it was translated"),
+            format!("{} answered the client itself, and not as {other}", ip(case.server().addr)),
+        ]);
+    }
+    let is_half = twin.is_answered && matches!(twin.outcome, Outcome::Aborted | Outcome::HalfOpen);
+    if hs.answer.tries > 0 || outcome != Outcome::NoReply || !is_half {
+        return None;
+    }
+    likely([
+        format!("the same SYN (client, port and ISN) went on to {other}, {apart} µs apart: it was translated"),
+        format!("{other} answered the client itself, and not as {}", ip(case.server().addr)),
+    ])
 }
 
 /// The server knows these ports from an older connection (RFC 5961, section 4; RFC 9293, section 3.10.7.4).
@@ -72,7 +98,32 @@ pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Judgement> {
     }
 }
 
-/// SYNs with an option are lost or refused, and the first without it is answered.
-pub(super) fn options_blocked(_case: &Case<'_>) -> Option<Judgement> {
-    None
+/// SYNs with an option are lost or refused, and the first without it is answered. Loss looks the same once; the second
+/// time, where no SYN with the option was ever answered, it hardly does.
+pub(super) fn options_blocked(case: &Case<'_>) -> Option<Judgement> {
+    let (hs, host) = (case.hs(), case.host()?);
+    if !avoids_options(hs) || is_answer_to_an_earlier_syn(case) {
+        return None;
+    }
+    let lost = NAMED.iter().enumerate().filter(|(_, (option, without, _))| {
+        // The answer agrees to the option: the SYN that had it was answered.
+        case.has(*without) && hs.answer.options & option == 0
+    });
+    let lost: Vec<_> = lost.filter(|(place, _)| !host.options(*place, hs.first_syn).0).collect();
+    let (first, _) = *lost.first()?;
+    let names: Vec<_> = lost.iter().map(|(_, (.., name))| *name).collect();
+    let names = names.join(" and ");
+    let syns = count((hs.syn.tries - 1).into(), "SYN");
+    let what = if case.has(Facts::RECOVERING) { "refused" } else { "lost" };
+    let evidence = format!("{syns} with {names} {what}, the first without it answered");
+    if host.options(first, hs.first_syn).1 {
+        return likely([evidence, format!("it was so before with {}", ip(case.server().addr))]);
+    }
+    possible([evidence, "loss looks the same once".to_owned()])
+}
+
+/// Whether the answer came sooner after the last SYN than the host ever answers.
+fn is_answer_to_an_earlier_syn(case: &Case<'_>) -> bool {
+    let took = case.hs().first_answer.since(case.hs().last_syn);
+    case.host().and_then(|it| it.fastest).is_some_and(|fastest| took < fastest / 2)
 }

@@ -1,5 +1,7 @@
 //! The behaviour of the client: it fell silent, gave up, or only looked.
 
+use std::iter;
+
 use tcptrace_core::handshake::{Facts, Side};
 use tcptrace_vocabulary::{
     outcome::Outcome,
@@ -9,22 +11,23 @@ use tcptrace_vocabulary::{
 
 use super::{Judgement, likely, possible, sender::Sender};
 use crate::{
-    case::Case,
+    case::{Case, Part},
     past::Host,
     patterns::checks::{self, REPEATED},
 };
 
 /// Clients that leave one port half-open before it counts as a flood.
 const MANY: usize = 8;
-/// Linux sends seven SYNs before it gives up by itself (tcp_syn_retries), Windows three. Fewer than seven hint at a
-/// timeout of the application.
-const LADDER: u8 = 7;
 /// Linux's second try; an answer that takes longer has outlived many a timeout.
 const LATE: u64 = 1_000_000_000;
-/// Seconds: two lost SYNs cost three (RFC 6298: one, and two).
-const PATIENT: f64 = 3.5;
 
 pub(super) fn syn_flood(case: &Case<'_>) -> Option<Judgement> {
+    let hs = case.hs();
+    let is_single = case.attempt.outcome == Outcome::NoReply && hs.syn.tries == 1 && !case.attempt.trust.still_open;
+    if is_single && case.past.is_flooded(case.server(), hs.first_syn) {
+        let port = case.server().port;
+        return likely([format!("many clients sent port {port} a single SYN each, and never came again")]);
+    }
     if case.attempt.outcome != Outcome::HalfOpen || case.is_here(Side::Client) {
         return None;
     }
@@ -49,6 +52,10 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Judgement> {
     }
     let answers = format!("{} sent, and the client stayed silent", count(hs.answer.tries.into(), "SYN/ACK"));
     let outcome = case.attempt.outcome;
+    // An ACK of another number is no silence.
+    if case.has(Facts::ACK_IGNORED) {
+        return None;
+    }
     if outcome == Outcome::HalfOpen {
         return silent_after_answer(case, answers);
     }
@@ -59,10 +66,11 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Judgement> {
         return possible([answers, "then the server itself gave up".to_owned()]);
     }
     if outcome == Outcome::Aborted && is_answered_by_another(case) {
-        return likely([format!(
-            "the RST to the SYN/ACK has TTL {}, the SYN had {}: the host at that address did not send the SYN",
-            hs.end.ttl, hs.syn.ttl
-        )]);
+        // A scanner's raw SYN has any TTL, and its kernel's RST the system's.
+        return possible([
+            format!("the RST to the SYN/ACK has TTL {}, the SYN had {}", hs.end.ttl, hs.syn.ttl),
+            "the SYN was forged, or a scanner sent it past its own kernel".to_owned(),
+        ]);
     }
     None
 }
@@ -90,27 +98,47 @@ pub(super) fn application_gave_up(case: &Case<'_>) -> Option<Judgement> {
     if case.attempt.outcome == Outcome::Aborted && case.hs().answer.tries > 0 { hung_up(case) } else { None }
 }
 
-/// The SYNs stop before the kernel stops by itself.
+/// The SYNs stopped sooner than the port answers anybody. Where nothing of it ever answered, that they stopped is a fact
+/// and no cause.
 fn stopped_early(case: &Case<'_>) -> Option<Judgement> {
-    let hs = case.hs();
     // TCP had something to drop: it was answered, by another way.
-    let is_answered = case.dropped_without_socket().is_some() || case.host().is_some_and(Host::answers_another_way);
+    let is_answered =
+        case.dropped_without_socket(Part::Ack).is_some() || case.host().is_some_and(Host::answers_another_way);
     if is_answered || case.attempt.trust.still_open || case.is_here(Side::Server) {
+        return None;
+    }
+    let (waited, fastest) = outpaced(case)?;
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    let evidence: Vec<_> = iter::once(format!(
+        "the client stopped within {:.1} s; the port answers after {:.1} s",
+        seconds(waited),
+        seconds(fastest)
+    ))
+    .chain(stopped(case))
+    .collect();
+    let is_known = case.is_here(Side::Client) && case.local.socket == Ok(None);
+    if is_known { likely(evidence) } else { possible(evidence) }
+}
+
+/// The longest time that a client can have waited whose SYNs stopped, and the shortest that the port takes to answer,
+/// where that is longer. The next SYN would have come after twice the time, or a second (RFC 6298, section 2).
+pub(super) fn outpaced(case: &Case<'_>) -> Option<(u64, u64)> {
+    let tried = case.hs().last_syn.since(case.hs().first_syn);
+    let waited = tried.saturating_mul(2).saturating_add(LATE);
+    let fastest = case.host()?.fastest_of(case.server().port)?;
+    (fastest > waited && !case.attempt.trust.still_open).then_some((waited, fastest))
+}
+
+/// That the SYNs of an attempt stopped.
+pub(crate) fn stopped(case: &Case<'_>) -> Option<String> {
+    let hs = case.hs();
+    if case.attempt.outcome != Outcome::NoReply || case.attempt.trust.still_open || hs.syn.tries == 0 {
         return None;
     }
     let tried = hs.last_syn.since(hs.first_syn) as f64 / 1e9;
     let tries = count(hs.syn.tries.into(), "SYN");
-    let stopped = format!("stopped after {tries} in {tried:.1} s: the application's connect timeout");
-    match (case.is_here(Side::Client), case.local.syn_tries) {
-        (true, Ok(ladder)) if u32::from(hs.syn.tries) < ladder && case.local.socket == Ok(None) => {
-            let found = [stopped, format!("the kernel would have sent {}", count(ladder.into(), "SYN"))];
-            // An application that waited for longer than lost packets take has cause to give up.
-            if tried < PATIENT { likely(found) } else { possible(found) }
-        }
-        (true, _) => None,
-        (false, _) if hs.syn.tries < LADDER => possible([stopped]),
-        (false, _) => None,
-    }
+    let ladder = case.local.syn_tries.ok().filter(|it| case.is_here(Side::Client) && u32::from(hs.syn.tries) < *it)?;
+    Some(format!("the client stopped after {tries} in {tried:.1} s; its kernel would have sent {ladder}"))
 }
 
 /// The client reset what was answered.
@@ -149,7 +177,53 @@ pub(super) fn health_check(case: &Case<'_>) -> Option<Judgement> {
     if case.attempt.outcome == Outcome::ResetByClient { possible([shape]) } else { None }
 }
 
-/// Accepted, and reset before the server sent a byte.
-pub(super) fn no_backend(_case: &Case<'_>) -> Option<Judgement> {
-    None
+/// Names of programs that accept connections for others.
+const PROXIES: [&str; 13] = [
+    "docker-proxy",
+    "rootlessport",
+    "slirp4netns",
+    "pasta",
+    "envoy",
+    "haproxy",
+    "nginx",
+    "traefik",
+    "kube-proxy",
+    "caddy",
+    "socat",
+    "squid",
+    "linkerd2-proxy",
+];
+
+/// Accepted, and reset before the server sent a byte: a proxy whose backend is away. A service that refuses a client
+/// does the same.
+pub(super) fn no_backend(case: &Case<'_>) -> Option<Judgement> {
+    let wants_memory = case.is_here(Side::Server) && case.local.aborts.is_ok_and(|it| it.for_memory > 0);
+    if !case.attempt.is_unserved() || wants_memory {
+        return None;
+    }
+    let after = case.attempt.seen.1.since(case.hs().ended) as f64 / 1e6;
+    let evidence = format!("the server accepted, and reset after {after:.1} ms, before it sent a byte");
+    let proxy = case.listener().and_then(|it| it.process.as_ref().ok()).map(|it| it.command.as_str());
+    match proxy.filter(|name| case.is_here(Side::Server) && PROXIES.contains(name)) {
+        Some(name) => likely([format!("{name} accepts for somebody else"), evidence]),
+        None => possible([evidence, "a proxy without a backend, or a service that sends clients away".to_owned()]),
+    }
+}
+
+/// The SYN/ACK came again although the final ACK had passed, and nothing shows that the ACK came through. On the wire a
+/// full accept queue, a listener that waits for data (TCP_DEFER_ACCEPT) and an ACK that is lost farther on are the same.
+pub(super) fn repeated(case: &Case<'_>) -> Option<[String; 2]> {
+    // With another number it is another host's.
+    if !case.attempt.was_answered_again() || case.has(Facts::TWO_ANSWERS) {
+        return None;
+    }
+    if case.host().is_some_and(|it| it.completes_meanwhile(case.hs())) {
+        return None;
+    }
+    let other = if case.has(Facts::CLIENT_DATA) {
+        "an ACK that is lost farther on looks the same"
+    } else {
+        "TCP_DEFER_ACCEPT, which waits for data, and a lost ACK look the same"
+    };
+    Some(["the server repeated the SYN/ACK after the final ACK passed".to_owned(), other.to_owned()])
 }

@@ -3,10 +3,12 @@
 use std::iter;
 
 use tcptrace_core::{
+    flow::Endpoint,
     handshake::{Facts, Side},
     segment::Flags,
 };
 use tcptrace_vocabulary::{
+    errno::errno_name,
     icmp::Meaning,
     outcome::Outcome,
     words::{count, flag_names, ip},
@@ -16,19 +18,27 @@ use super::{
     Judgement, certain, likely, possible,
     sender::{Sender, is_odd},
 };
-use crate::{case::Case, past::Life};
+use crate::case::{Case, Part};
 
 pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
     if case.attempt.outcome != Outcome::Refused || case.never_left() {
         return None;
     }
-    if case.is_here(Side::Server) && case.dropped_by_rule(Side::Client).is_none() {
+    if case.is_here(Side::Server) && case.dropped_by_rule(Part::Syn).is_none() {
         match &case.local.listener {
             Ok(None) => {
-                let nobody = format!("nobody listens on port {} of this host", case.server().port);
+                let nobody = nobody_listens(case);
                 // By TCP's own word. Without it, it may have been translated and forwarded, or a rule may have said so.
-                return match case.dropped_without_socket() {
-                    Some(reason) => certain([nobody, format!("TCP found no socket for the SYN ({reason})"), rst(case)]),
+                return match case.dropped_without_socket(Part::Syn) {
+                    Some(it) => {
+                        let evidence = [nobody, format!("TCP found no socket for the SYN ({})", it.reason), rst(case)];
+                        // The other tries met an older connection, and that may be the matter.
+                        let other =
+                            case.has(Facts::CHALLENGED).then(|| "challenge ACKs answered earlier SYNs".to_owned());
+                        let is_all = it.fits == Some(true) && other.is_none();
+                        let evidence = evidence.into_iter().chain(other).collect::<Vec<_>>();
+                        if is_all { certain(evidence) } else { likely(evidence) }
+                    }
                     None => possible([nobody, rst(case)]),
                 };
             }
@@ -38,24 +48,85 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
             Err(_) => {}
         }
     }
+    if serves_others(case).is_some() {
+        return None;
+    }
     let sender = Sender::of_refusal(case);
-    match (sender.fits(), sender.may_be_another(), sender.is_likely_another()) {
-        (_, _, true) | (false, true, _) => None,
-        (true, true, _) if is_odd(case) => None,
-        (true, false, _) => likely(with_rst(case, sender.evidence())),
-        (true, true, false) | (false, false, _) => possible(with_rst(case, sender.evidence())),
+    if sender.is_likely_another() || sender.may_be_another() && (!sender.fits() || is_odd(case)) {
+        return None;
+    }
+    // A rule on the host sends the very same RST (nf_reject_ipv4.c), so the host's own is no more than possible.
+    let same = "a rule that rejects on the host sends the same RST".to_owned();
+    possible(with_rst(case, sender.evidence().chain(opened_before(case)).chain([same])))
+}
+
+/// That the port answers others around the same time, before this attempt and after it: stacks refuse when their queue
+/// is full (Windows, lwIP), and of several hosts behind an address one may refuse.
+pub(crate) fn serves_others(case: &Case<'_>) -> Option<String> {
+    if case.attempt.outcome != Outcome::Refused {
+        return None;
+    }
+    let (before, after) = case.host()?.opened_around(case.server().port, case.around());
+    let began = case.hs().first_syn;
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    let (before, after) = (seconds(began.since(before?)), seconds(after?.since(began)));
+    Some(format!("port {} answered {before:.1} s before and {after:.1} s after", case.server().port))
+}
+
+/// That the port answered before, and not since.
+fn opened_before(case: &Case<'_>) -> Option<String> {
+    let (before, after) = case.host()?.opened_around(case.server().port, case.around());
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    let (began, port) = (case.hs().first_syn, case.server().port);
+    match (before, after) {
+        (Some(before), None) => Some(format!("port {port} answered {:.1} s before", seconds(began.since(before)))),
+        (None, Some(after)) => Some(format!("port {port} answered {:.1} s later", seconds(after.since(began)))),
+        (Some(_), Some(_)) | (None, None) => None,
+    }
+}
+
+/// Who listens on the port, if not on the server's address.
+fn nobody_listens(case: &Case<'_>) -> String {
+    let Endpoint { addr, port } = case.server();
+    match case.local.listening_at.as_deref() {
+        Ok(others) if !others.is_empty() => {
+            let others: Vec<_> = others.iter().take(3).map(ToString::to_string).collect();
+            format!("port {port} listens on {} only, not on {}", others.join(" and "), ip(addr))
+        }
+        Ok(_) => format!("nobody listens on port {port} of this host"),
+        // Perhaps on another address.
+        Err(_) => format!("nobody listens on port {port} of {}", ip(addr)),
     }
 }
 
 pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
+    if let Some(judgement) = rejected_here(case) {
+        return Some(judgement);
+    }
     if outcome == Outcome::Unreachable {
         return rejected_by_own_icmp(case).or_else(|| rejected_by_icmp(case));
     }
     if outcome == Outcome::Refused {
         return rejected_by_rst(case).or_else(|| refused_unsent(case));
     }
-    if outcome == Outcome::NoReply { rejected_elsewhere(case, speaks_for_reject) } else { None }
+    if outcome == Outcome::NoReply {
+        rejected_call(case).or_else(|| rejected_unseen(case)).or_else(|| rejected_elsewhere(case, speaks_for_reject))
+    } else {
+        None
+    }
+}
+
+/// A rule dropped this host's own SYN before it reached the wire, and connect(2) failed: the rule answered. Nobody else
+/// can have, and a rule that only drops leaves the call to its timeout.
+fn rejected_call(case: &Case<'_>) -> Option<Judgement> {
+    let errno = case.local.call.ok()?.errno.filter(|errno| *errno != libc::ETIMEDOUT)?;
+    let reason = case.dropped_on_its_way_out(Side::Client).filter(|reason| *reason == "NETFILTER_DROP")?;
+    (case.local.made == Ok(true) && case.hs().syn.tries == 0).then_some(())?;
+    certain([
+        format!("a rule of this host rejected its own SYN ({reason})"),
+        format!("connect(2) failed with {}, and no SYN left", errno_name(errno)),
+    ])
 }
 
 /// Whether an ICMP error speaks for a rule by itself.
@@ -80,13 +151,41 @@ const fn speaks_for_reject(meaning: Meaning) -> bool {
     }
 }
 
+/// A rule of this host dropped the SYN and answered it, at the server or between the ends. Where every try was dropped
+/// here, nobody else had anything to answer.
+fn rejected_here(case: &Case<'_>) -> Option<Judgement> {
+    let outcome = case.attempt.outcome;
+    let answer = if outcome == Outcome::Refused { rst(case) } else { error(case)? };
+    let dropped = case.dropped_by_rule(Part::Syn).filter(|it| !case.is_at_home(it))?;
+    let evidence =
+        [format!("a rule of this host rejected the SYN ({}{})", dropped.reason, case.whereabouts(dropped)), answer];
+    if case.is_of_all_tries(Part::Syn, dropped) { certain(evidence) } else { likely(evidence) }
+}
+
+/// A rule of this host dropped the SYN, and whatever rule can have done so answers what it drops. The answer left by an
+/// interface that is not traced: a bridge's port.
+fn rejected_unseen(case: &Case<'_>) -> Option<Judgement> {
+    let dropped = case.dropped_by_rule(Part::Syn)?;
+    let suspects = case.suspects();
+    if suspects.is_empty() || !suspects.iter().all(|it| it.rejects) || case.lacks_conntrack().is_some() {
+        return None;
+    }
+    likely([
+        format!("a rule of this host rejected the SYN ({}{})", dropped.reason, case.whereabouts(dropped)),
+        "its answer left by an interface that is not traced".to_owned(),
+    ])
+}
+
 /// A rule of this host answered its own SYN by an ICMP error.
 fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
     let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
-    if meaning == Meaning::HostUnreachable {
-        return None;
+    if meaning != Meaning::HostUnreachable {
+        return certain([format!("this host's rules sent {error}")]);
     }
-    certain([format!("this host's rules sent {error}")])
+    // So does a neighbour look-up that failed, which takes its time.
+    let is_asked = matches!(&case.local.neighbour, Ok(None) | Err(_)) || case.silent_neighbour().is_some();
+    let took = came_at_once(case).filter(|_| !is_asked)?;
+    likely([format!("this host's rules sent {error}"), took])
 }
 
 /// A RST came, and no SYN was seen leaving. A rule that translates the address and a tunnel that wraps the packet
@@ -106,19 +205,21 @@ fn rejected_by_icmp(case: &Case<'_>) -> Option<Judgement> {
     match meaning {
         // A host that speaks no TCP says so as well.
         Meaning::ProtocolUnreachable => likely([evidence]),
-        Meaning::AdminProhibited
-        | Meaning::HostProhibited
-        | Meaning::NetProhibited
-        | Meaning::SourcePolicyFailed
-        | Meaning::RejectRoute
-        | Meaning::PortUnreachable => certain([evidence]),
-        // An error that says the host is away, while it is there.
-        Meaning::HostUnreachable | Meaning::HostUnreachableForService if is_contradicted(case) => {
-            likely([evidence, format!("{} answered at the same time", ip(case.server().addr))])
+        // So does a load balancer without a backend (ip_vs_leave, net/netfilter/ipvs/ip_vs_core.c).
+        Meaning::PortUnreachable => {
+            likely([evidence, "a rule says so, or a load balancer without a backend".to_owned()])
         }
-        Meaning::HostUnreachable
-        | Meaning::HostUnreachableForService
-        | Meaning::NetUnreachable
+        // A router's table, and no firewall, may have that route.
+        Meaning::RejectRoute => likely([evidence, "a route or a rule of that router rejects it".to_owned()]),
+        // Nothing but an administrator makes these: a rule, or a route of the kind `prohibit`.
+        Meaning::AdminProhibited | Meaning::HostProhibited | Meaning::NetProhibited | Meaning::SourcePolicyFailed => {
+            certain([evidence])
+        }
+        Meaning::HostUnreachable | Meaning::HostUnreachableForService => not_away(case, evidence),
+        Meaning::NetUnreachable | Meaning::NetUnreachableOtherwise if answers_during(case) => {
+            likely([evidence, format!("{} answers on another port", ip(case.server().addr))])
+        }
+        Meaning::NetUnreachable
         | Meaning::NetUnreachableOtherwise
         | Meaning::BeyondScope
         | Meaning::TimeExceeded
@@ -145,25 +246,47 @@ pub(super) fn silence(case: &Case<'_>) -> String {
     }
 }
 
-/// Whether an error that says the host is away is not true: the host answered since, or it answered just before and the
-/// sender of the error did not take the time to look for it. A host that forwards the port may send the error about the
-/// host behind it; that is no contradiction.
-pub(super) fn is_contradicted(case: &Case<'_>) -> bool {
-    /// Linux asks three times for a link address, a second apart.
-    const LOOKED_FOR: u64 = 1_000_000_000;
-    let hs = case.hs();
-    match case.life() {
-        _ if case.is_forwarded() => false,
-        Life::Since => true,
-        Life::Lately => hs.ended.since(hs.first_syn) < LOOKED_FOR,
-        Life::Before(_) | Life::Never => false,
+/// An error that says the host is away, while it is there, or sooner than anybody can know it.
+fn not_away(case: &Case<'_>, error: String) -> Option<Judgement> {
+    let name = ip(case.server().addr);
+    let at_once = came_at_once(case);
+    if is_contradicted(case) {
+        return likely(
+            iter::once(error).chain([format!("{name} answers on another port")]).chain(at_once).collect::<Vec<_>>(),
+        );
     }
+    if case.is_forwarded() {
+        return possible([error, at_once?, format!("{name} itself sent it")]);
+    }
+    possible([error, at_once?])
+}
+
+/// Whether an error that says the host is away is not true: the host opened a connection meanwhile, or shortly before or
+/// after and the sender of the error did not take the time to look for it. Where the host itself sent the error, it may speak
+/// of a host behind it to which it forwards the port, for which it takes that time, too. A RST is no witness: whoever
+/// sends the error may send RSTs for a host that is down.
+pub(super) fn is_contradicted(case: &Case<'_>) -> bool {
+    let is_near = case.host().is_some_and(|it| it.opened_near(case.around()));
+    is_near && came_at_once(case).is_some() || answers_during(case) && !case.is_forwarded()
+}
+
+/// Whether the host opened a connection while the attempt was under way.
+pub(super) fn answers_during(case: &Case<'_>) -> bool {
+    case.host().is_some_and(|it| it.opened_during(case.around()))
+}
+
+/// That an error came sooner than the look-up of a link address can fail: Linux asks three times, a second apart (RFC
+/// 4861, section 10; net/core/neighbour.c), and three times a tenth of that where somebody made it hurry. Another packet
+/// may have begun the look-up earlier, so this proves no rule.
+pub(super) fn came_at_once(case: &Case<'_>) -> Option<String> {
+    const LOOKED_FOR: u64 = 250_000_000;
+    let took = case.hs().ended.since(case.hs().first_syn);
+    let millis = took as f64 / 1e6;
+    (took < LOOKED_FOR)
+        .then(|| format!("it came after {millis:.1} ms; the look-up of a neighbour takes longer to fail"))
 }
 
 fn rejected_by_rst(case: &Case<'_>) -> Option<Judgement> {
-    if let (true, Some(reason)) = (case.is_here(Side::Server), case.dropped_by_rule(Side::Client)) {
-        return certain([format!("a rule of this host dropped the SYN ({reason})"), rst(case)]);
-    }
     if case.is_here(Side::Server) || case.never_left() {
         return None;
     }

@@ -53,11 +53,15 @@ impl Sender {
         let mut it = Self::default();
         it.compare_distance(case);
         it.compare_walks(case);
+        // A slow first answer of the host, or of a proxy that asks its backend before it answers, makes any RST fast.
         if let Some(sign) = is_too_fast(case) {
-            it.add(2, sign);
+            it.add(1, sign);
         }
         if is_odd(case) {
             it.add(1, "it has no ACK, or a window other than 0");
+        }
+        if case.hs().end.flags & Flags::ACK == 0 && case.hs().last_syn > case.hs().ended {
+            it.add(0, "the client ignores it for want of an ACK, and sent its SYN again");
         }
         if case.has(Facts::RST_OPTIONS) {
             it.add(1, "it has TCP options, and a RST to a SYN has none");
@@ -122,11 +126,13 @@ impl Sender {
         }
         let range = if least == most { format!("{least}") } else { format!("{least} to {most}") };
         let (near, far) = (hops(least).min(hops(most)), hops(least).max(hops(most)));
-        if (least..=most).contains(&ttl) {
+        if ttl == least || ttl == most {
             self.own = Some(format!("the host's SYN/ACKs have TTL {ttl} too"));
         } else if (near..=far).contains(&hops(ttl)) {
             // The initial TTL may be another for RSTs.
             self.abstains = Some(format!("its TTL {ttl} and the host's SYN/ACKs' ({range}) mean equal distance"));
+        } else if near != far {
+            self.abstains = Some(format!("the host's SYN/ACKs have TTLs {range}: several hosts answer for it"));
         } else if hops(ttl) + 1 == near {
             // A firewall, or the host itself where the ports that answer are translated.
             let either = "sent a hop nearer, or the other ports are forwarded a hop on";
@@ -156,8 +162,14 @@ fn is_too_fast(case: &Case<'_>) -> Option<String> {
     /// A shorter time is made of processing, not of distance.
     const DISTANT: u64 = 2_000_000;
     let hs = case.hs();
+    // Packets that changed places have no time between them.
+    if hs.facts.any(Facts::OUT_OF_ORDER) {
+        return None;
+    }
     let fastest = case.host()?.fastest.filter(|it| *it >= DISTANT)?;
-    let took = hs.ended.since(hs.last_syn);
+    // If the SYN was sent again, before the RST or after it, any of them may be the one that was answered: the time since
+    // the first is the longest that it can have taken.
+    let took = hs.ended.since(hs.first_syn);
     let millis = |nanos: u64| nanos as f64 / 1e6;
     (took < fastest / 2).then(|| {
         format!("it came after {:.1} ms; the host's SYN/ACKs take {:.1} ms at least", millis(took), millis(fastest))

@@ -1,6 +1,6 @@
 //! Nobody answered: whether the port, the host or the way to it is dead.
 
-use tcptrace_core::handshake::Side;
+use tcptrace_core::handshake::{Facts, Side};
 use tcptrace_vocabulary::{
     facts::{Neighbour, Way},
     icmp::Meaning,
@@ -9,8 +9,10 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    Judgement, certain, likely, possible,
-    reject::{error, is_contradicted, rejected_elsewhere, silence},
+    Judgement, certain, likely,
+    peer::outpaced,
+    possible,
+    reject::{answers_during, came_at_once, error, is_contradicted, rejected_elsewhere, silence},
     sender::answer_of,
 };
 use crate::{case::Case, past::Life};
@@ -30,7 +32,7 @@ pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Judgement> {
             count(hs.answer.tries.into(), "SYN/ACK")
         )]);
     }
-    if case.attempt.outcome != Outcome::NoReply || case.is_here(Side::Server) {
+    if case.attempt.outcome != Outcome::NoReply || case.is_here(Side::Server) || case.has(Facts::RST_IGNORED) {
         return None;
     }
     let is_told = case.walk().is_some_and(|walk| walk.rejected.is_some());
@@ -50,13 +52,14 @@ fn lost_on_the_way(case: &Case<'_>) -> Option<Judgement> {
     let other = walk.other?;
     let (answer, far) = (answer_of(other.sent), other.answered);
     match walk.last {
-        Some(last) if last.hops + 1 < far => certain([
+        // Routers between may be silent to every probe, and then the host may be the one that drops.
+        Some(last) if last.hops + 1 < far => likely([
             format!(
-                "SYNs to the port reach {} (hop {}) and no farther; {answer} comes from hop {far}",
+                "SYNs to the port reach {} (hop {}), the last that speaks; {answer} comes from hop {far}",
                 ip(last.from),
                 last.hops
             ),
-            "that router or the next one filters".to_owned(),
+            "a router from there on or the host filters, or the host's accept queue is full".to_owned(),
             silence(case),
         ]),
         Some(last) => likely([
@@ -82,8 +85,8 @@ fn lost_beside_others(case: &Case<'_>) -> Option<Judgement> {
     let heard = host.ports(server.port, case.around()).filter(|(_, life, _)| *life > Life::Never);
     let heard = heard.max_by_key(|(_, life, _)| *life);
     let is_alive = heard.is_some_and(|(_, life, _)| life.is_alive());
-    if answered.own || counts.refused > 0 && is_alive || host.answers_another_way() {
-        // It answers, and to this client: what got lost is a packet.
+    if answered.own > 0 || counts.refused > 0 && is_alive || host.answers_another_way() || outpaced(case).is_some() {
+        // It answers, and to this client: what got lost is a packet. Or it answers more slowly than this client waited.
         return None;
     }
     if answered.others + answered.others_lately > 0 && hs.syn.tries > 1 {
@@ -105,6 +108,10 @@ fn lost_beside_others(case: &Case<'_>) -> Option<Judgement> {
         return possible([format!("{name} answered on port {port}, earlier on port {}", server.port)]);
     }
     let silent = counts.silent.max(1);
+    if !host.opened_near(case.around()) {
+        // A firewall may send a RST for a host that is down, and a host that answers later may have been down.
+        return possible([format!("port {port} of {name} refuses, or answered at another time"), silence(case)]);
+    }
     let evidence = [
         format!("{name} is there: it answered on port {port}"),
         format!("port {} never did: {} silent", server.port, count(silent.into(), "attempt")),
@@ -125,7 +132,8 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Judgement> {
         return is_away_by_icmp(case);
     }
     let life = case.life();
-    if outcome != Outcome::NoReply || case.is_here(Side::Server) || life == Life::Since {
+    let is_silent = outcome == Outcome::NoReply && !case.has(Facts::RST_IGNORED);
+    if !is_silent || case.is_here(Side::Server) || life == Life::Since {
         return None;
     }
     if let Some(neighbour) = case.silent_neighbour() {
@@ -153,6 +161,7 @@ fn is_away_by_icmp(case: &Case<'_>) -> Option<Judgement> {
         return match case.silent_neighbour() {
             Some(neighbour) if neighbour.is_peer => certain([unanswered(neighbour), error]),
             Some(_) => None,
+            None if came_at_once(case).is_some() => possible([error]),
             None => likely([error, "this host found nobody on the link".to_owned()]),
         };
     }
@@ -161,11 +170,11 @@ fn is_away_by_icmp(case: &Case<'_>) -> Option<Judgement> {
     } else {
         "the last router cannot find it"
     };
-    if is_contradicted(case) { None } else { likely([error, who.to_owned()]) }
+    // What came sooner than a look-up can fail is no more a router's that looked than a rule's.
+    if is_contradicted(case) || came_at_once(case).is_some() { None } else { likely([error, who.to_owned()]) }
 }
 
-/// Nothing of the host answered. A firewall in front of the host, or on it, leaves the same trace. Answers of its
-/// neighbours exclude only a firewall in front of the whole network.
+/// Nothing of the host answered. A firewall in front of the host, or on it, leaves the same trace.
 fn silent_host(case: &Case<'_>, life: Life) -> Option<Judgement> {
     let server = case.server();
     let name = ip(server.addr);
@@ -177,12 +186,8 @@ fn silent_host(case: &Case<'_>, life: Life) -> Option<Judgement> {
     match (silent, life) {
         (Some((port, ..)), Life::Never) => {
             let evidence = format!("{name} answered neither on port {} nor on port {port}", server.port);
-            let is_alone = case.past.network(server.addr).any(|other| other.life(case.around()).is_alive());
-            if is_alone {
-                likely([evidence])
-            } else {
-                possible([evidence, "a firewall that drops everything looks the same".to_owned()])
-            }
+            // Answers of its neighbours say nothing of a firewall on the host itself.
+            possible([evidence, "a firewall that drops everything looks the same".to_owned()])
         }
         (Some((port, ..)), Life::Before(last)) => {
             // A rule that drops all of this client's packets looks the same.
@@ -210,9 +215,9 @@ pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Judgement> {
         return rejected_elsewhere(case, |meaning| speaks_for_network(meaning) || meaning == Meaning::TimeExceeded);
     }
     let (meaning, error) = (case.meaning().filter(|_| !case.is_own_error())?, error(case)?);
-    // Rules can be made to say so, too.
+    // Rules can be made to say so, too: of a host that answers, they did.
     if speaks_for_network(meaning) {
-        return likely([error]);
+        return if answers_during(case) { possible([error]) } else { likely([error]) };
     }
     if meaning != Meaning::TimeExceeded {
         return None;

@@ -1,13 +1,14 @@
 //! This host's own way to the other end: its routes, its ports, its call, its gateway. By its own word.
 
-use std::time::Duration;
-use tcptrace_core::handshake::Side;
+use std::{net::IpAddr, time::Duration};
 
+use tcptrace_core::handshake::Side;
 use tcptrace_vocabulary::{
     errno::errno_name,
-    facts::{Call, Way},
+    facts::{Call, Missing, Way},
     icmp::Meaning,
     outcome::Outcome,
+    words::ip,
 };
 
 use super::{Judgement, certain, likely, possible, reject::error, silence::unanswered};
@@ -18,18 +19,41 @@ pub(super) fn no_route(case: &Case<'_>) -> Option<Judgement> {
     if !matches!(case.attempt.outcome, Outcome::NoReply | Outcome::Refused | Outcome::Unreachable) {
         return None;
     }
-    nowhere(case).or_else(|| refused_at_once(case)).or_else(|| dropped_without_route(case))
+    nowhere(case)
+        .or_else(|| refused_at_once(case))
+        .or_else(|| dropped_without_route(case))
+        .or_else(|| unanswered_without_route(case))
+}
+
+/// The SYN came in, somebody listens, and nothing was dropped: TCP looks for the way back before it makes the SYN/ACK,
+/// and counts that it has none (`inet_csk_route_req`, net/ipv4/inet_connection_sock.c). The counter is the whole
+/// namespace's.
+fn unanswered_without_route(case: &Case<'_>) -> Option<Judgement> {
+    let grew = case.growth(|counters| counters.no_routes_out);
+    let is_silent = case.attempt.outcome == Outcome::NoReply && case.hs().syn.tries > 0;
+    let is_free = !case.listener()?.is_full();
+    if !is_silent || !is_free || !case.is_here(Side::Server) || grew < case.hs().syn.tries.into() {
+        return None;
+    }
+    let grew = format!("OutNoRoutes grew by {grew}: this host has no route for its SYN/ACK");
+    match case.local.drops.as_ref().map(Vec::is_empty) {
+        Ok(true) => likely([grew, "the SYN came in, a socket listens, and no packet was dropped".to_owned()]),
+        Ok(false) => None,
+        // A rule may have dropped the SYN.
+        Err(_) => possible([grew, "the SYN came in, and a socket listens".to_owned()]),
+    }
 }
 
 /// The route itself, or the interface that it names.
 fn nowhere(case: &Case<'_>) -> Option<Judgement> {
-    let errno = match case.local.way.as_ref().ok()? {
-        Way::Nowhere { errno } => *errno,
-        Way::Link { interface, up: false, .. } => return certain([format!("interface {interface} is down")]),
-        Way::Link { interface, carrier: false, .. } => {
+    let errno = match &case.local.way {
+        Ok(Way::Nowhere { errno }) => *errno,
+        Ok(Way::Link { interface, up: false, .. }) => return certain([format!("interface {interface} is down")]),
+        Ok(Way::Link { interface, carrier: false, .. }) => {
             return certain([format!("interface {interface} has no carrier")]);
         }
-        Way::Link { .. } => return None,
+        Ok(Way::Link { .. } | Way::Many) => return None,
+        Err(why) => return nowhere_then(case, *why),
     };
     let what = match errno {
         libc::ENETUNREACH => "this host has no route to it",
@@ -41,6 +65,15 @@ fn nowhere(case: &Case<'_>) -> Option<Judgement> {
     certain([format!("{what} ({})", errno_name(errno))])
 }
 
+/// The call stopped where TCP asks for a route, and routing has changed since.
+fn nowhere_then(case: &Case<'_>, why: Missing) -> Option<Judgement> {
+    (case.local.made == Ok(false) && why == Missing::Gone && case.local.call.is_err()).then_some(())?;
+    likely([
+        "connect(2) ended where TCP asks for a route".to_owned(),
+        "routing has changed since: there may be a route now".to_owned(),
+    ])
+}
+
 /// connect(2) failed sooner than any other host can answer.
 fn refused_at_once(case: &Case<'_>) -> Option<Judgement> {
     /// No answer of another host is as fast as the local stack's.
@@ -48,7 +81,7 @@ fn refused_at_once(case: &Case<'_>) -> Option<Judgement> {
     let Call { errno, took } = case.local.call.ok()?;
     match errno? {
         errno @ (libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::EINVAL)
-            if took < AT_ONCE && case.silent_neighbour().is_none() =>
+            if took < AT_ONCE && case.local.made != Ok(true) && case.silent_neighbour().is_none() =>
         {
             likely([format!("the local stack refuses at once ({})", errno_name(errno))])
         }
@@ -69,14 +102,15 @@ fn dropped_without_route(case: &Case<'_>) -> Option<Judgement> {
     certain([format!("the SYN came in, and this host has no route for its SYN/ACK ({reason})")])
 }
 
-/// connect(2) found no local port, or no address.
+/// connect(2) found no local port, or no address. The errno has no other meaning there.
 pub(super) fn no_local_port(case: &Case<'_>) -> Option<Judgement> {
-    match case.local.call.ok()?.errno? {
-        errno @ libc::EADDRNOTAVAIL => {
-            certain([format!("this host has no local port or address left for it ({})", errno_name(errno))])
-        }
-        _ => None,
-    }
+    let errno = case.local.call.ok()?.errno.filter(|errno| *errno == libc::EADDRNOTAVAIL)?;
+    let (port, name) = (case.hs().client_port, errno_name(errno));
+    certain([match (case.local.made, port) {
+        (Ok(false), 1..) => format!("its local port {port} is already in use towards that server ({name})"),
+        (Ok(false), 0) => format!("no local port is left towards that server ({name})"),
+        (Ok(true) | Err(_), _) => format!("this host has no local port or address left for it ({name})"),
+    }])
 }
 
 /// connect(2) failed by itself, and neither routing nor ports are why.
@@ -84,25 +118,59 @@ pub(super) fn connect_failed(case: &Case<'_>) -> Option<Judgement> {
     if !matches!(case.attempt.outcome, Outcome::NoReply | Outcome::Unreachable) {
         return None;
     }
-    match case.local.call.ok().and_then(|call| call.errno) {
-        Some(errno @ (libc::EPERM | libc::EACCES)) => {
-            let name = errno_name(errno);
-            certain([format!("a BPF program or a security module forbids connect(2) here ({name})")])
-        }
-        Some(_) => None,
-        None => not_made(case),
+    if case.local.way == Ok(Way::Many) {
+        let address = ip(case.server().addr);
+        return certain([format!("{address} is a broadcast or multicast address: TCP connects to none (ENETUNREACH)")]);
+    }
+    match (case.local.call.ok().and_then(|call| call.errno), &case.local.made) {
+        (None, _) => not_made(case),
+        (Some(errno), Ok(false)) => refused_by_program(case, errno),
+        (Some(errno @ (libc::EPERM | libc::EACCES)), Err(_)) => forbidden(case, errno),
+        // The errors that come for a SYN are not of its making.
+        (Some(_), Ok(true) | Err(_)) => None,
     }
 }
 
-/// TCP made no SYN for the call, and routing by now would let it.
+/// TCP never saw the call: routing was not asked, and no port. What remains is the refusal that the hook read.
+fn refused_by_program(case: &Case<'_>, errno: i32) -> Option<Judgement> {
+    if errno == libc::EADDRNOTAVAIL || matches!(case.local.way, Ok(Way::Nowhere { .. })) {
+        return None;
+    }
+    certain([format!("a BPF program of the caller's cgroup refuses the call ({})", errno_name(errno))])
+}
+
+/// Somebody on this host forbids the call. With EPERM no route and no packet does that; with EACCES a 'prohibit' route
+/// does (`fib_props`) and an ICMPv6 error (`tab_unreach`, net/ipv6/icmp.c). A broadcast address gives ENETUNREACH: TCP
+/// never asks for SO_BROADCAST. Who it was, the errno does not say.
+fn forbidden(case: &Case<'_>, errno: i32) -> Option<Judgement> {
+    let name = errno_name(errno);
+    let who = "a BPF program, a seccomp filter or a security module forbids connect(2)";
+    match (errno, &case.local.way) {
+        _ if case.meaning().is_some() => None,
+        (libc::EACCES, Ok(Way::Nowhere { .. })) => None,
+        (libc::EACCES, Err(_)) => likely([format!("{who}, or a 'prohibit' route does ({name})")]),
+        _ => certain([format!("{who} here ({name})")]),
+    }
+}
+
+/// TCP made no SYN for the call, and neither routing nor ports were why.
 fn not_made(case: &Case<'_>) -> Option<Judgement> {
     if case.local.made != Ok(false) {
         return None;
     }
+    if is_link_local(ip(case.server().addr)) {
+        return likely([
+            "connect(2) made no SYN: a link-local address needs an interface, as in fe80::1%eth0".to_owned()
+        ]);
+    }
     possible([
-        "connect(2) made no SYN, and there is a route now".to_owned(),
-        "the route is new, no local port was left, or a program refused the call".to_owned(),
+        "connect(2) made no SYN, and there is a route".to_owned(),
+        "a program refused the call, this host has no address to send from, or Fast Open waits for data".to_owned(),
     ])
+}
+
+fn is_link_local(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
 }
 
 /// The next hop does not answer on the link. It says nothing of the server.

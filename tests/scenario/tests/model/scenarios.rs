@@ -2,7 +2,7 @@
 
 use tcptrace_core::{
     event::Telling,
-    handshake::{Nanos, Point, Transition},
+    handshake::{Facts, Nanos, Point, Transition},
     segment::Link,
 };
 use tcptrace_scenario::{self as scenario, Effect, Family, Scenario, Seen, Setting, frame, model::Model, words};
@@ -70,7 +70,8 @@ fn every_word_has_a_scenario() {
         let is = |it: &Effect| matches!(it, Effect::Transition(it, _) if *it == transition);
         assert!(effects.iter().any(is), "no scenario has {}", words::transition(transition));
     }
-    for (fact, bit) in words::FACTS {
+    // Only a reader of captures knows the order of packets.
+    for (fact, bit) in words::FACTS.into_iter().filter(|(_, bit)| *bit != Facts::OUT_OF_ORDER) {
         assert!(scenarios.iter().any(|it| it.expected.facts & bit != 0), "no scenario has {fact}");
     }
 }

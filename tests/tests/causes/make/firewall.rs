@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, Ns, Strangers, eventually, flags};
+use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, Ns, Quiet, Strangers, eventually, flags};
 
 use crate::scenario::Socket;
 use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING, counting, until_counted};
@@ -133,6 +133,81 @@ pub(crate) fn drop_of_the_answer(scene: &Scene) -> Socket {
     socket
 }
 
+/// At the server, by no rule: what its rules do not admit goes.
+pub(crate) fn drop_by_a_policy(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.keep(scene.lab.server.listen(scene.to(FAILING)));
+    let chain = "chain c { type filter hook input priority 0; policy drop; tcp dport 80 counter accept; }";
+    scene.keep(scene.lab.server.nft(chain));
+    scene.connect(scene.to(FAILING))
+}
+
+/// At the server, beside rules that drop other packets: by port, by address, by flags, and one that nothing reaches.
+pub(crate) fn drop_by_one_of_several_rules(scene: &Scene) -> Socket {
+    scene.keep(scene.lab.server.nft(
+        "chain other { tcp dport 6036 drop; }
+        chain c { type filter hook input priority 0; policy accept;
+            tcp dport 81 drop; ip saddr 192.0.2.1 drop; tcp flags & rst == rst drop; tcp dport 6036 counter jump mine; }
+        chain o { type filter hook output priority 0; policy accept; tcp sport 6037 drop; }
+        chain mine { counter drop; }",
+    ));
+    scene.lab.client_gives_up_after_three_syns();
+    scene.keep(scene.lab.server.listen(scene.to(FAILING)));
+    scene.connect(scene.to(FAILING))
+}
+
+/// At the server, of the ACK alone: the client believes that it is connected, and is answered again.
+pub(crate) fn drop_of_the_final_ack(scene: &Scene) -> Socket {
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    let rule = counting(&scene.lab.server, "input", "tcp dport 80 tcp flags & (syn | ack) == ack counter drop");
+    let socket = scene.connect(scene.to(WORKING));
+    drop(scene.wait("stall"));
+    assert!(rule.packets() > 1, "each SYN/ACK is answered: {}", rule.list());
+    scene.keep(rule);
+    socket
+}
+
+/// At the server, of the RST of a closed port.
+pub(crate) fn drop_of_the_refusal(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.keep(counting(&scene.lab.server, "output", "tcp sport 6036 tcp flags & rst == rst counter drop"));
+    scene.connect(scene.to(FAILING))
+}
+
+/// A SYN whose checksum is wrong.
+pub(crate) fn bad_checksum(scene: &Scene) -> Socket {
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    let mut frame = Strangers::syn((scene.stranger(1), PORT).into(), scene.to(WORKING)).bytes();
+    // Behind 14 bytes of Ethernet and 20 of IPv4, at 16.
+    frame[50] ^= 0xff;
+    scene.lab.client.raw_link("eth0").send(&frame);
+    eventually(PATIENCE, || (scene.lab.server.counter("Tcp", "InCsumErrors") > 0).then_some(()));
+    Socket::None
+}
+
+/// The router translates what is for the port to one port of its own.
+fn translate(scene: &Scene) {
+    let rule = "ip saddr 198.51.100.0/24 tcp dport 80 counter snat to 203.0.113.1:50000-50000";
+    let chain = format!("chain c {{ type nat hook postrouting priority 100; {rule}; }}");
+    scene.keep(scene.lab.router.nft(&chain));
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+}
+
+/// The one port is taken.
+pub(crate) fn translation_without_a_port(scene: &Scene) -> Socket {
+    scene.keep(Quiet::begin());
+    scene.lab.client_gives_up_after_three_syns();
+    translate(scene);
+    scene.keep(scene.lab.client.connect_from(PORT + 1, scene.to(WORKING), PATIENCE).expect("one port is there"));
+    scene.connect(scene.to(WORKING))
+}
+
+/// The one port is free.
+pub(crate) fn translation_with_a_port(scene: &Scene) -> Socket {
+    translate(scene);
+    scene.connect(scene.to(WORKING))
+}
+
 /// Rejects what is for the port that fails.
 fn reject(scene: &Scene, ns: &Ns, hook: &str, with: &str) -> Socket {
     scene.keep(scene.lab.server.listen(scene.to(FAILING)));
@@ -183,4 +258,9 @@ pub(crate) fn net_unreachable_at_the_router(scene: &Scene) -> Socket {
 /// A host's own rules say so in the host's own name.
 pub(crate) fn port_unreachable_at_the_server(scene: &Scene) -> Socket {
     reject(scene, &scene.lab.server, "input", "icmpx port-unreachable")
+}
+
+/// The same, in words that only routers have cause for.
+pub(crate) fn host_unreachable_at_the_server(scene: &Scene) -> Socket {
+    reject(scene, &scene.lab.server, "input", "icmpx host-unreachable")
 }

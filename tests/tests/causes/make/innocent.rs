@@ -104,6 +104,26 @@ pub(crate) fn ports_in_time_wait(scene: &Scene) -> Socket {
     scene.connect(scene.to(WORKING))
 }
 
+/// Accepted, and reset at once: what a proxy does whose backend is away.
+pub(crate) fn accepted_and_reset(scene: &Scene) -> Socket {
+    let listener = scene.lab.server.listen_without_accept(scene.to(WORKING), 8);
+    let mut stream = scene.start(scene.to(WORKING)).finish(PATIENCE).expect("it opens");
+    reset(eventually(PATIENCE, || listener.accept().ok()));
+    let read = stream.read(&mut [0]);
+    scene.keep(stream);
+    Socket::of(&read)
+}
+
+/// Accepted, and closed at once: a preconnect, or a port that somebody looks at.
+pub(crate) fn accepted_and_closed(scene: &Scene) -> Socket {
+    let listener = scene.lab.server.listen_without_accept(scene.to(WORKING), 8);
+    let mut stream = scene.start(scene.to(WORKING)).finish(PATIENCE).expect("it opens");
+    drop(eventually(PATIENCE, || listener.accept().ok()));
+    assert_eq!(stream.read(&mut [0]).expect("it ends"), 0);
+    scene.keep(stream);
+    Socket::Open
+}
+
 /// The server's application resets after data, as one does that closes with data unread.
 pub(crate) fn reset_by_the_server(scene: &Scene) -> Socket {
     let listener = scene.lab.server.listen_without_accept(scene.to(WORKING), 8);

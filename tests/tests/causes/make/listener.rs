@@ -58,6 +58,27 @@ pub(crate) fn queue_is_full_at_the_ack(scene: &Scene) -> Socket {
     socket
 }
 
+/// The same, of a server that resets what it has no room for.
+pub(crate) fn queue_resets_at_the_ack(scene: &Scene) -> Socket {
+    scene.lab.server.sysctl("net.ipv4.tcp_abort_on_overflow", "1");
+    queue_is_full_at_the_ack(scene)
+}
+
+/// Half-open connections of others take all room, and no cookie is sent.
+pub(crate) fn half_open_queue_is_full(scene: &Scene) -> Socket {
+    scene.lab.client_gives_up_after_three_syns();
+    scene.lab.server.sysctl("net.ipv4.tcp_syncookies", "0");
+    scene.lab.server.sysctl("net.ipv4.tcp_synack_retries", "6");
+    scene.keep(scene.lab.server.listen_without_accept(scene.to(WORKING), 2));
+    let strangers = scene.lab.strangers();
+    for number in 0..3 {
+        let syn = Strangers::syn((scene.stranger(number), PORT + 1 + number).into(), scene.to(WORKING));
+        strangers.send(&syn);
+        strangers.answer(&syn);
+    }
+    scene.connect(scene.to(WORKING))
+}
+
 /// Full when the first SYN comes, and not when the second does.
 pub(crate) fn queue_that_drains(scene: &Scene) -> Socket {
     let listener = full(scene, WORKING, &scene.lab.client);
@@ -65,6 +86,18 @@ pub(crate) fn queue_that_drains(scene: &Scene) -> Socket {
     eventually(PATIENCE, || (overflows(scene) > 0).then_some(()));
     scene.keep(listener.accept().expect("one waits"));
     let socket = scene.keep_socket(connecting.finish(PATIENCE));
+    scene.keep(listener);
+    socket
+}
+
+/// The listener waits for data, which the client does not send: the kernel repeats its SYN/ACK and drops nothing.
+pub(crate) fn waits_for_data(scene: &Scene) -> Socket {
+    let listener = scene.lab.server.listen_without_accept(scene.to(WORKING), 16);
+    listener.defer(10);
+    let stream = scene.start(scene.to(WORKING)).finish(PATIENCE);
+    let socket = scene.keep_socket(stream);
+    eventually(PATIENCE, || (scene.lab.server.counter("Tcp", "RetransSegs") > 0).then_some(()));
+    assert_eq!(overflows(scene), 0);
     scene.keep(listener);
     socket
 }

@@ -2,10 +2,12 @@
 
 use std::io::Read as _;
 
-use tcptrace_tests::lab::{EXTRA_MAC, OTHER_V4, SERVER_GATEWAY_V4, TcpFrame, TcpOptionElement, flags, mac_text, reset};
+use tcptrace_tests::lab::{
+    EXTRA_MAC, OTHER_V4, Quiet, SERVER_GATEWAY_V4, TcpFrame, TcpOptionElement, flags, mac_text, reset,
+};
 
 use crate::scenario::Socket;
-use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING, counting, the_first};
+use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING, counting, the_first, until_counted};
 
 /// The SYN/ACK comes back by another wire than the one that is watched.
 pub(crate) fn answer_by_another_wire(scene: &Scene) -> Socket {
@@ -96,6 +98,27 @@ pub(crate) fn ports_of_an_old_connection(scene: &Scene) -> Socket {
 /// The same, and the application waits.
 pub(crate) fn ports_of_an_old_connection_with_patience(scene: &Scene) -> Socket {
     forget_a_connection(scene);
+    scene.connect(scene.to(WORKING))
+}
+
+/// The same, and the client's RSTs never arrive: a rule of the server drops them, and no SYN.
+pub(crate) fn rst_of_an_old_connection_is_dropped(scene: &Scene) -> Socket {
+    forget_a_connection(scene);
+    let rule = counting(&scene.lab.server, "input", "tcp dport 80 tcp flags & rst == rst counter drop");
+    let connecting = scene.start(scene.to(WORKING));
+    until_counted(&rule, 2);
+    connecting.abandon();
+    scene.keep(rule);
+    Socket::GivenUp
+}
+
+/// The server has no route to the client.
+pub(crate) fn no_way_back(scene: &Scene) -> Socket {
+    // It is known that nothing was dropped only while every drop is noted.
+    scene.keep(Quiet::begin());
+    scene.lab.client_gives_up_after_three_syns();
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    scene.lab.server.ip("route del default");
     scene.connect(scene.to(WORKING))
 }
 

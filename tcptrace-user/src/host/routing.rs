@@ -1,0 +1,88 @@
+//! A watch for changes of this namespace's routing: links, addresses, routes, rules.
+//!
+//! It keeps no table. It says since when nothing has changed, so that a decision of now is known to be that of an
+//! earlier moment. A thread waits for the notices: read at a sweep, a change before a call would count as one after it.
+//! Not seen: routes that the kernel learns by itself (redirects, path MTU), which refuse nothing.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tcptrace_core::handshake::Nanos;
+
+use crate::{clock::monotonic, netlink::Channel};
+
+/// Bytes of notices that may wait. What does not fit is a change, too.
+const ROOM: libc::c_int = 1 << 16;
+/// Notices read at a look. A table that is being written has more, and changes still.
+const MOST: u32 = 256;
+/// How long the thread outlives the watch at most, in milliseconds.
+const LINGERS: u16 = 1000;
+
+/// Every table that a decision rests on.
+const GROUPS: [u32; 7] = [
+    libc::RTNLGRP_LINK,
+    libc::RTNLGRP_IPV4_IFADDR,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV4_RULE,
+    libc::RTNLGRP_IPV6_IFADDR,
+    libc::RTNLGRP_IPV6_ROUTE,
+    RTNLGRP_IPV6_RULE,
+];
+/// include/uapi/linux/rtnetlink.h; libc has no name for it.
+const RTNLGRP_IPV6_RULE: u32 = 19;
+
+#[derive(Debug)]
+pub(super) struct Routing(Arc<Mutex<Notices>>);
+
+#[derive(Debug)]
+struct Notices {
+    channel: Channel,
+    /// Nothing has changed since then, up to the last look.
+    settled: Nanos,
+}
+
+impl Routing {
+    /// Of the calling thread's network namespace, from `now` on.
+    pub(super) fn open(now: Nanos) -> io::Result<Self> {
+        let mut channel = Channel::route()?;
+        channel.subscribe(&GROUPS, ROOM)?;
+        let descriptor = channel.as_fd().try_clone_to_owned()?;
+        let notices = Arc::new(Mutex::new(Notices { channel, settled: now }));
+        let watched = Arc::downgrade(&notices);
+        thread::Builder::new().name("routing".to_owned()).spawn(move || watch(&descriptor, &watched))?;
+        Ok(Self(notices))
+    }
+
+    /// Since when nothing has changed. To be asked after the decision that it is about.
+    pub(super) fn settled(&self) -> Nanos {
+        let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.look();
+        notices.settled
+    }
+}
+
+impl Notices {
+    fn look(&mut self) {
+        match self.channel.drain(MOST, |_, _| {}) {
+            Ok(0) => {}
+            // An error is more notices than fit.
+            Ok(_) | Err(_) => self.settled = monotonic(),
+        }
+    }
+}
+
+/// Waits for notices until nobody asks for them any more.
+fn watch(descriptor: &OwnedFd, notices: &Weak<Mutex<Notices>>) {
+    loop {
+        let mut ready = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
+        // An error is as good as a notice: both are looked at.
+        let _ = poll(&mut ready, PollTimeout::from(LINGERS));
+        let Some(notices) = notices.upgrade() else { return };
+        notices.lock().unwrap_or_else(PoisonError::into_inner).look();
+    }
+}

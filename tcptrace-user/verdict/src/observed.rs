@@ -1,0 +1,79 @@
+//! What was seen of an attempt whose cause is not known: the facts that whoever looks further begins with. No fact here
+//! makes a cause; those that do are in `rules`.
+
+use tcptrace_core::handshake::{Facts, Side};
+use tcptrace_vocabulary::{
+    outcome::Outcome,
+    words::{count, flag_names},
+};
+
+use crate::{
+    case::Case,
+    past::Life,
+    rules::{serves_others, stopped},
+};
+
+/// The evidence of an unknown cause, the strongest first.
+pub(super) fn of(case: &Case<'_>) -> Vec<String> {
+    let drops = case.local.drops.iter().flatten();
+    let dropped = drops.map(|it| format!("this host dropped a {} packet ({})", side(it.from), it.reason));
+    let went = match case.life() {
+        Life::Before(last) if case.attempt.outcome == Outcome::NoReply => Some(case.heard_before(last)),
+        Life::Before(_) | Life::Never | Life::Lately | Life::Since => None,
+    };
+    dropped
+        .chain(ignored_resets(case))
+        .chain(ignored_ack(case))
+        .chain(answered_others(case))
+        .chain(serves_others(case))
+        .chain(waits_for_data(case))
+        .chain(stopped(case))
+        .chain(went)
+        .collect()
+}
+
+const fn side(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+/// RSTs that SYN-SENT ignores (RFC 9293, section 3.10.7.3), and RSTs without an ACK, which it ignores as well.
+fn ignored_resets(case: &Case<'_>) -> Option<String> {
+    let hs = case.hs();
+    let resets = hs.ignored_resets();
+    if resets == 0 || case.attempt.outcome != Outcome::NoReply {
+        return None;
+    }
+    let millis = hs.ended.since(hs.last_syn) as f64 / 1e6;
+    let last = if hs.ended >= hs.last_syn { format!(", {millis:.1} ms after the SYN") } else { String::new() };
+    let came = count(resets.into(), &flag_names(hs.end.flags));
+    Some(format!("{came} came (ttl {}{last}) that do not acknowledge the SYN: the client ignores them", hs.end.ttl))
+}
+
+/// An ACK that the server ignores, or answers by a RST.
+fn ignored_ack(case: &Case<'_>) -> Option<String> {
+    let is_reset = case.attempt.outcome == Outcome::ResetOnAnswer;
+    let does = if is_reset { "resets" } else { "ignores it" };
+    let is_known = case.has(Facts::ACK_IGNORED) && (is_reset || case.attempt.outcome == Outcome::HalfOpen);
+    is_known.then(|| format!("an ACK came that does not acknowledge this SYN/ACK: the server {does}"))
+}
+
+/// Other attempts of the same client to the same port that were answered since this one began.
+fn answered_others(case: &Case<'_>) -> Option<String> {
+    let own = case.host()?.answered(case.hs(), case.attempt.outcome).own;
+    if own == 0 || case.attempt.outcome != Outcome::NoReply {
+        return None;
+    }
+    let attempts = count(own as u64, "other attempt");
+    let were = if own == 1 { "was" } else { "were" };
+    Some(format!("{attempts} of this client to this port {were} answered meanwhile"))
+}
+
+/// A listener with room in its queue that repeats its SYN/ACK.
+fn waits_for_data(case: &Case<'_>) -> Option<String> {
+    let listener = case.listener().filter(|it| case.attempt.was_answered_again() && !it.is_full())?;
+    let (queue, most) = (listener.queue, listener.queue_max);
+    Some(format!("the SYN/ACK came again, and {queue} of {most} wait in the queue: TCP_DEFER_ACCEPT, or a lost ACK"))
+}
