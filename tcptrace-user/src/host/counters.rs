@@ -2,7 +2,8 @@
 //!
 //! The files are opened once: /proc shows the namespace in which a file was opened, whatever becomes of the process.
 //! Names are found in the files, whose order differs among kernels; one that is not there stays zero. Where connection
-//! tracking is no part of the kernel yet, its file is not there: then nothing is tracked, and nothing dropped for it.
+//! tracking is no part of the kernel, nothing is dropped for it; where it became one after the files were opened, or the
+//! kernel has no file for it (CONFIG_NF_CONNTRACK_PROCFS), what it dropped is not known.
 //! <https://docs.kernel.org/networking/snmp_counter.html>
 
 use std::{
@@ -54,6 +55,8 @@ enum Source {
     /// /proc/net/stat/nf_conntrack.
     Conntrack,
 }
+/// There where the kernel has connection tracking, as a module or built in.
+const CONNTRACK: &str = "/sys/module/nf_conntrack";
 /// Nanoseconds between two that are kept.
 const APART: u64 = 250_000_000;
 /// The number of snapshots that are kept, and for how long: five minutes.
@@ -70,6 +73,7 @@ pub(super) struct Snapshot {
     at: Nanos,
     values: [u64; NAMES.len()],
     table: Conntrack,
+    is_conntrack_known: bool,
 }
 
 /// The connection tracking table at one moment: its entries, and the most that it may have.
@@ -88,7 +92,7 @@ impl Conntrack {
 
 impl Snapshot {
     const fn new(at: Nanos) -> Self {
-        Self { at, values: [0; NAMES.len()], table: Conntrack { entries: 0, limit: 0 } }
+        Self { at, values: [0; NAMES.len()], table: Conntrack { entries: 0, limit: 0 }, is_conntrack_known: false }
     }
 
     /// Adds a counter.
@@ -238,10 +242,12 @@ impl Reader {
         };
         each(snmp, &mut |text| counters.add_snmp(text));
         each(snmp6, &mut |text| counters.add_snmp6(text));
-        each(conntrack, &mut |text| entries = counters.add_conntrack(text));
+        let mut is_read = false;
+        each(conntrack, &mut |text| (entries, is_read) = (counters.add_conntrack(text), true));
         each(conntrack_max, &mut |text| limit = text.trim().parse().unwrap_or(0));
         each(sockstat, &mut |text| in_use = pages(text));
         counters.table = Conntrack { entries, limit };
+        counters.is_conntrack_known = is_read || !fs::exists(CONNTRACK).unwrap_or(true);
         self.last = Some((counters, in_use));
         Ok((counters, in_use))
     }
@@ -275,6 +281,7 @@ impl Reader {
             reverse_path_drops: reverse_path,
             no_routes_out: no_routes,
             checksum_errors: checksums,
+            is_conntrack_known: before.is_conntrack_known && after.is_conntrack_known,
             conntrack_drops,
             conntrack_insert_failed: insert_failed,
             conntrack_entries: table.entries,

@@ -25,7 +25,7 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    connects::{Connect, Connects, HandedOver, How},
+    connects::{Connect, Connects, Failed, HandedOver, How},
     drops::{self, Drops},
 };
 use crate::host::{Host, Route};
@@ -307,8 +307,12 @@ fn on_its_way(
     local
 }
 
-/// The facts of this host about a call for which TCP made no SYN.
+/// The facts of this host about a call of which no SYN was handed over.
 fn not_made(connect: &Connect, way: Fact<Way>) -> Local {
+    // Errors come for a SYN: there was one, and the hook that notes it could not.
+    if connect.refused.is_none() && matches!(connect.failed, Some(Failed { how: How::Error(_), .. })) {
+        return Local { client_here: Ok(true), ..Local::unknown(Missing::Gone) };
+    }
     // A call that another program refused, or that routing let pass, did not fail for its route.
     let way = if connect.refused.is_some() || connect.failed.is_some() { Err(Missing::NotAsked) } else { way };
     Local { client_here: Ok(true), made: Ok(false), left: Ok(0), way, ..Local::unknown(Missing::NotAsked) }

@@ -193,11 +193,11 @@ impl<'a> Case<'a> {
     /// Why the link address of the one to whom this host forwards the SYN, translated or not, is not known.
     pub(super) fn no_neighbour_to_forward_to(&self) -> Option<String> {
         let wanted = |it: &str| it.starts_with("NEIGH_");
-        self.dropped_after_translation(wanted).or_else(|| self.not_forwarded(wanted).map(str::to_owned))
+        self.dropped_after_translation(wanted).or_else(|| self.not_forwarded(wanted).map(|it| it.reason.clone()))
     }
 
-    /// Why there is no route by which to forward the SYN.
-    pub(super) fn no_route_to_forward_by(&self) -> Option<&'a str> {
+    /// The drop of the SYN for which there is no route by which to forward it.
+    pub(super) fn no_route_to_forward_by(&self) -> Option<&'a Dropped> {
         self.not_forwarded(|it| matches!(it, "IP_INNOROUTES" | "IP_OUTNOROUTES"))
     }
 
@@ -220,18 +220,15 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// The number of drops of this part for want of memory, and the reasons.
-    pub(super) fn dropped_for_memory(&self, part: Part) -> Option<(u64, Vec<&'a str>)> {
-        let these = self.drops_of(part).filter(|it| MEMORY_REASONS.contains(&it.reason.as_str()));
-        let (counts, reasons): (Vec<_>, Vec<_>) = these.map(|it| (it.count, it.reason.as_str())).unzip();
-        (!counts.is_empty()).then(|| (counts.iter().sum(), reasons))
+    /// The drops of this part for want of memory.
+    pub(super) fn dropped_for_memory(&self, part: Part) -> Vec<&'a Dropped> {
+        self.drops_of(part).filter(|it| MEMORY_REASONS.contains(&it.reason.as_str())).collect()
     }
 
-    /// Why this host kept a packet of `side` from leaving its namespace: the SYN, or what answers it.
-    pub(super) fn dropped_on_its_way_out(&self, side: Side) -> Option<&'a str> {
+    /// The drop by which this host kept a packet of `side` from leaving its namespace: the SYN, or what answers it.
+    pub(super) fn dropped_on_its_way_out(&self, side: Side) -> Option<&'a Dropped> {
         let part = if side == Side::Client { Part::Syn } else { Part::Answer };
-        let mut drops = self.drops_of(part).filter(|it| self.is_at_home(it));
-        drops.find(|it| keeps_from_the_wire(&it.reason)).map(|it| it.reason.as_str())
+        self.drops_of(part).find(|it| self.is_at_home(it) && keeps_from_the_wire(&it.reason))
     }
 
     /// Whether a packet was dropped in its sender's own namespace, as far as that is known.
@@ -240,9 +237,9 @@ impl<'a> Case<'a> {
         dropped.place == home || dropped.place == Place::Unknown && self.is_here(dropped.from)
     }
 
-    /// Why this host did not forward the SYN, which is not on its way out of the client's own namespace.
-    fn not_forwarded(&self, wanted: fn(&str) -> bool) -> Option<&'a str> {
-        self.drops_of(Part::Syn).find(|it| !self.is_at_home(it) && wanted(&it.reason)).map(|it| it.reason.as_str())
+    /// The drop of the SYN that this host did not forward: not on its way out of the client's own namespace.
+    fn not_forwarded(&self, wanted: fn(&str) -> bool) -> Option<&'a Dropped> {
+        self.drops_of(Part::Syn).find(|it| !self.is_at_home(it) && wanted(&it.reason))
     }
 
     /// The rules and policies that can have dropped it, if any are known.
@@ -309,7 +306,8 @@ impl<'a> Case<'a> {
     /// The next hop to the other end, where it does not answer ARP or neighbour solicitations.
     pub(super) fn silent_neighbour(&self) -> Option<&'a Neighbour> {
         // A SYN that came by got past it. Other reasons of the kind (NEIGH_QUEUEFULL) drop packets while it is being asked.
-        let is_lost = || self.hs().syn.tries == 0 && self.dropped_on_its_way_out(Side::Client) == Some("NEIGH_FAILED");
+        let is_dropped = || self.dropped_on_its_way_out(Side::Client).is_some_and(|it| it.reason == "NEIGH_FAILED");
+        let is_lost = || self.hs().syn.tries == 0 && is_dropped();
         self.local.neighbour.as_ref().ok()?.as_ref().filter(|neighbour| neighbour.failed || is_lost())
     }
 

@@ -20,7 +20,10 @@ use tcptrace_vocabulary::{
     words::ip,
 };
 
-use crate::{case::Case, rules::serves_others};
+use crate::{
+    case::{Case, Part, is_firewall_reason},
+    rules::serves_others,
+};
 
 /// The next steps, the most telling first; never empty.
 #[must_use]
@@ -152,10 +155,15 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
 pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
     match cause {
         Cause::Unknown if case.attempt.outcome == Outcome::NoReply && case.is_here(Side::Server) => {
-            vec![
-                "on this host, in the server's netns: nft -a list ruleset; tc -s filter; nstat -az | grep -i drop"
-                    .to_owned(),
-            ]
+            vec![case.drop_of(Part::Syn, |reason| !is_firewall_reason(reason)).map_or_else(
+                || {
+                    "on this host, in the server's netns: nft -a list ruleset; tc -s filter; nstat -az | grep -i drop"
+                        .to_owned()
+                },
+                |dropped| {
+                    format!("on this host, no rule is to blame: {} is why; nstat -az has its counter", dropped.reason)
+                },
+            )]
         }
         Cause::Unknown => settling(case),
         Cause::NatMismatch if let Some(steps) = at_translation(case) => steps,

@@ -127,7 +127,7 @@ fn here(server: bool) -> Local {
         client_here: Ok(!server),
         server_here: Ok(server),
         rules: Ok(vec![suspect(None)]),
-        counters: Ok(Counters::default()),
+        counters: Ok(ZERO),
         ..Local::unknown(Missing::Elsewhere)
     }
 }
@@ -480,8 +480,7 @@ fn icmp_errors_say_what_they_say() {
 #[test]
 fn a_silent_server_here_is_told_by_its_queue_and_rules() {
     let with = |change: fn(&mut Local)| {
-        let mut local =
-            Local { listener: Ok(listener(0)), drops: Ok(Vec::new()), counters: Ok(Counters::default()), ..here(true) };
+        let mut local = Local { listener: Ok(listener(0)), drops: Ok(Vec::new()), counters: Ok(ZERO), ..here(true) };
         change(&mut local);
         verdict(silent(CLIENT, SERVER), &Around { local: Some(local), still_open: true, ..Around::default() })
     };
@@ -490,28 +489,28 @@ fn a_silent_server_here_is_told_by_its_queue_and_rules() {
 
     let full = with(|it| {
         it.listener = Ok(listener(2));
-        it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() });
+        it.counters = Ok(Counters { listen_overflows: 3, ..ZERO });
     });
     assert_eq!((full.cause, full.confidence), (Cause::ListenQueueFull, Confidence::Certain));
-    let grew = with(|it| it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() }));
+    let grew = with(|it| it.counters = Ok(Counters { listen_overflows: 3, ..ZERO }));
     assert_eq!((grew.cause, grew.confidence), (Cause::ListenQueueFull, Confidence::Possible));
     let other_listener = with(|it| {
         it.listener = Ok(None);
-        it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() });
+        it.counters = Ok(Counters { listen_overflows: 3, ..ZERO });
     });
     assert_eq!(other_listener.cause, Cause::Unknown, "it was another listener's: {other_listener:#?}");
 
     let rule = with(|it| {
         it.drops = Ok(dropped(Side::Client, "NETFILTER_DROP"));
         it.listener = Ok(listener(2));
-        it.counters = Ok(Counters { listen_overflows: 3, ..Counters::default() });
+        it.counters = Ok(Counters { listen_overflows: 3, ..ZERO });
     });
     assert_eq!((rule.cause, rule.confidence), (Cause::DroppedByLocalFirewall, Confidence::Certain));
 
     let memory = with(|it| it.drops = Ok(dropped(Side::Client, "NOMEM")));
     assert_eq!((memory.cause, memory.confidence), (Cause::OutOfMemory, Confidence::Certain));
     let limit = with(|it| {
-        let counters = Counters { memory_pages: 100, memory_limit: 100, abort_on_memory: 9, ..Counters::default() };
+        let counters = Counters { memory_pages: 100, memory_limit: 100, abort_on_memory: 9, ..ZERO };
         (it.counters, it.aborts) = (Ok(counters), Ok(Aborts { for_memory: 9, otherwise: 0 }));
     });
     assert_eq!(limit.cause, Cause::Unknown, "a SYN takes none of that memory: {limit:#?}");
@@ -646,6 +645,56 @@ fn a_drop_counts_for_its_packet_and_no_other() {
     assert_eq!(with(three, &|it| it.count = 3), (Cause::DroppedByLocalFirewall, Certain));
 }
 
+/// One try of three had no route, or no memory; the others were lost in another way.
+#[test]
+fn a_drop_of_one_try_is_certain_for_that_one_only() {
+    let tried = |tries| Handshake { syn: Offer { tries, ..silent(CLIENT, SERVER).syn }, ..silent(CLIENT, SERVER) };
+    let router = Local { client_here: Ok(false), server_here: Ok(false), ..Local::unknown(Missing::Elsewhere) };
+    let with = |tries, local: &Local, reason: &str, place, fits| {
+        let drops = dropped(Side::Client, reason).into_iter().map(|it| Dropped { place, fits, ..it }).collect();
+        let local = Local { drops: Ok(drops), ..local.clone() };
+        let said = verdict(tried(tries), &Around { local: Some(local), ..Around::default() });
+        (said.cause, said.confidence)
+    };
+    use Confidence::{Certain, Likely, Possible};
+    for (local, reason, place, cause, partly) in [
+        (&router, "IP_INNOROUTES", Place::Between, Cause::NetworkUnreachable, Likely),
+        (&here(false), "IP_OUTNOROUTES", Place::Client, Cause::NoRoute, Likely),
+        (&here(true), "NOMEM", Place::Server, Cause::OutOfMemory, Possible),
+    ] {
+        assert_eq!(with(1, local, reason, place, Some(true)), (cause, Certain), "{reason}");
+        assert_eq!(with(3, local, reason, place, Some(true)), (cause, partly), "{reason}: one of three");
+        assert_eq!(with(1, local, reason, place, None), (cause, Likely), "{reason}: perhaps another attempt's");
+    }
+}
+
+/// A client that is answered in its other attempts is no client that vanished.
+#[test]
+fn a_client_that_works_elsewhere_has_not_vanished() {
+    let it = answered(SECOND / 50);
+    let half_open = Handshake {
+        last_answer: Nanos(it.first_answer.0 + 15 * SECOND),
+        answer: Offer { tries: 5, ..it.answer },
+        ..it
+    };
+    let later = |seconds| {
+        let it = established(CLIENT, SERVER);
+        let after = |moment: Nanos| Nanos(moment.0 + seconds * SECOND);
+        Handshake {
+            client_port: 40_001,
+            first_syn: after(it.first_syn),
+            last_syn: after(it.last_syn),
+            first_answer: after(it.first_answer),
+            last_answer: after(it.last_answer),
+            ended: after(it.ended),
+            ..it
+        }
+    };
+    let with = |worked| verdict(half_open, &Around { worked, ..Around::default() }).confidence;
+    assert_eq!(with(Vec::new()), Confidence::Likely);
+    assert_eq!(with(vec![later(5)]), Confidence::Possible);
+}
+
 /// The reason of a rule's drop is also that of what connection tracking has no room for.
 #[test]
 fn a_rule_is_blamed_where_one_can_have_done_it() {
@@ -671,6 +720,8 @@ fn a_rule_is_blamed_where_one_can_have_done_it() {
         (DroppedByLocalFirewall, Likely),
         "nobody counted"
     );
+    let unread = with(|it| it.counters = Ok(Counters { is_conntrack_known: false, ..ZERO }));
+    assert_eq!(said(&unread), (DroppedByLocalFirewall, Likely), "connection tracking came later, or has no file");
     let rejects = with(|it| it.rules = Ok(vec![Suspect { rejects: true, ..suspect(None) }]));
     assert_eq!(said(&rejects), (FirewallReject, Likely), "its answer was not seen");
 
@@ -695,6 +746,7 @@ fn a_rule_is_blamed_where_one_can_have_done_it() {
 }
 
 const ZERO: Counters = Counters {
+    is_conntrack_known: true,
     listen_overflows: 0,
     listen_drops: 0,
     syncookies_sent: 0,
@@ -806,7 +858,7 @@ fn half_open_is_told_by_the_side_that_is_seen() {
     assert_eq!(lost(|_| {}).cause, Cause::Unknown, "the socket is gone, and nothing was dropped");
 
     let many: Vec<_> = (0..10).map(|it| Handshake { client_addr: Addr::v4(it), ..answered(SECOND / 50) }).collect();
-    let local = Local { counters: Ok(Counters { syncookies_sent: 7, ..Counters::default() }), ..here(true) };
+    let local = Local { counters: Ok(Counters { syncookies_sent: 7, ..ZERO }), ..here(true) };
     let flood = verdict(answered(SECOND / 50), &Around { worked: many, local: Some(local), ..Around::default() });
     assert_eq!((flood.cause, flood.confidence), (Cause::SynFlood, Confidence::Likely));
 }
@@ -831,11 +883,10 @@ fn a_final_ack_that_is_not_heard_is_a_full_queue() {
     let meanwhile = Around { worked: vec![other], ..Around::default() };
     assert_eq!(verdict(again, &meanwhile).cause, Cause::Unknown);
     // Here, a queue with room: TCP_DEFER_ACCEPT.
-    let room =
-        Local { counters: Ok(Counters::default()), drops: Ok(Vec::new()), listener: Ok(listener(0)), ..here(true) };
+    let room = Local { counters: Ok(ZERO), drops: Ok(Vec::new()), listener: Ok(listener(0)), ..here(true) };
     let room = verdict(again, &Around { local: Some(room), ..Around::default() });
     assert!(room.cause == Cause::Unknown && room.evidence[0].contains("TCP_DEFER_ACCEPT"), "{room:#?}");
-    let counters = Counters { listen_overflows: 1, ..Counters::default() };
+    let counters = Counters { listen_overflows: 1, ..ZERO };
     let local = Local { counters: Ok(counters), drops: Ok(Vec::new()), listener: Ok(listener(0)), ..here(true) };
     let with = |it, local| {
         let said = verdict(it, &Around { local: Some(local), ..Around::default() });
@@ -844,14 +895,14 @@ fn a_final_ack_that_is_not_heard_is_a_full_queue() {
     assert_eq!(with(again, local.clone()), (Cause::ListenQueueFull, Confidence::Likely), "it has room by now");
     let full = Local { listener: Ok(listener(2)), ..local.clone() };
     assert_eq!(with(again, full.clone()), (Cause::ListenQueueFull, Confidence::Certain));
-    let deferred = Local { counters: Ok(Counters::default()), ..local.clone() };
+    let deferred = Local { counters: Ok(ZERO), ..local.clone() };
     assert_eq!(with(again, deferred).0, Cause::Unknown, "TCP_DEFER_ACCEPT: a queue with room that dropped nothing");
 
     // The ACK of a SYN cookie finds no socket where the queue is full, and the RST of tcp_abort_on_overflow has a reason.
     let ack = |reason, kind| Ok(vec![Dropped { packet: kind, ..dropped(Side::Client, reason).remove(0) }]);
     let cookie = Local { drops: ack("NO_SOCKET", Kind::Ack), ..full.clone() };
     assert_eq!(with(it, cookie), (Cause::ListenQueueFull, Confidence::Certain));
-    let room = Local { drops: ack("NO_SOCKET", Kind::Ack), counters: Ok(Counters::default()), ..local.clone() };
+    let room = Local { drops: ack("NO_SOCKET", Kind::Ack), counters: Ok(ZERO), ..local.clone() };
     assert_eq!(with(it, room).0, Cause::Unknown, "what comes after the end finds no socket either");
     let fin = Local { drops: ack("NO_SOCKET", Kind::Fin), ..full.clone() };
     assert_eq!(with(it, fin).0, Cause::Unknown, "a FIN is no final ACK");

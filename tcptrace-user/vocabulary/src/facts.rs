@@ -308,6 +308,9 @@ pub struct Counters {
     pub no_routes_out: u64,
     /// `TcpInCsumErrors` and, for tunnels, `UdpInCsumErrors`.
     pub checksum_errors: u64,
+    /// Whether connection tracking was read, then and now, or is no part of this kernel. If not, its counters below are 0
+    /// and mean nothing.
+    pub is_conntrack_known: bool,
     /// `drop` of /proc/net/stat/nf_conntrack: packets for which connection tracking had no room, or no free port.
     pub conntrack_drops: u64,
     /// `insert_failed` of the same: flows that could not be entered.

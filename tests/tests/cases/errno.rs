@@ -15,7 +15,7 @@ use tcptrace_vocabulary::{
         Cause::{self, ConnectFailed, DroppedByLocalFirewall, FirewallReject, NoLocalPort, NoRoute, PortClosed},
         Confidence::{self, Certain, Likely, Possible},
     },
-    facts::{Call, Dropped, Fact, Local, Missing, Place, Process, Service, Trouble, Way},
+    facts::{Call, Dropped, Fact, Local, Missing, Place, Process, Service, Suspect, Trouble, Way},
     outcome::Outcome,
     verdict::Verdict,
 };
@@ -89,7 +89,7 @@ fn each_errno_has_the_causes_that_can_give_it() {
 /// The drop alone is a drop; with an errno that only an answer gives, it is a reject.
 #[test]
 fn a_rule_rejects_only_where_the_call_failed() {
-    let with = |errno: Option<i32>, reason: &str, made| {
+    let with_rules = |errno: Option<i32>, reason: &str, made, rules| {
         let drop = Dropped {
             at: Nanos(1),
             from: Side::Client,
@@ -102,13 +102,24 @@ fn a_rule_rejects_only_where_the_call_failed() {
             within: None,
             translated: None,
         };
-        let said = call(Local { drops: Ok(vec![drop]), left: Ok(0), ..failed(made, errno, link()) });
+        let said = call(Local { drops: Ok(vec![drop]), left: Ok(0), rules, ..failed(made, errno, link()) });
         (said.cause, said.confidence)
     };
+    let rule = |rejects| {
+        let (table, chain) = ("t".to_owned(), "out".to_owned());
+        let (hook, family) = ("output", "inet");
+        Ok(vec![Suspect { hook, family, table, chain, handle: Some(2), rejects, packets: None, grew: None }])
+    };
+    let with = |errno, reason, made| with_rules(errno, reason, made, rule(true));
     assert_eq!(with(Some(ECONNREFUSED), "NETFILTER_DROP", Ok(true)), (FirewallReject, Certain));
     assert_eq!(with(Some(EACCES), "NETFILTER_DROP", Ok(true)), (FirewallReject, Certain));
-    assert_eq!(with(None, "NETFILTER_DROP", Ok(true)).0, DroppedByLocalFirewall);
-    assert_eq!(with(Some(ETIMEDOUT), "NETFILTER_DROP", Ok(true)).0, DroppedByLocalFirewall);
+    // A later SYN may have left by an interface that is not traced, and have been answered there.
+    for rules in [rule(false), Ok(Vec::new()), Err(Missing::Privilege)] {
+        assert_eq!(with_rules(Some(ECONNREFUSED), "NETFILTER_DROP", Ok(true), rules), (FirewallReject, Likely));
+    }
+    for errno in [None, Some(ETIMEDOUT)] {
+        assert_eq!(with_rules(errno, "NETFILTER_DROP", Ok(true), rule(false)).0, DroppedByLocalFirewall);
+    }
     assert_ne!(with(Some(EHOSTUNREACH), "NEIGH_FAILED", Ok(true)).0, FirewallReject, "no rule dropped it");
 }
 

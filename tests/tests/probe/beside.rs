@@ -29,8 +29,8 @@ fn traced(args: &[&str]) -> (Vec<Value>, Value) {
 }
 
 /// To a port that nobody asked for. The server refuses all of them.
-fn is_compared(it: &&Value) -> bool {
-    it["server"]["port"] != PORT
+fn is_compared(line: &&Value) -> bool {
+    line["server"]["port"] != PORT
 }
 
 /// A machine that stands still lets the kernel send a second SYN before the walk has closed the socket.

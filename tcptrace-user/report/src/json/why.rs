@@ -140,8 +140,10 @@ struct CounterLine {
     reverse_path_drops: u64,
     no_routes_out: u64,
     checksum_errors: u64,
-    conntrack_drops: u64,
-    conntrack_insert_failed: u64,
+    /// null where connection tracking could not be read
+    conntrack_drops: Option<u64>,
+    /// likewise
+    conntrack_insert_failed: Option<u64>,
     conntrack_entries: u64,
     conntrack_limit: u64,
     memory_pages: u64,
@@ -280,6 +282,7 @@ impl CounterLine {
             reverse_path_drops,
             no_routes_out,
             checksum_errors,
+            is_conntrack_known,
             conntrack_drops,
             conntrack_insert_failed,
             conntrack_entries,
@@ -287,6 +290,7 @@ impl CounterLine {
             memory_pages,
             memory_limit,
         } = *counters;
+        let known = |count| is_conntrack_known.then_some(count);
         Self {
             listen_overflows,
             listen_drops,
@@ -298,8 +302,8 @@ impl CounterLine {
             reverse_path_drops,
             no_routes_out,
             checksum_errors,
-            conntrack_drops,
-            conntrack_insert_failed,
+            conntrack_drops: known(conntrack_drops),
+            conntrack_insert_failed: known(conntrack_insert_failed),
             conntrack_entries,
             conntrack_limit,
             memory_pages,

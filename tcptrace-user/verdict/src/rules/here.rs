@@ -160,7 +160,8 @@ fn is_lost_at_the_client(case: &Case<'_>) -> bool {
 /// for: there has to be a rule or a policy that can have done it, and the table's counter has to stand still.
 fn is_proof(case: &Case<'_>, part: Part, dropped: &Dropped) -> bool {
     let is_rule = if dropped.reason == NETFILTER {
-        let stands_still = case.local.counters.as_ref().is_ok_and(|it| it.conntrack_drops == 0);
+        let stands_still =
+            case.local.counters.as_ref().is_ok_and(|it| it.is_conntrack_known && it.conntrack_drops == 0);
         stands_still && !case.suspects().is_empty()
     } else {
         is_firewall_reason(&dropped.reason)
@@ -180,11 +181,11 @@ fn suspects(case: &Case<'_>, dropped: &Dropped) -> Vec<String> {
     }
 }
 
-fn suspect(it: &Suspect) -> String {
-    let Suspect { hook, family, table, chain, .. } = it;
+fn suspect(suspect: &Suspect) -> String {
+    let Suspect { hook, family, table, chain, handle, rejects, grew, packets } = suspect;
     let chain = format!("chain {chain} of table {family} {table} (hook {hook})");
-    let does = if it.rejects { "rejects" } else { "drops" };
-    match (it.handle, it.grew, it.packets) {
+    let does = if *rejects { "rejects" } else { "drops" };
+    match (handle, grew, packets) {
         (None, ..) => format!("the policy of {chain} drops"),
         (Some(handle), Some(grew), _) => format!("rule {handle} in {chain} {does}; its counter grew by {grew}"),
         (Some(handle), None, Some(packets)) => format!("rule {handle} in {chain} {does}; it has counted {packets}"),
@@ -309,11 +310,19 @@ pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Judgement> {
 }
 
 fn dropped_for_memory(case: &Case<'_>, part: Part, tries: u8) -> Option<Judgement> {
-    let (count, reasons) = case.dropped_for_memory(part)?;
-    let reasons = reasons.join(", ");
-    let evidence = format!("this host dropped {count} of {tries} tries for want of memory ({reasons})");
-    // The others were lost in another way.
-    if count >= u64::from(tries) { certain([evidence]) } else { possible([evidence]) }
+    let drops = case.dropped_for_memory(part);
+    let reasons: Vec<_> = drops.iter().map(|it| it.reason.as_str()).collect();
+    let (count, reasons) = (drops.iter().map(|it| it.count).sum::<u64>(), reasons.join(", "));
+    if drops.is_empty() {
+        return None;
+    }
+    let evidence = [format!("this host dropped {count} of {tries} tries for want of memory ({reasons})")];
+    // The others were lost in another way; and without its number it may be another attempt's packet.
+    match (count >= u64::from(tries), drops.iter().all(|it| it.fits == Some(true))) {
+        (true, true) => certain(evidence),
+        (true, false) => likely(evidence),
+        (false, _) => possible(evidence),
+    }
 }
 
 /// close(2) with much to send above tcp_mem, or among more than tcp_max_orphans, resets (`tcp_check_oom`,

@@ -84,6 +84,9 @@ fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Judgement> {
     let is_early = case.attempt.trust.still_open && case.attempt.stalled.is_none();
     match case.hs().answer.tries {
         _ if case.asks_on() => None,
+        3.. if case.host().is_some_and(|host| host.answered(case.hs(), case.attempt.outcome).own > 0) => {
+            possible([answers, "the client's other attempts to this port were answered meanwhile".to_owned()])
+        }
         3.. => likely([answers]),
         _ if is_early => None,
         _ => possible([answers]),

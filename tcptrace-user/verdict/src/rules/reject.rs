@@ -117,16 +117,17 @@ pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Judgement> {
     }
 }
 
-/// A rule dropped this host's own SYN before it reached the wire, and connect(2) failed: the rule answered. Nobody else
-/// can have, and a rule that only drops leaves the call to its timeout.
+/// A rule dropped this host's own SYN before it reached the wire, and connect(2) failed. Where a rule was found that
+/// rejects such a packet, that rule answered; otherwise a later SYN may have left by an interface that is not traced.
 fn rejected_call(case: &Case<'_>) -> Option<Judgement> {
     let errno = case.local.call.ok()?.errno.filter(|errno| *errno != libc::ETIMEDOUT)?;
-    let reason = case.dropped_on_its_way_out(Side::Client).filter(|reason| *reason == "NETFILTER_DROP")?;
+    let dropped = case.dropped_on_its_way_out(Side::Client).filter(|it| it.reason == "NETFILTER_DROP")?;
     (case.local.made == Ok(true) && case.hs().syn.tries == 0).then_some(())?;
-    certain([
-        format!("a rule of this host rejected its own SYN ({reason})"),
-        format!("connect(2) failed with {}, and no SYN left", errno_name(errno)),
-    ])
+    let evidence = [
+        format!("a rule of this host rejected its own SYN ({})", dropped.reason),
+        format!("connect(2) failed with {}, and no SYN was seen leaving", errno_name(errno)),
+    ];
+    if case.suspects().iter().any(|it| it.rejects) { certain(evidence) } else { likely(evidence) }
 }
 
 /// Whether an ICMP error speaks for a rule by itself.
@@ -152,14 +153,15 @@ const fn speaks_for_reject(meaning: Meaning) -> bool {
 }
 
 /// A rule of this host dropped the SYN and answered it, at the server or between the ends. Where every try was dropped
-/// here, nobody else had anything to answer.
+/// here, nobody else had anything to answer, unless TCP got a copy: a bridge floods what it drops at one port to others.
 fn rejected_here(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
     let answer = if outcome == Outcome::Refused { rst(case) } else { error(case)? };
     let dropped = case.dropped_by_rule(Part::Syn).filter(|it| !case.is_at_home(it))?;
     let evidence =
         [format!("a rule of this host rejected the SYN ({}{})", dropped.reason, case.whereabouts(dropped)), answer];
-    if case.is_of_all_tries(Part::Syn, dropped) { certain(evidence) } else { likely(evidence) }
+    let is_copied = case.dropped_without_socket(Part::Syn).is_some();
+    if case.is_of_all_tries(Part::Syn, dropped) && !is_copied { certain(evidence) } else { likely(evidence) }
 }
 
 /// A rule of this host dropped the SYN, and whatever rule can have done so answers what it drops. The answer left by an

@@ -15,7 +15,10 @@ use super::{
     reject::{answers_during, came_at_once, error, is_contradicted, rejected_elsewhere, silence},
     sender::answer_of,
 };
-use crate::{case::Case, past::Life};
+use crate::{
+    case::{Case, Part},
+    past::Life,
+};
 
 /// The time that a service may take to answer, and its queue to drain; two lost SYNs cost three seconds.
 const LONG: u64 = 3_500_000_000;
@@ -207,9 +210,10 @@ fn has_waited(case: &Case<'_>) -> bool {
 /// A router knows no way, or the packet's time ran out on it (RFC 792; RFC 4443, sections 3.1 and 3.3).
 pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Judgement> {
     if matches!(case.attempt.outcome, Outcome::NoReply | Outcome::Unreachable)
-        && let Some(reason) = case.no_route_to_forward_by()
+        && let Some(dropped) = case.no_route_to_forward_by()
     {
-        return certain([format!("this host has no route on which to forward the SYN ({reason})")]);
+        let evidence = [format!("this host has no route on which to forward the SYN ({})", dropped.reason)];
+        return if case.is_of_all_tries(Part::Syn, dropped) { certain(evidence) } else { likely(evidence) };
     }
     if case.attempt.outcome == Outcome::NoReply {
         return rejected_elsewhere(case, |meaning| speaks_for_network(meaning) || meaning == Meaning::TimeExceeded);

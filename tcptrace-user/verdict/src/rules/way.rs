@@ -5,14 +5,14 @@ use std::{net::IpAddr, time::Duration};
 use tcptrace_core::handshake::Side;
 use tcptrace_vocabulary::{
     errno::errno_name,
-    facts::{Call, Missing, Way},
+    facts::{Call, Dropped, Missing, Way},
     icmp::Meaning,
     outcome::Outcome,
     words::ip,
 };
 
 use super::{Judgement, certain, likely, possible, reject::error, silence::unanswered};
-use crate::case::Case;
+use crate::case::{Case, Part};
 
 /// Routing leads nowhere: for the call, for the SYN, or for the answer to it.
 pub(super) fn no_route(case: &Case<'_>) -> Option<Judgement> {
@@ -93,13 +93,18 @@ fn refused_at_once(case: &Case<'_>) -> Option<Judgement> {
 fn dropped_without_route(case: &Case<'_>) -> Option<Judgement> {
     let no_route = |side: Side| {
         let is_here = case.is_here(side);
-        case.dropped_on_its_way_out(side).filter(|reason| is_here && *reason == "IP_OUTNOROUTES")
+        case.dropped_on_its_way_out(side).filter(|it| is_here && it.reason == "IP_OUTNOROUTES")
     };
-    if let Some(reason) = no_route(Side::Client) {
-        return certain([format!("this host has no route for its own SYN ({reason})")]);
+    let said = |part, dropped: &Dropped, what: &str| {
+        let evidence = [format!("{what} ({})", dropped.reason)];
+        // A try that found a route was lost in another way.
+        if case.is_of_all_tries(part, dropped) { certain(evidence) } else { likely(evidence) }
+    };
+    if let Some(dropped) = no_route(Side::Client) {
+        return said(Part::Syn, dropped, "this host has no route for its own SYN");
     }
-    let reason = no_route(Side::Server)?;
-    certain([format!("the SYN came in, and this host has no route for its SYN/ACK ({reason})")])
+    let dropped = no_route(Side::Server)?;
+    said(Part::Answer, dropped, "the SYN came in, and this host has no route for its SYN/ACK")
 }
 
 /// connect(2) found no local port, or no address. The errno has no other meaning there.
@@ -192,13 +197,13 @@ pub(super) fn gateway_down(case: &Case<'_>) -> Option<Judgement> {
 
 /// A packet of the handshake was dropped for want of its next hop's link address, and who that is, is not known.
 fn without_next_hop(case: &Case<'_>) -> Option<Judgement> {
-    let is_next_hop = |reason: &&str| reason.starts_with("NEIGH_");
+    let is_next_hop = |it: &&Dropped| it.reason.starts_with("NEIGH_");
     if case.is_here(Side::Client)
-        && let Some(reason) = case.dropped_on_its_way_out(Side::Client).filter(is_next_hop)
+        && let Some(Dropped { reason, .. }) = case.dropped_on_its_way_out(Side::Client).filter(is_next_hop)
     {
         return possible([format!("this host dropped its own SYN: no link address for the next hop ({reason})")]);
     }
-    let reason = case.dropped_on_its_way_out(Side::Server).filter(is_next_hop)?;
+    let Dropped { reason, .. } = case.dropped_on_its_way_out(Side::Server).filter(is_next_hop)?;
     if !case.is_here(Side::Server) {
         return None;
     }
