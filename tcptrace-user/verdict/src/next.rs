@@ -15,7 +15,7 @@ use tcptrace_core::{
 use tcptrace_vocabulary::{
     attempt::Attempt,
     cause::Cause,
-    facts::{Netns, Suspect, Way},
+    facts::{Dropped, Netns, Suspect, Way},
     outcome::Outcome,
     words::ip,
 };
@@ -154,17 +154,6 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
 #[must_use]
 pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
     match cause {
-        Cause::Unknown if case.attempt.outcome == Outcome::NoReply && case.is_here(Side::Server) => {
-            vec![case.drop_of(Part::Syn, |reason| !is_firewall_reason(reason)).map_or_else(
-                || {
-                    "on this host, in the server's netns: nft -a list ruleset; tc -s filter; nstat -az | grep -i drop"
-                        .to_owned()
-                },
-                |dropped| {
-                    format!("on this host, no rule is to blame: {} is why; nstat -az has its counter", dropped.reason)
-                },
-            )]
-        }
         Cause::Unknown => settling(case),
         Cause::NatMismatch if let Some(steps) = at_translation(case) => steps,
         // No SYN was lost, and a longer timeout changes nothing.
@@ -344,6 +333,15 @@ fn filled(cause: Cause, server: Endpoint, client: Option<Addr>, host: Option<Add
 fn settling(case: &Case<'_>) -> Vec<String> {
     let (hs, outcome) = (case.hs(), case.attempt.outcome);
     let (client, server, port) = (ip(hs.client_addr), ip(hs.server_addr), hs.server_port);
+    if outcome == Outcome::NoReply && case.is_here(Side::Server) {
+        return vec![match case.drop_of(Part::Syn, |reason| !is_firewall_reason(reason)) {
+            Some(Dropped { reason, .. }) => {
+                format!("on this host, no rule is to blame: {reason} is why; nstat -az has its counter")
+            }
+            None => "on this host, in the server's netns: nft -a list ruleset; tc -s filter; nstat -az | grep -i drop"
+                .to_owned(),
+        }];
+    }
     if outcome == Outcome::NoReply && hs.ignored_resets() > 0 {
         return vec![
             format!("on {server}: which TCP stack answers port {port}? its RST has to acknowledge ISN + 1"),
