@@ -30,7 +30,7 @@ mod error;
 mod lex;
 mod parse;
 mod primitive;
-mod services;
+pub mod services;
 mod value;
 
 /// Which attempts are wanted.

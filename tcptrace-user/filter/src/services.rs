@@ -10,8 +10,9 @@ static SYSTEM: LazyLock<String> = LazyLock::new(|| {
     std::fs::read("/etc/services").map_or_else(|_| String::new(), |it| String::from_utf8_lossy(&it).into_owned())
 });
 
-/// The port of a TCP service.
-pub(super) fn port(name: &str) -> Option<u16> {
+/// The port of a TCP service; `None`: no service has that name here (services(5)).
+#[must_use]
+pub fn port(name: &str) -> Option<u16> {
     listed(&SYSTEM, name).or_else(|| TABLE.iter().find(|(known, _)| *known == name).map(|(_, port)| *port))
 }
 
@@ -38,6 +39,7 @@ const TABLE: &[(&str, u16)] = &[
     ("pop3", 110),
     ("sunrpc", 111),
     ("imap2", 143),
+    ("imap", 143),
     ("bgp", 179),
     ("ldap", 389),
     ("https", 443),

@@ -1,12 +1,8 @@
-//! A tcx program of somebody else, which ends the chain: two instructions, by bpf(2) itself.
-//!
-//! The attributes' layouts are those of include/uapi/linux/bpf.h.
-#![expect(unsafe_code, reason = "no library attaches a program that is not in an object file")]
+//! A tcx program of somebody else, which ends the chain.
 
-use std::{
-    io,
-    os::fd::{FromRawFd as _, OwnedFd},
-};
+use std::{io, os::fd::OwnedFd};
+
+use super::raw_bpf;
 
 /// Which way a program stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,35 +12,6 @@ pub enum Direction {
     Egress = 47,
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct Load {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log: [u64; 2],
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; 16],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct LinkCreate {
-    prog_fd: u32,
-    target_ifindex: u32,
-    attach_type: u32,
-    flags: u32,
-    relative_fd: u32,
-    pad: u32,
-    expected_revision: u64,
-}
-
-const BPF_PROG_LOAD: i64 = 5;
-const BPF_LINK_CREATE: i64 = 28;
 const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
 
 /// Attaches a program that passes every packet and ends the chain (TCX_PASS); it stays until the link is dropped.
@@ -52,32 +19,5 @@ const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
 /// # Errors
 /// Those of bpf(2).
 pub fn attach(ifindex: u32, direction: Direction) -> io::Result<OwnedFd> {
-    // r0 = 0; exit
-    let insns: [u64; 2] = [0xb7, 0x95];
-    let license = c"GPL";
-    let mut load = Load {
-        prog_type: BPF_PROG_TYPE_SCHED_CLS,
-        insn_cnt: insns.len() as u32,
-        insns: insns.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-        expected_attach_type: direction as u32,
-        ..Load::default()
-    };
-    load.prog_name[..9].copy_from_slice(b"ends_here");
-    let program = bpf(BPF_PROG_LOAD, &load)?;
-    let prog_fd = std::os::fd::AsRawFd::as_raw_fd(&program) as u32;
-    bpf(
-        BPF_LINK_CREATE,
-        &LinkCreate { prog_fd, target_ifindex: ifindex, attach_type: direction as u32, ..LinkCreate::default() },
-    )
-}
-
-fn bpf<T>(command: i64, attr: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attribute and what it points to outlive the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call returned a new descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    raw_bpf::attach(BPF_PROG_TYPE_SCHED_CLS, direction as u32, ifindex)
 }

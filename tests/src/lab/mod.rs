@@ -23,6 +23,7 @@ mod netns;
 mod nft;
 mod process;
 mod quiet;
+mod raw_bpf;
 mod raw_link;
 mod refusing;
 mod resolver;

@@ -1,42 +1,15 @@
-//! A cgroup of its own whose program refuses every connect(2) over IPv4: two instructions, by bpf(2) itself.
-//!
-//! The attributes' layouts are those of include/uapi/linux/bpf.h.
-#![expect(unsafe_code, reason = "no library attaches a program that is not in an object file")]
+//! A cgroup of its own whose program refuses every connect(2) over IPv4.
 
 use std::{
     fs::{self, File},
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
     path::PathBuf,
     process::Command,
 };
 
-#[repr(C)]
-#[derive(Default)]
-struct Load {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log: [u64; 2],
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; 16],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
-}
+use super::raw_bpf;
 
-#[repr(C)]
-#[derive(Default)]
-struct LinkCreate {
-    prog_fd: u32,
-    target_fd: u32,
-    attach_type: u32,
-    flags: u32,
-}
-
-const BPF_PROG_LOAD: i64 = 5;
-const BPF_LINK_CREATE: i64 = 28;
 const BPF_PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
 const BPF_CGROUP_INET4_CONNECT: u32 = 10;
 
@@ -74,32 +47,6 @@ impl Drop for Refusing {
 }
 
 fn attach(folder: &PathBuf) -> io::Result<OwnedFd> {
-    // r0 = 0; exit
-    let insns: [u64; 2] = [0xb7, 0x95];
-    let license = c"GPL";
-    let program = bpf(
-        BPF_PROG_LOAD,
-        &Load {
-            prog_type: BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
-            insn_cnt: insns.len() as u32,
-            insns: insns.as_ptr() as u64,
-            license: license.as_ptr() as u64,
-            expected_attach_type: BPF_CGROUP_INET4_CONNECT,
-            ..Load::default()
-        },
-    )?;
     let cgroup = File::open(folder)?;
-    let [prog_fd, target_fd] = [program.as_raw_fd() as u32, cgroup.as_raw_fd() as u32];
-    let attach_type = BPF_CGROUP_INET4_CONNECT;
-    bpf(BPF_LINK_CREATE, &LinkCreate { prog_fd, target_fd, attach_type, flags: 0 })
-}
-
-fn bpf<T>(command: i64, attr: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attribute and what it points to outlive the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call returned a new descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    raw_bpf::attach(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, cgroup.as_raw_fd() as u32)
 }
