@@ -221,7 +221,7 @@ impl Host {
     /// [`Missing::Gone`] where routing has changed since then: what it decides now, it may not have decided.
     pub fn route_at(&mut self, called: Nanos, to: IpAddr, source: Option<IpAddr>) -> Fact<Route> {
         let route = self.namespaces.own_inside().route(to, source)?;
-        let settled = self.routing.as_ref().map_err(|why| *why)?.settled();
+        let settled = self.routing.as_ref().map_err(|why| *why)?.settled(to);
         if called < settled { Err(Missing::Gone) } else { Ok(route) }
     }
 

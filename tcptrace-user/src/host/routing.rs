@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     os::fd::{AsFd as _, OwnedFd},
     sync::{Arc, Mutex, PoisonError, Weak},
     thread,
@@ -42,8 +43,8 @@ pub(super) struct Routing(Arc<Mutex<Notices>>);
 #[derive(Debug)]
 struct Notices {
     channel: Channel,
-    /// Nothing has changed since then, up to the last look.
-    settled: Nanos,
+    /// For IPv4 and for IPv6: nothing has changed since then, up to the last look.
+    settled: [Nanos; 2],
 }
 
 impl Routing {
@@ -52,26 +53,34 @@ impl Routing {
         let mut channel = Channel::route()?;
         channel.subscribe(&GROUPS, ROOM)?;
         let descriptor = channel.as_fd().try_clone_to_owned()?;
-        let notices = Arc::new(Mutex::new(Notices { channel, settled: now }));
+        let notices = Arc::new(Mutex::new(Notices { channel, settled: [now; 2] }));
         let watched = Arc::downgrade(&notices);
         thread::Builder::new().name("routing".to_owned()).spawn(move || watch(&descriptor, &watched))?;
         Ok(Self(notices))
     }
 
-    /// Since when nothing has changed. To be asked after the decision that it is about.
-    pub(super) fn settled(&self) -> Nanos {
+    /// Since when nothing has changed for the addresses of that family. To be asked after the decision that it is about.
+    pub(super) fn settled(&self, of: IpAddr) -> Nanos {
         let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         notices.look();
-        notices.settled
+        notices.settled[usize::from(of.is_ipv6())]
     }
 }
 
 impl Notices {
     fn look(&mut self) {
-        match self.channel.drain(MOST, |_, _| {}) {
-            Ok(0) => {}
+        let mut changed = [false; 2];
+        // The first byte of every notice of these groups is its family; a link's is none, and it carries both.
+        let read = self.channel.drain(MOST, |_, notice| {
+            let family = notice.first().copied().map(i32::from);
+            changed[0] |= family != Some(libc::AF_INET6);
+            changed[1] |= family != Some(libc::AF_INET);
+        });
+        for (settled, changed) in self.settled.iter_mut().zip(changed) {
             // An error is more notices than fit.
-            Ok(_) | Err(_) => self.settled = monotonic(),
+            if changed || read.is_err() {
+                *settled = monotonic();
+            }
         }
     }
 }

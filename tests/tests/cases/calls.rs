@@ -137,6 +137,22 @@ fn a_route_that_changes_after_the_call_changes_no_verdict() {
     assert!([("no_route", "likely"), ("no_route", "certain")].contains(&said), "{line:#}");
 }
 
+/// A host with both families hears of one all the time; it says nothing of the other's routes.
+#[test]
+fn routes_of_the_other_family_change_no_verdict() {
+    let lab = Lab::new();
+    lab.client.ip(&format!("route del default via {CLIENT_GATEWAY_V4}\nroute del default via {CLIENT_GATEWAY_V6}"));
+    let tracer = trace(&lab);
+    let other = ["192.0.2.0/25", "2001:db8:4::/64"];
+    for (port, to) in [(7021, SERVER_V4), (7022, SERVER_V6), (7023, SERVER_V4), (7024, SERVER_V6)] {
+        let to = SocketAddr::from((to, port));
+        settle();
+        let result = lab.client.connect(to, PATIENCE);
+        lab.client.ip(&format!("route replace blackhole {}", other[usize::from(to.is_ipv4())]));
+        is(&failed(&tracer, to, "ENETUNREACH", result), "no_route", "certain", "this host has no route to it");
+    }
+}
+
 #[test]
 fn a_port_that_is_in_use_towards_the_server_is_named() {
     let lab = Lab::new();

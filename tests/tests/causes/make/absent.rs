@@ -1,6 +1,7 @@
 //! Hosts that are not there, and ways that lead nowhere.
 
 use std::net::IpAddr;
+use std::thread;
 use std::time::Duration;
 
 use tcptrace_tests::lab::{CLIENT_GATEWAY_V4, CLIENT_GATEWAY_V6};
@@ -61,12 +62,18 @@ pub(crate) fn host_that_went(scene: &Scene) -> Socket {
     scene.connect(scene.to(WORKING))
 }
 
+/// The calls come when the change of the routes is known to be older: the tracer dates it by when it reads of it.
+fn routes_are_settled() {
+    thread::sleep(Duration::from_millis(500));
+}
+
 /// The client has no route to there.
 pub(crate) fn no_route(scene: &Scene) -> Socket {
     scene
         .lab
         .client
         .ip(&format!("route del default via {CLIENT_GATEWAY_V4}\nroute del default via {CLIENT_GATEWAY_V6}"));
+    routes_are_settled();
     let result = scene.lab.client.connect_from(PORT, scene.to(WORKING), PATIENCE);
     scene.keep_socket(result)
 }
@@ -74,6 +81,7 @@ pub(crate) fn no_route(scene: &Scene) -> Socket {
 /// The client has a route that says no.
 pub(crate) fn prohibited_by_a_route(scene: &Scene) -> Socket {
     scene.lab.client.ip(&format!("route add prohibit {}/32", scene.server()));
+    routes_are_settled();
     let result = scene.lab.client.connect_from(PORT, scene.to(WORKING), PATIENCE);
     scene.keep_socket(result)
 }
