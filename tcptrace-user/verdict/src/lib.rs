@@ -9,6 +9,7 @@ mod observed;
 pub mod page;
 pub mod past;
 pub mod patterns;
+pub mod proof;
 mod rules;
 mod scope;
 mod service;
@@ -19,20 +20,32 @@ use tcptrace_vocabulary::{
     verdict::Verdict,
 };
 
-use self::case::Case;
+use self::{case::Case, proof::Proof, rules::Judgement};
+
+/// What makes the verdict on an attempt certain; `None`: it is not.
+#[must_use]
+pub fn proof(case: &Case<'_>) -> Option<Proof> {
+    surest(case).and_then(|(_, it)| it.proof).filter(|_| !lacks_events(case))
+}
+
+fn surest(case: &Case<'_>) -> Option<(Cause, Judgement)> {
+    let found = rules::RULES.iter().filter_map(|row| Some((row.cause, (row.rule)(case)?)));
+    found.reduce(|best, it| if it.1.confidence > best.1.confidence { it } else { best })
+}
+
+/// Whether events were lost that may have shown another cause.
+const fn lacks_events(case: &Case<'_>) -> bool {
+    case.attempt.trust.events_lost + case.attempt.trust.attempts_lost > 0
+}
 
 /// The verdict on an attempt.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Verdict {
-    let found = rules::RULES.iter().filter_map(|row| Some((row.cause, (row.rule)(case)?)));
-    let surest = found.reduce(|best, it| if it.1.confidence > best.1.confidence { it } else { best });
-    let (cause, confidence, evidence) = match surest {
+    let (cause, confidence, evidence) = match surest(case) {
         Some((cause, it)) => (cause, it.confidence, it.evidence),
         None => (Cause::Unknown, Confidence::Possible, observed::of(case)),
     };
-    // Lost events may have shown another cause.
-    let lost = case.attempt.trust.events_lost + case.attempt.trust.attempts_lost > 0;
-    let confidence = if lost { confidence.min(Confidence::Likely) } else { confidence };
+    let confidence = if lacks_events(case) { confidence.min(Confidence::Likely) } else { confidence };
     let beside = service::troubles(case, cause).into_iter().chain(address::trouble(case, cause));
     let (suffers, helps): (Vec<_>, Vec<_>) = beside.unzip();
     let evidence = evidence.into_iter().chain(suffers).collect();

@@ -6,7 +6,11 @@ use std::fmt::Write as _;
 
 use tcptrace_vocabulary::cause::Cause;
 
-use crate::{next::next, rules::RULES};
+use crate::{
+    next::next,
+    proof::{Argument, Proof},
+    rules::RULES,
+};
 
 const HEAD: &str = "# Causes: evidence and next steps
 
@@ -20,6 +24,17 @@ or of the answer, or the server where there is none.
 | --- | --- | --- | --- |
 ";
 
+const PROOFS: &str = "
+## What is certain, and why
+
+A verdict is certain only by one of these. Each is tested in the suite `proofs` of the crate `tcptrace-verdict`: the
+evidence makes the verdict certain, and the nearest thing that looks like it does not. A verdict is at most likely if
+events were lost. The evidence is there on every supported kernel (Linux 6.1 and later) unless a row names a later one.
+
+| cause | evidence | why nothing else leaves it behind | looks like it |
+| --- | --- | --- | --- |
+";
+
 /// The page, in Markdown.
 #[must_use]
 pub fn causes() -> String {
@@ -29,6 +44,10 @@ pub fn causes() -> String {
     }
     let evidence = "No rule fits the evidence. The next step names what would decide.";
     write_row(&mut page, Cause::Unknown, evidence, "Every other cause: one of them is behind it.");
+    page.push_str(PROOFS);
+    for proof in Proof::ALL {
+        write_proof(&mut page, proof.argument());
+    }
     page
 }
 
@@ -36,6 +55,11 @@ fn write_row(page: &mut String, cause: Cause, evidence: &str, apart: &str) {
     let steps: Vec<_> = next(cause).iter().map(|step| named(step)).collect();
     let steps = steps.join("<br>").replace('|', "\\|");
     let _ = writeln!(page, "| `{}` | {evidence} | {apart} | {steps} |", cause.name());
+}
+
+fn write_proof(page: &mut String, it: Argument) {
+    let since = it.since.map(|since| format!(" Linux {since} and later.")).unwrap_or_default();
+    let _ = writeln!(page, "| `{}` | {}{since} | {} | {} |", it.cause.name(), it.evidence, it.why, it.alike);
 }
 
 /// The placeholders as words.

@@ -8,7 +8,7 @@ use tcptrace_vocabulary::{
     words::{count, ip},
 };
 
-use super::{Judgement, certain, likely, peer, possible, reject::silence, sender::answer_of};
+use super::{Judgement, Proof, certain, likely, peer, possible, reject::silence, sender::answer_of};
 use crate::case::{Case, Lack, Part, is_firewall_reason};
 
 /// A SYN that finds the accept queue full is dropped (`tcp_conn_request`, net/ipv4/tcp_input.c), and so is a final ACK
@@ -20,14 +20,18 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Judgement> {
     let again = repeated.is_some();
     let outcome = case.attempt.outcome;
     let was_silent = outcome == Outcome::NoReply || case.hs().syn.tries > 1 && outcome.is_open();
-    let is_other = || [Part::Syn, Part::Ack].iter().any(|&part| case.dropped_by_rule(part).is_some());
+    let drops = || [Part::Syn, Part::Ack].into_iter().flat_map(|part| case.drops_of(part));
+    // A raw socket's own copy is no drop of the handshake's packet.
+    let is_another =
+        |it: &Dropped| !matches!(it.reason.as_str(), "TCP_LISTEN_OVERFLOW" | "NO_SOCKET" | "SOCKET_FILTER");
+    let is_by_rule = || drops().any(|it| is_firewall_reason(&it.reason));
     if !case.is_here(Side::Server) {
         return possible(repeated?);
     }
     if let Some(judgement) = queue_dropped_the_ack(case) {
         return Some(judgement);
     }
-    if !(was_silent || again) || is_other() {
+    if !(was_silent || again) || is_by_rule() {
         return None;
     }
     let mut evidence = queue_evidence(case);
@@ -35,14 +39,14 @@ pub(super) fn listen_queue_full(case: &Case<'_>) -> Option<Judgement> {
     let overflows = case.growth(|counters| counters.listen_overflows) > 0;
     match (case.listener().map(Listener::is_full), overflows) {
         // ListenOverflows counts for every listener of the namespace; the queue is this one's. Without the reasons of
-        // drops, rules may have dropped it as well.
-        (Some(true), true) if case.local.drops.is_ok() => certain(evidence),
+        // drops, or with another reason than the queue's, something else may have dropped it as well.
+        (Some(true), true) if case.local.drops.is_ok() && !drops().any(is_another) => {
+            certain(Proof::QueueFull, evidence)
+        }
         (Some(true), _) => likely(evidence),
         // Its queue has room again; or the overflows are another listener's.
         (Some(false), true) if again => likely(evidence),
-        (Some(false), true) if [Part::Syn, Part::Ack].iter().all(|&part| case.drops_of(part).next().is_none()) => {
-            possible(evidence)
-        }
+        (Some(false), true) if drops().next().is_none() => possible(evidence),
         // A queue with room whose counter stands still dropped nothing: TCP_DEFER_ACCEPT.
         (Some(false) | None, _) => None,
     }
@@ -70,7 +74,7 @@ fn queue_dropped_the_ack(case: &Case<'_>) -> Option<Judgement> {
         // A later try may have got in, and what came then is another matter.
         let is_why = case.attempt.outcome == Outcome::ResetByServer || case.attempt.was_answered_again();
         return if dropped.fits == Some(true) && (is_why || part == Part::Syn) {
-            certain(evidence)
+            certain(Proof::Overflow, evidence)
         } else {
             likely(evidence)
         };
@@ -80,7 +84,9 @@ fn queue_dropped_the_ack(case: &Case<'_>) -> Option<Judgement> {
     let first = format!("TCP found no place for the final ACK ({}), and somebody listens", dropped.reason);
     match (case.listener()?.is_full(), case.growth(|counters| counters.listen_overflows)) {
         // What comes after a RST or a FIN finds no socket either.
-        (true, 1..) if case.attempt.outcome == Outcome::Established => certain([vec![first], evidence].concat()),
+        (true, 1..) if case.attempt.outcome == Outcome::Established => {
+            certain(Proof::CookieAck, [vec![first], evidence].concat())
+        }
         (true, _) | (false, 1..) => likely([vec![first], evidence].concat()),
         (false, 0) => None,
     }
@@ -139,7 +145,8 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Judgement> {
             return None;
         }
         let evidence = [vec![dropped_sentence(case, part, dropped)], suspects(case, dropped)].concat();
-        return if is_proof(case, part, dropped) { certain(evidence) } else { likely(evidence) };
+        let is_proof = is_proof(case, part, dropped);
+        return if is_proof { certain(Proof::DroppedByRule, evidence) } else { likely(evidence) };
     }
     let is_syn = lost(case).contains(&Part::Syn);
     let translated = || {
@@ -160,13 +167,16 @@ fn is_lost_at_the_client(case: &Case<'_>) -> bool {
 /// for: there has to be a rule or a policy that can have done it, and the table's counter has to stand still.
 fn is_proof(case: &Case<'_>, part: Part, dropped: &Dropped) -> bool {
     let is_rule = if dropped.reason == NETFILTER {
-        let stands_still =
-            case.local.counters.as_ref().is_ok_and(|it| it.is_conntrack_known && it.conntrack_drops == 0);
-        stands_still && !case.suspects().is_empty()
+        stands_still(case) && !case.suspects().is_empty()
     } else {
         is_firewall_reason(&dropped.reason)
     };
     is_rule && case.is_of_all_tries(part, dropped)
+}
+
+/// Whether connection tracking is known to have dropped nothing meanwhile.
+fn stands_still(case: &Case<'_>) -> bool {
+    case.local.counters.as_ref().is_ok_and(|it| it.is_conntrack_known && it.conntrack_drops == 0)
 }
 
 /// The rules that can have done it, a sentence each.
@@ -260,7 +270,8 @@ pub(super) fn reverse_path_filter(case: &Case<'_>) -> Option<Judgement> {
     )];
     let grew = case.growth(|counters| counters.reverse_path_drops);
     evidence.extend((grew > 0).then(|| format!("IPReversePathFilter grew by {grew}")));
-    if case.is_of_all_tries(part, dropped) { certain(evidence) } else { likely(evidence) }
+    let is_all = case.is_of_all_tries(part, dropped);
+    if is_all { certain(Proof::ReversePath, evidence) } else { likely(evidence) }
 }
 
 /// The packet came in with a wrong checksum, its own or that of the tunnel around it.
@@ -270,7 +281,8 @@ pub(super) fn bad_checksum(case: &Case<'_>) -> Option<Judgement> {
     let mut evidence = vec![format!("this host dropped the {what}: its checksum is wrong ({reason})")];
     let grew = case.growth(|counters| counters.checksum_errors);
     evidence.extend((grew > 0).then(|| format!("InCsumErrors grew by {grew}")));
-    if case.is_of_all_tries(part, dropped) { certain(evidence) } else { likely(evidence) }
+    let is_all = case.is_of_all_tries(part, dropped);
+    if is_all { certain(Proof::Checksum, evidence) } else { likely(evidence) }
 }
 
 /// The SYN/ACK came in at the interface, and the socket waits for it still.
@@ -280,7 +292,9 @@ pub(super) fn answer_lost_locally(case: &Case<'_>) -> Option<Judgement> {
     }
     if let Some(dropped) = case.drop_of(Part::Answer, is_firewall_reason).filter(|_| case.lacks_conntrack().is_none()) {
         let evidence = [format!("this host dropped the SYN/ACK after it came in ({})", dropped.reason)];
-        return if case.is_of_all_tries(Part::Answer, dropped) { certain(evidence) } else { likely(evidence) };
+        let is_proof =
+            case.is_of_all_tries(Part::Answer, dropped) && (dropped.reason != NETFILTER || stands_still(case));
+        return if is_proof { certain(Proof::AnswerDropped, evidence) } else { likely(evidence) };
     }
     match &case.local.socket {
         Ok(Some(socket)) if socket.state == "SYN-SENT" => {
@@ -319,7 +333,7 @@ fn dropped_for_memory(case: &Case<'_>, part: Part, tries: u8) -> Option<Judgemen
     let evidence = [format!("this host dropped {count} of {tries} tries for want of memory ({reasons})")];
     // The others were lost in another way; and without its number it may be another attempt's packet.
     match (count >= u64::from(tries), drops.iter().all(|it| it.fits == Some(true))) {
-        (true, true) => certain(evidence),
+        (true, true) => certain(Proof::NoMemory, evidence),
         (true, false) => likely(evidence),
         (false, _) => possible(evidence),
     }

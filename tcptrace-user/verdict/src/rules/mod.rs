@@ -1,7 +1,6 @@
 //! The rules, one a cause, in the order of the vocabulary. A rule is a function over a case and calls no other rule.
 //!
-//! The highest confidence wins, and among equals the earlier row. A rule says `certain` only if no other cause leaves
-//! the same evidence.
+//! The highest confidence wins, and among equals the earlier row. A rule says `certain` only by a [`Proof`].
 //!
 //! `way`: this host's own routes, ports and gateway. `here`: its rules, listeners and memory. `path`: NAT, duplicate addresses, asymmetric paths. `peer`: the
 //! client's behaviour. `reject`: RSTs and ICMP errors, and `sender`: who sent the RST. `silence`: firewall_drop,
@@ -19,12 +18,14 @@ pub(crate) use peer::stopped;
 pub(crate) use reject::serves_others;
 use tcptrace_vocabulary::cause::{Cause, Confidence};
 
-use crate::case::Case;
+use crate::{case::Case, proof::Proof};
 
 /// The result of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Judgement {
     pub(super) confidence: Confidence,
+    /// What makes it certain, if it is.
+    pub(super) proof: Option<Proof>,
     pub(super) evidence: Vec<String>,
 }
 
@@ -215,14 +216,14 @@ pub(super) const RULES: [Row; 29] = [
     },
 ];
 
-fn certain(evidence: impl Into<Vec<String>>) -> Option<Judgement> {
-    Some(Judgement { confidence: Confidence::Certain, evidence: evidence.into() })
+fn certain(proof: Proof, evidence: impl Into<Vec<String>>) -> Option<Judgement> {
+    Some(Judgement { confidence: Confidence::Certain, proof: Some(proof), evidence: evidence.into() })
 }
 
 fn likely(evidence: impl Into<Vec<String>>) -> Option<Judgement> {
-    Some(Judgement { confidence: Confidence::Likely, evidence: evidence.into() })
+    Some(Judgement { confidence: Confidence::Likely, proof: None, evidence: evidence.into() })
 }
 
 fn possible(evidence: impl Into<Vec<String>>) -> Option<Judgement> {
-    Some(Judgement { confidence: Confidence::Possible, evidence: evidence.into() })
+    Some(Judgement { confidence: Confidence::Possible, proof: None, evidence: evidence.into() })
 }

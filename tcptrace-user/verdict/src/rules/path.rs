@@ -7,7 +7,7 @@ use tcptrace_vocabulary::{
     words::{count, ip, mac},
 };
 
-use super::{Judgement, certain, likely, possible};
+use super::{Judgement, Proof, certain, likely, possible};
 use crate::{
     case::Case,
     past::{Host, NAMED, avoids_options},
@@ -42,7 +42,8 @@ fn answer_without_syn(case: &Case<'_>) -> Option<Judgement> {
 pub(super) fn nat_mismatch(case: &Case<'_>) -> Option<Judgement> {
     let Some(from) = case.attempt.answered_from else { return answered_untranslated(case) };
     let asked = ip(case.server().addr);
-    certain([format!("the SYN went to {asked}, and {} acknowledged it", ip(from))])
+    let evidence = format!("the SYN went to {asked}, and {} acknowledged it", ip(from));
+    certain(Proof::AnsweredElsewhere, [evidence])
 }
 
 /// The SYN was seen before its destination was translated and after it, and the answer went back as it was: the client
@@ -84,15 +85,17 @@ pub(super) fn port_reuse(case: &Case<'_>) -> Option<Judgement> {
 
 /// One address, two hosts.
 pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Judgement> {
-    let two_answers = case.has(Facts::TWO_ANSWERS);
+    // SYN cookies answer another SYN with another number.
+    let (two_answers, is_single) = (case.has(Facts::TWO_ANSWERS), case.hs().syn.tries == 1);
     let answers = "two SYN/ACKs with different sequence numbers answered one SYN".to_owned();
     let hosts = case.two_hosts().map(|it| {
         let macs: Vec<_> = it.link_addresses.iter().map(mac).collect();
         format!("{} is at both {}", it.address, macs.join(" and "))
     });
     match (two_answers, hosts) {
-        (true, Some(hosts)) => certain([answers, hosts]),
-        (true, None) if case.hs().syn.tries == 1 => likely([answers]),
+        (true, Some(hosts)) if is_single => certain(Proof::TwoHosts, [answers, hosts]),
+        (true, Some(hosts)) => likely([hosts, answers]),
+        (true, None) if is_single => likely([answers]),
         (false, Some(hosts)) if case.attempt.outcome.is_failure() => likely([hosts]),
         _ => None,
     }

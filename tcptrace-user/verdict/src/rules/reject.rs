@@ -15,7 +15,7 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    Judgement, certain, likely, possible,
+    Judgement, Proof, certain, likely, possible,
     sender::{Sender, is_odd},
 };
 use crate::case::{Case, Part};
@@ -37,7 +37,7 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
                             case.has(Facts::CHALLENGED).then(|| "challenge ACKs answered earlier SYNs".to_owned());
                         let is_all = it.fits == Some(true) && other.is_none();
                         let evidence = evidence.into_iter().chain(other).collect::<Vec<_>>();
-                        if is_all { certain(evidence) } else { likely(evidence) }
+                        if is_all { certain(Proof::NoSocket, evidence) } else { likely(evidence) }
                     }
                     None => possible([nobody, rst(case)]),
                 };
@@ -127,7 +127,8 @@ fn rejected_call(case: &Case<'_>) -> Option<Judgement> {
         format!("a rule of this host rejected its own SYN ({})", dropped.reason),
         format!("connect(2) failed with {}, and no SYN was seen leaving", errno_name(errno)),
     ];
-    if case.suspects().iter().any(|it| it.rejects) { certain(evidence) } else { likely(evidence) }
+    let is_found = case.suspects().iter().any(|it| it.rejects);
+    if is_found { certain(Proof::RejectedCall, evidence) } else { likely(evidence) }
 }
 
 /// Whether an ICMP error speaks for a rule by itself.
@@ -161,7 +162,10 @@ fn rejected_here(case: &Case<'_>) -> Option<Judgement> {
     let evidence =
         [format!("a rule of this host rejected the SYN ({}{})", dropped.reason, case.whereabouts(dropped)), answer];
     let is_copied = case.dropped_without_socket(Part::Syn).is_some();
-    if case.is_of_all_tries(Part::Syn, dropped) && !is_copied { certain(evidence) } else { likely(evidence) }
+    // A load balancer without a backend drops and says so, too (`ip_vs_leave`, net/netfilter/ipvs/ip_vs_core.c).
+    let is_balancer = case.meaning() == Some(Meaning::PortUnreachable) && !case.suspects().iter().any(|it| it.rejects);
+    let is_proof = case.is_of_all_tries(Part::Syn, dropped) && !is_copied && !is_balancer;
+    if is_proof { certain(Proof::DroppedAndAnswered, evidence) } else { likely(evidence) }
 }
 
 /// A rule of this host dropped the SYN, and whatever rule can have done so answers what it drops. The answer left by an
@@ -182,7 +186,7 @@ fn rejected_unseen(case: &Case<'_>) -> Option<Judgement> {
 fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
     let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
     if meaning != Meaning::HostUnreachable {
-        return certain([format!("this host's rules sent {error}")]);
+        return certain(Proof::OwnError, [format!("this host's rules sent {error}")]);
     }
     // So does a neighbour look-up that failed, which takes its time.
     let is_asked = matches!(&case.local.neighbour, Ok(None) | Err(_)) || case.silent_neighbour().is_some();
@@ -215,7 +219,7 @@ fn rejected_by_icmp(case: &Case<'_>) -> Option<Judgement> {
         Meaning::RejectRoute => likely([evidence, "a route or a rule of that router rejects it".to_owned()]),
         // Nothing but an administrator makes these: a rule, or a route of the kind `prohibit`.
         Meaning::AdminProhibited | Meaning::HostProhibited | Meaning::NetProhibited | Meaning::SourcePolicyFailed => {
-            certain([evidence])
+            certain(Proof::Prohibited, [evidence])
         }
         Meaning::HostUnreachable | Meaning::HostUnreachableForService => not_away(case, evidence),
         Meaning::NetUnreachable | Meaning::NetUnreachableOtherwise if answers_during(case) => {

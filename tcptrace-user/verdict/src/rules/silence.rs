@@ -9,7 +9,7 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    Judgement, certain, likely,
+    Judgement, Proof, certain, likely,
     peer::outpaced,
     possible,
     reject::{answers_during, came_at_once, error, is_contradicted, rejected_elsewhere, silence},
@@ -142,7 +142,11 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Judgement> {
     if let Some(neighbour) = case.silent_neighbour() {
         // Nobody answers on a link that is down.
         let is_answerable = !matches!(&case.local.way, Ok(Way::Link { up, carrier, .. }) if !up || !carrier);
-        return if neighbour.is_peer && is_answerable { certain([unanswered(neighbour)]) } else { None };
+        return if neighbour.is_peer && is_answerable {
+            certain(Proof::SilentOnLink, [unanswered(neighbour)])
+        } else {
+            None
+        };
     }
     rejected_elsewhere(case, |meaning| meaning == Meaning::HostUnreachable).or_else(|| silent_host(case, life))
 }
@@ -162,7 +166,7 @@ fn is_away_by_icmp(case: &Case<'_>) -> Option<Judgement> {
     let error = error(case)?;
     if case.is_own_error() {
         return match case.silent_neighbour() {
-            Some(neighbour) if neighbour.is_peer => certain([unanswered(neighbour), error]),
+            Some(neighbour) if neighbour.is_peer => certain(Proof::SilentOnLink, [unanswered(neighbour), error]),
             Some(_) => None,
             None if came_at_once(case).is_some() => possible([error]),
             None => likely([error, "this host found nobody on the link".to_owned()]),
@@ -213,7 +217,8 @@ pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Judgement> {
         && let Some(dropped) = case.no_route_to_forward_by()
     {
         let evidence = [format!("this host has no route on which to forward the SYN ({})", dropped.reason)];
-        return if case.is_of_all_tries(Part::Syn, dropped) { certain(evidence) } else { likely(evidence) };
+        let is_all = case.is_of_all_tries(Part::Syn, dropped);
+        return if is_all { certain(Proof::NoRouteToForward, evidence) } else { likely(evidence) };
     }
     if case.attempt.outcome == Outcome::NoReply {
         return rejected_elsewhere(case, |meaning| speaks_for_network(meaning) || meaning == Meaning::TimeExceeded);

@@ -11,7 +11,7 @@ use tcptrace_vocabulary::{
     words::ip,
 };
 
-use super::{Judgement, certain, likely, possible, reject::error, silence::unanswered};
+use super::{Judgement, Proof, certain, likely, possible, reject::error, silence::unanswered};
 use crate::case::{Case, Part};
 
 /// Routing leads nowhere: for the call, for the SYN, or for the answer to it.
@@ -19,7 +19,12 @@ pub(super) fn no_route(case: &Case<'_>) -> Option<Judgement> {
     if !matches!(case.attempt.outcome, Outcome::NoReply | Outcome::Refused | Outcome::Unreachable) {
         return None;
     }
-    nowhere(case)
+    // What answered was reached.
+    let was_answered = case.attempt.outcome == Outcome::Refused
+        || case.attempt.outcome == Outcome::Unreachable && case.attempt.icmp_from.is_some() && !case.is_own_error();
+    (!was_answered)
+        .then(|| nowhere(case))
+        .flatten()
         .or_else(|| refused_at_once(case))
         .or_else(|| dropped_without_route(case))
         .or_else(|| unanswered_without_route(case))
@@ -48,9 +53,11 @@ fn unanswered_without_route(case: &Case<'_>) -> Option<Judgement> {
 fn nowhere(case: &Case<'_>) -> Option<Judgement> {
     let errno = match &case.local.way {
         Ok(Way::Nowhere { errno }) => *errno,
-        Ok(Way::Link { interface, up: false, .. }) => return certain([format!("interface {interface} is down")]),
+        Ok(Way::Link { interface, up: false, .. }) => {
+            return certain(Proof::LinkDown, [format!("interface {interface} is down")]);
+        }
         Ok(Way::Link { interface, carrier: false, .. }) => {
-            return certain([format!("interface {interface} has no carrier")]);
+            return certain(Proof::LinkDown, [format!("interface {interface} has no carrier")]);
         }
         Ok(Way::Link { .. } | Way::Many) => return None,
         Err(why) => return nowhere_then(case, *why),
@@ -62,7 +69,7 @@ fn nowhere(case: &Case<'_>) -> Option<Judgement> {
         libc::EHOSTUNREACH => "an 'unreachable' route forbids it",
         _ => "routing refuses it",
     };
-    certain([format!("{what} ({})", errno_name(errno))])
+    certain(Proof::RoutingRefuses, [format!("{what} ({})", errno_name(errno))])
 }
 
 /// The call stopped where TCP asks for a route, and routing has changed since.
@@ -98,7 +105,8 @@ fn dropped_without_route(case: &Case<'_>) -> Option<Judgement> {
     let said = |part, dropped: &Dropped, what: &str| {
         let evidence = [format!("{what} ({})", dropped.reason)];
         // A try that found a route was lost in another way.
-        if case.is_of_all_tries(part, dropped) { certain(evidence) } else { likely(evidence) }
+        let is_all = case.is_of_all_tries(part, dropped);
+        if is_all { certain(Proof::DroppedWithoutRoute, evidence) } else { likely(evidence) }
     };
     if let Some(dropped) = no_route(Side::Client) {
         return said(Part::Syn, dropped, "this host has no route for its own SYN");
@@ -111,11 +119,12 @@ fn dropped_without_route(case: &Case<'_>) -> Option<Judgement> {
 pub(super) fn no_local_port(case: &Case<'_>) -> Option<Judgement> {
     let errno = case.local.call.ok()?.errno.filter(|errno| *errno == libc::EADDRNOTAVAIL)?;
     let (port, name) = (case.hs().client_port, errno_name(errno));
-    certain([match (case.local.made, port) {
+    let evidence = match (case.local.made, port) {
         (Ok(false), 1..) => format!("its local port {port} is already in use towards that server ({name})"),
         (Ok(false), 0) => format!("no local port is left towards that server ({name})"),
         (Ok(true) | Err(_), _) => format!("this host has no local port or address left for it ({name})"),
-    }])
+    };
+    certain(Proof::NoPort, [evidence])
 }
 
 /// connect(2) failed by itself, and neither routing nor ports are why.
@@ -125,7 +134,8 @@ pub(super) fn connect_failed(case: &Case<'_>) -> Option<Judgement> {
     }
     if case.local.way == Ok(Way::Many) {
         let address = ip(case.server().addr);
-        return certain([format!("{address} is a broadcast or multicast address: TCP connects to none (ENETUNREACH)")]);
+        let evidence = format!("{address} is a broadcast or multicast address: TCP connects to none (ENETUNREACH)");
+        return certain(Proof::NotOneHost, [evidence]);
     }
     match (case.local.call.ok().and_then(|call| call.errno), &case.local.made) {
         (None, _) => not_made(case),
@@ -141,7 +151,8 @@ fn refused_by_program(case: &Case<'_>, errno: i32) -> Option<Judgement> {
     if errno == libc::EADDRNOTAVAIL || matches!(case.local.way, Ok(Way::Nowhere { .. })) {
         return None;
     }
-    certain([format!("a BPF program of the caller's cgroup refuses the call ({})", errno_name(errno))])
+    let evidence = format!("a BPF program of the caller's cgroup refuses the call ({})", errno_name(errno));
+    certain(Proof::RefusedByProgram, [evidence])
 }
 
 /// Somebody on this host forbids the call. With EPERM no route and no packet does that; with EACCES a 'prohibit' route
@@ -154,7 +165,7 @@ fn forbidden(case: &Case<'_>, errno: i32) -> Option<Judgement> {
         _ if case.meaning().is_some() => None,
         (libc::EACCES, Ok(Way::Nowhere { .. })) => None,
         (libc::EACCES, Err(_)) => likely([format!("{who}, or a 'prohibit' route does ({name})")]),
-        _ => certain([format!("{who} here ({name})")]),
+        _ => certain(Proof::Forbidden, [format!("{who} here ({name})")]),
     }
 }
 
@@ -184,13 +195,13 @@ pub(super) fn gateway_down(case: &Case<'_>) -> Option<Judgement> {
         // This host's own error about its own SYN: it looked for the gateway, and found nobody.
         let is_own = case.is_own_error() && case.meaning() == Some(Meaning::HostUnreachable);
         let gateway = case.silent_gateway().filter(|_| is_own)?;
-        return certain([unanswered(gateway), error(case)?]);
+        return certain(Proof::SilentGateway, [unanswered(gateway), error(case)?]);
     }
     if case.attempt.outcome != Outcome::NoReply {
         return None;
     }
     if let Some(gateway) = case.silent_gateway() {
-        return certain([unanswered(gateway), "nothing leaves this link".to_owned()]);
+        return certain(Proof::SilentGateway, [unanswered(gateway), "nothing leaves this link".to_owned()]);
     }
     without_next_hop(case)
 }
