@@ -5,5 +5,6 @@ mod attempt;
 mod kept;
 mod oracle;
 mod properties;
+mod record;
 mod scenarios;
 mod transitions;
