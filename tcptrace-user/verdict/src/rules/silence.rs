@@ -120,7 +120,7 @@ fn lost_beside_others(case: &Case<'_>) -> Option<Judgement> {
         format!("port {} never did: {} silent", server.port, count(silent.into(), "attempt")),
     ];
     // A client that never tries again has given up at once, or was answered by a way that nobody sees.
-    if hs.syn.tries > 1 && u32::from(hs.syn.tries) + silent > 2 { likely(evidence) } else { possible(evidence) }
+    if hs.syn.tries > 1 { likely(evidence) } else { possible(evidence) }
 }
 
 /// Silent on every port that was tried, or its neighbours cannot find it.

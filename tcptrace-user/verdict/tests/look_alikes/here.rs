@@ -96,6 +96,10 @@ fn a_full_queue_of_half_open_connections_drops_syns() {
     let full = Local { drops: Err(Missing::Failed), counters: local(0).counters, ..server(2, ZERO) };
     assert_eq!(said(tried(2, 1), full), (ListenQueueFull, Likely), "the accept queue explains it");
     assert_eq!(said(opened_at(2), local(0)), (SynQueueFull, Likely), "the second SYN got in");
+    // Its final ACK was dropped by a rule, so the accept queue is not asked; it is full, and may explain the first SYN.
+    let ack = Dropped { packet: Kind::Ack, ..dropped(Side::Client, "NETFILTER_DROP").remove(0) };
+    let full = Local { drops: Ok(vec![ack]), ..local(2) };
+    assert_eq!(said(opened_at(2), full), (SynQueueFull, Possible));
     for (it, local, why) in [
         (opened_at(1), local(0), "the first SYN got in"),
         (answered(SECOND / 50), local(0), "the SYN was answered"),
