@@ -1,6 +1,8 @@
 //! The desk: what becomes of a report, by a table; and that the same events make the same lines and the same totals live
 //! and in a capture.
 
+mod counts;
+
 use tcptrace::desk::{Asked, Desk, Disposition, FailOn, FindingId, Harmless, Surroundings, View, World, consider};
 use tcptrace_core::{
     flow::{Addr, Endpoint},
