@@ -4,7 +4,7 @@
 //! It runs by hand and in `extra`, because it takes an hour. A change that no suite notices fails it, unless
 //! docs/decisions/015-mutants.md says why nothing can notice it.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -26,6 +26,8 @@ struct Area {
     /// The package of the suites, and which of them; none: all.
     tests: &'static str,
     suites: &'static [&'static str],
+    /// The kinds of changes that change nothing there, by what cargo mutants calls them; see [`ARGUED`].
+    without: &'static [&'static str],
 }
 
 const AREAS: [Area; 3] = [
@@ -40,6 +42,7 @@ const AREAS: [Area; 3] = [
         ],
         tests: "tcptrace-verdict",
         suites: &[],
+        without: &[],
     },
     Area {
         name: "machine",
@@ -47,6 +50,8 @@ const AREAS: [Area; 3] = [
         files: &["tcptrace-ebpf/src/handshake/*.rs"],
         tests: "tcptrace-scenario",
         suites: &[],
+        // Facts, flags and options are bits, and each `|` there joins bits that differ.
+        without: &[r"replace \| with \^"],
     },
     Area {
         name: "desk",
@@ -54,6 +59,7 @@ const AREAS: [Area; 3] = [
         files: &["tcptrace-user/src/desk/*.rs"],
         tests: "tcptrace-tests",
         suites: &["desk", "findings"],
+        without: &[],
     },
 ];
 
@@ -81,15 +87,16 @@ impl Area {
     fn run(&self, argued: &str) -> Result<()> {
         let output = folders::workspace().join("target/mutants").join(self.name);
         fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+        let began = Instant::now();
         // It fails if one survives, which is decided here.
         self.command(&output).status().context("cannot start cargo mutants")?;
         let list = |name: &str| lines(&output.join("mutants.out").join(name));
         let (caught, missed) = (list("caught.txt")?.len() + list("timeout.txt")?.len(), list("missed.txt")?);
         let all = caught + missed.len();
         ensure!(all > 0, "nothing was changed; {} has what cargo mutants said", output.display());
-        println!("{}: {caught} of {all} changes noticed", self.name);
-        let survivors: BTreeSet<String> = missed.iter().map(|line| without_place(line)).collect();
-        let silent: Vec<_> = survivors.into_iter().filter(|line| !argued.contains(&format!("`{line}`"))).collect();
+        let (unviable, minutes) = (list("unviable.txt")?.len(), began.elapsed().as_secs() / 60);
+        println!("{}: {caught} of {all} changes noticed, {unviable} do not compile; {minutes} minutes", self.name);
+        let silent = beyond(&missed, argued);
         ensure!(silent.is_empty(), "no suite notices, and {ARGUED} does not say why:\n  {}", silent.join("\n  "));
         ensure!(caught * 100 >= all * CAUGHT, "{caught} of {all} are less than {CAUGHT} %");
         Ok(())
@@ -102,6 +109,7 @@ impl Area {
             .args(["--baseline", "skip", "--timeout", "120", "--no-times", "--colors", "never", "--output"])
             .arg(output);
         cargo.args(self.files.iter().flat_map(|file| ["--file", file]));
+        cargo.args(self.without.iter().flat_map(|kind| ["--exclude-re", kind]));
         if !self.suites.is_empty() {
             cargo.arg("--").args(self.suites.iter().flat_map(|suite| ["--test", suite]));
         }
@@ -126,6 +134,27 @@ fn without_place(line: &str) -> String {
     format!("{file}: {what}")
 }
 
+/// The survivors that are not argued, each without its place and with how many there are. Several changes of one function
+/// may have one name: as many of them may survive as the argument names (`×3`), so that the next one is seen.
+fn beyond(missed: &[String], argued: &str) -> Vec<String> {
+    let mut survivors = BTreeMap::<String, usize>::new();
+    for line in missed {
+        *survivors.entry(without_place(line)).or_default() += 1;
+    }
+    let silent = survivors.into_iter().filter_map(|(name, survive)| {
+        let allowed = times_argued(&name, argued);
+        (survive > allowed).then(|| format!("{name}: {survive} survive, {allowed} are argued"))
+    });
+    silent.collect()
+}
+
+/// How often a change is argued: once where its name stands between backticks, or as often as `×` after it says.
+fn times_argued(name: &str, argued: &str) -> usize {
+    let Some((_, rest)) = argued.split_once(&format!("`{name}`")) else { return 0 };
+    let times = rest.strip_prefix(" ×").map(|it| it.split(|it: char| !it.is_ascii_digit()).next().unwrap_or_default());
+    times.map_or(1, |it| it.parse().unwrap_or(1))
+}
+
 static CARGO_MUTANTS: Need = Need {
     what: "cargo-mutants",
     why: "changes the code, to see whether a test notices",
@@ -134,12 +163,24 @@ static CARGO_MUTANTS: Need = Need {
 
 #[cfg(test)]
 mod tests {
-    use super::without_place;
+    use super::{beyond, without_place};
 
     #[test]
     fn a_change_is_named_without_its_place() {
         let line = "tcptrace-user/verdict/src/past.rs:120:33: replace > with >= in Host::life";
         assert_eq!(without_place(line), "tcptrace-user/verdict/src/past.rs: replace > with >= in Host::life");
         assert_eq!(without_place("odd"), "odd");
+    }
+
+    #[test]
+    fn as_many_may_survive_as_are_argued() {
+        let argued = "- `a.rs: replace | with ^ in f` ×2\n- `a.rs: replace < with <= in g`\n";
+        let missed = |lines: &[&str]| beyond(&lines.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>(), argued);
+        let [first, second] = ["a.rs:1:2: replace | with ^ in f", "a.rs:9:2: replace | with ^ in f"];
+        assert!(missed(&[first, second, "a.rs:3:1: replace < with <= in g"]).is_empty(), "wherever they stand");
+        let third = "a.rs:1:9: replace | with ^ in f";
+        assert_eq!(missed(&[first, second, third]), ["a.rs: replace | with ^ in f: 3 survive, 2 are argued"]);
+        assert_eq!(missed(&["b.rs:1:2: replace | with ^ in f"]).len(), 1, "of another file");
+        assert_eq!(missed(&["a.rs:1:2: replace | with & in f"]).len(), 1, "another change");
     }
 }
