@@ -265,7 +265,7 @@ impl Minutes {
         if self.times(ANY).any(|it| it >= began && it.since(at) <= RECENT) {
             return (Life::Since, false);
         }
-        let silent = self.0.iter().filter_map(|it| it.silent).max();
+        let silent = self.0.iter().filter_map(|it| it.silent).filter(|it| it.since(at) <= RECENT).max();
         let before = self.last_before(began, ANY).filter(|it| began.since(*it) <= RECENT);
         let Some(before) = before else { return (Life::Never, false) };
         let fell = silent > Some(before);

@@ -102,6 +102,9 @@ fn a_host_is_alive_by_its_last_answer() {
     // In the same nanosecond nothing comes after the other.
     let same = Handshake { last_syn: last, ..asked(20) };
     assert_eq!(life(vec![worked(15), same]), Life::Lately);
+    // Asked in vain later, it may have gone by then; what comes after ten minutes says nothing of this time.
+    assert_eq!(life(vec![worked(15), later(silent(CLIENT, SERVER), 600)]), Life::Before(last));
+    assert_eq!(life(vec![worked(15), later(silent(CLIENT, SERVER), 601)]), Life::Lately);
     // Ten minutes later it answers again: that is neither silence nor an answer of this time.
     assert_eq!(life(vec![worked(15), later(established(CLIENT, SERVER), 700)]), Life::Lately);
     assert_eq!(life(vec![earlier(established(CLIENT, SERVER), 700)]), Life::Never);
