@@ -1,4 +1,4 @@
-//! What a desk counts, and for how long it keeps it: held reports, printed lines, totals, servers, findings.
+//! The counts of a desk and their limits: held reports, printed lines, totals, servers, findings.
 
 use tcptrace::desk::{Asked, ByOutcome, Desk, Disposition, FailOn, Surroundings, Totals, World};
 use tcptrace_core::{
@@ -258,7 +258,7 @@ fn findings_are_bounded_and_what_is_gone_is_counted() {
     assert_eq!(desk.forgotten(), 2 + 1 + 3);
 }
 
-/// What worked and was never printed makes the exit code 3 if it is named.
+/// A connection that worked has no line, and makes the exit code 3 if `--fail-on` names its outcome.
 #[test]
 fn a_connection_that_is_named_fails() {
     let fails = |fail_on, outcome: Outcome, number| {

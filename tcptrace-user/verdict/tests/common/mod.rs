@@ -1,5 +1,5 @@
-//! What the suites of the judge share: attempts, what else there was around them, and facts of this host. Whatever a
-//! suite needs alone stands there.
+//! The attempts, their surroundings and the facts of this host that the judge's suites share. Helpers of one suite stand
+//! in that suite.
 
 use tcptrace_core::{
     drops::Kind,

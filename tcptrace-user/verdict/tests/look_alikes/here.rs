@@ -80,7 +80,7 @@ fn the_kernels_word_for_a_full_queue_is_certain_for_what_it_dropped() {
     let words = told(reset, overflow(Kind::Ack, Some(true))).evidence[0].clone();
     assert_eq!(words, "this host dropped the final ACK (TCP_LISTEN_OVERFLOW): the accept queue was full");
 
-    // What comes after the server's RST finds no socket either.
+    // A packet after the server's RST finds no socket either.
     let no_socket = Dropped { packet: Kind::Ack, ..dropped(Side::Client, "NO_SOCKET").remove(0) };
     let cookie = Local { drops: Ok(vec![no_socket]), ..server(2, overflows(1)) };
     assert_eq!(said(open, cookie.clone()), (ListenQueueFull, Certain));
@@ -204,7 +204,7 @@ fn a_drop_after_translation_is_told_with_both_addresses() {
     assert_eq!(said(tried(1, 0), full), (ConntrackFull, Likely));
 }
 
-/// Of several drops, newest first, the one that kept the packet from the wire counts.
+/// Where several drops are known, newest first, the one that kept the packet from the wire counts.
 #[test]
 fn a_later_drop_does_not_hide_the_one_on_the_way_out() {
     let local = |drops: [Vec<Dropped>; 2]| Local { drops: Ok(drops.concat()), ..here(false) };
@@ -320,7 +320,7 @@ fn what_never_left_was_kept_by_a_rule() {
     );
 }
 
-/// Whoever answers on the link is no next hop that failed.
+/// A server that answered since the attempt began has a way to it: its gateway is not down.
 #[test]
 fn a_neighbour_that_answered_since_is_not_down() {
     let local = |is_peer| Local { neighbour: Ok(Some(neighbour(is_peer, true))), ..here(false) };

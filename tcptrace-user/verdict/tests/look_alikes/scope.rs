@@ -15,8 +15,8 @@ use tcptrace_vocabulary::{
 
 use super::{neighbour, told, tried, unsent};
 use crate::common::{
-    Around, CLIENT, NEIGHBOUR, OTHER_CLIENT, PORT_80, SECOND, SERVER, answered, earlier, established, here, refused,
-    silent, unreachable, verdict,
+    Around, CLIENT, FAR, NEIGHBOUR, OTHER_CLIENT, PORT_80, SECOND, SERVER, answered, earlier, established, here,
+    refused, silent, unreachable, verdict,
 };
 
 fn scope(it: Handshake, worked: Vec<Handshake>) -> Scope {
@@ -116,6 +116,15 @@ fn a_host_among_others_that_fail_or_answer() {
         first(tried(1, 0), vec![alive, silent_neighbour]),
         (Extent::Host, "1 other host of 203.0.113.0/24 answered".to_owned())
     );
+    let far = established(CLIENT, FAR);
+    let elsewhere = "1 host elsewhere answered; no other of 203.0.113.0/24 did".to_owned();
+    assert_eq!(first(tried(1, 0), vec![far]), (Extent::Host, elsewhere));
+    let failed = "1 other host of 203.0.113.0/24 failed too; 1 host elsewhere answered".to_owned();
+    assert_eq!(first(tried(1, 0), vec![far, silent_neighbour]), (Extent::Network, failed));
+    let failed = "1 other host of 203.0.113.0/24 failed too; nothing else answered".to_owned();
+    assert_eq!(first(tried(1, 0), vec![silent_neighbour]), (Extent::Network, failed));
+    let nothing = "nothing answered; 1 host elsewhere failed too".to_owned();
+    assert_eq!(first(tried(1, 0), vec![silent(CLIENT, FAR)]), (Extent::Everything, nothing));
     // A host that answered in the attempt itself is up.
     let it = answered(SECOND / 50);
     let end = End { ttl: 50, window: 0, flags: Flags::RST };

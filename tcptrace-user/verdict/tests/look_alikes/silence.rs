@@ -58,7 +58,7 @@ fn a_walk_shows_how_far_syns_get() {
     assert_eq!(told(tried(1, 0), walked(walk(None, 5))).evidence[1], "no answer to 1 SYN");
 }
 
-/// What this host or a router did is not held against the port, whoever else it answers.
+/// A port is not blamed for a loss whose place is known, even if it answers others.
 #[test]
 fn a_port_beside_others_is_not_blamed_for_what_is_known() {
     let port_80 = || vec![established(CLIENT, PORT_80)];

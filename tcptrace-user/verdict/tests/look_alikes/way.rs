@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tcptrace_core::{
-    flow::{Addr, Endpoint},
-    handshake::{Facts, Handshake, Side},
+    flow::Addr,
+    handshake::{Handshake, Nanos, Side},
 };
 use tcptrace_vocabulary::{
     cause::{
@@ -159,10 +159,7 @@ fn a_gateway_is_down_if_this_host_itself_says_so() {
         let it = verdict(it, &Around { icmp_from: Some(addr), local: Some(local), ..Around::default() });
         (it.cause, it.confidence)
     };
-    let error = |kind, code| Handshake {
-        ended: tcptrace_core::handshake::Nanos(NOW.0 + 3 * SECOND),
-        ..unreachable(kind, code)
-    };
+    let error = |kind, code| Handshake { ended: Nanos(NOW.0 + 3 * SECOND), ..unreachable(kind, code) };
     assert_eq!(from(error(3, 1), CLIENT, failed(false)), (GatewayDown, Certain));
     assert_eq!(from(error(3, 1), ROUTER, failed(false)), (HostDown, Likely), "a router looked for the host");
     assert_eq!(from(error(3, 0), CLIENT, failed(false)).0, FirewallReject, "own rules can say so; no look-up does");
@@ -181,7 +178,4 @@ fn a_next_hop_without_an_address_is_the_senders_matter() {
     assert_ne!(said(silent(CLIENT, SERVER), other).0, GatewayDown, "the server is on another host");
     let queue = local(here(false), Side::Client, "TCP_RFC7323_PAWS", Place::Client);
     assert_eq!(said(silent(CLIENT, SERVER), queue).0, Unknown, "TCP's own reasons are a receiver's");
-    // The port is not the client's: the facts of the other end stay out of it.
-    let ignored = Handshake { facts: Facts(Facts::RST_IGNORED), ..silent(CLIENT, Endpoint { port: 9, ..SERVER }) };
-    assert_eq!(said(ignored, here(false)).0, Unknown);
 }

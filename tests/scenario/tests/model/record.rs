@@ -1,5 +1,5 @@
-//! The record of an attempt, read and written: its sides, points, times and facts. What packets make of it is in
-//! `kept` and in the scenarios.
+//! The record of an attempt, read and written: its sides, points, times and facts. The suites `kept` and
+//! `scenarios` show how packets change it.
 
 use tcptrace_core::{
     flow::{Addr, Endpoint},
