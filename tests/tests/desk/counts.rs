@@ -70,7 +70,9 @@ fn checks_are_known_by_ends_that_are_no_reports() {
 fn count_counts_each_attempt_once() {
     let full = |asked: Asked, reports: &[Report]| {
         let mut desk = Desk::new(Asked { count: Some(2), ..asked });
-        reports.iter().for_each(|it| drop(decide(&mut desk, it.clone())));
+        for report in reports {
+            decide(&mut desk, report.clone());
+        }
         desk.is_full()
     };
     let all = |is_capture| Asked { all: true, ..asked(is_capture) };
@@ -98,7 +100,9 @@ fn stalls_and_recoveries_are_counted_where_they_are_reported() {
     let trouble = |outcome| Attempt { stalled, recovered: true, ..ended(outcome) };
     let count = |asked: Asked, report: &Report| {
         let mut desk = Desk::new(asked);
-        (0..2).for_each(|_| drop(decide(&mut desk, report.clone())));
+        for _ in 0..2 {
+            decide(&mut desk, report.clone());
+        }
         (desk.totals().stalls, desk.totals().recovered)
     };
     let all = || Asked { all: true, ..asked(false) };
