@@ -1,8 +1,8 @@
 //! `mutants`: changes the judge, the handshake machine and the desk, one comparison, guard or return at a time, and
 //! holds that the pure suites notice.
 //!
-//! It runs by hand and in `extra`, because it takes an hour. A change that no suite notices fails it, unless
-//! docs/decisions/015-mutants.md says why nothing can notice it.
+//! It runs by hand and in `extra`, because it takes hours: each change is compiled anew. A change that no suite notices
+//! fails it, unless docs/decisions/015-mutants.md says why nothing can notice it.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Instant};
 
@@ -71,6 +71,8 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     supply_unless_answered("cargo mutants --version", &CARGO_MUTANTS)?;
     let argued =
         fs::read_to_string(folders::workspace().join(ARGUED)).with_context(|| format!("cannot read {ARGUED}"))?;
+    // A name may go on in the next line.
+    let argued = argued.split_whitespace().collect::<Vec<_>>().join(" ");
     let wanted = |area: &&Area| names.is_empty() || names.iter().any(|name| area.name == name);
     let mut failed = Vec::new();
     for area in AREAS.iter().filter(wanted) {
@@ -110,9 +112,8 @@ impl Area {
             .arg(output);
         cargo.args(self.files.iter().flat_map(|file| ["--file", file]));
         cargo.args(self.without.iter().flat_map(|kind| ["--exclude-re", kind]));
-        if !self.suites.is_empty() {
-            cargo.arg("--").args(self.suites.iter().flat_map(|suite| ["--test", suite]));
-        }
+        // Behind `--` they would count for the tests' run only, and each change would link every suite of the package.
+        cargo.args(self.suites.iter().map(|suite| format!("--cargo-arg=--test={suite}")));
         eprintln!("$ {cargo:?}");
         cargo
     }

@@ -68,20 +68,22 @@ fn checks_are_known_by_ends_that_are_no_reports() {
 /// A stall and an end that was announced are lines, and no attempts of their own.
 #[test]
 fn count_counts_each_attempt_once() {
-    let full = |asked: Asked, reports: &[Report]| {
+    let full = |asked: Asked, reports: &[&Report]| {
         let mut desk = Desk::new(Asked { count: Some(2), ..asked });
-        reports.iter().for_each(|it| drop(decide(&mut desk, it.clone())));
+        for report in reports {
+            decide(&mut desk, (*report).clone());
+        }
         desk.is_full()
     };
     let all = |is_capture| Asked { all: true, ..asked(is_capture) };
     let (stall, failure) = (Report::Stall(ended(Outcome::NoReply)), Report::Attempt(ended(Outcome::NoReply)));
     let (open, closed) = (Report::Open(ended(Outcome::Established)), Report::Attempt(ended(Outcome::Closed)));
-    assert!(!full(asked(false), &[failure.clone()]) && full(asked(false), &[failure.clone(), failure.clone()]));
-    assert!(!full(asked(false), &[stall.clone(), failure.clone()]), "a stall, and its end");
-    assert!(!full(all(false), &[open.clone(), closed.clone()]), "an opening, and its end");
-    assert!(full(all(false), &[open.clone(), closed.clone(), failure.clone()]));
-    assert!(full(all(true), &[closed.clone(), closed.clone()]), "a capture has no openings");
-    assert!(full(all(false), &[failure.clone(), failure]), "a failure was not announced");
+    assert!(!full(asked(false), &[&failure]) && full(asked(false), &[&failure, &failure]));
+    assert!(!full(asked(false), &[&stall, &failure]), "a stall, and its end");
+    assert!(!full(all(false), &[&open, &closed]), "an opening, and its end");
+    assert!(full(all(false), &[&open, &closed, &failure]));
+    assert!(full(all(true), &[&closed, &closed]), "a capture has no openings");
+    assert!(full(all(false), &[&failure, &failure]), "a failure was not announced");
     // After the last line, what was announced has its end.
     let mut desk = Desk::new(Asked { count: Some(1), ..all(false) });
     assert_eq!(decide(&mut desk, open.clone()), Disposition::Print);
@@ -98,7 +100,9 @@ fn stalls_and_recoveries_are_counted_where_they_are_reported() {
     let trouble = |outcome| Attempt { stalled, recovered: true, ..ended(outcome) };
     let count = |asked: Asked, report: &Report| {
         let mut desk = Desk::new(asked);
-        (0..2).for_each(|_| drop(decide(&mut desk, report.clone())));
+        for _ in 0..2 {
+            decide(&mut desk, report.clone());
+        }
         (desk.totals().stalls, desk.totals().recovered)
     };
     let all = || Asked { all: true, ..asked(false) };
@@ -160,7 +164,7 @@ fn servers_have_the_ends_that_the_kernel_does_not_count() {
         let mut desk = Desk::new(asked);
         decide(&mut desk, Report::Attempt(ended(outcome)));
         let servers = &desk.totals().servers;
-        assert_eq!(servers.is_empty(), servers.len() == 0);
+        assert_eq!((servers.is_empty(), servers.len()), (servers.iter().next().is_none(), servers.iter().count()));
         servers.iter().map(|(server, ends)| (server.port, ends[outcome as usize])).collect::<Vec<_>>()
     };
     let all = |is_capture| Asked { all: true, ..asked(is_capture) };
