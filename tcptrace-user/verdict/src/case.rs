@@ -300,7 +300,10 @@ impl<'a> Case<'a> {
     /// The other end, where it is a neighbour that two link-layer addresses claim.
     pub(super) fn two_hosts(&self) -> Option<&'a Neighbour> {
         let neighbour = self.local.neighbour.as_ref().ok()?.as_ref()?;
-        (neighbour.is_peer && neighbour.link_addresses.len() > 1).then_some(neighbour)
+        // An entry that an administrator set is nobody's claim.
+        let claims =
+            neighbour.link_addresses.len() - usize::from(neighbour.is_fixed).min(neighbour.link_addresses.len());
+        (neighbour.is_peer && claims > 1).then_some(neighbour)
     }
 
     /// The next hop to the other end, where it does not answer ARP or neighbour solicitations.
@@ -374,6 +377,24 @@ impl<'a> Case<'a> {
     /// The known growth of a counter of the kernel. A rule takes growth as evidence, and never its absence.
     pub(super) fn growth(&self, of: fn(&Counters) -> u64) -> u64 {
         self.local.counters.as_ref().map_or(0, of)
+    }
+
+    /// Whether each SYN, or each SYN/ACK, has a wrong checksum in this capture, where no such packet was ever accepted:
+    /// its receiver dropped it. Packets of a side that were not captured are none of them.
+    pub(super) fn damaged(&self) -> Option<Part> {
+        let sums = self.attempt.noted.sums;
+        let is_lost = match self.attempt.outcome {
+            Outcome::NoReply if sums.syns.are_all_wrong() => Some(Part::Syn),
+            Outcome::HalfOpen if sums.answers.are_all_wrong() => Some(Part::Answer),
+            _ => None,
+        };
+        is_lost.filter(|_| !self.past.checksums().some_accepted)
+    }
+
+    /// Whether this host, or a bridge that it watches, translates the address that was asked: others may be behind it,
+    /// one for each port.
+    pub(super) fn is_translated(&self) -> bool {
+        self.past.twin(self.hs()).is_some() || self.translated_to().is_some()
     }
 
     /// Whether the client asked again after it had been answered.
