@@ -29,4 +29,5 @@ pub mod session;
 mod signals;
 pub mod source;
 pub mod table;
+mod tunnels;
 pub mod why;

@@ -74,3 +74,64 @@ fn is_same(one: &Process, other: &Process) -> bool {
     let is_one = one.command == other.command && one.unit == other.unit && one.container == other.container;
     one.pid == other.pid || is_known && is_one
 }
+
+#[cfg(test)]
+mod tests {
+    use tcptrace_core::{
+        flow::Addr,
+        handshake::{Handshake, State},
+    };
+
+    use super::*;
+
+    const CLIENT: Endpoint = Endpoint { addr: Addr::v4(0xc633_6402), port: 40_000 };
+    const PROXY: Endpoint = Endpoint { addr: Addr::v4(0xcb00_7102), port: 80 };
+    const BACKEND: Endpoint = Endpoint { addr: Addr::v4(0x0af4_0105), port: 9000 };
+
+    fn attempt(client: Endpoint, server: Endpoint, began: u64, last: u64, outcome: Outcome) -> Attempt {
+        let handshake = Handshake {
+            client_addr: client.addr,
+            client_port: client.port,
+            server_addr: server.addr,
+            server_port: server.port,
+            first_syn: Nanos(began),
+            state: State::Established as u8,
+            ..Handshake::default()
+        };
+        Attempt { seen: (Nanos(began), Nanos(last)), ..Attempt::from_handshake(handshake, outcome) }
+    }
+
+    fn process(pid: u32, unit: Option<&str>) -> Process {
+        Process { pid, command: "proxy".to_owned(), unit: unit.map(str::to_owned), container: None }
+    }
+
+    #[test]
+    fn a_failure_belongs_to_its_process_and_its_time() {
+        let onward = Endpoint { port: 50_000, ..PROXY };
+        let accepted = attempt(CLIENT, PROXY, 100, 200, Outcome::ResetByServer);
+        let with = |from: Process, failed: &Attempt, of: Process| {
+            let mut failures = Failures::default();
+            failures.note(&from, failed);
+            failures.of(&of, &accepted).map(|it| it.server)
+        };
+        let its = attempt(onward, BACKEND, 120, 150, Outcome::Refused);
+        let one = || process(7, None);
+        assert_eq!(with(one(), &its, one()), Some(BACKEND));
+        assert_eq!(with(process(8, None), &its, one()), None, "another process");
+        assert_eq!(with(process(8, Some("p.service")), &its, process(7, Some("p.service"))), Some(BACKEND), "a worker");
+        for (what, failed) in [
+            ("before it was accepted", attempt(onward, BACKEND, 99, 150, Outcome::Refused)),
+            ("after the reset", attempt(onward, BACKEND, 120, 201, Outcome::Refused)),
+            ("it worked", attempt(onward, BACKEND, 120, 150, Outcome::Established)),
+            ("to itself", attempt(onward, PROXY, 120, 150, Outcome::Refused)),
+            ("the same client", attempt(CLIENT, BACKEND, 120, 150, Outcome::Refused)),
+        ] {
+            assert_eq!(with(one(), &failed, one()), None, "{what}");
+        }
+        let mut failures = Failures::default();
+        failures.note_unsent(&one(), Nanos(120), BACKEND);
+        assert_eq!(failures.of(&one(), &accepted), Some(Onward { server: BACKEND, outcome: None }));
+        (0..MOST as u64).for_each(|at| failures.note_unsent(&process(9, None), Nanos(at), BACKEND));
+        assert_eq!(failures.of(&one(), &accepted), None, "the oldest makes room");
+    }
+}

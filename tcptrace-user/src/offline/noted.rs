@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(summed(protocol, place, |right, _| right ^ 0x2a), Sum::Wrong);
             assert_eq!(summed(protocol, place, |_, around| around), Sum::Unknown);
             assert_eq!(summed(protocol, place, |_, around| !around), Sum::Unknown);
-            assert_eq!(summed(protocol, place, |..| 0), Sum::Unknown);
+            assert_eq!(summed(protocol, place, |_, _| 0), Sum::Unknown);
         }
     }
 

@@ -383,12 +383,11 @@ impl<'a> Case<'a> {
     /// its receiver dropped it. Packets of a side that were not captured are none of them.
     pub(super) fn damaged(&self) -> Option<Part> {
         let sums = self.attempt.noted.sums;
-        let is_lost = match self.attempt.outcome {
-            Outcome::NoReply if sums.syns.are_all_wrong() => Some(Part::Syn),
-            Outcome::HalfOpen if sums.answers.are_all_wrong() => Some(Part::Answer),
-            _ => None,
-        };
-        is_lost.filter(|_| !self.past.checksums().some_accepted)
+        let outcome = self.attempt.outcome;
+        let is_syn = outcome == Outcome::NoReply && sums.syns.are_all_wrong();
+        let is_answer = outcome == Outcome::HalfOpen && sums.answers.are_all_wrong();
+        let lost = if is_syn { Some(Part::Syn) } else { is_answer.then_some(Part::Answer) };
+        lost.filter(|_| !self.past.checksums().some_accepted)
     }
 
     /// Whether this host, or a bridge that it watches, translates the address that was asked: others may be behind it,

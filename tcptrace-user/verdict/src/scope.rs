@@ -102,7 +102,8 @@ fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
 fn beyond_host(case: &Case<'_>, cause: Cause) -> (Extent, String) {
     let (addr, name) = (case.server().addr, ip(case.server().addr));
     if case.is_alive() && case.attempt.outcome != Outcome::HalfOpen {
-        return (Extent::Port, format!("{name} is up; no other port answered then"));
+        // A RST may be somebody else's: it does not show that the host is there.
+        return (Extent::Port, format!("no other port of {name} answered then"));
     }
     let around = case.around();
     let (alive, others): (Vec<&Host>, Vec<&Host>) = case.past.network(addr).partition(|it| it.life(around).is_alive());

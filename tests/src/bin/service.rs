@@ -23,8 +23,8 @@ fn main() {
     bind(listener.as_raw_fd(), &SockaddrStorage::from(address)).expect("the address is free");
     listen(&listener, Backlog::new(1).expect("a backlog")).expect("it can listen");
     println!("listening");
-    while trouble == "busy" {
-        hint::spin_loop();
+    if trouble == "busy" {
+        compute();
     }
     let listener = TcpListener::from(listener);
     loop {
@@ -35,6 +35,13 @@ fn main() {
         if let Ok(backend) = trouble.parse::<SocketAddr>() {
             serve(&accepted, backend);
         }
+    }
+}
+
+/// Uses a processor until it is killed.
+fn compute() -> ! {
+    loop {
+        hint::spin_loop();
     }
 }
 

@@ -125,7 +125,8 @@ fn a_service_that_wanted_too_much_memory_is_named_with_the_kernels_kill() {
         let is_refused = |line: &Value| line["type"] == "attempt" && line["outcome"] == "refused";
         let cause = tracer.wait_for_line(is_refused, PATIENCE)["cause"].take();
         says(&cause, "port_closed", "listened there, was last seen");
-        let is_named = cause["evidence"].to_string().contains("killed 1 of its cgroup for want of memory (oom_kill)");
+        let is_named =
+            cause["evidence"].to_string().contains("killed 1 process of its cgroup for want of memory (oom_kill)");
         assert_eq!(is_named, is_hungry, "{cause:#}");
         assert_eq!(cause["next"].to_string().contains("oom-kill"), is_hungry, "{cause:#}");
     }

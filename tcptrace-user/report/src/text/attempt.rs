@@ -114,10 +114,7 @@ fn story(report: &Report, attempt: &Attempt) -> String {
             Some(resets) => format!("{syns}, {resets} that the client ignores"),
             None => format!("{syns}, no answer"),
         },
-        Outcome::Refused if hs.answer.tries > 0 => {
-            format!("{syns}, server sent a RST, then {answers}; client sent {}", rst())
-        }
-        Outcome::Refused => format!("{syns}, server sent {}", rst()),
+        Outcome::Refused => refused(&syns, &answers, &rst(), hs.answer.tries > 0),
         Outcome::Unreachable => match (hs.unreachable(), attempt.icmp_from) {
             (Some(icmp), Some(from)) => format!("{syns}, ICMP {} from {}", Meaning::of(icmp).word(), ip(from)),
             (Some(icmp), None) => format!("{syns}, ICMP {}", Meaning::of(icmp).word()),
@@ -165,6 +162,15 @@ fn story(report: &Report, attempt: &Attempt) -> String {
         story.push_str(", out of order in the capture");
     }
     story
+}
+
+/// A refusal; if the server's own SYN/ACK came after it, the last RST is the client's.
+fn refused(syns: &str, answers: &str, rst: &str, is_answered: bool) -> String {
+    if is_answered {
+        format!("{syns}, server sent a RST, then {answers}; client sent {rst}")
+    } else {
+        format!("{syns}, server sent {rst}")
+    }
 }
 
 /// The RSTs that the client ignored, and the last one's looks.

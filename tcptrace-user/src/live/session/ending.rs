@@ -18,7 +18,7 @@ use super::Session;
 use crate::{
     clock::monotonic,
     exit,
-    live::evidence::Evidence,
+    live::{evidence::Evidence, tunnels::Sample},
     output::{self, Output},
     recorder::FileTotals,
 };
@@ -66,7 +66,7 @@ impl Session {
                 youngest_replaced: tally.as_ref().ok().map(|it| it.youngest_replaced).filter(|&age| age > 0),
             }),
             out_of_order: 0,
-            tunnels: Vec::new(),
+            tunnels: self.tunnels.as_ref().map(Sample::counts).unwrap_or_default(),
             findings: self.desk.findings(),
             traced_for: now.since(self.feed.started),
             hooks: self.attachments.attached_as.clone(),

@@ -2,9 +2,7 @@
 
 use std::io::Read as _;
 
-use tcptrace_tests::lab::{
-    EXTRA_MAC, OTHER_V4, Quiet, SERVER_GATEWAY_V4, TcpFrame, TcpOptionElement, flags, mac_text, reset,
-};
+use tcptrace_tests::lab::{EXTRA_MAC, Quiet, SERVER_GATEWAY_V4, TcpFrame, TcpOptionElement, flags, mac_text, reset};
 
 use crate::scenario::Socket;
 use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING, counting, the_first, until_counted};
