@@ -16,6 +16,7 @@ mod processes;
 mod routes;
 mod routing;
 mod service;
+mod tunnels;
 
 use std::{
     collections::HashMap,
@@ -33,6 +34,7 @@ use tcptrace_core::{
 use tcptrace_vocabulary::facts::{
     Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Netns, Place, Process, Service, Socket, Suspect,
 };
+pub use tunnels::Tunnels;
 
 use self::{
     namespaces::{Id, Namespaces},

@@ -29,5 +29,4 @@ pub mod session;
 mod signals;
 pub mod source;
 pub mod table;
-mod tunnels;
 pub mod why;

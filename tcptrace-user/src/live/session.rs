@@ -21,13 +21,12 @@ use super::{
     kernel::{Kernel, Settings},
     log, privilege,
     signals::{Signals, ended},
-    tunnels::Sample,
     why::Judge,
 };
 use crate::{
     clock::{self, monotonic},
     desk::{Asked, Desk, FailOn},
-    host::{Host, LocalFacts},
+    host::{Host, LocalFacts, Tunnels},
     output::Output,
     recorder::Recorder,
     track::{Losses, Tracker},
@@ -159,7 +158,7 @@ struct Session {
     setting: Setting,
     evidence: Option<Evidence>,
     /// `None` where tunnels are looked into.
-    tunnels: Option<Sample>,
+    tunnels: Option<Tunnels>,
     printed: Printed,
 }
 
@@ -245,7 +244,7 @@ impl Session {
         let printed = Printed::start(options.color);
         let interfaces = attachments.interfaces().map(|it| (it.index, it.name.clone())).collect();
         let accounts = feed.kernel.take_accounts().context("the accounts were taken already")?;
-        let tunnels = (!options.decap).then(|| Sample::start(attachments.interfaces(), monotonic()));
+        let tunnels = (!options.decap).then(|| Tunnels::start(attachments.interfaces(), monotonic()));
         Ok(Self {
             accounts,
             tunnels,

@@ -14,8 +14,10 @@ use tcptrace_core::{
     tunnel,
 };
 
-use super::interfaces::{Interface, LinkType};
-use crate::socket::bind_link;
+use crate::{
+    netlink::links::{Interface, LinkType},
+    socket::bind_link,
+};
 
 /// For how long it listens at first, and how long it rests before it listens until the next look.
 const FIRST: u64 = 1_000_000_000;
@@ -35,7 +37,7 @@ const ETHERTYPE: u32 = -0x1000_i32 as u32;
 
 /// The sample.
 #[derive(Debug)]
-pub(super) struct Sample {
+pub struct Tunnels {
     sockets: Vec<(Socket, Link)>,
     /// Until when it listens, or rests.
     until: Nanos,
@@ -43,14 +45,15 @@ pub(super) struct Sample {
     counts: [u64; KINDS],
 }
 
-impl Sample {
+impl Tunnels {
     /// Begins to listen on these interfaces.
-    pub(super) fn start<'a>(interfaces: impl Iterator<Item = &'a Interface>, now: Nanos) -> Self {
+    #[must_use]
+    pub fn start<'a>(interfaces: impl Iterator<Item = &'a Interface>, now: Nanos) -> Self {
         Self { sockets: listen(interfaces), until: Nanos(now.0 + FIRST), counts: [0; KINDS] }
     }
 
     /// To be called at each sweep.
-    pub(super) fn tick<'a>(&mut self, interfaces: impl Iterator<Item = &'a Interface>, now: Nanos) {
+    pub fn tick<'a>(&mut self, interfaces: impl Iterator<Item = &'a Interface>, now: Nanos) {
         self.read();
         if now < self.until {
             return;
@@ -65,7 +68,7 @@ impl Sample {
     }
 
     /// Counts what waits.
-    pub(super) fn read(&mut self) {
+    pub fn read(&mut self) {
         let mut octets = [0; LENGTH];
         for (socket, link) in &self.sockets {
             for _ in 0..AT_ONCE {
@@ -78,7 +81,8 @@ impl Sample {
     }
 
     /// The packets so far, by the tunnel's kind.
-    pub(super) fn counts(&self) -> Vec<(&'static str, u64)> {
+    #[must_use]
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
         let kinds = (0..).zip(self.counts).filter(|(_, count)| *count > 0);
         kinds.filter_map(|(kind, count)| Some((tunnel::Kind::of(kind)?.name(), count))).collect()
     }
