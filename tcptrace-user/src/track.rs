@@ -12,7 +12,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{
     attempt::{
-        Attempt, Foreign, Stalled, StalledBy, Trust, id, is_unacknowledged, may_have_begun_earlier, patience,
+        Attempt, Foreign, Noted, Stalled, StalledBy, Trust, id, is_unacknowledged, may_have_begun_earlier, patience,
         was_in_trouble,
     },
     outcome::Outcome,
@@ -357,6 +357,7 @@ impl Tracker {
             outer: None,
             seen: (handshake.first_syn, last),
             foreign: self.foreign(handshake),
+            noted: Noted::default(),
             trust: self.trust(handshake, still_open),
             why: None,
         }

@@ -86,7 +86,13 @@ fn by_packets(evidence: Evidence) -> Said {
     }
     let attempt = traced(PORT, evidence.asked);
     past.note(&attempt.handshake, attempt.outcome);
-    let neighbour = |is_peer, address| facts::Neighbour { is_peer, address, failed: true, link_addresses: Vec::new() };
+    let neighbour = |is_peer, address| facts::Neighbour {
+        is_peer,
+        address,
+        failed: true,
+        link_addresses: Vec::new(),
+        is_fixed: false,
+    };
     let local = Local {
         client_here: Ok(true),
         server_here: Ok(false),
@@ -169,7 +175,8 @@ fn traced(port: u16, ends: Ends) -> Attempt {
 
 /// The same as `diagnose` finds it: by connect(2), its error queue, a packet socket and the neighbour table.
 fn by_probe(evidence: Evidence) -> Said {
-    let neighbour = |is_peer, address| Some(Neighbour { address, is_peer, state: NeighbourState::Failed });
+    let neighbour =
+        |is_peer, address| Some(Neighbour { address, is_peer, state: NeighbourState::Failed, link_address: None });
     let source = Source { address: CLIENT, prefix: 24, flags: vec!["permanent"], label: None };
     let route = Route {
         gateway: Some(GATEWAY),

@@ -75,7 +75,8 @@ fn attempt(packets: &str, family: Family) -> Attempt {
     for step in &scenario.steps {
         now.0 += step.after.as_nanos() as u64;
         let octets = &step.frame(&scenario::Setting::new(family), Link::Ip)[..];
-        let raw = Raw { octets, original: octets.len() as u32, interface: 1, direction: None, outer: None };
+        let raw =
+            Raw { octets, original: octets.len() as u32, interface: 1, direction: None, outer: None, around: None };
         flows.see(octets, Link::Ip, now, Point::ingress(1), raw);
     }
     flows.finish();

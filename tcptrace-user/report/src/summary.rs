@@ -75,7 +75,7 @@ pub struct Summary {
     pub servers: HashMap<Endpoint, ([u64; Outcome::ALL.len()], u64)>,
     /// Attempts with packets out of order in the capture.
     pub out_of_order: u64,
-    /// Packets of tunnels that were not looked into, by the tunnel's kind: of captures without `--decap`.
+    /// Packets of tunnels that were not looked into, by the tunnel's kind, without `--decap`. Live it is a sample.
     pub tunnels: Vec<(&'static str, u64)>,
     /// Floods, scans and avoided networks.
     pub findings: Vec<Finding>,

@@ -9,7 +9,7 @@ use std::{
 
 use nix::sys::socket::getsockopt;
 use tcptrace_core::handshake::Nanos;
-use tcptrace_vocabulary::facts::{Aborts, Counters, Fact, Missing, Socket, Suspect};
+use tcptrace_vocabulary::facts::{Aborts, Apart, Counters, Fact, Missing, Socket, Suspect};
 
 use super::{
     counters::{History, Reader},
@@ -19,7 +19,7 @@ use super::{
     routes::{self, Route},
 };
 use crate::{
-    netlink::{Channel, addresses, neighbours, neighbours::Entry, sockets},
+    netlink::{Channel, addresses, links, neighbours, neighbours::Entry, sockets},
     socket::NetnsCookie,
 };
 
@@ -79,6 +79,18 @@ impl Inside {
         let diag = self.diag.as_mut().map_err(|why| *why)?;
         self.listeners.refresh(diag, now).map_err(|error| missing(&error))?;
         Ok(self.listeners.find(server, interface))
+    }
+
+    /// Where a listener takes SYNs, if that is not where one came in: `None` where it is, or nobody knows.
+    pub(super) fn apart(&mut self, group: &Group, interface: u32) -> Option<Apart> {
+        let links = links::list_by(self.route.as_mut().ok()?).ok()?;
+        let by_index = |index| links.iter().find(|it| it.index == index);
+        if group.is_elsewhere {
+            return by_index(group.fullest.interface).map(|it| Apart::Interface(it.name.clone()));
+        }
+        let master = by_index(by_index(interface)?.master?)?;
+        let is_outside = group.fullest.interface == 0 && master.kind.as_deref() == Some("vrf");
+        is_outside.then(|| Apart::Vrf(master.name.clone()))
     }
 
     /// Every port that is listened on, with the inode of a socket that does.

@@ -29,6 +29,8 @@ pub(super) struct Group {
     /// The one whose queue is fullest.
     pub(super) fullest: Listening,
     pub(super) sockets: u32,
+    /// Whether they are bound to another interface than the SYN came in by.
+    pub(super) is_elsewhere: bool,
 }
 
 impl Listeners {
@@ -83,11 +85,12 @@ fn choose(all: &[Listening], server: IpAddr, interface: u32) -> Option<Group> {
         let best = all.iter().filter(fits).filter(|it| reachable(it)).map(rank).max()?;
         let group = || all.iter().filter(fits).filter(|it| reachable(it)).filter(|it| rank(it) == best);
         let fullest = group().copied().reduce(|a, b| if is_fuller(b, a) { b } else { a })?;
-        Some(Group { fullest, sockets: group().count() as u32 })
+        Some(Group { fullest, sockets: group().count() as u32, is_elsewhere: false })
     };
     // The interface where a SYN is seen first is not always the one where the stack takes it in: a bridge's port, a
     // bond's member. So a socket that is bound elsewhere is better than none.
-    best_of(&|it| it.interface == 0 || it.interface == interface).or_else(|| best_of(&|_| true))
+    best_of(&|it| it.interface == 0 || it.interface == interface)
+        .or_else(|| best_of(&|_| true).map(|it| Group { is_elsewhere: interface != 0, ..it }))
 }
 
 fn is_fuller(a: Listening, b: Listening) -> bool {
@@ -135,5 +138,12 @@ mod tests {
             let found = choose(&all, server.parse().unwrap(), 7).map(|it| (it.fullest.inode, it.sockets));
             assert_eq!(found, expected, "{what}");
         }
+        let is_elsewhere = |bound, interface| {
+            choose(&[listening("0.0.0.0", bound, 1)], "192.0.2.1".parse().unwrap(), interface).unwrap().is_elsewhere
+        };
+        assert_eq!(
+            [(0, 7), (7, 7), (8, 7), (8, 0)].map(|(bound, via)| is_elsewhere(bound, via)),
+            [false, false, true, false]
+        );
     }
 }

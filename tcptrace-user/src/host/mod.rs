@@ -16,6 +16,7 @@ mod processes;
 mod routes;
 mod routing;
 mod service;
+mod tunnels;
 
 use std::{
     collections::HashMap,
@@ -28,11 +29,12 @@ pub use firewall::{Leg, Lost};
 pub use routes::Route;
 use tcptrace_core::{
     flow::Addr,
-    handshake::{Handshake, Nanos},
+    handshake::{Handshake, Nanos, State},
 };
 use tcptrace_vocabulary::facts::{
     Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Netns, Place, Process, Service, Socket, Suspect,
 };
+pub use tunnels::Tunnels;
 
 use self::{
     namespaces::{Id, Namespaces},
@@ -150,8 +152,9 @@ impl Host {
         // A socket that is bound to an interface may be bound to the one where the SYN passed.
         let passed = attempt.client_point;
         let (way_out, way_in) = if passed.is_egress() { (passed.ifindex(), 0) } else { (0, passed.ifindex()) };
+        let is_refused = attempt.state() == State::Refused;
         let known = |at: Fact<Option<Id>>| at?.ok_or(Missing::Elsewhere);
-        let listener = known(server_at).and_then(|at| self.listener(at, server, way_in, now));
+        let listener = known(server_at).and_then(|at| self.listener(at, server, way_in, is_refused, now));
         Local {
             client_here: client_at.map(|it| it.is_some()),
             server_here: server_at.map(|it| it.is_some()),
@@ -232,7 +235,7 @@ impl Host {
 
     /// The listener on an address and port of this process's own network namespace; `None` if there is none.
     pub fn own_listener(&mut self, server: SocketAddr, now: Nanos) -> Fact<Option<Listener>> {
-        self.listener(self.namespaces.own(), server, 0, now)
+        self.listener(self.namespaces.own(), server, 0, false, now)
     }
 
     /// The kernel's number of the network namespace that has an address, as BPF programs see it
@@ -315,13 +318,22 @@ impl Host {
         }
     }
 
-    fn listener(&mut self, at: Id, server: SocketAddr, via: u32, now: Nanos) -> Fact<Option<Listener>> {
+    /// Whether the SYN `is_refused`: where else the listener takes SYNs is looked up then.
+    fn listener(
+        &mut self,
+        at: Id,
+        server: SocketAddr,
+        via: u32,
+        is_refused: bool,
+        now: Nanos,
+    ) -> Fact<Option<Listener>> {
         let via = if at == self.namespaces.own() { via } else { 0 };
         let (inside, _) = self.namespaces.inside(at, now)?;
         let Some(group) = inside.listener(server, via, now)? else { return Ok(None) };
+        let apart = if is_refused { inside.apart(&group, via) } else { None };
         let process = self.processes.of_socket(group.fullest.inode, inside.listeners.inodes(), now);
         let (queue, queue_max) = (group.fullest.queue, group.fullest.queue_max);
-        Ok(Some(Listener { process, queue, queue_max, sockets: group.sockets }))
+        Ok(Some(Listener { process, queue, queue_max, sockets: group.sockets, apart }))
     }
 
     fn counters(&mut self, at: Id, since: Nanos, now: Nanos) -> Fact<Counters> {
@@ -350,7 +362,8 @@ impl Host {
             Some(entry) => entry.has_failed(),
             None => memory.is_some_and(|it| it.failed_since(way.interface, way.next, since)),
         };
-        Ok(Some(Neighbour { is_peer: way.next == to, address: way.next, failed, link_addresses }))
+        let is_fixed = way.entry.is_some_and(|it| it.state & libc::NUD_PERMANENT != 0);
+        Ok(Some(Neighbour { is_peer: way.next == to, address: way.next, failed, link_addresses, is_fixed }))
     }
 }
 

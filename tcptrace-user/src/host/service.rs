@@ -116,10 +116,24 @@ struct Groups {
 }
 
 impl Groups {
+    /// `ip netns exec` hides them behind a sysfs of its own: whoever called it sees them then, or the first process.
     fn of(pid: u32) -> Self {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self::parse(&text, &mounts)
+        let seen_by = |who: &str, root: &str| {
+            let mounts = fs::read_to_string(format!("/proc/{who}/mountinfo")).unwrap_or_default();
+            Self::parse(&text, &mounts).below(root)
+        };
+        let parent = nix::unistd::getppid().to_string();
+        let views = ["self", &parent, "1"].into_iter().map(|who| seen_by(who, &format!("/proc/{who}/root")));
+        let mut views = views.filter(|groups| !groups.are_gone());
+        views.next().unwrap_or_else(|| seen_by("self", "/"))
+    }
+
+    /// The same folders where somebody else's root is.
+    fn below(self, root: &str) -> Self {
+        let below = |it: PathBuf| Path::new(root).join(it.strip_prefix("/").unwrap_or(&it));
+        let Self { unified, memory, cpu } = self;
+        Self { unified: unified.map(below), memory: memory.map(below), cpu: cpu.map(below) }
     }
 
     /// Of the root nobody is told: everybody is in it.

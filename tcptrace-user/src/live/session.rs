@@ -26,7 +26,7 @@ use super::{
 use crate::{
     clock::{self, monotonic},
     desk::{Asked, Desk, FailOn},
-    host::{Host, LocalFacts},
+    host::{Host, LocalFacts, Tunnels},
     output::Output,
     recorder::Recorder,
     track::{Losses, Tracker},
@@ -157,6 +157,8 @@ struct Session {
     judge: Judge,
     setting: Setting,
     evidence: Option<Evidence>,
+    /// `None` where tunnels are looked into.
+    tunnels: Option<Tunnels>,
     printed: Printed,
 }
 
@@ -242,8 +244,10 @@ impl Session {
         let printed = Printed::start(options.color);
         let interfaces = attachments.interfaces().map(|it| (it.index, it.name.clone())).collect();
         let accounts = feed.kernel.take_accounts().context("the accounts were taken already")?;
+        let tunnels = (!options.decap).then(|| Tunnels::start(attachments.interfaces(), monotonic()));
         Ok(Self {
             accounts,
+            tunnels,
             desk: Desk::new(asked(&options)),
             judge: Judge::new(options.local, &mut feed.kernel),
             setting: Setting { clock: clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
@@ -333,6 +337,9 @@ impl Session {
     fn drain(&mut self) {
         self.feed.ended = monotonic();
         self.attachments.detach();
+        if let Some(tunnels) = &mut self.tunnels {
+            tunnels.read();
+        }
         // Losses since the last sweep bear on the reports that follow.
         if let Some(tally) = self.feed.read_counters() {
             self.feed.tracker.note_losses(self.feed.ended, losses(&tally));
@@ -374,6 +381,9 @@ impl Session {
         let unnoted = tally.as_ref().map(|it| it.counters[Counter::DropUnnoted as usize]);
         if let Some(tally) = &tally {
             self.feed.tracker.note_losses(now, losses(tally));
+        }
+        if let Some(tunnels) = &mut self.tunnels {
+            tunnels.tick(self.attachments.interfaces(), now);
         }
         let unsent = self.judge.tick(now, &self.feed.kernel.table, unnoted);
         self.tell_unsent(&unsent);

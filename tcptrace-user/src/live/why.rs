@@ -14,7 +14,7 @@ use tcptrace_verdict::{
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
-    facts::{Local, Missing, Process},
+    facts::{Listener, Local, Missing, Process},
     network::Network,
     outcome::Outcome,
     report::Report,
@@ -26,6 +26,7 @@ use super::{
     connects::{Connect, Connects},
     drops::{self, Drops},
     kernel::Kernel,
+    onward::Failures,
     source::Unavailable,
     table::Table,
 };
@@ -68,6 +69,7 @@ struct ThisHost {
     drops: Result<Drops, Unavailable>,
     calls: Calls,
     recent: Recent,
+    failures: Failures,
     /// The cookie of the one network namespace that is asked; `None` for all of them.
     within: Option<u64>,
     /// The number of drops that were not noted, and when that was last seen to grow.
@@ -92,6 +94,7 @@ impl Judge {
                 drops,
                 calls: Calls::default(),
                 recent: Recent::default(),
+                failures: Failures::default(),
                 within,
                 unnoted: (0, Nanos(0)),
             }
@@ -127,10 +130,10 @@ impl Judge {
     }
 
     fn unsent(&mut self, now: Nanos, table: &Table, ended: Option<Nanos>) -> Vec<Unsent> {
-        let Self { here: Some(ThisHost { host, connects: Ok(connects), drops, calls, recent, .. }), past, .. } = self
-        else {
+        let Some(ThisHost { host, connects: Ok(connects), drops, calls, recent, failures, .. }) = &mut self.here else {
             return Vec::new();
         };
+        let past = &self.past;
         recent.read(connects, now);
         // In other namespaces neither the interfaces are traced nor the routes known.
         let netns = host.own_cookie();
@@ -138,7 +141,9 @@ impl Judge {
         calls.look(recent, netns, (now, ended), is_seen, |call, way| {
             let process = process(host, call, now);
             let drops = drops.as_ref().map_err(|off| off.missing);
-            calls::explain(call, process, host, drops, past, now, way)
+            let unsent = calls::explain(call, process, host, drops, past, now, way);
+            unsent.iter().for_each(|it| failures.note_unsent(&it.process, it.called, it.server));
+            unsent
         })
     }
 
@@ -208,6 +213,15 @@ impl Judge {
             Ok(_) => Err(Missing::Elsewhere),
             Err(off) => Err(off.missing),
         };
+        if let Ok(process) = &local.process {
+            here.failures.note(process, attempt);
+        }
+        if attempt.is_unserved()
+            && let Ok(Some(Listener { process: Ok(process), .. })) = &local.listener
+        {
+            local.onward =
+                here.connects.as_ref().map_err(|off| off.missing).map(|_| here.failures.of(process, attempt));
+        }
         local
     }
 

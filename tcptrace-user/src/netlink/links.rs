@@ -194,9 +194,14 @@ fn decode_xdp(value: &[u8]) -> Option<ForeignXdp> {
 /// # Errors
 /// Those of netlink(7): a sandbox that does not allow such sockets, no free descriptor.
 pub fn list() -> io::Result<Vec<Interface>> {
+    list_by(&mut Channel::route()?)
+}
+
+/// The same in the network namespace in which the channel was opened.
+pub(crate) fn list_by(channel: &mut Channel) -> io::Result<Vec<Interface>> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let mut all = Channel::route()?.dump_message(&RouteNetlinkMessage::GetLink(message), Interface::decode)?;
+    let mut all = channel.dump_message(&RouteNetlinkMessage::GetLink(message), Interface::decode)?;
     all.sort_by_key(|interface| interface.index);
     Ok(all)
 }

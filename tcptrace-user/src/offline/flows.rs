@@ -18,6 +18,7 @@ use tcptrace_core::{
     tunnel,
 };
 use tcptrace_vocabulary::{
+    attempt::Noted,
     foreign::{Dissection, Glance, Wireshark},
     outcome::Outcome,
 };
@@ -40,6 +41,7 @@ use super::{
     fragments::{Fragments, Piece},
     kept::Room,
     listeners::Listeners,
+    noted::{self, Sum},
     slot::Slot,
     table::Table,
 };
@@ -99,6 +101,8 @@ pub struct Flows {
     pub out_of_order: u64,
     /// Packets of tunnels, by the kind's number.
     tunnels: [u64; TUNNELS],
+    /// By slot: what the bytes of an attempt's packets show. Of a slot whose attempt has a SYN; others' are stale.
+    noted: Vec<Noted>,
     /// Packets that an attempt had beyond those kept as its evidence.
     pub evidence_cut: u64,
 }
@@ -172,6 +176,7 @@ impl Flows {
             cut: 0,
             out_of_order: 0,
             tunnels: [0; TUNNELS],
+            noted: Vec::new(),
             evidence_cut: 0,
         }
     }
@@ -421,6 +426,9 @@ impl Flows {
         let is_asking = is_pending && it.flags.any(Flags::SYN) && !it.flags.any(Flags::ACK);
         let handshake = conversation.handshake;
         let is_unasked = it.flags.kind() == Kind::SynAck && !conversation.has_handshake();
+        if it.flags.any(Flags::SYN) {
+            self.note_bytes(slot, seen);
+        }
         if let Some(was) = was {
             self.keep(slot, seen.at, seen.raw, was);
         }
@@ -437,6 +445,28 @@ impl Flows {
         } else if is_unasked {
             self.answer_from_elsewhere(seen);
         }
+    }
+
+    /// Notes what the bytes of a SYN or of what answers it show.
+    fn note_bytes(&mut self, slot: Slot, seen: &Seen<'_>) {
+        let hs = self.table.get(slot).handshake;
+        let it = seen.segment;
+        let from_client = it.src == hs.client();
+        let is_its = if it.flags.any(Flags::ACK) { it.ack == hs.isn.add(1) } else { it.seq == hs.isn };
+        if hs.syn.tries == 0 || !is_its || from_client == it.flags.any(Flags::ACK) {
+            return;
+        }
+        let bytes = noted::of(seen.frame.0, seen.frame.1, &seen.raw);
+        self.history.note_checksum(bytes.1 == Sum::Right);
+        let place = slot.0 as usize;
+        if self.noted.len() <= place {
+            self.noted.resize(place + 1, Noted::default());
+        }
+        let is_first = from_client && hs.syn.tries == 1;
+        if is_first {
+            self.noted[place] = Noted::default();
+        }
+        noted::note(&mut self.noted[place], from_client, is_first, bytes);
     }
 
     fn client(&self, endpoint: Endpoint) -> Client {

@@ -1,7 +1,7 @@
 //! The packets that would prove an attempt, kept until it is reported; with a bound on each attempt's and on all.
 
 use tcptrace_capture::Direction;
-use tcptrace_core::{handshake::Nanos, tunnel::Outer};
+use tcptrace_core::{handshake::Nanos, segment::Link, tunnel::Outer};
 
 /// A packet as captured, for evidence.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,8 @@ pub struct Raw<'a> {
     pub direction: Option<Direction>,
     /// The tunnel that it came in.
     pub outer: Option<Outer>,
+    /// The packet around it, from its Ethernet or IP header on, where it came in a tunnel.
+    pub around: Option<(&'a [u8], Link)>,
 }
 
 /// A packet kept as evidence.

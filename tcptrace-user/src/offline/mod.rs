@@ -11,6 +11,7 @@ mod fragment;
 mod fragments;
 mod kept;
 mod listeners;
+mod noted;
 mod order;
 mod page;
 mod proof;
@@ -286,9 +287,10 @@ impl<'a> Run<'a> {
             self.proof.described.entry(index).or_insert(new).received += 1;
         }
         let inner = if self.args.decap { decap::inner(octets, link) } else { None };
+        let around = inner.map(|_| (octets, link));
         let (octets, link) = inner.map_or((octets, link), |it| decap::frame(&it));
         let outer = inner.map(|it| it.outer);
-        let raw = Raw { octets: packet.octets, original: packet.original, interface: index, direction, outer };
+        let raw = Raw { octets: packet.octets, original: packet.original, interface: index, direction, outer, around };
         let plain = decap::without_authentication(octets, link);
         self.flows.see(plain.as_deref().unwrap_or(octets), link, at, point, raw);
     }

@@ -139,7 +139,8 @@ fn neighbour(neighbour: &Neighbour) -> facts::Neighbour {
         is_peer: neighbour.is_peer,
         address: neighbour.address,
         failed: matches!(neighbour.state, NeighbourState::Failed | NeighbourState::Incomplete),
-        link_addresses: Vec::new(),
+        link_addresses: neighbour.link_address.into_iter().collect(),
+        is_fixed: neighbour.state == NeighbourState::Fixed,
     }
 }
 

@@ -139,7 +139,13 @@ fn headline(verdict: &Verdict, address: &str, port: u16) -> String {
             format!("port {port} of {address} refuses connections")
         }
         Cause::PortClosed => format!("nothing listens on port {port} of {address}"),
+        Cause::FirewallReject if verdict.confidence == Confidence::Possible => {
+            format!("connections to port {port} of {address} are rejected, perhaps by a firewall")
+        }
         Cause::FirewallReject => format!("a firewall rejects connections to port {port} of {address}"),
+        Cause::FirewallDrop if verdict.confidence == Confidence::Possible => {
+            format!("port {port} of {address} does not answer; perhaps a firewall drops SYNs to it")
+        }
         Cause::FirewallDrop => format!("a firewall drops SYNs to port {port} of {address} without an answer"),
         Cause::HostDown => format!("{address} does not answer"),
         Cause::NetworkUnreachable => format!("the network has no way to {address}"),
@@ -148,6 +154,9 @@ fn headline(verdict: &Verdict, address: &str, port: u16) -> String {
         Cause::ConnectFailed => format!("connect(2) to port {port} of {address} fails on this host"),
         Cause::GatewayDown => format!("the gateway to {address} does not answer"),
         Cause::DroppedByLocalFirewall => format!("SYNs to port {port} of {address} do not leave this host"),
+        Cause::ListenQueueFull if verdict.confidence == Confidence::Possible => {
+            format!("port {port} of {address} does not answer; perhaps its accept queue is full")
+        }
         Cause::ListenQueueFull => format!("the accept queue of port {port} of {address} is full"),
         Cause::SynQueueFull
         | Cause::ConntrackFull

@@ -227,6 +227,8 @@ pub struct Neighbour {
     /// It is the host itself, and not a router to it.
     pub is_peer: bool,
     pub state: NeighbourState,
+    /// `None` where it is not known, or not of an Ethernet.
+    pub link_address: Option<[u8; 6]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tcptrace_capture::{
     write::{InterfaceDescription, PacketRecord, Rotation, Writer},
 };
 use tcptrace_core::segment::{Found, Link, locate};
-use tcptrace_vocabulary::errno::errno_name;
+use tcptrace_vocabulary::{cause::Cause, errno::errno_name};
 
 use super::{
     Shared,
@@ -91,7 +91,8 @@ fn comment(diagnosis: &Diagnosis, conclusion: &Conclusion, from: SocketAddr, to:
         && (conclusion.address, conclusion.port) == (Some(to.ip()), Some(to.port()))
     {
         let evidence = conclusion.evidence.join("; ");
-        return format!("tcptrace: diagnose: {} ({}): {evidence}", cause.name(), confidence.name());
+        let how = if cause == Cause::Unknown { String::new() } else { format!(" ({})", confidence.name()) };
+        return format!("tcptrace: diagnose: {}{how}: {evidence}", cause.name());
     }
     match connect.result {
         Tried::Open(_) => "tcptrace: diagnose: open".to_owned(),

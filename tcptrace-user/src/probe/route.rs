@@ -76,7 +76,12 @@ pub(super) fn neighbour(to: IpAddr, route: &Route) -> io::Result<Option<Neighbou
     let address = route.gateway.unwrap_or(to);
     let all = neighbours::list(&mut Channel::route()?)?;
     let entry = all.into_iter().find(|entry| entry.interface == route.index && entry.address == address);
-    Ok(entry.map(|entry| Neighbour { address, is_peer: route.gateway.is_none(), state: state_of(&entry) }))
+    Ok(entry.map(|entry| Neighbour {
+        address,
+        is_peer: route.gateway.is_none(),
+        state: state_of(&entry),
+        link_address: entry.link_address,
+    }))
 }
 
 fn state_of(entry: &neighbours::Entry) -> NeighbourState {

@@ -8,6 +8,7 @@ use std::{fmt::Write as _, net::IpAddr, time::Duration};
 use anstyle::{AnsiColor, Style};
 use tcptrace_core::segment::Options;
 use tcptrace_vocabulary::{
+    cause::Cause,
     errno::{errno_name, errno_text},
     facts::ProbeKind,
     icmp::Meaning,
@@ -314,10 +315,12 @@ fn paragraph(diagnosis: &Diagnosis, conclusion: &Conclusion) -> String {
         Reach::Unreachable | Reach::Unresolved => RED,
     };
     let word = conclusion.cause.map_or(conclusion.reach.name(), |it| it.name());
-    let how = conclusion
-        .confidence
-        .zip(conclusion.scope)
-        .map_or_else(String::new, |(confidence, scope)| format!(" ({}, {})", confidence.name(), scope.words()));
+    let how = match (conclusion.confidence, conclusion.scope) {
+        // Nothing is claimed that one could be sure of.
+        (Some(_), Some(scope)) if conclusion.cause == Some(Cause::Unknown) => format!(" ({})", scope.words()),
+        (Some(confidence), Some(scope)) => format!(" ({}, {})", confidence.name(), scope.words()),
+        _ => String::new(),
+    };
     let mut text = format!("{word}{how}: {}", conclusion.headline);
     if !conclusion.evidence.is_empty() {
         let _ = write!(text, ": {}", conclusion.evidence.join("; "));

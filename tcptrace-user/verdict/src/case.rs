@@ -300,7 +300,10 @@ impl<'a> Case<'a> {
     /// The other end, where it is a neighbour that two link-layer addresses claim.
     pub(super) fn two_hosts(&self) -> Option<&'a Neighbour> {
         let neighbour = self.local.neighbour.as_ref().ok()?.as_ref()?;
-        (neighbour.is_peer && neighbour.link_addresses.len() > 1).then_some(neighbour)
+        // An entry that an administrator set is nobody's claim.
+        let claims =
+            neighbour.link_addresses.len() - usize::from(neighbour.is_fixed).min(neighbour.link_addresses.len());
+        (neighbour.is_peer && claims > 1).then_some(neighbour)
     }
 
     /// The next hop to the other end, where it does not answer ARP or neighbour solicitations.
@@ -374,6 +377,23 @@ impl<'a> Case<'a> {
     /// The known growth of a counter of the kernel. A rule takes growth as evidence, and never its absence.
     pub(super) fn growth(&self, of: fn(&Counters) -> u64) -> u64 {
         self.local.counters.as_ref().map_or(0, of)
+    }
+
+    /// Whether each SYN, or each SYN/ACK, has a wrong checksum in this capture, where no such packet was ever accepted:
+    /// its receiver dropped it. Packets of a side that were not captured are none of them.
+    pub(super) fn damaged(&self) -> Option<Part> {
+        let sums = self.attempt.noted.sums;
+        let outcome = self.attempt.outcome;
+        let is_syn = outcome == Outcome::NoReply && sums.syns.are_all_wrong();
+        let is_answer = outcome == Outcome::HalfOpen && sums.answers.are_all_wrong();
+        let lost = if is_syn { Some(Part::Syn) } else { is_answer.then_some(Part::Answer) };
+        lost.filter(|_| !self.past.checksums().some_accepted)
+    }
+
+    /// Whether this host, or a bridge that it watches, translates the address that was asked: others may be behind it,
+    /// one for each port.
+    pub(super) fn is_translated(&self) -> bool {
+        self.past.twin(self.hs()).is_some() || self.translated_to().is_some()
     }
 
     /// Whether the client asked again after it had been answered.

@@ -4,6 +4,7 @@
 
 mod address;
 pub mod case;
+mod clocks;
 pub mod next;
 mod observed;
 pub mod page;

@@ -13,9 +13,9 @@ use tcptrace_core::{
     handshake::{Facts, Side},
 };
 use tcptrace_vocabulary::{
-    attempt::Attempt,
+    attempt::{Attempt, Checksums},
     cause::Cause,
-    facts::{Dropped, Netns, Suspect, Way},
+    facts::{Apart, Dropped, Neighbour, Netns, Suspect, Way},
     outcome::Outcome,
     words::ip,
 };
@@ -167,6 +167,10 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
             let (server, port) = (ip(case.server().addr), case.server().port);
             vec![format!("on {server}: nft list ruleset | grep dnat; then check the host that gets port {port}")]
         }
+        Cause::PortClosed if let Some(steps) = at_bound_listener(case) => steps,
+        Cause::FirewallReject if case.is_own_error() && case.suspects().is_empty() => at_own_error(case),
+        Cause::OptionsBlocked if case.attempt.noted.echo.is_some() => at_timestamps(case),
+        Cause::BadChecksum if case.attempt.noted.sums != Checksums::default() => at_checksums(case),
         Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => of_own_way(case, cause),
         Cause::DroppedByLocalFirewall
         | Cause::FirewallReject
@@ -278,6 +282,46 @@ fn keeps_its_syn(case: &Case<'_>) -> bool {
     case.is_here(Side::Client) && (case.never_left() || case.dropped_on_its_way_out(Side::Client).is_some())
 }
 
+/// The steps where the listener takes SYNs of another interface, or none of a VRF.
+fn at_bound_listener(case: &Case<'_>) -> Option<Vec<String>> {
+    let apart = case.listener()?.apart.as_ref()?;
+    let port = case.server().port;
+    let see = format!("on this host, in the server's netns: ss -ltnp 'sport = :{port}'; % names the interface");
+    Some(match apart {
+        Apart::Interface(_) => vec![see, "let the service listen on the interface that the SYN came in by".to_owned()],
+        Apart::Vrf(name) => vec![see, format!("start the service in the VRF: ip vrf exec {name}")],
+    })
+}
+
+/// The steps where this host itself rejects its own SYN, and no rule was found that does.
+fn at_own_error(case: &Case<'_>) -> Vec<String> {
+    let (server, port) = (ip(case.server().addr), case.server().port);
+    vec![
+        format!("on this host, in the client's netns: nft -a list ruleset; which rule rejects tcp to {server}:{port}?"),
+        format!("there, no rule: ipvsadm -Ln; ip route get {server}; a tunnel: wg show, ip xfrm state"),
+    ]
+}
+
+/// The steps where a SYN/ACK echoes a timestamp that its SYN never had.
+fn at_timestamps(case: &Case<'_>) -> Vec<String> {
+    let (client, server, port) = (ip(case.hs().client_addr), ip(case.server().addr), case.server().port);
+    vec![
+        format!("at both ends: tcpdump -ni any 'tcp port {port} and host {client}'; compare TS val and ecr of the SYN"),
+        format!("they differ: ask the admin of the firewall or load balancer before {server}; the same: its TCP stack"),
+    ]
+}
+
+/// The steps where a capture shows wrong checksums: the receiver counts them, the sender's card makes them.
+fn at_checksums(case: &Case<'_>) -> Vec<String> {
+    let (client, server) = (ip(case.hs().client_addr), ip(case.server().addr));
+    let is_syn = case.attempt.noted.sums.syns.are_all_wrong();
+    let (sender, receiver) = if is_syn { (client, server) } else { (server, client) };
+    vec![
+        format!("on {receiver}: nstat -az TcpInCsumErrors UdpInCsumErrors; which of them grows?"),
+        format!("on {sender}, or where its tunnel begins: ethtool -K INTERFACE tx off; does it work then?"),
+    ]
+}
+
 /// The steps where rules of the client's own host keep its SYN.
 fn admit_own_syn(case: &Case<'_>, does: &str) -> Vec<String> {
     let (server, port) = (ip(case.server().addr), case.server().port);
@@ -342,6 +386,19 @@ fn settling(case: &Case<'_>) -> Vec<String> {
                 .to_owned(),
         }];
     }
+    if outcome == Outcome::NoReply && case.past.clock_ahead(hs, &case.attempt.noted).is_some() {
+        return vec![
+            format!(
+                "on {server}: nstat -az | grep PAWS; sysctl net.ipv4.tcp_tw_recycle (before Linux 4.12); set it to 0"
+            ),
+            format!(
+                "several machines behind {client}: sysctl -w net.ipv4.tcp_timestamps=0 on them; does it work then?"
+            ),
+        ];
+    }
+    if outcome == Outcome::NoReply && case.local.neighbour.as_ref().is_ok_and(|it| is_fixed_elsewhere(it.as_ref())) {
+        return vec!["on this host: ip neigh show nud permanent; delete the entry that is out of date".to_owned()];
+    }
     if outcome == Outcome::NoReply && hs.ignored_resets() > 0 {
         return vec![
             format!("on {server}: which TCP stack answers port {port}? its RST has to acknowledge ISN + 1"),
@@ -370,6 +427,11 @@ fn settling(case: &Case<'_>) -> Vec<String> {
         ];
     }
     vec![settles(case.attempt).to_owned()]
+}
+
+/// Whether an administrator set a neighbour's entry, and the neighbour has another link-layer address.
+fn is_fixed_elsewhere(neighbour: Option<&Neighbour>) -> bool {
+    neighbour.is_some_and(|it| it.is_fixed && it.link_addresses.len() > 1)
 }
 
 /// The step for an outcome of which nothing more is known.

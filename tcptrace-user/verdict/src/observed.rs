@@ -4,7 +4,7 @@
 use tcptrace_core::handshake::{Facts, Side};
 use tcptrace_vocabulary::{
     outcome::Outcome,
-    words::{count, flag_names},
+    words::{count, flag_names, ip, mac},
 };
 
 use crate::{
@@ -24,6 +24,10 @@ pub(super) fn of(case: &Case<'_>) -> Vec<String> {
     dropped
         .chain(ignored_resets(case))
         .chain(ignored_ack(case))
+        .chain(sent_back(case))
+        .chain(slower_clock(case))
+        .chain(fixed_neighbour(case))
+        .chain(two_numbers(case))
         .chain(answered_others(case))
         .chain(serves_others(case))
         .chain(waits_for_data(case))
@@ -58,6 +62,52 @@ fn ignored_ack(case: &Case<'_>) -> Option<String> {
     let does = if is_reset { "resets" } else { "ignores it" };
     let is_known = case.has(Facts::ACK_IGNORED) && (is_reset || case.attempt.outcome == Outcome::HalfOpen);
     is_known.then(|| format!("an ACK came that does not acknowledge this SYN/ACK: the server {does}"))
+}
+
+/// The same SYN to another address: translated, and sent on or sent back.
+fn sent_back(case: &Case<'_>) -> Option<String> {
+    let hs = case.hs();
+    let twin = case.past.twin(hs).filter(|_| case.attempt.outcome == Outcome::NoReply)?;
+    let (to, is_earlier) = (ip(twin.server.addr), twin.at < hs.first_syn);
+    Some(if twin.server.addr == hs.client_addr {
+        format!("the same SYN came back to {to}, which sent it itself: a host drops packets from its own address")
+    } else if case.server().addr == hs.client_addr {
+        format!("it is the SYN to {to}, sent back to its own source: a host drops packets from its own address")
+    } else if is_earlier {
+        format!("it is the SYN (client, port and ISN) to {to}, whose destination was translated")
+    } else {
+        format!("the same SYN (client, port and ISN) went on to {to}: its destination was translated")
+    })
+}
+
+/// Timestamps behind those of the same address, which a server takes for one client's (RFC 7323, section 5.3).
+fn slower_clock(case: &Case<'_>) -> Option<String> {
+    let (hs, noted) = (case.hs(), &case.attempt.noted);
+    let (at, ahead) = case.past.clock_ahead(hs, noted).filter(|_| case.attempt.outcome == Outcome::NoReply)?;
+    let (own, before) = (noted.clock?.0, hs.first_syn.since(at) as f64 / 1e9);
+    Some(format!(
+        "its timestamp {own} is behind {ahead} of {}'s SYN {before:.1} s before, which was answered: two clocks behind one \
+         address; a server that expects one ignores the slower (PAWS)",
+        ip(hs.client_addr)
+    ))
+}
+
+/// An own entry of the neighbour table that an administrator set, and a neighbour that says otherwise.
+fn fixed_neighbour(case: &Case<'_>) -> Option<String> {
+    let it = case.local.neighbour.as_ref().ok()?.as_ref().filter(|it| it.is_fixed)?;
+    let [own, claimed, ..] = it.link_addresses[..] else { return None };
+    Some(format!("this host's entry for {} is fixed: {}; that neighbour says {}", it.address, mac(&own), mac(&claimed)))
+}
+
+/// Several SYN/ACKs with several numbers.
+fn two_numbers(case: &Case<'_>) -> Option<String> {
+    let hs = case.hs();
+    let is_data_lost = case.has(Facts::CLIENT_DATA) && !case.has(Facts::SERVER_DATA | Facts::DATA_ACKED);
+    let and = if is_data_lost { ", and the client's data was never acknowledged" } else { "" };
+    case.has(Facts::TWO_ANSWERS).then(|| {
+        let (answers, syns) = (count(hs.answer.tries.into(), "SYN/ACK"), count(hs.syn.tries.into(), "SYN"));
+        format!("{answers} with different sequence numbers answered {syns}{and}")
+    })
 }
 
 /// Other attempts of the same client to the same port that were answered since this one began.

@@ -15,10 +15,14 @@ use tcptrace_core::{
     handshake::{Facts, Handshake, Nanos},
     segment::Options,
 };
-use tcptrace_vocabulary::{attempt::is_answer_unseen, outcome::Outcome, ttl::hops};
+use tcptrace_vocabulary::{
+    attempt::{Noted, is_answer_unseen},
+    outcome::Outcome,
+    ttl::hops,
+};
 
 pub use crate::twins::Twin;
-use crate::twins::Twins;
+use crate::{clocks::Clocks, twins::Twins};
 
 /// Hosts kept in mind, and ports of all of them together; some 400 bytes each with one port.
 const HOSTS: usize = 1 << 15;
@@ -117,10 +121,21 @@ pub struct Past {
     twins: Twins,
     /// Listeners that got single SYNs of clients that never came again, from when to when.
     floods: Vec<(Endpoint, Nanos, Nanos)>,
+    clocks: Clocks,
+    checksums: Checksums,
     /// Hosts that made room for others.
     pub forgotten: u64,
     /// When all that is older was last thrown out.
     pruned: Nanos,
+}
+
+/// What the packets of a capture say of its checksums: whether a wrong one means anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checksums {
+    /// Whether any is right. In a capture whose addresses were rewritten later, none is.
+    pub some_right: bool,
+    /// Whether a wrong one was answered or acknowledged: its receiver got another.
+    pub some_accepted: bool,
 }
 
 /// The record of one host.
@@ -214,6 +229,8 @@ impl Counts {
             // Its receiver ignored it, and it came.
             Outcome::NoReply if handshake.facts.any(Facts::RST_IGNORED) => counts.refused = 1,
             Outcome::NoReply => counts.silent = 1,
+            // Something on the way refused first.
+            Outcome::Refused if handshake.answer.tries > 0 => counts.answered = 1,
             Outcome::Refused => counts.refused = 1,
             Outcome::Unreachable => counts.unreachable = 1,
             Outcome::HalfOpen => counts.half_open = 1,
@@ -351,6 +368,34 @@ impl Past {
     #[must_use]
     pub fn twin(&self, handshake: &Handshake) -> Option<Twin> {
         self.twins.of(handshake)
+    }
+
+    /// Takes note of the checksum of a packet.
+    pub fn note_checksum(&mut self, is_right: bool) {
+        self.checksums.some_right |= is_right;
+    }
+
+    /// Takes note of what the bytes of an attempt's packets show.
+    pub fn note_bytes(&mut self, handshake: &Handshake, outcome: Outcome, noted: &Noted) {
+        let is_answered = handshake.answer.tries > 0;
+        self.checksums.some_accepted |= noted.sums.syns.are_all_wrong() && is_answered
+            || noted.sums.answers.are_all_wrong() && outcome.is_open() && !is_answer_unseen(handshake);
+        if let Some((_, last)) = noted.clock.filter(|_| is_answered) {
+            self.clocks.note(handshake, last);
+        }
+    }
+
+    /// What the packets say of checksums.
+    #[must_use]
+    pub const fn checksums(&self) -> Checksums {
+        self.checksums
+    }
+
+    /// The last SYN of the same client that its server answered before this attempt, and when: where the timestamp of
+    /// this attempt is behind it although their clock never went back before.
+    #[must_use]
+    pub fn clock_ahead(&self, handshake: &Handshake, noted: &Noted) -> Option<(Nanos, u32)> {
+        self.clocks.ahead_of(handshake, noted.clock?)
     }
 
     /// The record of a host, if it did anything.
@@ -515,6 +560,21 @@ impl Host {
     #[must_use]
     pub fn opened_during(&self, around: Around) -> bool {
         self.opened_within(around.began, around.at)
+    }
+
+    /// Whether another port than this one opened a connection around an attempt.
+    pub(crate) fn opened_besides(&self, port: u16, around: Around) -> bool {
+        let (from, to) = (around.began.0.saturating_sub(LATELY), around.at.0.saturating_add(LATELY));
+        let others = self.ports.iter().filter(|(it, _)| **it != port);
+        let mut spans = others.flat_map(|(_, it)| &it.minutes.0).filter_map(|it| it.opened);
+        spans.any(|(first, last)| first.0 <= to && last.0 >= from)
+    }
+
+    /// Whether any port answered this client around an attempt.
+    pub(crate) fn answered_client(&self, client: Addr, around: Around) -> bool {
+        let span = Nanos(around.began.0.saturating_sub(LATELY))..=Nanos(around.at.0.saturating_add(LATELY));
+        let mut its = self.ports.values().flat_map(|it| &it.clients).filter(|it| it.addr == client);
+        its.any(|it| it.answered.iter().any(|at| at.0 > 0 && span.contains(at)))
     }
 
     /// The same, or shortly before it or after it. Later, it may have come back.

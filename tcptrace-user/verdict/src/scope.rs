@@ -10,7 +10,7 @@ use tcptrace_vocabulary::{
 
 use crate::{
     case::Case,
-    past::{Counts, Host, network_name},
+    past::{Around, Counts, Host, network_name},
 };
 
 /// Ports or hosts that are named; of more the number is given.
@@ -102,13 +102,17 @@ fn within_host(case: &Case<'_>) -> Option<(Extent, String)> {
 fn beyond_host(case: &Case<'_>, cause: Cause) -> (Extent, String) {
     let (addr, name) = (case.server().addr, ip(case.server().addr));
     if case.is_alive() && case.attempt.outcome != Outcome::HalfOpen {
-        return (Extent::Port, format!("{name} is up; no other port answered then"));
+        // A RST may be somebody else's: it does not show that the host is there.
+        return (Extent::Port, format!("no other port of {name} answered then"));
     }
     let around = case.around();
     let (alive, others): (Vec<&Host>, Vec<&Host>) = case.past.network(addr).partition(|it| it.life(around).is_alive());
     let (answered, failing) = (alive.len(), others.iter().filter(|it| it.is_failing(around)).count());
     let network = network_name(addr);
     let (beyond, silent_beyond) = case.past.elsewhere(addr, around);
+    // The same SYN to another address, translated, is no second witness.
+    let (near, far) = silent_twin(case, around, &network);
+    let (failing, silent_beyond) = (failing.saturating_sub(near), silent_beyond.saturating_sub(far));
     let hosts = |it: usize, what: &str| count(it as u64, &format!("{what}host"));
     match (answered, failing, beyond, silent_beyond) {
         (1.., ..) => {
@@ -130,6 +134,15 @@ fn beyond_host(case: &Case<'_>, cause: Cause) -> (Extent, String) {
         }
         (0, 0, 0, 0) => of_itself(case, cause),
     }
+}
+
+/// Whether the same SYN to another address is among the hosts that failed: in this network, and elsewhere.
+fn silent_twin(case: &Case<'_>, around: Around, network: &str) -> (usize, usize) {
+    let Some(twin) = case.past.twin(case.hs()) else { return (0, 0) };
+    let host = case.past.host(twin.server.addr);
+    let is_silent = host.is_some_and(|it| !it.life(around).is_alive() && it.is_failing(around));
+    let is_near = network_name(twin.server.addr) == network;
+    (usize::from(is_silent && is_near), usize::from(is_silent && !is_near))
 }
 
 /// The scope where no other host was tried: that of the cause itself, and the host's other ports.

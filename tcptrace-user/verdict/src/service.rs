@@ -39,8 +39,9 @@ fn of(service: &Service, trouble: &Trouble) -> (String, String) {
         }
         Trouble::KilledForMemory { kills, is_own } => {
             let whose = if *is_own { whose } else { "this host".to_owned() };
+            let what = if *kills == 1 { "process" } else { "processes" };
             (
-                format!("the kernel killed {kills} of {whose} for want of memory (oom_kill) meanwhile"),
+                format!("the kernel killed {kills} {what} of {whose} for want of memory (oom_kill) meanwhile"),
                 format!("on this host: journalctl -k --grep oom-kill; give {whose} more memory, or find the leak"),
             )
         }

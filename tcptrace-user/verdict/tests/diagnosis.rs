@@ -422,6 +422,7 @@ fn a_silent_peer_is_told_by_its_neighbours() {
         address: IpAddr::from([203, 0, 113, 2]),
         failed,
         link_addresses: Vec::new(),
+        is_fixed: false,
     };
     let with = |it| {
         let local = Local { neighbour: Ok(Some(it)), ..here(false) };
@@ -628,8 +629,13 @@ fn a_neighbour_is_silent_only_to_what_was_dropped_for_him() {
     let call = Handshake { syn: Offer::default(), ..silent(CLIENT, SERVER) };
     let with = |handshake, reason, is_peer| {
         let at_home = |drop| Dropped { place: Place::Client, ..drop };
-        let neighbour =
-            Neighbour { is_peer, address: "203.0.113.2".parse().unwrap(), failed: false, link_addresses: Vec::new() };
+        let neighbour = Neighbour {
+            is_peer,
+            address: "203.0.113.2".parse().unwrap(),
+            failed: false,
+            link_addresses: Vec::new(),
+            is_fixed: false,
+        };
         let local = Local {
             drops: Ok(dropped(Side::Client, reason).into_iter().map(at_home).collect()),
             neighbour: Ok(Some(neighbour)),
@@ -814,6 +820,7 @@ fn other_ways_and_other_hosts() {
         address: IpAddr::from([203, 0, 113, 2]),
         failed: false,
         link_addresses: macs.to_vec(),
+        is_fixed: false,
     };
     let local = |macs: &[[u8; 6]]| Some(Local { neighbour: Ok(Some(neighbour(macs))), ..here(false) });
     let both = Around { local: local(&[[1; 6], [2; 6]]), ..Around::default() };
@@ -946,7 +953,7 @@ fn a_reset_before_the_first_byte_is_a_proxys() {
     assert_ne!(verdict(reset(Facts::SERVER_FIN), &alone).cause, Cause::NoBackend);
     let process = |command: &str| {
         let process = Process { pid: 1, command: command.to_owned(), unit: None, container: None };
-        let listener = Some(Listener { process: Ok(process), queue: 0, queue_max: 1, sockets: 1 });
+        let listener = Some(Listener { process: Ok(process), queue: 0, queue_max: 1, sockets: 1, apart: None });
         let local = Local { listener: Ok(listener), ..here(true) };
         verdict(reset(0), &Around { local: Some(local), ..Around::default() }).confidence
     };

@@ -98,7 +98,13 @@ fn rejecting() -> Vec<Suspect> {
 }
 
 fn neighbour(is_peer: bool) -> Neighbour {
-    Neighbour { is_peer, address: IpAddr::from([203, 0, 113, 2]), failed: true, link_addresses: Vec::new() }
+    Neighbour {
+        is_peer,
+        address: IpAddr::from([203, 0, 113, 2]),
+        failed: true,
+        link_addresses: Vec::new(),
+        is_fixed: false,
+    }
 }
 
 fn link(up: bool, carrier: bool) -> Way {

@@ -38,6 +38,8 @@ pub struct Attempt {
     pub seen: (Nanos, Nanos),
     /// The same attempt in the words of Zeek and Wireshark.
     pub foreign: Foreign,
+    /// What the bytes of its packets show beside it.
+    pub noted: Noted,
     /// The losses that may affect this record.
     pub trust: Trust,
     /// Why it failed; `None` until a verdict is made, and for an attempt without trouble.
@@ -57,10 +59,51 @@ impl Attempt {
             outer: None,
             seen: (handshake.first_syn, handshake.last_seen()),
             foreign: Foreign::of(&handshake),
+            noted: Noted::default(),
             trust: Trust::default(),
             why: None,
             handshake,
         }
+    }
+}
+
+/// Facts that only the bytes of captured packets show. Live, none of them is read: the kernel's programs read no
+/// checksum and no timestamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// The checksums of its SYNs and SYN/ACKs.
+    pub sums: Checksums,
+    /// The timestamps (TSval, RFC 7323, section 3.2) of its first and its last SYN; `None`: its SYNs have none.
+    pub clock: Option<(u32, u32)>,
+    /// The timestamp that a SYN/ACK echoes (TSecr), where no SYN of this attempt that was seen had it.
+    pub echo: Option<u32>,
+}
+
+/// The checksums of a handshake's packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checksums {
+    /// Of SYNs.
+    pub syns: Sums,
+    /// Of SYN/ACKs.
+    pub answers: Sums,
+    /// Whether a wrong one is that of the UDP header of a tunnel around the packet.
+    pub is_of_tunnel: bool,
+}
+
+/// Packets by their checksum. 255 stands for more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Those whose checksum is wrong.
+    pub wrong: u8,
+    /// Those whose checksum is right, is computed later by a network card, or is not known.
+    pub other: u8,
+}
+
+impl Sums {
+    /// Whether there are any, and each is wrong.
+    #[must_use]
+    pub const fn are_all_wrong(self) -> bool {
+        self.wrong > 0 && self.other == 0
     }
 }
 
@@ -221,6 +264,16 @@ impl Attempt {
             || is_answer_unseen(&self.handshake)
             || self.was_answered_again()
             || self.left_out_options()
+            || self.was_answered_twice_in_vain()
+    }
+
+    /// Whether two SYN/ACKs with different numbers opened it, and the client's data was never acknowledged.
+    #[must_use]
+    pub fn was_answered_twice_in_vain(&self) -> bool {
+        const GOT_THROUGH: u32 = Facts::SERVER_DATA | Facts::SERVER_FIN | Facts::DATA_ACKED;
+        let facts = self.handshake.facts;
+        let is_lost = facts.any(Facts::CLIENT_DATA) && !facts.any(GOT_THROUGH);
+        self.outcome.is_open() && facts.any(Facts::TWO_ANSWERS) && is_lost
     }
 
     /// Whether it opened only after its client had left out an option that people know by name.

@@ -11,6 +11,8 @@ use tcptrace_core::{
     segment::Icmp,
 };
 
+use crate::outcome::Outcome;
+
 /// A fact, or why there is none.
 pub type Fact<T> = Result<T, Missing>;
 
@@ -65,6 +67,9 @@ pub struct Local {
     pub listening_at: Fact<Vec<std::net::IpAddr>>,
     /// What is wrong with the process behind the server's port; `None` if nothing is, or nobody was seen there.
     pub service: Fact<Option<Service>>,
+    /// The attempt of the process behind the server's port to reach somebody else, which failed meanwhile; `None` if there
+    /// was none. Looked up where the server reset a connection before it sent a byte.
+    pub onward: Fact<Option<Onward>>,
     /// The packets of the attempt that the local kernel dropped, newest first.
     pub drops: Fact<Vec<Dropped>>,
     /// The rules and policies of the firewall that can have dropped it, in the namespace that dropped it: the most
@@ -106,6 +111,7 @@ impl Local {
             listener: Err(why),
             listening_at: Err(why),
             service: Err(why),
+            onward: Err(why),
             drops: Err(why),
             rules: Err(why),
             counters: Err(why),
@@ -159,6 +165,17 @@ pub struct Listener {
     pub queue_max: u32,
     /// The number of sockets that listen there (SO_REUSEPORT).
     pub sockets: u32,
+    /// Where it takes SYNs instead, if the SYN came in elsewhere. Looked up where the SYN was refused.
+    pub apart: Option<Apart>,
+}
+
+/// Where a listener takes SYNs, if that is not where one came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Apart {
+    /// It is bound to this interface (SO_BINDTODEVICE).
+    Interface(String),
+    /// It is bound to none, and the SYN came in by this VRF (net.ipv4.tcp_l3mdev_accept).
+    Vrf(String),
 }
 
 impl Listener {
@@ -167,6 +184,15 @@ impl Listener {
     pub const fn is_full(&self) -> bool {
         self.queue > self.queue_max
     }
+}
+
+/// An attempt of a service to reach another, which failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Onward {
+    /// The address and port that it wanted.
+    pub server: Endpoint,
+    /// What became of it; `None`: no SYN was sent.
+    pub outcome: Option<Outcome>,
 }
 
 /// A process behind a port with which something is wrong.
@@ -354,6 +380,8 @@ pub struct Neighbour {
     pub failed: bool,
     /// Its link-layer addresses in the recent past, newest first: two are two hosts, or one that moved.
     pub link_addresses: Vec<[u8; 6]>,
+    /// Whether the first of them is an entry that an administrator set (NUD_PERMANENT), and no claim of the neighbour's.
+    pub is_fixed: bool,
 }
 
 /// The end of a connect(2) that did not open.

@@ -118,6 +118,9 @@ impl Outcome {
             State::SynReceived => Self::HalfOpen,
             State::Established => Self::Established,
             State::Refused => Self::Refused,
+            // The RST was acceptable, and no SYN followed: the SYN/ACK that came later met a socket that is gone, and the
+            // client's RST answers that.
+            State::Aborted if handshake.facts.any(Facts::RECOVERING) && handshake.syn.tries == 1 => Self::Refused,
             State::Aborted => Self::Aborted,
             State::ResetOnAnswer => Self::ResetOnAnswer,
             State::Unsolicited => Self::AnswerOnly,

@@ -63,6 +63,20 @@ impl Ns {
         self.bind(on, backlog)
     }
 
+    /// Listens on an interface alone (SO_BINDTODEVICE), and never accepts.
+    #[track_caller]
+    pub fn listen_on_interface(&self, on: SocketAddr, interface: &str) -> IdleListener {
+        let open = || {
+            let socket = self.tcp_socket(on)?;
+            setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+            setsockopt(&socket, sockopt::BindToDevice, &interface.into())?;
+            socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(on))?;
+            socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+            io::Result::Ok(IdleListener { socket: socket.into() })
+        };
+        open().unwrap_or_else(|error| panic!("cannot listen on {on} of {interface} in {}: {error}", self.name))
+    }
+
     #[track_caller]
     fn bind(&self, on: SocketAddr, backlog: i32) -> IdleListener {
         self.log.add(format!("ip netns exec {} nc -n -l -k {} {} >/dev/null &", self.name, on.ip(), on.port()));

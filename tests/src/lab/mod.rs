@@ -13,6 +13,7 @@
 //! prints the commands that build it again. It needs root. It does not shape traffic: `hold` delays it.
 
 mod addresses;
+mod cgroup;
 mod command_log;
 mod extra_host;
 pub mod foreign_tcx;
@@ -47,6 +48,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 pub use addresses::*;
+pub use cgroup::{Cgroup, Limit};
 pub use command_log::CommandLog;
 pub use extra_host::{EXTRA_MAC, ExtraHost};
 pub use hold::{Hold, Towards};

@@ -162,7 +162,7 @@ fn a_service_in_trouble_is_named_with_what_helps() {
         (Trouble::StoppedListening, "still running: it closed its socket", "the log of nginx"),
         (
             Trouble::KilledForMemory { kills: 1, is_own: true },
-            "the kernel killed 1 of the cgroup of nginx.service for want of memory",
+            "the kernel killed 1 process of the cgroup of nginx.service for want of memory",
             "journalctl -k --grep oom-kill",
         ),
         (Trouble::Throttled { periods: 80, of: 100 }, "throttled in 80 of 100 periods", "CPUQuota="),

@@ -1,6 +1,7 @@
 //! The suite `cases`: what people reported, as small inputs (`tests/cases`), and what has to be said of each; beside it
 //! more of the same kind, and innocent twins.
 
+mod bytes;
 mod calls;
 mod errno;
 mod order;

@@ -16,6 +16,8 @@ use crate::table::TABLE;
 const AT_ONCE: usize = 6;
 /// Where nothing is said.
 const NOTHING: &str = "nothing";
+/// The heading of the part that the suite `probe` writes.
+const BELOW: &str = "\n## `tcptrace diagnose`\n";
 /// The cause that the table has no row for.
 const NOT_MADE: &str = "\
 The limits behind `out_of_memory` (tcp_mem, tcp_max_orphans) belong to the whole machine, so this suite does not make
@@ -50,7 +52,11 @@ fn write(text: &str) {
     let blessed = env::var_os("TCPTRACE_BLESS_MATRIX").map(|_| root.join("docs"));
     for directory in [Some(temporary.to_owned()), blessed].into_iter().flatten() {
         let path = directory.join("confusion-matrix.md");
-        fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write '{}': {error}", path.display()));
+        // What the suite `probe` wrote stands below.
+        let known = fs::read_to_string(&path).unwrap_or_default();
+        let below = known.find(BELOW).map_or("", |at| &known[at..]);
+        fs::write(&path, format!("{text}{below}"))
+            .unwrap_or_else(|error| panic!("cannot write '{}': {error}", path.display()));
     }
     // libtest keeps what print! says of a test that passes, and not what goes to the stream itself.
     let _ = std::io::stderr().write_all(text.as_bytes());

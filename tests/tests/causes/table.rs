@@ -5,10 +5,10 @@
 
 use nix::libc::{EACCES, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use tcptrace_vocabulary::cause::Cause::{
-    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, BadChecksum, ClientVanished, DroppedByLocalFirewall,
-    DuplicateIp, FirewallDrop, FirewallReject, HealthCheck, HostDown, ListenQueueFull, MiddleboxReset, NatExhausted,
-    NatMismatch, NetworkUnreachable, NoBackend, NoLocalPort, NoRoute, PortClosed, PortReuse, ReversePathFilter,
-    SynFlood, SynQueueFull, Unknown,
+    self, AnswerLostLocally, ApplicationGaveUp, AsymmetricPath, BadChecksum, ClientVanished, ConnectFailed,
+    DroppedByLocalFirewall, DuplicateIp, FirewallDrop, FirewallReject, GatewayDown, HealthCheck, HostDown,
+    ListenQueueFull, MiddleboxReset, NatExhausted, NatMismatch, NetworkUnreachable, NoBackend, NoLocalPort, NoRoute,
+    OptionsBlocked, PortClosed, PortReuse, ReversePathFilter, SynFlood, SynQueueFull, Unknown,
 };
 
 use crate::{
@@ -152,6 +152,8 @@ table! {
     bad_checksum: of(BadChecksum, Server, firewall::bad_checksum)
         .told(Ended("no_reply")).right(&[surely(BadChecksum)])
         .evidence(&["TCP_CSUM", "InCsumErrors grew by 1"]),
+    bad_checksum_v6: of(BadChecksum, Server, firewall::bad_checksum).v6()
+        .told(Ended("no_reply")).right(&[surely(BadChecksum)]).evidence(&["TCP_CSUM"]),
     translation_without_a_port: of(NatExhausted, Router, firewall::translation_without_a_port)
         .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(NatExhausted)])
         .evidence(&["insert_failed"]).facts(&[("/local/drops/0/fits", "true")]),
@@ -159,6 +161,8 @@ table! {
     no_way_back: of(NoRoute, Server, way::no_way_back)
         .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[maybe(NoRoute)]).evidence(&["OutNoRoutes grew by 3"]),
     half_open_queue_is_full: of(SynQueueFull, Server, listener::half_open_queue_is_full)
+        .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[likely(SynQueueFull)]).evidence(&["TCPReqQFullDrop grew by 3"]),
+    half_open_queue_is_full_v6: of(SynQueueFull, Server, listener::half_open_queue_is_full).v6()
         .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[likely(SynQueueFull)]).evidence(&["TCPReqQFullDrop grew by 3"]),
     queue_full_at_the_ack_resets: of(ListenQueueFull, Server, listener::queue_resets_at_the_ack)
         .with(&["--all"]).socket(Open).told(Ended("reset_by_server")).right(&[well(ListenQueueFull)])
@@ -171,6 +175,8 @@ table! {
     drop_at_the_client: of(DroppedByLocalFirewall, Client, firewall::drop_at_the_client)
         .fails(ETIMEDOUT).told(Connect).right(&[surely(DroppedByLocalFirewall)]).evidence(&["NETFILTER_DROP"]),
     answer_dropped_at_the_client: of(AnswerLostLocally, Client, firewall::drop_of_the_answer)
+        .fails(ETIMEDOUT).told(Ended("half_open")).right(&[well(AnswerLostLocally)]),
+    answer_dropped_at_the_client_v6: of(AnswerLostLocally, Client, firewall::drop_of_the_answer).v6()
         .fails(ETIMEDOUT).told(Ended("half_open")).right(&[well(AnswerLostLocally)]),
     answer_dropped_at_the_client_as_the_server_sees_it: of(AnswerLostLocally, Server, firewall::drop_of_the_answer)
         .fails(ETIMEDOUT).told(Stalled("half_open"))
@@ -201,6 +207,18 @@ table! {
         .fails(ENETUNREACH).told(Connect).right(&[surely(NoRoute)]).evidence(&["route"]),
     no_port_left: of(NoLocalPort, Client, absent::no_port_left)
         .fails(EADDRNOTAVAIL).told(Connect).right(&[surely(NoLocalPort)]),
+    no_port_left_v6: of(NoLocalPort, Client, absent::no_port_left).v6()
+        .fails(EADDRNOTAVAIL).told(Connect).right(&[surely(NoLocalPort)]),
+    nobody_at_the_gateway: of(GatewayDown, Client, absent::nobody_at_the_gateway)
+        .fails(EHOSTUNREACH).told(Connect).right(&[surely(GatewayDown)]).evidence(&["198.51.100.99", "arp"]),
+    nobody_at_the_gateway_v6: of(GatewayDown, Client, absent::nobody_at_the_gateway).v6()
+        .fails(EHOSTUNREACH).told(Connect).right(&[surely(GatewayDown)]).evidence(&["2001:db8:1::99"]),
+    gateway_that_is_asked_first: fine(Client, absent::gateway_that_is_asked_first).socket(Open),
+    gateway_that_is_asked_first_v6: fine(Client, absent::gateway_that_is_asked_first).v6().socket(Open),
+    address_of_many: of(ConnectFailed, Client, absent::address_of_many)
+        .fails(ENETUNREACH).told(Connect).right(&[surely(ConnectFailed)]).evidence(&["broadcast or multicast"]),
+    address_of_many_v6: of(ConnectFailed, Client, absent::address_of_many).v6()
+        .fails(ENETUNREACH).told(Connect).right(&[surely(ConnectFailed)]),
     prohibited_by_a_route: of(NoRoute, Client, absent::prohibited_by_a_route)
         .fails(EACCES).told(Connect).right(&[surely(NoRoute)]),
     no_route_at_the_router: of(NetworkUnreachable, Client, absent::no_route_at_the_router)
@@ -291,6 +309,17 @@ table! {
         .socket(Open).told(Ended("answer_only")).right(&[well(AsymmetricPath)]),
     answer_from_another_address: of(NatMismatch, Client, way::answer_from_another_address)
         .fails(ETIMEDOUT).told(Stalled("wrong_answer")).right(&[surely(NatMismatch)]).evidence(&["203.0.113.3"]),
+    answer_from_another_address_v6: of(NatMismatch, Client, way::answer_from_another_address).v6()
+        .fails(ETIMEDOUT).told(Stalled("wrong_answer")).right(&[surely(NatMismatch)]),
+    ecn_is_dropped: of(OptionsBlocked, Client, way::ecn_is_dropped)
+        .with(&["--all"]).socket(Open).told(Told::Open("established")).right(&[hardly(OptionsBlocked), maybe(Unknown)]),
+    ecn_is_dropped_again: of(OptionsBlocked, Client, way::ecn_is_dropped_again)
+        .with(&["--all"]).socket(Open).told(Told::Open("established")).right(&[likely(OptionsBlocked)])
+        .evidence(&["ecn"]),
+    ecn_is_dropped_again_v6: of(OptionsBlocked, Client, way::ecn_is_dropped_again).v6()
+        .with(&["--all"]).socket(Open).told(Told::Open("established")).right(&[likely(OptionsBlocked)]),
+    ecn_is_left_out_after_a_loss: fine(Client, way::ecn_is_left_out_after_a_loss)
+        .with(&["--all"]).socket(Open).told(Told::Open("established")).right(&[maybe(Unknown)]),
     two_answers: of(DuplicateIp, Client, way::two_answers).with(&["--all"])
         .fails(ECONNRESET).told(Ended("reset_by_server")).right(&[likely(DuplicateIp), maybe(MiddleboxReset)]),
     second_host_with_the_address: of(DuplicateIp, Router, way::second_host_with_the_address)
@@ -303,8 +332,10 @@ table! {
         .socket(Open).told(Ended("established")).right(&[well(PortReuse), maybe(Unknown)]),
     // Refused, and then its answer came, which the client resets.
     reset_before_the_answer: of(MiddleboxReset, Client, closed::reset_before_the_answer)
-        .fails(ECONNREFUSED).told(Ended("aborted")).right(&[well(MiddleboxReset), maybe(FirewallReject)])
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(MiddleboxReset), maybe(FirewallReject)])
         .evidence(&["ttl"]),
+    reset_before_the_answer_v6: of(MiddleboxReset, Client, closed::reset_before_the_answer).v6()
+        .fails(ECONNREFUSED).told(Ended("refused")).right(&[well(MiddleboxReset), maybe(FirewallReject)]),
     reset_after_data: of(MiddleboxReset, Client, closed::reset_after_data)
         .with(&["--all"]).fails(ECONNRESET).told(Ended("reset_by_server")).right(&[well(MiddleboxReset)])
         .evidence(&["ttl"]),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::json;
 use tcptrace_tests::lab::{
     CLIENT_GATEWAY_MAC, CLIENT_MAC, ConnectOptions, Lab, SERVER_GATEWAY_MAC, SERVER_MAC, TcpFrame, TcpOptionElement,
-    eventually, flags, stranger_v4, stranger_v6,
+    Tracer, eventually, flags, stranger_v4, stranger_v6,
 };
 use tcptrace_tests::{traffic::MACS, tunnels::TUNNELS};
 
@@ -22,6 +22,27 @@ fn syns(port: u16) -> [TcpFrame; 2] {
         let macs = (CLIENT_MAC, CLIENT_GATEWAY_MAC);
         TcpFrame::new(macs, (from, client_port).into(), (ip, port).into(), flags::SYN, u32::MAX)
     })
+}
+
+/// Without `--decap` the summary hints at tunnels, by a sample; plain packets are none.
+#[test]
+fn tunnels_that_nobody_looks_into_are_hinted_at() {
+    let lab = Lab::new();
+    let [syn, _] = syns(6036);
+    let sent = |args: &[&str], frames: &[Vec<u8>]| {
+        let tracer = Tracer::start(&lab.server, [&["-i", "eth0", "--json", "--local", "own"], args].concat());
+        let wire = lab.router.raw_link("server0");
+        frames.iter().for_each(|frame| wire.send(frame));
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        tracer.stop().json().pop().expect("a summary")["tunnels"].take()
+    };
+    for (number, (kind, tunnel)) in TUNNELS.iter().enumerate() {
+        let frames = [tunnel(&syn.bytes(), true), tunnel(&syn.bytes(), false)];
+        assert_eq!(sent(&[], &frames), json!({ *kind: 2 }), "{number}: {kind}");
+    }
+    let frames: Vec<_> = TUNNELS.iter().map(|(_, tunnel)| tunnel(&syn.bytes(), true)).collect();
+    assert_eq!(sent(&["--decap"], &frames), json!({}), "they are looked into");
+    assert_eq!(sent(&[], &[syn.bytes(), syn.answer(flags::RST, 7).bytes()]), json!({}));
 }
 
 #[test]

@@ -38,7 +38,8 @@ fn run(frames: &[(Vec<u8>, u64)], capacity: usize) -> (Vec<Finished>, Flows) {
     let mut flows = Flows::new(wanted, HashKey(1, 2));
     let mut told = Vec::new();
     for (octets, at) in frames {
-        let raw = Raw { octets, original: octets.len() as u32, interface: 1, direction: None, outer: None };
+        let raw =
+            Raw { octets, original: octets.len() as u32, interface: 1, direction: None, outer: None, around: None };
         flows.see(octets, Link::Ethernet, Nanos(*at), Point::ingress(1), raw);
         told.extend(flows.ready());
     }
@@ -92,8 +93,14 @@ fn evidence_has_a_bound() {
         let mut flows = Flows::new(wanted, HashKey(1, 2));
         let mut see = |frame: &TcpFrame, at| {
             let octets = frame.bytes();
-            let raw =
-                Raw { octets: &octets, original: octets.len() as u32, interface: 1, direction: None, outer: None };
+            let raw = Raw {
+                octets: &octets,
+                original: octets.len() as u32,
+                interface: 1,
+                direction: None,
+                outer: None,
+                around: None,
+            };
             flows.see(&octets, Link::Ethernet, Nanos(at), Point::ingress(1), raw);
         };
         for port in 1..=established + failed {

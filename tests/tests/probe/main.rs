@@ -7,6 +7,7 @@ mod beside;
 mod causes;
 mod families;
 mod link_local;
+mod matrix;
 mod names;
 mod output;
 mod table;

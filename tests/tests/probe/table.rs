@@ -91,7 +91,7 @@ fn pinged(at: Probed) -> Probed {
 }
 
 fn neighbour(address: IpAddr, is_peer: bool, state: NeighbourState, at: Probed) -> Probed {
-    Probed { neighbour: Some(Neighbour { address, is_peer, state }), ..at }
+    Probed { neighbour: Some(Neighbour { address, is_peer, state, link_address: None }), ..at }
 }
 
 fn walked(walks: Vec<Walk>, at: Probed) -> Probed {

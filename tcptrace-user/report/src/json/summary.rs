@@ -43,7 +43,7 @@ pub(super) struct SummaryLine<'a> {
     worst: Vec<ServerObject>,
     findings: Vec<FindingObject>,
     table: Option<TableObject>,
-    /// packets of tunnels that were not looked into, by kind: of captures without --decap
+    /// packets of tunnels that were not looked into, by kind, without --decap; live a sample of them
     tunnels: Counts,
     /// by stage; empty if nothing was lost and uncounted is null
     losses: Counts,

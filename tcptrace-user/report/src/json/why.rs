@@ -240,7 +240,7 @@ fn present<T>(fact: &Fact<Option<T>>) -> Option<&T> {
 
 impl<'a> ListenerLine<'a> {
     fn of(listener: &'a Listener) -> Self {
-        let Listener { process, queue, queue_max, sockets } = listener;
+        let Listener { process, queue, queue_max, sockets, apart: _ } = listener;
         let process = process.as_ref().ok().map(ProcessLine::of);
         Self { process, queue: *queue, queue_max: *queue_max, sockets: *sockets }
     }

@@ -44,8 +44,8 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     let hs = &attempt.handshake;
     let whom = format!("{} → {}", endpoint(hs.client()), endpoint(hs.server()));
     let lasted = match report {
-        Report::Stall(_) => at.since(hs.first_syn),
-        Report::Open(attempt) | Report::Attempt(attempt) => attempt.duration(),
+        Report::Stall(_) => Some(at.since(hs.first_syn)),
+        Report::Open(attempt) | Report::Attempt(attempt) => lasted(attempt),
     };
     let mut line = columns(setting, at, style, word, &whom, lasted, &story(report, attempt));
     if !quiet && attempt.outcome != Outcome::Midstream {
@@ -68,6 +68,14 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     }
     line.push_str(&why::text(attempt, quiet));
     line
+}
+
+/// Nanoseconds from an attempt's first packet to its last. One with a single packet lasted until it was found stalled;
+/// if it was not, nobody knows how long.
+fn lasted(attempt: &Attempt) -> Option<u64> {
+    let stalled = attempt.stalled.map_or(0, |stalled| stalled.at.since(attempt.seen.0));
+    let lasted = if attempt.duration() > 0 { attempt.duration() } else { stalled };
+    (lasted > 0).then_some(lasted)
 }
 
 fn style(outcome: Outcome) -> Style {
@@ -106,7 +114,7 @@ fn story(report: &Report, attempt: &Attempt) -> String {
             Some(resets) => format!("{syns}, {resets} that the client ignores"),
             None => format!("{syns}, no answer"),
         },
-        Outcome::Refused => format!("{syns}, server sent {}", rst()),
+        Outcome::Refused => refused(&syns, &answers, &rst(), hs.answer.tries > 0),
         Outcome::Unreachable => match (hs.unreachable(), attempt.icmp_from) {
             (Some(icmp), Some(from)) => format!("{syns}, ICMP {} from {}", Meaning::of(icmp).word(), ip(from)),
             (Some(icmp), None) => format!("{syns}, ICMP {}", Meaning::of(icmp).word()),
@@ -154,6 +162,15 @@ fn story(report: &Report, attempt: &Attempt) -> String {
         story.push_str(", out of order in the capture");
     }
     story
+}
+
+/// A refusal; if the server's own SYN/ACK came after it, the last RST is the client's.
+fn refused(syns: &str, answers: &str, rst: &str, is_answered: bool) -> String {
+    if is_answered {
+        format!("{syns}, server sent a RST, then {answers}; client sent {rst}")
+    } else {
+        format!("{syns}, server sent {rst}")
+    }
 }
 
 /// The RSTs that the client ignored, and the last one's looks.

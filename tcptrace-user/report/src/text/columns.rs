@@ -11,17 +11,18 @@ pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 pub(super) const GREEN: Style = AnsiColor::Green.on_default();
 pub(super) const DIM: Style = Style::new().dimmed();
 
-/// The columns that every line has: when, what, who, how long, and what there is to say.
+/// The columns that every line has: when, what, who, how long (a dash if that is not known), and what there is to say.
 pub(super) fn columns(
     setting: &Setting,
     at: Nanos,
     style: Style,
     word: &str,
     whom: &str,
-    lasted: u64,
+    lasted: Option<u64>,
     story: &str,
 ) -> String {
-    format!("{}  {style}{word:<15}{style:#}  {whom:<44}  {:>8}  {story}", time(at, setting), duration(lasted))
+    let lasted = lasted.map_or_else(|| "-".to_owned(), duration);
+    format!("{}  {style}{word:<15}{style:#}  {whom:<44}  {lasted:>8}  {story}", time(at, setting))
 }
 
 /// Local time to the millisecond.

@@ -15,6 +15,6 @@ pub(crate) fn connect(unsent: &Unsent, setting: &Setting, quiet: bool) -> String
     let whom = format!("{client} → {}", endpoint(unsent.server));
     let errno = unsent.errno.map_or_else(String::new, |errno| format!(", {}", errno_name(errno)));
     let story = format!("connect(2) by {}, no SYN{errno}", why::name(&unsent.process));
-    let line = columns(setting, unsent.called, RED, "not_sent", &whom, 0, &story);
+    let line = columns(setting, unsent.called, RED, "not_sent", &whom, None, &story);
     line + &why::verdict(&unsent.verdict, false, None, quiet)
 }

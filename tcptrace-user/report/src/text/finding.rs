@@ -23,7 +23,7 @@ impl Finding {
             Self::Avoided(avoided) => ("avoided", avoided.is_over, avoided.last, avoided.began),
         };
         let word = if is_over { format!("{word} over") } else { word.to_owned() };
-        columns(setting, at, RED, &word, &self.whom(), at.since(began), &self.story())
+        columns(setting, at, RED, &word, &self.whom(), Some(at.since(began)), &self.story())
     }
 
     /// The same for the summary, which has neither time nor style.

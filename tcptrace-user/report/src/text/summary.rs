@@ -27,7 +27,7 @@ impl Summary {
         lines.extend(self.findings.iter().map(|finding| format!("  {}", finding.plain())));
         lines.extend(self.table.as_ref().map(table_line));
         lines.extend(self.tally.as_ref().ok().map(packet_line));
-        lines.extend(self.tunnels.iter().map(tunnel_line));
+        lines.extend(self.tunnels.iter().map(|tunnel| tunnel_line(tunnel, self.offline)));
         lines.push(format!("  {}", self.loss_line()));
         lines.join("\n")
     }
@@ -118,8 +118,9 @@ fn time_lines(tally: &Counters) -> Vec<String> {
     lines
 }
 
-fn tunnel_line((kind, number): &(&'static str, u64)) -> String {
-    format!("  not looked into: {} of {kind}; --decap does", count(*number, "packet"))
+fn tunnel_line((kind, number): &(&'static str, u64), is_all: bool) -> String {
+    let sampled = if is_all { "" } else { " in a sample" };
+    format!("  not looked into: {} of {kind}{sampled}; --decap does", count(*number, "packet"))
 }
 
 fn packet_line(tally: &Counters) -> String {

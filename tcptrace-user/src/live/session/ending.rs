@@ -18,6 +18,7 @@ use super::Session;
 use crate::{
     clock::monotonic,
     exit,
+    host::Tunnels,
     live::evidence::Evidence,
     output::{self, Output},
     recorder::FileTotals,
@@ -66,7 +67,7 @@ impl Session {
                 youngest_replaced: tally.as_ref().ok().map(|it| it.youngest_replaced).filter(|&age| age > 0),
             }),
             out_of_order: 0,
-            tunnels: Vec::new(),
+            tunnels: self.tunnels.as_ref().map(Tunnels::counts).unwrap_or_default(),
             findings: self.desk.findings(),
             traced_for: now.since(self.feed.started),
             hooks: self.attachments.attached_as.clone(),

@@ -4,7 +4,8 @@ use tcptrace_core::handshake::{Facts, Handshake, Nanos};
 use tcptrace_verdict::patterns::{checks::is_check, flood::Passage};
 use tcptrace_vocabulary::{
     attempt::{
-        Attempt, Foreign, Stalled, StalledBy, Trust, is_unserved, may_have_begun_earlier, patience, was_in_trouble,
+        Attempt, Foreign, Noted, Stalled, StalledBy, Trust, is_unserved, may_have_begun_earlier, patience,
+        was_in_trouble,
     },
     outcome::Outcome,
 };
@@ -110,12 +111,16 @@ impl Flows {
         }
         let stalled = it.stalled();
         let recovered = outcome.is_open() && was_in_trouble(&hs, stalled, stall_after);
-        let still_open = it.is_pending() && silence < patience(&hs, stall_after);
+        // An error ends a client's call, unless its SYN came again.
+        let is_told = outcome == Outcome::Unreachable && hs.last_syn <= hs.ended;
+        let still_open = it.is_pending() && !is_told && silence < patience(&hs, stall_after);
         let last = it.seen.1;
         it.verdict = Some(Ending { outcome, recovered, still_open });
         let is_overtaken = it.cold.as_ref().is_some_and(|cold| cold.winner.is_some());
         self.out_of_order += u64::from(hs.facts.any(Facts::OUT_OF_ORDER));
         self.history.note(&hs, outcome);
+        let noted = self.noted.get(slot.0 as usize).filter(|_| hs.syn.tries > 0).copied().unwrap_or_default();
+        self.history.note_bytes(&hs, outcome, &noted);
         if is_check(&hs, outcome, last) {
             self.checks.push((hs, outcome, last));
         }
@@ -240,6 +245,7 @@ impl Flows {
 
     fn tell(&mut self, slot: Slot) -> Option<Finished> {
         let completeness = self.last_of_stream(slot).wireshark.completeness();
+        let noted = self.noted.get(slot.0 as usize).copied().unwrap_or_default();
         let it = self.table.get_mut(slot);
         let Ending { outcome, recovered, still_open } = it.verdict?;
         let packets = it.packets.take();
@@ -255,6 +261,7 @@ impl Flows {
             outer: cold.and_then(|cold| cold.outer),
             seen: it.seen,
             foreign: Foreign { conn_state: it.zeek.conn_state(), history: it.zeek.history(), completeness },
+            noted: if hs.syn.tries > 0 { noted } else { Noted::default() },
             trust: Trust {
                 still_open,
                 may_have_begun_earlier: may_have_begun_earlier(&hs, self.began.unwrap_or_default()),

@@ -276,6 +276,25 @@ pub(super) fn reverse_path_filter(case: &Case<'_>) -> Option<Judgement> {
 
 /// The packet came in with a wrong checksum, its own or that of the tunnel around it.
 pub(super) fn bad_checksum(case: &Case<'_>) -> Option<Judgement> {
+    dropped_for_checksum(case).or_else(|| captured_damaged(case))
+}
+
+/// The packets of a capture show it. One on the sender shows sums that its card computes later: those have the
+/// addresses' sum or nothing, and are not meant. Whoever rewrites addresses of a capture leaves wrong sums as well.
+fn captured_damaged(case: &Case<'_>) -> Option<Judgement> {
+    let part = case.damaged()?;
+    let sums = case.attempt.noted.sums;
+    let (what, wrong) = if part == Part::Syn { ("SYN", sums.syns.wrong) } else { ("SYN/ACK", sums.answers.wrong) };
+    let whose = if sums.is_of_tunnel { "the UDP header of a tunnel" } else { "TCP" };
+    let all = count(wrong.into(), what);
+    let evidence = format!("the checksum of {whose} is wrong in each of {all}: the receiver drops such a packet");
+    if case.past.checksums().some_right {
+        return likely([evidence, "other packets here are right, and no card's offload leaves such a sum".to_owned()]);
+    }
+    possible([evidence, "no packet here has a right one: addresses may have been rewritten in the capture".to_owned()])
+}
+
+fn dropped_for_checksum(case: &Case<'_>) -> Option<Judgement> {
     let (part, dropped) = loss(case, |reason| matches!(reason, "TCP_CSUM" | "UDP_CSUM" | "IP_CSUM"))?;
     let (what, reason) = (part.word(), &dropped.reason);
     let mut evidence = vec![format!("this host dropped the {what}: its checksum is wrong ({reason})")];

@@ -43,7 +43,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::PortClosed,
         rule: reject::port_closed,
-        evidence: "The server's side answered the SYN with a RST/ACK that has window 0 and the TTL of its other packets: possible, because a rule on the host sends the same. On the server: nobody listens, and TCP found no socket. Not while the port answers others.",
+        evidence: "The server's side answered the SYN with a RST/ACK that has window 0 and the TTL of its other packets: possible, because a rule on the host sends the same. On the server: nobody listens, and TCP found no socket; a socket that is bound to another interface or VRF is none. Not while the port answers others.",
         apart: "`firewall_reject`: the RST's TTL, time or form is not the host's. A full backlog on Windows or lwIP, or one of several backends: the port answers others.",
     },
     Row {
@@ -133,8 +133,8 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::BadChecksum,
         rule: here::bad_checksum,
-        evidence: "The kernel dropped each try for TCP_CSUM, UDP_CSUM or IP_CSUM, which only a wrong checksum gives; InCsumErrors grew.",
-        apart: "A capture on the sender: the card computes the checksum later.",
+        evidence: "The kernel dropped each try for TCP_CSUM, UDP_CSUM or IP_CSUM, which only a wrong checksum gives; InCsumErrors grew. In a capture, the checksum of each SYN, or of each SYN/ACK, is wrong: likely where others' are right, and nobody accepts wrong ones.",
+        apart: "A capture on the sender: the card computes the checksum later. A capture whose addresses were rewritten.",
     },
     Row {
         cause: Cause::SynFlood,
@@ -199,13 +199,13 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::OptionsBlocked,
         rule: path::options_blocked,
-        evidence: "SYNs with an option (MPTCP, Fast Open, ECN, timestamps) were lost or refused, and the first without it was answered: possible. The second time, where no SYN with it was ever answered: likely.",
+        evidence: "SYNs with an option (MPTCP, Fast Open, ECN, timestamps) were lost or refused, and the first without it was answered: possible. The second time, where no SYN with it was ever answered: likely. A SYN/ACK echoes a timestamp that no SYN of the attempt had, and the client refuses it: likely.",
         apart: "Packet loss: the SYN that passes has the same options.",
     },
     Row {
         cause: Cause::NoBackend,
         rule: peer::no_backend,
-        evidence: "The server accepted the connection and reset it within a second, before it sent a byte: possible. On the server, the process that listens is a proxy: likely.",
+        evidence: "The server accepted the connection and reset it within a second, before it sent a byte: possible. On the server, the process that listens is a proxy, or its own connect(2) failed meanwhile: likely.",
         apart: "`out_of_memory`: TCPAbortOnMemory grows. A service that sends a client away does the same.",
     },
     Row {

@@ -104,6 +104,30 @@ pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Judgement> {
 /// SYNs with an option are lost or refused, and the first without it is answered. Loss looks the same once; the second
 /// time, where no SYN with the option was ever answered, it hardly does.
 pub(super) fn options_blocked(case: &Case<'_>) -> Option<Judgement> {
+    echo_refused(case).or_else(|| left_out(case))
+}
+
+/// The SYN/ACK echoes a timestamp that no SYN of this attempt had: a client refuses it (RFC 7323, section 3.2; Linux
+/// resets, `tcp_rcv_synsent_state_process`, net/ipv4/tcp_input.c).
+fn echo_refused(case: &Case<'_>) -> Option<Judgement> {
+    /// Ticks for which a SYN before the capture may have been sent: the longest that a client tries.
+    const LONGEST: u32 = 130_000;
+    let noted = case.attempt.noted;
+    let (echo, (first, last)) = (noted.echo?, noted.clock?);
+    let is_refused =
+        case.attempt.outcome == Outcome::Aborted || case.attempt.outcome == Outcome::HalfOpen && case.asks_on();
+    is_refused.then_some(())?;
+    let had = if first == last { format!("had {first}") } else { format!("had {first} to {last}") };
+    let evidence =
+        format!("the SYN/ACK echoes the timestamp {echo}, and the client's SYNs {had}: a client refuses that");
+    if first.wrapping_sub(echo) <= LONGEST {
+        return possible([evidence, "a SYN before this capture may have had it".to_owned()]);
+    }
+    likely([evidence, "something on the way, or the server, rewrites timestamps in one direction only".to_owned()])
+}
+
+/// The first SYN without an option was answered.
+fn left_out(case: &Case<'_>) -> Option<Judgement> {
     let (hs, host) = (case.hs(), case.host()?);
     if !avoids_options(hs) || is_answer_to_an_earlier_syn(case) {
         return None;

@@ -4,9 +4,10 @@ use std::iter;
 
 use tcptrace_core::handshake::{Facts, Side};
 use tcptrace_vocabulary::{
+    facts::Onward,
     outcome::Outcome,
     ttl::hops,
-    words::{count, ip},
+    words::{count, endpoint, ip},
 };
 
 use super::{Judgement, likely, possible, sender::Sender};
@@ -53,11 +54,15 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Judgement> {
     let answers = format!("{} sent, and the client stayed silent", count(hs.answer.tries.into(), "SYN/ACK"));
     let outcome = case.attempt.outcome;
     // An ACK of another number is no silence.
-    if case.has(Facts::ACK_IGNORED) {
+    if case.has(Facts::ACK_IGNORED) || case.damaged().is_some() {
         return None;
     }
     if outcome == Outcome::HalfOpen {
         return silent_after_answer(case, answers);
+    }
+    // Its SYN came again: it is not silent.
+    if case.asks_on() {
+        return None;
     }
     if outcome == Outcome::ResetOnAnswer && hs.answer.tries > 2 {
         return likely([answers, "then the server gave up".to_owned()]);
@@ -206,11 +211,25 @@ pub(super) fn no_backend(case: &Case<'_>) -> Option<Judgement> {
     }
     let after = case.attempt.seen.1.since(case.hs().ended) as f64 / 1e6;
     let evidence = format!("the server accepted, and reset after {after:.1} ms, before it sent a byte");
+    if let Ok(Some(onward)) = &case.local.onward {
+        return likely([backend_failed(onward), evidence]);
+    }
     let proxy = case.listener().and_then(|it| it.process.as_ref().ok()).map(|it| it.command.as_str());
     match proxy.filter(|name| case.is_here(Side::Server) && PROXIES.contains(name)) {
         Some(name) => likely([format!("{name} accepts for somebody else"), evidence]),
         None => possible([evidence, "a proxy without a backend, or a service that sends clients away".to_owned()]),
     }
+}
+
+/// The failed attempt of the process that accepted.
+fn backend_failed(onward: &Onward) -> String {
+    let how = match onward.outcome {
+        Some(Outcome::Refused) => "was refused",
+        Some(Outcome::Unreachable) => "could not be reached",
+        Some(_) => "did not answer",
+        None => "could not even be asked: connect(2) failed",
+    };
+    format!("the process that accepted called {} meanwhile, which {how}", endpoint(onward.server))
 }
 
 /// The SYN/ACK came again although the final ACK had passed, and nothing shows that the ACK came through. On the wire a

@@ -9,6 +9,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{
     errno::errno_name,
+    facts::{Apart, Listener},
     icmp::Meaning,
     outcome::Outcome,
     words::{count, flag_names, ip},
@@ -21,7 +22,7 @@ use super::{
 use crate::case::{Case, Part};
 
 pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
-    if case.attempt.outcome != Outcome::Refused || case.never_left() {
+    if case.attempt.outcome != Outcome::Refused || case.never_left() || is_answered_after_all(case) {
         return None;
     }
     if case.is_here(Side::Server) && case.dropped_by_rule(Part::Syn).is_none() {
@@ -42,9 +43,7 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
                     None => possible([nobody, rst(case)]),
                 };
             }
-            Ok(Some(_)) => {
-                return possible([rst(case), "a socket listens there now; it may be newer".to_owned()]);
-            }
+            Ok(Some(listener)) => return closed_beside_listener(case, listener),
             Err(_) => {}
         }
     }
@@ -58,6 +57,29 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
     // A rule on the host sends the very same RST (nf_reject_ipv4.c), so the host's own is no more than possible.
     let same = "a rule that rejects on the host sends the same RST".to_owned();
     possible(with_rst(case, sender.evidence().chain(opened_before(case)).chain([same])))
+}
+
+/// A socket listens on the port now, and TCP found none for the SYN: it listens elsewhere, or is newer.
+fn closed_beside_listener(case: &Case<'_>, listener: &Listener) -> Option<Judgement> {
+    let port = case.server().port;
+    let newer = || [rst(case), "a socket listens there now; it may be newer".to_owned()];
+    let Some(dropped) = case.dropped_without_socket(Part::Syn) else { return possible(newer()) };
+    let place = match &listener.apart {
+        Some(Apart::Interface(name)) => format!("the socket that listens on port {port} is bound to interface {name}"),
+        Some(Apart::Vrf(name)) => format!(
+            "the SYN came in by VRF {name}, and the socket that listens on port {port} is bound to no VRF \
+             (net.ipv4.tcp_l3mdev_accept)"
+        ),
+        None => return possible(newer()),
+    };
+    let evidence = [place, format!("TCP found no socket for the SYN ({})", dropped.reason), rst(case)];
+    let is_all = dropped.fits == Some(true) && !case.has(Facts::CHALLENGED);
+    if is_all { certain(Proof::NoSocket, evidence) } else { likely(evidence) }
+}
+
+/// Whether the server's own SYN/ACK followed the RST that refused. The last RST is the client's then.
+fn is_answered_after_all(case: &Case<'_>) -> bool {
+    case.has(Facts::RECOVERING) && case.hs().answer.tries > 0
 }
 
 /// That the port answers others around the same time, before this attempt and after it: stacks refuse when their queue
@@ -185,13 +207,44 @@ fn rejected_unseen(case: &Case<'_>) -> Option<Judgement> {
 /// A rule of this host answered its own SYN by an ICMP error.
 fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
     let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
-    if meaning != Meaning::HostUnreachable {
-        return certain(Proof::OwnError, [format!("this host's rules sent {error}")]);
+    let itself = format!("this host itself sent {error}");
+    if let Some(dropped) = case.dropped_by_rule(Part::Syn).filter(|_| case.suspects().iter().any(|it| it.rejects)) {
+        let evidence = [itself, format!("one of its rules rejects the SYN ({})", dropped.reason)];
+        let is_all = case.is_of_all_tries(Part::Syn, dropped);
+        return if is_all { certain(Proof::OwnError, evidence) } else { likely(evidence) };
     }
-    // So does a neighbour look-up that failed, which takes its time.
-    let is_asked = matches!(&case.local.neighbour, Ok(None) | Err(_)) || case.silent_neighbour().is_some();
-    let took = came_at_once(case).filter(|_| !is_asked)?;
-    likely([format!("this host's rules sent {error}"), took])
+    match meaning {
+        // Nothing but an administrator makes these.
+        Meaning::AdminProhibited | Meaning::HostProhibited | Meaning::NetProhibited | Meaning::SourcePolicyFailed => {
+            certain(Proof::OwnError, [itself])
+        }
+        // So does IPVS for a service without a server (ip_vs_leave, net/netfilter/ipvs/ip_vs_core.c), and a program at
+        // TC that balances load.
+        Meaning::PortUnreachable => {
+            likely([itself, "a rule says so, or a load balancer of this host without a backend".to_owned()])
+        }
+        Meaning::HostUnreachable => {
+            // A look-up that failed says so as well, and takes its time; so does a tunnel that has no peer for the
+            // address (WireGuard, IPsec), at once. Only a next hop that has a link address is neither.
+            let took = came_at_once(case).filter(|_| case.silent_neighbour().is_none())?;
+            match &case.local.neighbour {
+                Ok(Some(it)) if !it.link_addresses.is_empty() => likely([itself, took]),
+                _ => {
+                    possible([itself, took, "a rule says so, or a tunnel that has no peer for the address".to_owned()])
+                }
+            }
+        }
+        Meaning::RejectRoute | Meaning::ProtocolUnreachable | Meaning::NetUnreachable => {
+            likely([itself, "a rule or a route of this host rejects it".to_owned()])
+        }
+        Meaning::HostUnreachableForService
+        | Meaning::NetUnreachableOtherwise
+        | Meaning::BeyondScope
+        | Meaning::TimeExceeded
+        | Meaning::SourceRouteFailed
+        | Meaning::ParameterProblem
+        | Meaning::Other => None,
+    }
 }
 
 /// A RST came, and no SYN was seen leaving. A rule that translates the address and a tunnel that wraps the packet
@@ -223,7 +276,9 @@ fn rejected_by_icmp(case: &Case<'_>) -> Option<Judgement> {
         }
         Meaning::HostUnreachable | Meaning::HostUnreachableForService => not_away(case, evidence),
         Meaning::NetUnreachable | Meaning::NetUnreachableOtherwise if answers_during(case) => {
-            likely([evidence, format!("{} answers on another port", ip(case.server().addr))])
+            let witness = witness(case);
+            // A gateway may lack a port, or an entry in its table, for one of its clients.
+            if answers_client(case) { likely([evidence, witness]) } else { possible([evidence, witness]) }
         }
         Meaning::NetUnreachable
         | Meaning::NetUnreachableOtherwise
@@ -257,14 +312,28 @@ fn not_away(case: &Case<'_>, error: String) -> Option<Judgement> {
     let name = ip(case.server().addr);
     let at_once = came_at_once(case);
     if is_contradicted(case) {
-        return likely(
-            iter::once(error).chain([format!("{name} answers on another port")]).chain(at_once).collect::<Vec<_>>(),
-        );
+        return likely(iter::once(error).chain([witness(case)]).chain(at_once).collect::<Vec<_>>());
     }
     if case.is_forwarded() {
         return possible([error, at_once?, format!("{name} itself sent it")]);
     }
     possible([error, at_once?])
+}
+
+/// Whether the host answered the client of this attempt around the same time, on any port.
+fn answers_client(case: &Case<'_>) -> bool {
+    case.host().is_some_and(|it| it.answered_client(case.hs().client_addr, case.around()))
+}
+
+/// That the host answers, and whom.
+fn witness(case: &Case<'_>) -> String {
+    let (name, port) = (ip(case.server().addr), case.server().port);
+    let is_other = case.host().is_some_and(|it| it.opened_besides(port, case.around()));
+    match (is_other, answers_client(case)) {
+        (true, _) => format!("{name} answers on another port"),
+        (false, true) => format!("{name} answers this client on port {port} around then"),
+        (false, false) => format!("{name} answers other clients on port {port}"),
+    }
 }
 
 /// Whether an error that says the host is away is not true: the host opened a connection meanwhile, or shortly before or
@@ -293,7 +362,7 @@ pub(super) fn came_at_once(case: &Case<'_>) -> Option<String> {
 }
 
 fn rejected_by_rst(case: &Case<'_>) -> Option<Judgement> {
-    if case.is_here(Side::Server) || case.never_left() {
+    if case.is_here(Side::Server) || case.never_left() || is_answered_after_all(case) {
         return None;
     }
     another(case, Sender::of_refusal(case))
@@ -302,7 +371,8 @@ fn rejected_by_rst(case: &Case<'_>) -> Option<Judgement> {
 /// A RST that does not fit the packets of the side that it names, or that came before that side's own answer.
 pub(super) fn middlebox_reset(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
-    if case.attempt.outcome == Outcome::Aborted && case.has(Facts::RECOVERING) && hs.answer.tries > 0 {
+    let is_over = matches!(case.attempt.outcome, Outcome::Aborted | Outcome::Refused);
+    if is_over && is_answered_after_all(case) {
         return likely([format!("a RST came first, and then the server's own SYN/ACK (TTL {})", hs.answer.ttl)]);
     }
     let is_reset =

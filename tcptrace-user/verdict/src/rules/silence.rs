@@ -28,6 +28,10 @@ const SHORT: u8 = 32;
 /// Silent, while the same host answers on another port, or others on this one.
 pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
+    // Whoever got it dropped it.
+    if case.damaged().is_some() {
+        return None;
+    }
     if case.attempt.outcome == Outcome::HalfOpen && case.asks_on() && !case.is_here(Side::Client) {
         return possible([format!(
             "the client sent {} despite {}: they do not reach it",
@@ -116,9 +120,13 @@ fn lost_beside_others(case: &Case<'_>) -> Option<Judgement> {
         return possible([format!("port {port} of {name} refuses, or answered at another time"), silence(case)]);
     }
     let evidence = [
-        format!("{name} is there: it answered on port {port}"),
+        format!("{name} answered on port {port}"),
         format!("port {} never did: {} silent", server.port, count(silent.into(), "attempt")),
     ];
+    if case.is_translated() {
+        let each = "this host translates that address: each port may have a host of its own".to_owned();
+        return possible([&evidence[..], &[each]].concat());
+    }
     // A client that never tries again has given up at once, or was answered by a way that nobody sees.
     if hs.syn.tries > 1 { likely(evidence) } else { possible(evidence) }
 }
@@ -135,7 +143,7 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Judgement> {
         return is_away_by_icmp(case);
     }
     let life = case.life();
-    let is_silent = outcome == Outcome::NoReply && !case.has(Facts::RST_IGNORED);
+    let is_silent = outcome == Outcome::NoReply && !case.has(Facts::RST_IGNORED) && case.damaged().is_none();
     if !is_silent || case.is_here(Side::Server) || life == Life::Since {
         return None;
     }

@@ -145,7 +145,7 @@ pub(crate) fn suspect(grew: Option<u64>) -> Suspect {
 }
 
 pub(crate) fn listener(queue: u32) -> Option<Listener> {
-    Some(Listener { process: Err(Missing::Gone), queue, queue_max: 1, sockets: 1 })
+    Some(Listener { process: Err(Missing::Gone), queue, queue_max: 1, sockets: 1, apart: None })
 }
 
 pub(crate) fn dropped(from: Side, reason: &str) -> Vec<Dropped> {

@@ -73,7 +73,13 @@ fn later(it: Handshake, seconds: u64) -> Handshake {
 }
 
 fn neighbour(is_peer: bool, failed: bool) -> Neighbour {
-    Neighbour { is_peer, failed, address: IpAddr::from([203, 0, 113, 2]), link_addresses: vec![[1; 6]] }
+    Neighbour {
+        is_peer,
+        failed,
+        address: IpAddr::from([203, 0, 113, 2]),
+        link_addresses: vec![[1; 6]],
+        is_fixed: false,
+    }
 }
 
 /// One drop, by whom and where.

@@ -86,6 +86,7 @@ fn two_answers_to_one_syn_are_two_hosts() {
         address: IpAddr::from([203, 0, 113, 2]),
         failed: false,
         link_addresses,
+        is_fixed: false,
     };
     let local = |macs| Local { neighbour: Ok(Some(macs)), ..here(false) };
     let both = || local(macs(vec![[1; 6], [2; 6]]));

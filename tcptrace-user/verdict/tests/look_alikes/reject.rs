@@ -33,13 +33,17 @@ fn error_from(from: Addr, kind: u8, code: u8, after: u64, local: Local) -> Said 
     short(&verdict(it, &Around { icmp_from: Some(from), local: Some(local), ..Around::default() }))
 }
 
-/// An error of this host itself about its own SYN is its rules' word; a router's may be a load balancer's.
+/// Prohibited by this host itself is a rule's word, and so is whatever a rule was found for; IPVS says port-unreachable.
 #[test]
-fn an_error_of_this_host_is_certain() {
+fn an_error_of_this_host_is_certain_by_its_word_or_its_rule() {
+    let prohibited = |from, local| error_from(from, 3, 13, SECOND / 1000, local);
     let port = |from, local| error_from(from, 3, 3, SECOND / 1000, local);
     let both = Local { server_here: Ok(true), ..here(false) };
-    assert_eq!(port(CLIENT, here(false)), (FirewallReject, Certain));
-    assert_eq!(port(Addr::v4(0x7f00_0001), here(false)), (FirewallReject, Certain), "from the loopback");
+    assert_eq!(prohibited(CLIENT, here(false)), (FirewallReject, Certain));
+    assert_eq!(port(Addr::v4(0x7f00_0001), here(false)), (FirewallReject, Likely), "a balancer without a backend");
+    let rule = Suspect { rejects: true, ..suspect(None) };
+    let dropped = Local { rules: Ok(vec![rule]), drops: Ok(dropped(Side::Client, "NETFILTER_DROP")), ..here(false) };
+    assert_eq!(port(CLIENT, dropped), (FirewallReject, Certain), "a rule was found");
     assert_eq!(port(ROUTER, here(false)), (FirewallReject, Likely));
     assert_eq!(port(CLIENT, here(true)), (FirewallReject, Likely), "the client is elsewhere");
     assert_eq!(port(CLIENT, both), (FirewallReject, Likely), "the server is here, and its rules may say so");
@@ -52,8 +56,8 @@ fn this_hosts_own_host_unreachable_is_told_by_its_time() {
     let (soon, late) = (SECOND / 1000, 3 * SECOND);
     assert_eq!(with(soon, Ok(Some(neighbour(true, false)))), (FirewallReject, Likely), "the neighbour is there");
     assert_eq!(with(late, Ok(Some(neighbour(true, false)))), (HostDown, Likely));
-    assert_eq!(with(soon, Ok(None)), (HostDown, Possible), "nobody knows whether it was looked for");
-    assert_eq!(with(soon, Err(Missing::Failed)), (HostDown, Possible));
+    assert_eq!(with(soon, Ok(None)), (FirewallReject, Possible), "a rule, or a tunnel without a peer");
+    assert_eq!(with(soon, Err(Missing::Failed)), (FirewallReject, Possible));
     assert_eq!(with(late, Err(Missing::Failed)), (HostDown, Likely));
     assert_eq!(with(soon, Ok(Some(neighbour(true, true)))), (HostDown, Certain));
     assert_eq!(with(soon, Ok(Some(neighbour(false, true)))), (GatewayDown, Certain));

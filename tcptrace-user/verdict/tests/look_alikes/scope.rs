@@ -131,7 +131,7 @@ fn a_host_among_others_that_fail_or_answer() {
     let reset = Handshake { ended: Nanos(it.last_answer.0 + 1), end, state: State::ResetOnAnswer as u8, ..it };
     let up = verdict(reset, &Around { worked: vec![alive], ..Around::default() });
     assert_eq!((up.cause, up.scope.extent), (MiddleboxReset, Extent::Port));
-    assert_eq!(up.scope.evidence[0], "203.0.113.2 is up; no other port answered then");
+    assert_eq!(up.scope.evidence[0], "no other port of 203.0.113.2 answered then");
     let down = Local { neighbour: Ok(Some(neighbour(true, true))), ..here(false) };
     let down = told(tried(1, 0), down);
     assert_eq!((down.cause, down.scope.extent), (HostDown, Extent::Host));

@@ -11,6 +11,8 @@ use crate::scene::{PATIENCE, PORT, Scene, WORKING, counting};
 
 /// In the client's own network, and nobody's.
 const ON_LINK: [&str; 2] = ["198.51.100.99", "2001:db8:1::99"];
+/// For everybody on the client's link, and for a group.
+const FOR_MANY: [&str; 2] = ["198.51.100.255", "ff02::9"];
 /// In no network at all (RFC 5737).
 const NOWHERE: [&str; 2] = ["192.0.2.1", "2001:db8:4::1"];
 
@@ -31,6 +33,34 @@ pub(crate) fn nobody_on_the_link(scene: &Scene) -> Socket {
     let shown = scene.lab.client.ip(&format!("neigh show {nobody}"));
     assert!(shown.contains("FAILED"), "{shown}");
     socket
+}
+
+/// The route leads to a gateway that does not answer ARP or neighbour solicitations.
+pub(crate) fn nobody_at_the_gateway(scene: &Scene) -> Socket {
+    for family in ["ipv4", "ipv6"] {
+        scene.lab.client.sysctl(&format!("net.{family}.neigh.eth0.retrans_time_ms"), "100");
+    }
+    let gateway = address(scene, ON_LINK);
+    let old = if scene.server().is_ipv6() { CLIENT_GATEWAY_V6 } else { CLIENT_GATEWAY_V4 };
+    scene.lab.client.ip(&format!("route del default via {old}\nroute add default via {gateway}"));
+    let socket = scene.connect(scene.to(WORKING));
+    let shown = scene.lab.client.ip(&format!("neigh show {gateway}"));
+    assert!(shown.contains("FAILED"), "{shown}");
+    socket
+}
+
+/// The gateway's link address is not known yet, and it answers: the SYN waits for it, and goes.
+pub(crate) fn gateway_that_is_asked_first(scene: &Scene) -> Socket {
+    let gateway = if scene.server().is_ipv6() { CLIENT_GATEWAY_V6 } else { CLIENT_GATEWAY_V4 };
+    scene.lab.client.ip(&format!("neigh del {gateway} dev eth0"));
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    scene.connect(scene.to(WORKING))
+}
+
+/// An address of many: TCP connects to none.
+pub(crate) fn address_of_many(scene: &Scene) -> Socket {
+    let many = address(scene, FOR_MANY);
+    scene.keep_socket(scene.lab.client.connect((many, WORKING).into(), PATIENCE))
 }
 
 /// Nobody answers the router's ARP or neighbour solicitation, and it says so.

@@ -178,8 +178,8 @@ pub(crate) fn drop_of_the_refusal(scene: &Scene) -> Socket {
 pub(crate) fn bad_checksum(scene: &Scene) -> Socket {
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
     let mut frame = Strangers::syn((scene.stranger(1), PORT).into(), scene.to(WORKING)).bytes();
-    // Behind 14 bytes of Ethernet and 20 of IPv4, at 16.
-    frame[50] ^= 0xff;
+    // Behind 14 bytes of Ethernet and 20 or 40 of IP, at 16.
+    frame[if scene.server().is_ipv6() { 70 } else { 50 }] ^= 0xff;
     scene.lab.client.raw_link("eth0").send(&frame);
     eventually(PATIENCE, || (scene.lab.server.counter("Tcp", "InCsumErrors") > 0).then_some(()));
     Socket::None

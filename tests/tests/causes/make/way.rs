@@ -2,9 +2,7 @@
 
 use std::io::Read as _;
 
-use tcptrace_tests::lab::{
-    EXTRA_MAC, OTHER_V4, Quiet, SERVER_GATEWAY_V4, TcpFrame, TcpOptionElement, flags, mac_text, reset,
-};
+use tcptrace_tests::lab::{EXTRA_MAC, Quiet, SERVER_GATEWAY_V4, TcpFrame, TcpOptionElement, flags, mac_text, reset};
 
 use crate::scenario::Socket;
 use crate::scene::{FAILING, PATIENCE, PORT, Scene, WORKING, counting, the_first, until_counted};
@@ -24,12 +22,50 @@ pub(crate) fn answer_from_another_address(scene: &Scene) -> Socket {
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
     // A stateful translation would undo itself on the way back, so this one knows no connections.
     let (from, to) = (scene.server(), scene.other());
-    let rule = format!("ip saddr {from} tcp sport 80 counter notrack ip saddr set {to}");
+    let family = scene.family();
+    let rule = format!("{family} saddr {from} tcp sport 80 counter notrack {family} saddr set {to}");
     let rule = scene.lab.router.nft(&format!("chain raw {{ type filter hook prerouting priority raw; {rule}; }}"));
     let wire = scene.lab.client.raw_link("eth0");
     let socket = scene.connect(scene.to(WORKING));
     let answer = wire.recv_tcp(PATIENCE, |it| it.has(flags::SYN | flags::ACK)).expect("an answer came");
-    assert_eq!((answer.source.ip(), rule.packets() > 0), (OTHER_V4, true));
+    assert_eq!((answer.source.ip(), rule.packets() > 0), (to, true));
+    scene.keep(rule);
+    socket
+}
+
+/// SYNs with the ECN bits are dropped on the way. Linux leaves them out of what it sends again (RFC 3168, section
+/// 6.1.1.1), and the first without them is answered; so many connections before it had the same.
+fn ecn_is_dropped_after(scene: &Scene, connections: u16) -> Socket {
+    scene.lab.client.sysctl("net.ipv4.tcp_ecn", "1");
+    scene.lab.server.sysctl("net.ipv4.tcp_ecn", "1");
+    scene.keep(scene.lab.server.listen(scene.to(WORKING)));
+    let asks = "tcp flags & (syn | ack | ecn | cwr) == syn | ecn | cwr";
+    let rule = counting(&scene.lab.router, "forward", &format!("{asks} counter drop"));
+    for number in 0..connections {
+        scene.keep(scene.lab.client.connect_from(PORT + 1 + number, scene.to(WORKING), PATIENCE).expect("it opens"));
+    }
+    let socket = scene.connect(scene.to(WORKING));
+    assert!(rule.packets() > u64::from(connections), "{}", rule.list());
+    scene.keep(rule);
+    socket
+}
+
+pub(crate) fn ecn_is_dropped(scene: &Scene) -> Socket {
+    ecn_is_dropped_after(scene, 0)
+}
+
+pub(crate) fn ecn_is_dropped_again(scene: &Scene) -> Socket {
+    ecn_is_dropped_after(scene, 1)
+}
+
+/// The first SYN is lost, whatever its bits: the next has none, and is answered. Another with them was answered.
+pub(crate) fn ecn_is_left_out_after_a_loss(scene: &Scene) -> Socket {
+    scene.lab.client.sysctl("net.ipv4.tcp_ecn", "1");
+    scene.lab.server.sysctl("net.ipv4.tcp_ecn", "1");
+    scene.answers(scene.server(), WORKING);
+    let rule = format!("tcp sport {PORT} tcp flags & (syn | ack) == syn {} counter drop", the_first(1));
+    let rule = counting(&scene.lab.router, "forward", &rule);
+    let socket = scene.connect(scene.to(WORKING));
     scene.keep(rule);
     socket
 }
