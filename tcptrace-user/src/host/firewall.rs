@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fs, io,
+    net::IpAddr,
 };
 
 use tcptrace_core::{drops::Kind, flow::Endpoint, handshake::Nanos, segment::Flags};
@@ -30,6 +31,8 @@ const LOOKS: usize = 8;
 /// The most suspects that are named.
 const NAMED: usize = 8;
 
+/// NFPROTO_ARP.
+const ARP: u8 = 3;
 /// NF_INET_* of a packet on its way: in, through and out.
 const PREROUTING: u32 = 0;
 const INPUT: u32 = 1;
@@ -147,6 +150,28 @@ impl Firewall {
     }
 }
 
+impl Firewall {
+    /// Whether a rule or policy may drop the answers of a neighbour: neighbour advertisements on their way in, or ARP
+    /// replies. True where that is not known.
+    pub(super) fn may_drop_neighbours(&mut self, of: IpAddr, now: Nanos) -> bool {
+        self.refresh(now);
+        let Ok((chains, rules)) = &self.last else { return true };
+        let hears = |chain: &&Chain| match (chain.family, of) {
+            (ARP, IpAddr::V4(_)) => true,
+            // By interface, and on a bridge: of either family.
+            (5 | 7, _) => true,
+            (1 | 10, IpAddr::V6(_)) => matches!(chain.hook, Some(PREROUTING | INPUT | INGRESS)),
+            (_, IpAddr::V4(_) | IpAddr::V6(_)) => false,
+        };
+        let may_drop = |chain: &Chain| {
+            let reached = reached(chain, rules);
+            chain.policy_drops || rules.iter().any(|it| it.drops && reached(it))
+        };
+        let is_hidden = of.is_ipv6() && self.has_legacy;
+        is_hidden || chains.iter().filter(|it| it.hook.is_some()).filter(hears).any(may_drop)
+    }
+}
+
 /// A rule as a suspect, unless it has counted nothing.
 fn suspect(rule: &Rule, hook: &'static str, before: Option<&Counts>) -> Option<Suspect> {
     let Rule { family: number, table, chain, handle, rejects, packets, .. } = rule;
@@ -212,8 +237,8 @@ impl Lost {
     /// Each byte, and the bits of it that are known: the addresses.
     fn network_header(&self) -> Vec<(u8, u8)> {
         let octets = |end: Endpoint| match ip(end.addr) {
-            std::net::IpAddr::V4(it) => it.octets().to_vec(),
-            std::net::IpAddr::V6(it) => it.octets().to_vec(),
+            IpAddr::V4(it) => it.octets().to_vec(),
+            IpAddr::V6(it) => it.octets().to_vec(),
         };
         let (src, dst) = (octets(self.src), octets(self.dst));
         let begin = if src.len() == 4 { 12 } else { 8 };

@@ -114,6 +114,10 @@ impl Inside {
         self.firewall.suspects(lost, since, now)
     }
 
+    pub(super) fn may_drop_neighbours(&mut self, of: IpAddr, now: Nanos) -> bool {
+        self.firewall.may_drop_neighbours(of, now)
+    }
+
     pub(super) fn aborts(&mut self, history: &History, reset: Nanos, now: Nanos) -> Fact<Aborts> {
         self.counters.as_mut().map_err(|why| *why)?.aborts(history, reset, now)
     }

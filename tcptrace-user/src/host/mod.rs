@@ -228,6 +228,12 @@ impl Host {
         if called < settled { Err(Missing::Gone) } else { Ok(route) }
     }
 
+    /// Whether a rule of this process's own network namespace may drop what a neighbour answers to ARP or to neighbour
+    /// discovery. True where that is not known.
+    pub fn may_drop_neighbours(&mut self, of: IpAddr, now: Nanos) -> bool {
+        self.namespaces.own_inside().may_drop_neighbours(of, now)
+    }
+
     /// The addresses of this process's own network namespace.
     pub fn own_addresses(&mut self) -> Fact<Vec<IpAddr>> {
         Ok(self.namespaces.own_inside().addresses()?.into_iter().collect())
@@ -363,7 +369,9 @@ impl Host {
             None => memory.is_some_and(|it| it.failed_since(way.interface, way.next, since)),
         };
         let is_fixed = way.entry.is_some_and(|it| it.state & libc::NUD_PERMANENT != 0);
-        Ok(Some(Neighbour { is_peer: way.next == to, address: way.next, failed, link_addresses, is_fixed }))
+        let may_be_unheard = failed && self.namespaces.inside(at, now)?.0.may_drop_neighbours(way.next, now);
+        let (is_peer, address) = (way.next == to, way.next);
+        Ok(Some(Neighbour { is_peer, address, failed, link_addresses, is_fixed, may_be_unheard }))
     }
 }
 

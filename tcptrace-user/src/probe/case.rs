@@ -141,6 +141,7 @@ fn neighbour(neighbour: &Neighbour) -> facts::Neighbour {
         failed: matches!(neighbour.state, NeighbourState::Failed | NeighbourState::Incomplete),
         link_addresses: neighbour.link_address.into_iter().collect(),
         is_fixed: neighbour.state == NeighbourState::Fixed,
+        may_be_unheard: neighbour.may_be_unheard,
     }
 }
 

@@ -229,6 +229,8 @@ pub struct Neighbour {
     pub state: NeighbourState,
     /// `None` where it is not known, or not of an Ethernet.
     pub link_address: Option<[u8; 6]>,
+    /// Whether a rule of this host may drop what it answers.
+    pub may_be_unheard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -81,6 +81,7 @@ pub(super) fn neighbour(to: IpAddr, route: &Route) -> io::Result<Option<Neighbou
         is_peer: route.gateway.is_none(),
         state: state_of(&entry),
         link_address: entry.link_address,
+        may_be_unheard: false,
     }))
 }
 

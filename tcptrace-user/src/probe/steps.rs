@@ -168,7 +168,12 @@ impl One {
         let route = self.change(|at| at.route().cloned());
         let Some(route) = route else { return };
         match route::neighbour(self.peer.ip, &route) {
-            Ok(neighbour) => self.change(|it| it.neighbour = neighbour),
+            Ok(mut neighbour) => {
+                for it in &mut neighbour {
+                    it.may_be_unheard = Host::own().may_drop_neighbours(it.address, monotonic());
+                }
+                self.change(|it| it.neighbour = neighbour);
+            }
             Err(error) => self.leave_out(&format!("the neighbour on the way to {} ({error})", self.peer.ip)),
         }
         match route::link_now(&route) {

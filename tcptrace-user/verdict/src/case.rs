@@ -88,6 +88,14 @@ fn keeps_from_the_wire(reason: &str) -> bool {
         || reason == "IP_OUTNOROUTES"
 }
 
+/// The SYNs that never got past a next hop without link address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    All,
+    Some,
+    Unknown,
+}
+
 /// What connection tracking lacked when it dropped a packet.
 pub(super) struct Lack {
     /// Room in its table; otherwise a port to translate to.
@@ -312,6 +320,22 @@ impl<'a> Case<'a> {
         let is_dropped = || self.dropped_on_its_way_out(Side::Client).is_some_and(|it| it.reason == "NEIGH_FAILED");
         let is_lost = || self.hs().syn.tries == 0 && is_dropped();
         self.local.neighbour.as_ref().ok()?.as_ref().filter(|neighbour| neighbour.failed || is_lost())
+    }
+
+    /// How sure it is that a silent next hop is why: whether no SYN got past it, or at least one did not. Another route
+    /// than the one that was looked up may lead there, by a mark, a user or a port.
+    pub(super) fn kept_for_next_hop(&self) -> Kept {
+        let drop = self.dropped_on_its_way_out(Side::Client).filter(|it| it.reason == "NEIGH_FAILED");
+        let errno = self.local.call.ok().and_then(|it| it.errno);
+        let is_said = drop.is_some() || errno == Some(libc::EHOSTUNREACH) || self.is_own_error();
+        // The probe's own sockets go the way that was looked up.
+        let is_probe = self.local.signs.is_ok();
+        let is_all = is_probe || self.never_left() || is_said && self.hs().syn.tries == 0;
+        match (is_all, is_said) {
+            (true, _) => Kept::All,
+            (false, true) => Kept::Some,
+            (false, false) => Kept::Unknown,
+        }
     }
 
     /// The same, where it is a router to the server, and the server was not heard since the attempt began.

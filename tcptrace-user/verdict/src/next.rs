@@ -55,7 +55,7 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
             "there: add a route to {host}, or correct the one that forbids it",
         ],
         Cause::NoLocalPort => &[
-            "on this host, in the client's netns: ss -tan dst {server} | wc -l; near 28000: ports are used up",
+            "on this host, in the client's netns: ss -tan dst {server} | wc -l; sysctl -a | grep port_range",
             "let the client keep its connections; or widen net.ipv4.ip_local_port_range there",
         ],
         Cause::ConnectFailed => &[
@@ -267,14 +267,22 @@ fn inside(steps: Vec<String>, within: &Netns) -> Vec<String> {
 
 /// The steps where a rule or policy of this host is known that can have done it.
 fn at_the_rule(case: &Case<'_>) -> Option<Vec<String>> {
-    let Suspect { family, table, chain, handle, .. } = case.suspects().first()?;
+    let Suspect { family, table, chain, grew, .. } = case.suspects().first()?;
     let enter = case.dropped_within().map(|within| format!("{} ", within.enter)).unwrap_or_default();
-    let rule = handle.map_or_else(|| "its policy".to_owned(), |handle| format!("handle {handle}"));
+    // One whose counter grew did it; of the others each may have.
+    let known = if grew.is_some() { 1 } else { case.suspects().len() };
+    let is_there = |it: &&Suspect| (&it.table, &it.chain) == (table, chain);
+    let rules: Vec<_> = case.suspects()[..known].iter().filter(is_there).map(|it| rule_of(it.handle)).collect();
+    let rule = rules.join(" or ");
     let (client, port) = (ip(case.hs().client_addr), case.server().port);
     Some(vec![
         format!("on this host: {enter}nft -a list chain {family} {table} {chain}; see {rule}"),
         format!("there, admit {client} to tcp dport {port} before it"),
     ])
+}
+
+fn rule_of(handle: Option<u64>) -> String {
+    handle.map_or_else(|| "its policy".to_owned(), |handle| format!("handle {handle}"))
 }
 
 /// Whether the SYN never got out of the client's own network namespace.

@@ -63,9 +63,9 @@ proofs! {
     /// An ICMP error of this host about its own SYN.
     OwnError: Argument {
         cause: Cause::FirewallReject,
-        evidence: "This host sent itself an ICMP error for its own SYN, and not for a neighbour that it could not find.",
-        why: "The kernel makes these errors for forwarded packets. For its own, connect(2) fails before there is a packet; what remains is a rule of the output hook.",
-        alike: "Host-unreachable after a neighbour look-up that failed.",
+        evidence: "This host sent itself an ICMP error for its own SYN that says prohibited; or any, where it dropped the SYN for a rule's reason and a rule was found that rejects.",
+        why: "For its own packets the kernel makes no such error: connect(2) fails before there is a packet. A rule of the output hook does.",
+        alike: "Host-unreachable after a neighbour look-up that failed, or of a tunnel without a peer. Port-unreachable of IPVS without a backend.",
         since: None,
     },
     /// A rule dropped this host's own SYN, and connect(2) failed for an answer.
@@ -79,17 +79,17 @@ proofs! {
     /// A rule dropped every SYN on this host, and an answer left it.
     DroppedAndAnswered: Argument {
         cause: Cause::FirewallReject,
-        evidence: "A rule of this host dropped each SYN, and a RST or an ICMP error answered.",
-        why: "No SYN got past this host, so nobody behind it had anything to answer; TCP here never saw one.",
-        alike: "A bridge that floods the SYN to another port, where TCP finds no socket: NO_SOCKET. IPVS without a backend drops and sends port-unreachable: no rule is found that rejects.",
+        evidence: "This host dropped each SYN for NETFILTER_DROP, a RST or an ICMP error answered, and every rule that can have dropped it rejects, or the counter of one that rejects grew.",
+        why: "No SYN got past this host, TCP here never saw one, and the rule that took it answers what it takes.",
+        alike: "A rule that drops, while somebody between answers; IPVS without a backend, which drops and answers: no rule is found that rejects. A bridge that floods the SYN to another port: NO_SOCKET.",
         since: None,
     },
     /// The server's own address was asked for on the link in vain.
     SilentOnLink: Argument {
         cause: Cause::HostDown,
-        evidence: "The server's own address is on the link, and ARP or neighbour discovery failed (NUD_FAILED).",
-        why: "`host_down` claims no more than that: nobody answers for that address on its link. The link itself is up.",
-        alike: "A gateway that does not answer: `gateway_down`. A link that is down: `no_route`.",
+        evidence: "The server's own address is on the link, ARP or neighbour discovery failed (NUD_FAILED), no SYN left, and the kernel dropped this call's own SYN for NEIGH_FAILED or failed it with EHOSTUNREACH. No rule here can drop the answer.",
+        why: "`host_down` claims no more than that: nobody answers for that address on its link.",
+        alike: "A gateway that does not answer: `gateway_down`. A link that is down: `no_route`. A SYN that left by another route (mark, user, port): it is seen. A rule that drops neighbour advertisements or ARP: it is found.",
         since: None,
     },
     /// A router here had no route by which to forward each SYN.
@@ -159,9 +159,9 @@ proofs! {
     /// The gateway's address was asked for on the link in vain.
     SilentGateway: Argument {
         cause: Cause::GatewayDown,
-        evidence: "ARP or neighbour discovery for the gateway failed (NUD_FAILED), and nothing of the server was heard since.",
+        evidence: "The same of the gateway to the server, and nothing of the server was heard since.",
         why: "Without the gateway's link address no packet leaves. The verdict claims no more than that.",
-        alike: "A gateway that was found again: the server was heard since. A server on the link: `host_down`.",
+        alike: "A gateway that was found again: the server was heard since. A server on the link: `host_down`. Otherwise as there.",
         since: None,
     },
     /// The queue is above its limit, and overflowed.
@@ -225,7 +225,7 @@ proofs! {
         cause: Cause::NatMismatch,
         evidence: "A SYN/ACK that acknowledges this SYN's number came to the client's port from another address.",
         why: "A stranger guesses the number once in 4,294,967,296 tries, so whoever sent it got this SYN, with another destination.",
-        alike: "A SYN/ACK from another address that acknowledges another number: an attempt of its own.",
+        alike: "A SYN/ACK from another address that acknowledges another number: an attempt of its own. The first half of a translation that works: the client sends data or a FIN.",
         since: None,
     },
     /// Two hosts answered one SYN.

@@ -61,6 +61,10 @@ fn by_own_way(case: &Case<'_>, cause: Cause) -> Option<(Extent, String)> {
         return Some((Extent::Everything, format!("everything behind {} is out of reach", gateway.address)));
     }
     match case.local.call.ok()?.errno? {
+        libc::EADDRNOTAVAIL if case.hs().client_port > 0 => {
+            let (port, name) = (case.hs().client_port, ip(case.server().addr));
+            Some((Extent::Attempt, format!("local port {port} alone is taken towards {name}")))
+        }
         libc::EADDRNOTAVAIL => Some((Extent::Host, "this host has no port left for that address".to_owned())),
         libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::EINVAL => {
             Some((Extent::Network, "this host refuses all of that route".to_owned()))

@@ -14,7 +14,10 @@ pub(super) fn troubles(case: &Case<'_>, cause: Cause) -> Vec<(String, String)> {
         return Vec::new();
     }
     let Ok(Some(service)) = &case.local.service else { return Vec::new() };
-    service.troubles.iter().map(|trouble| of(service, trouble)).collect()
+    // It listens there still, on another address.
+    let listens = case.local.listening_at.as_ref().is_ok_and(|it| !it.is_empty());
+    let troubles = service.troubles.iter().filter(|it| !(listens && matches!(it, Trouble::StoppedListening)));
+    troubles.map(|trouble| of(service, trouble)).collect()
 }
 
 fn of(service: &Service, trouble: &Trouble) -> (String, String) {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use common::{
     Around, CLIENT, FAR, NEIGHBOUR, NOW, OTHER_CLIENT, PORT_80, SECOND, SERVER, ZERO, answered, assert_said, dropped,
-    earlier, established, here, listener, refused, silent, suspect, unreachable, verdict,
+    earlier, established, here, listener, refused, rejecting, silent, suspect, unreachable, verdict,
 };
 use tcptrace_core::{
     drops::Kind,
@@ -310,9 +310,19 @@ fn a_refusal_here_is_told_by_who_listens() {
     // Without TCP's word: it may have been translated, and refused elsewhere.
     assert_said(&with(None, Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     assert_said(&with(listener(0), Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
-    let rules = dropped(Side::Client, "NETFILTER_DROP");
-    assert_said(&with(None, rules.clone()), Cause::FirewallReject, Confidence::Certain, Extent::Port);
-    assert_said(&with(listener(0), rules), Cause::FirewallReject, Confidence::Certain, Extent::Port);
+    let by_rule = |listener, rules| {
+        let drops = Ok(dropped(Side::Client, "NETFILTER_DROP"));
+        let local = Local { listener: Ok(listener), drops, rules: Ok(rules), ..here(true) };
+        verdict(rst, &Around { local: Some(local), ..Around::default() })
+    };
+    assert_said(&by_rule(None, rejecting()), Cause::FirewallReject, Confidence::Certain, Extent::Port);
+    assert_said(&by_rule(listener(0), rejecting()), Cause::FirewallReject, Confidence::Certain, Extent::Port);
+    // Rules that drop in silence: somebody between answered. Of both kinds it is not known which did it.
+    let silent_rule = by_rule(None, vec![suspect(None)]);
+    assert_said(&silent_rule, Cause::DroppedByLocalFirewall, Confidence::Likely, Extent::Port);
+    let both = by_rule(None, [rejecting(), vec![suspect(None)]].concat());
+    assert_said(&both, Cause::FirewallReject, Confidence::Likely, Extent::Port);
+    assert_said(&by_rule(None, Vec::new()), Cause::FirewallReject, Confidence::Likely, Extent::Port);
 }
 
 #[test]
@@ -423,16 +433,25 @@ fn a_silent_peer_is_told_by_its_neighbours() {
         failed,
         link_addresses: Vec::new(),
         is_fixed: false,
+        may_be_unheard: false,
     };
     let with = |it| {
-        let local = Local { neighbour: Ok(Some(it)), ..here(false) };
+        let local = Local { neighbour: Ok(Some(it)), left: Ok(0), ..here(false) };
         verdict(silent(CLIENT, SERVER), &Around { local: Some(local), still_open: true, ..Around::default() })
     };
     for (is_peer, cause, extent) in
         [(true, Cause::HostDown, Extent::Host), (false, Cause::GatewayDown, Extent::Everything)]
     {
         assert_said(&with(neighbour(is_peer, true)), cause, Confidence::Certain, extent);
-        assert_eq!(with(neighbour(is_peer, false)).cause, Cause::Unknown, "a neighbour that is there proves nothing");
+        let there = with(neighbour(is_peer, false));
+        assert_eq!(there.cause, Cause::DroppedByLocalFirewall, "a neighbour that is there proves nothing");
+        let unheard = Neighbour { may_be_unheard: true, ..neighbour(is_peer, true) };
+        assert_said(&with(unheard), cause, Confidence::Likely, extent);
+        // SYNs that left may have gone by another next hop.
+        let local = |drops| Local { neighbour: Ok(Some(neighbour(is_peer, true))), drops, ..here(false) };
+        let left = |drops| verdict(silent(CLIENT, SERVER), &Around { local: Some(local(drops)), ..Around::default() });
+        assert_said(&left(Err(Missing::Failed)), cause, Confidence::Possible, extent);
+        assert_said(&left(Ok(dropped(Side::Client, "NEIGH_FAILED"))), cause, Confidence::Likely, extent);
     }
 }
 
@@ -488,7 +507,8 @@ fn a_drop_counts_for_its_packet_and_no_other() {
     let with = |it, change: &dyn Fn(&mut Dropped)| {
         let mut drop = dropped(Side::Client, "NETFILTER_DROP").remove(0);
         change(&mut drop);
-        let local = Local { drops: Ok(vec![drop]), listener: Ok(None), ..here(true) };
+        let rules = if it == rst { rejecting() } else { vec![suspect(None)] };
+        let local = Local { drops: Ok(vec![drop]), listener: Ok(None), rules: Ok(rules), ..here(true) };
         let said = verdict(it, &Around { local: Some(local), ..Around::default() });
         (said.cause, said.confidence)
     };
@@ -635,6 +655,7 @@ fn a_neighbour_is_silent_only_to_what_was_dropped_for_him() {
             failed: false,
             link_addresses: Vec::new(),
             is_fixed: false,
+            may_be_unheard: false,
         };
         let local = Local {
             drops: Ok(dropped(Side::Client, reason).into_iter().map(at_home).collect()),
@@ -691,7 +712,7 @@ fn half_open_is_told_by_the_side_that_is_seen() {
     let spoofed = answered(SECOND / 50);
     let spoofed = Handshake { facts: Facts(Facts::ANSWER_UNREACHABLE), ..spoofed };
     let spoofed = verdict(spoofed, &alone);
-    assert_eq!((spoofed.cause, spoofed.confidence), (Cause::ClientVanished, Confidence::Likely));
+    assert_eq!((spoofed.cause, spoofed.confidence), (Cause::ClientVanished, Confidence::Possible));
 
     let lost = |change: fn(&mut Local)| {
         let mut local = Local { drops: Ok(Vec::new()), socket: Ok(None), ..here(false) };
@@ -821,6 +842,7 @@ fn other_ways_and_other_hosts() {
         failed: false,
         link_addresses: macs.to_vec(),
         is_fixed: false,
+        may_be_unheard: false,
     };
     let local = |macs: &[[u8; 6]]| Some(Local { neighbour: Ok(Some(neighbour(macs))), ..here(false) });
     let both = Around { local: local(&[[1; 6], [2; 6]]), ..Around::default() };

@@ -113,7 +113,14 @@ fn rule(rejects: bool) -> Fact<Vec<Suspect>> {
 
 fn neighbour(link_addresses: &[[u8; 6]], is_fixed: bool) -> Fact<Option<Neighbour>> {
     let address = IpAddr::from([203, 0, 113, 2]);
-    Ok(Some(Neighbour { is_peer: true, address, failed: false, link_addresses: link_addresses.to_vec(), is_fixed }))
+    Ok(Some(Neighbour {
+        is_peer: true,
+        address,
+        failed: false,
+        link_addresses: link_addresses.to_vec(),
+        is_fixed,
+        may_be_unheard: false,
+    }))
 }
 
 /// An ICMP error of this host about its own SYN is a rule's only where a rule was found: load balancers and tunnels

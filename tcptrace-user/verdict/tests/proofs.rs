@@ -12,7 +12,7 @@ use Proof::{
 };
 use common::{
     Around, CLIENT, NEIGHBOUR, NOW, PORT_80, SECOND, SERVER, ZERO, answered, dropped, established, here, listener,
-    proof, refused, silent, suspect, unreachable, verdict,
+    proof, refused, rejecting, silent, suspect, unreachable, verdict,
 };
 use tcptrace_core::{
     drops::Kind,
@@ -93,10 +93,6 @@ fn router(local: Local) -> Local {
     Local { client_here, server_here, rules: Ok(vec![suspect(None)]), counters: Ok(ZERO), ..local }
 }
 
-fn rejecting() -> Vec<Suspect> {
-    vec![Suspect { rejects: true, ..suspect(None) }]
-}
-
 fn neighbour(is_peer: bool) -> Neighbour {
     Neighbour {
         is_peer,
@@ -104,6 +100,7 @@ fn neighbour(is_peer: bool) -> Neighbour {
         failed: true,
         link_addresses: Vec::new(),
         is_fixed: false,
+        may_be_unheard: false,
     }
 }
 
@@ -181,9 +178,13 @@ fn rejections() -> Vec<Row> {
         let call = Ok(Call { errno: Some(errno), took: Duration::from_millis(1) });
         with(unseen(), Local { made: Ok(true), call, rules: Ok(rules), ..local })
     };
-    let by_rule = |change| syn_dropped("NETFILTER_DROP", change);
+    let by_rule = |change| Local { rules: Ok(rejecting()), ..syn_dropped("NETFILTER_DROP", change) };
+    let silent_rule = Local { rules: Ok(vec![suspect(None)]), ..by_rule(any_drop) };
+    let either = Local { rules: Ok([rejecting(), vec![suspect(None)]].concat()), ..by_rule(any_drop) };
+    let no_rule = Local { rules: Ok(Vec::new()), ..by_rule(any_drop) };
     let copied = Local {
         drops: Ok([dropped(Side::Client, "NETFILTER_DROP"), dropped(Side::Client, "NO_SOCKET")].concat()),
+        rules: Ok(rejecting()),
         ..here(true)
     };
     vec![
@@ -203,7 +204,9 @@ fn rejections() -> Vec<Row> {
                 ("a bridge's copy", with(reset(), copied)),
                 ("another attempt's SYN", with(reset(), by_rule(|it| it.fits = Some(false)))),
                 ("a RST was dropped", with(reset(), by_rule(|it| it.packet = Kind::Rst))),
-                ("a load balancer", with(unreachable(3, 3), by_rule(any_drop))),
+                ("a rule that drops, and somebody between answers", with(reset(), silent_rule)),
+                ("one that drops, and one that rejects", with(reset(), either)),
+                ("a load balancer: no rule", with(unreachable(3, 3), no_rule)),
                 ("TCP refused it", with(reset(), syn_dropped("NO_SOCKET", any_drop))),
             ],
         ),
@@ -211,13 +214,23 @@ fn rejections() -> Vec<Row> {
 }
 
 fn next_hops() -> Vec<Row> {
-    let silent_hop = |it, is_peer| with(it, Local { neighbour: Ok(Some(neighbour(is_peer))), ..here(false) });
+    let silent_hop = |it, is_peer| {
+        let drops = at(false, drops(Side::Client, "NEIGH_FAILED", |it| it.place = Place::Client));
+        with(it, Local { neighbour: Ok(Some(neighbour(is_peer))), ..drops })
+    };
+    let unheard = |is_peer| {
+        let it = Neighbour { may_be_unheard: true, ..neighbour(is_peer) };
+        let mut scene = silent_hop(unseen(), is_peer);
+        scene.1.local.as_mut().expect("there is one").neighbour = Ok(Some(it));
+        scene
+    };
+    let no_word = |is_peer| with(unseen(), Local { neighbour: Ok(Some(neighbour(is_peer))), ..here(false) });
     let found = |is_peer| {
         let it = Neighbour { failed: false, ..neighbour(is_peer) };
         with(no_reply(), Local { neighbour: Ok(Some(it)), ..here(false) })
     };
     let down = Local { neighbour: Ok(Some(neighbour(true))), way: Ok(link(false, false)), ..here(false) };
-    let mut heard = silent_hop(no_reply(), false);
+    let mut heard = silent_hop(unseen(), false);
     let later = |at: Nanos| Nanos(at.0 + SECOND);
     let it = established(CLIENT, PORT_80);
     heard.1.worked = vec![Handshake {
@@ -231,18 +244,24 @@ fn next_hops() -> Vec<Row> {
     vec![
         row(
             SilentOnLink,
-            silent_hop(no_reply(), true),
+            silent_hop(unseen(), true),
             [
-                ("the gateway", silent_hop(no_reply(), false)),
+                ("the gateway", silent_hop(unseen(), false)),
+                ("a rule here may drop the answer", unheard(true)),
+                ("a SYN left, perhaps by another way", silent_hop(no_reply(), true)),
+                ("nothing says that it kept this SYN", no_word(true)),
                 ("it answers on the link", found(true)),
                 ("the link is down", with(no_reply(), down)),
             ],
         ),
         row(
             SilentGateway,
-            silent_hop(no_reply(), false),
+            silent_hop(unseen(), false),
             [
-                ("the server itself", silent_hop(no_reply(), true)),
+                ("the server itself", silent_hop(unseen(), true)),
+                ("a rule here may drop the answer", unheard(false)),
+                ("a SYN left, perhaps by another way", silent_hop(no_reply(), false)),
+                ("nothing says that it kept this SYN", no_word(false)),
                 ("it answers on the link", found(false)),
                 ("the server was heard since", heard),
             ],
@@ -492,6 +511,8 @@ fn other_reasons() -> Vec<Row> {
 fn other_hosts() -> Vec<Row> {
     let wrong = Handshake { facts: Facts(Facts::WRONG_ANSWER), ..no_reply() };
     let from = |answered_from| Scene(wrong, Around { answered_from, ..Around::default() });
+    let data = Handshake { facts: Facts(Facts::WRONG_ANSWER | Facts::CLIENT_DATA), ..wrong };
+    let acknowledged = Scene(data, Around { answered_from: Some(NEIGHBOUR.addr), ..Around::default() });
     let two = |it: Handshake, macs: &[[u8; 6]]| {
         let hosts = Neighbour { failed: false, link_addresses: macs.to_vec(), ..neighbour(true) };
         with(it, Local { neighbour: Ok(Some(hosts)), ..here(false) })
@@ -500,7 +521,11 @@ fn other_hosts() -> Vec<Row> {
     let again = Handshake { syn: Offer { tries: 2, ..answers.syn }, last_syn: Nanos(NOW.0 + SECOND), ..answers };
     let once = Handshake { state: State::ResetOnAnswer as u8, ..reset() };
     vec![
-        row(AnsweredElsewhere, from(Some(NEIGHBOUR.addr)), [("an answer to another SYN", from(None))]),
+        row(
+            AnsweredElsewhere,
+            from(Some(NEIGHBOUR.addr)),
+            [("an answer to another SYN", from(None)), ("the client acknowledges what it asked", acknowledged)],
+        ),
         row(
             TwoHosts,
             two(answers, &[[1; 6], [2; 6]]),

@@ -382,6 +382,9 @@ pub struct Neighbour {
     pub link_addresses: Vec<[u8; 6]>,
     /// Whether the first of them is an entry that an administrator set (NUD_PERMANENT), and no claim of the neighbour's.
     pub is_fixed: bool,
+    /// Whether a rule of this host may drop what it answers: one on neighbour advertisements, or on ARP. True where the
+    /// rules could not be read.
+    pub may_be_unheard: bool,
 }
 
 /// The end of a connect(2) that did not open.

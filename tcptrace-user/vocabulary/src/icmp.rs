@@ -76,7 +76,7 @@ impl Meaning {
                 (1, 4) => Self::PortUnreachable,
                 (1, 5) => Self::SourcePolicyFailed,
                 (1, 6) => Self::RejectRoute,
-                (3, _) => Self::TimeExceeded,
+                (3, 0) => Self::TimeExceeded,
                 (4, _) => Self::ParameterProblem,
                 _ => Self::Other,
             };
@@ -92,7 +92,7 @@ impl Meaning {
             (3, 10) => Self::HostProhibited,
             (3, 12) => Self::HostUnreachableForService,
             (3, 13) => Self::AdminProhibited,
-            (11, _) => Self::TimeExceeded,
+            (11, 0) => Self::TimeExceeded,
             (12, _) => Self::ParameterProblem,
             _ => Self::Other,
         }

@@ -91,7 +91,7 @@ fn pinged(at: Probed) -> Probed {
 }
 
 fn neighbour(address: IpAddr, is_peer: bool, state: NeighbourState, at: Probed) -> Probed {
-    Probed { neighbour: Some(Neighbour { address, is_peer, state, link_address: None }), ..at }
+    Probed { neighbour: Some(Neighbour { address, is_peer, state, link_address: None, may_be_unheard: false }), ..at }
 }
 
 fn walked(walks: Vec<Walk>, at: Probed) -> Probed {

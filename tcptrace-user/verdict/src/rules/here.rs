@@ -148,6 +148,9 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Judgement> {
         let is_proof = is_proof(case, part, dropped);
         return if is_proof { certain(Proof::DroppedByRule, evidence) } else { likely(evidence) };
     }
+    if let Some(judgement) = dropped_and_answered_elsewhere(case) {
+        return Some(judgement);
+    }
     let is_syn = lost(case).contains(&Part::Syn);
     let translated = || {
         let reason = case.dropped_by_rule_after_translation().filter(|_| is_syn)?;
@@ -155,6 +158,17 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Judgement> {
         likely([format!("this host dropped the SYN after it passed the interface ({reason})")])
     };
     if case.attempt.outcome == Outcome::NoReply { unsent(case).or_else(translated) } else { translated() }
+}
+
+/// A rule here dropped each SYN in silence, and somebody between sent a RST or an error.
+fn dropped_and_answered_elsewhere(case: &Case<'_>) -> Option<Judgement> {
+    let is_answered = matches!(case.attempt.outcome, Outcome::Refused | Outcome::Unreachable);
+    let dropped = case.dropped_by_rule(Part::Syn).filter(|it| is_answered && case.is_of_all_tries(Part::Syn, it))?;
+    if case.is_at_home(dropped) || case.suspects().is_empty() || case.suspects().iter().any(|it| it.rejects) {
+        return None;
+    }
+    let answer = "no rule was found that rejects: somebody between answered".to_owned();
+    likely([vec![dropped_sentence(case, Part::Syn, dropped)], suspects(case, dropped), vec![answer]].concat())
 }
 
 /// Whether the SYN/ACK came as far as the client's own host.
@@ -195,11 +209,12 @@ fn suspect(suspect: &Suspect) -> String {
     let Suspect { hook, family, table, chain, handle, rejects, grew, packets } = suspect;
     let chain = format!("chain {chain} of table {family} {table} (hook {hook})");
     let does = if *rejects { "rejects" } else { "drops" };
+    let can = if *rejects { "can have rejected it" } else { "can have dropped it" };
     match (handle, grew, packets) {
-        (None, ..) => format!("the policy of {chain} drops"),
+        (None, ..) => format!("the policy of {chain} drops what no rule accepts"),
         (Some(handle), Some(grew), _) => format!("rule {handle} in {chain} {does}; its counter grew by {grew}"),
-        (Some(handle), None, Some(packets)) => format!("rule {handle} in {chain} {does}; it has counted {packets}"),
-        (Some(handle), None, None) => format!("rule {handle} in {chain} {does}"),
+        (Some(handle), None, Some(packets)) => format!("rule {handle} in {chain} {can}; it has counted {packets}"),
+        (Some(handle), None, None) => format!("rule {handle} in {chain} {can}"),
     }
 }
 

@@ -41,7 +41,18 @@ fn answer_without_syn(case: &Case<'_>) -> Option<Judgement> {
 /// Another address than was asked gave the answer.
 pub(super) fn nat_mismatch(case: &Case<'_>) -> Option<Judgement> {
     let Some(from) = case.attempt.answered_from else { return answered_untranslated(case) };
+    // The client acknowledges what it got: the same answer, translated, came by a way that nobody watches.
+    if case.has(Facts::CLIENT_DATA | Facts::CLIENT_FIN) {
+        return None;
+    }
     let asked = ip(case.server().addr);
+    if from == case.server().addr {
+        let port = case.server().port;
+        return certain(
+            Proof::AnsweredElsewhere,
+            [format!("the SYN went to port {port} of {asked}, and another port of it acknowledged it")],
+        );
+    }
     let evidence = format!("the SYN went to {asked}, and {} acknowledged it", ip(from));
     certain(Proof::AnsweredElsewhere, [evidence])
 }

@@ -81,9 +81,9 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Judgement> {
 }
 
 fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Judgement> {
-    if case.has(Facts::ANSWER_UNREACHABLE) {
-        let error = "an ICMP error came back for the SYN/ACK: the host at that address did not send the SYN";
-        return likely([error.to_owned(), answers]);
+    if case.has(Facts::ANSWER_UNREACHABLE) && !case.asks_on() {
+        let error = "an ICMP error came back for the SYN/ACK: its sender did not expect it, or a router kept it";
+        return possible([error.to_owned(), answers]);
     }
     // Its ACK may be under way.
     let is_early = case.attempt.trust.still_open && case.attempt.stalled.is_none();

@@ -9,7 +9,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{
     errno::errno_name,
-    facts::{Apart, Listener},
+    facts::{Apart, Listener, Suspect},
     icmp::Meaning,
     outcome::Outcome,
     words::{count, flag_names, ip},
@@ -176,17 +176,24 @@ const fn speaks_for_reject(meaning: Meaning) -> bool {
 }
 
 /// A rule of this host dropped the SYN and answered it, at the server or between the ends. Where every try was dropped
-/// here, nobody else had anything to answer, unless TCP got a copy: a bridge floods what it drops at one port to others.
+/// here, and by a rule that rejects, nobody else had anything to answer, unless TCP got a copy: a bridge floods what it
+/// drops at one port to others.
 fn rejected_here(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
     let answer = if outcome == Outcome::Refused { rst(case) } else { error(case)? };
     let dropped = case.dropped_by_rule(Part::Syn).filter(|it| !case.is_at_home(it))?;
     let evidence =
         [format!("a rule of this host rejected the SYN ({}{})", dropped.reason, case.whereabouts(dropped)), answer];
+    let suspects = case.suspects();
+    let rejects = |it: &&Suspect| it.rejects;
+    if !suspects.is_empty() && !suspects.iter().any(|it| it.rejects) {
+        // What drops in silence answers nothing: somebody else did.
+        return None;
+    }
+    // A load balancer without a backend drops and answers as well (`ip_vs_leave`, net/netfilter/ipvs/ip_vs_core.c).
+    let is_found = suspects.iter().all(|it| it.rejects) || suspects.iter().filter(rejects).any(|it| it.grew > Some(0));
     let is_copied = case.dropped_without_socket(Part::Syn).is_some();
-    // A load balancer without a backend drops and says so, too (`ip_vs_leave`, net/netfilter/ipvs/ip_vs_core.c).
-    let is_balancer = case.meaning() == Some(Meaning::PortUnreachable) && !case.suspects().iter().any(|it| it.rejects);
-    let is_proof = case.is_of_all_tries(Part::Syn, dropped) && !is_copied && !is_balancer;
+    let is_proof = case.is_of_all_tries(Part::Syn, dropped) && !is_copied && !suspects.is_empty() && is_found;
     if is_proof { certain(Proof::DroppedAndAnswered, evidence) } else { likely(evidence) }
 }
 
@@ -275,7 +282,7 @@ fn rejected_by_icmp(case: &Case<'_>) -> Option<Judgement> {
             certain(Proof::Prohibited, [evidence])
         }
         Meaning::HostUnreachable | Meaning::HostUnreachableForService => not_away(case, evidence),
-        Meaning::NetUnreachable | Meaning::NetUnreachableOtherwise if answers_during(case) => {
+        Meaning::NetUnreachable | Meaning::NetUnreachableOtherwise if answers_during(case) || is_contradicted(case) => {
             let witness = witness(case);
             // A gateway may lack a port, or an entry in its table, for one of its clients.
             if answers_client(case) { likely([evidence, witness]) } else { possible([evidence, witness]) }

@@ -16,7 +16,7 @@ use super::{
     sender::answer_of,
 };
 use crate::{
-    case::{Case, Part},
+    case::{Case, Kept, Part},
     past::Life,
 };
 
@@ -150,13 +150,27 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Judgement> {
     if let Some(neighbour) = case.silent_neighbour() {
         // Nobody answers on a link that is down.
         let is_answerable = !matches!(&case.local.way, Ok(Way::Link { up, carrier, .. }) if !up || !carrier);
-        return if neighbour.is_peer && is_answerable {
-            certain(Proof::SilentOnLink, [unanswered(neighbour)])
-        } else {
-            None
-        };
+        let is_why = neighbour.is_peer && is_answerable;
+        return if is_why { silent_next_hop(case, neighbour, Proof::SilentOnLink, None) } else { None };
     }
     rejected_elsewhere(case, |meaning| meaning == Meaning::HostUnreachable).or_else(|| silent_host(case, life))
+}
+
+/// The judgement that a next hop which does not answer on the link is why.
+pub(super) fn silent_next_hop(
+    case: &Case<'_>,
+    neighbour: &Neighbour,
+    proof: Proof,
+    more: Option<String>,
+) -> Option<Judgement> {
+    let evidence: Vec<_> = [unanswered(neighbour)].into_iter().chain(more).collect();
+    let and = |sentence: &str| [&evidence[..], &[sentence.to_owned()]].concat();
+    match case.kept_for_next_hop() {
+        Kept::All if neighbour.may_be_unheard => likely(and("a rule of this host may drop what it answers")),
+        Kept::All => certain(proof, evidence),
+        Kept::Some => likely(and("earlier SYNs left this host")),
+        Kept::Unknown => possible(and("SYNs left this host, perhaps by another next hop")),
+    }
 }
 
 /// The sentence about a neighbour that does not answer on the link.
@@ -174,7 +188,7 @@ fn is_away_by_icmp(case: &Case<'_>) -> Option<Judgement> {
     let error = error(case)?;
     if case.is_own_error() {
         return match case.silent_neighbour() {
-            Some(neighbour) if neighbour.is_peer => certain(Proof::SilentOnLink, [unanswered(neighbour), error]),
+            Some(neighbour) if neighbour.is_peer => silent_next_hop(case, neighbour, Proof::SilentOnLink, Some(error)),
             Some(_) => None,
             None if came_at_once(case).is_some() => possible([error]),
             None => likely([error, "this host found nobody on the link".to_owned()]),
@@ -234,12 +248,15 @@ pub(super) fn network_unreachable(case: &Case<'_>) -> Option<Judgement> {
     let (meaning, error) = (case.meaning().filter(|_| !case.is_own_error())?, error(case)?);
     // Rules can be made to say so, too: of a host that answers, they did.
     if speaks_for_network(meaning) {
-        return if answers_during(case) { possible([error]) } else { likely([error]) };
+        // A source address that is not valid there is no matter of a route.
+        let is_doubtful = answers_during(case) || is_contradicted(case) || meaning == Meaning::BeyondScope;
+        return if is_doubtful { possible([error]) } else { likely([error]) };
     }
     if meaning != Meaning::TimeExceeded {
         return None;
     }
-    if case.is_here(Side::Client) && (1..SHORT).contains(&case.hs().syn.ttl) {
+    // Somewhere on the way routers have taken the rest.
+    if case.local.client_here != Ok(false) && (1..SHORT).contains(&case.hs().syn.ttl) {
         return possible([error, format!("the SYN has TTL {}, as a traceroute's has", case.hs().syn.ttl)]);
     }
     likely([error, "a loop, or a path that is too long".to_owned()])

@@ -11,7 +11,7 @@ use tcptrace_vocabulary::{
     words::ip,
 };
 
-use super::{Judgement, Proof, certain, likely, possible, reject::error, silence::unanswered};
+use super::{Judgement, Proof, certain, likely, possible, reject::error, silence::silent_next_hop};
 use crate::case::{Case, Part};
 
 /// Routing leads nowhere: for the call, for the SYN, or for the answer to it.
@@ -195,13 +195,13 @@ pub(super) fn gateway_down(case: &Case<'_>) -> Option<Judgement> {
         // This host's own error about its own SYN: it looked for the gateway, and found nobody.
         let is_own = case.is_own_error() && case.meaning() == Some(Meaning::HostUnreachable);
         let gateway = case.silent_gateway().filter(|_| is_own)?;
-        return certain(Proof::SilentGateway, [unanswered(gateway), error(case)?]);
+        return silent_next_hop(case, gateway, Proof::SilentGateway, error(case));
     }
     if case.attempt.outcome != Outcome::NoReply {
         return None;
     }
     if let Some(gateway) = case.silent_gateway() {
-        return certain(Proof::SilentGateway, [unanswered(gateway), "nothing leaves this link".to_owned()]);
+        return silent_next_hop(case, gateway, Proof::SilentGateway, None);
     }
     without_next_hop(case)
 }

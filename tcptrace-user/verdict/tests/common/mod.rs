@@ -144,6 +144,11 @@ pub(crate) fn suspect(grew: Option<u64>) -> Suspect {
     Suspect { hook: "input", family: "inet", table, chain, handle: Some(5), rejects: false, packets: grew, grew }
 }
 
+/// A rule that answers what it drops.
+pub(crate) fn rejecting() -> Vec<Suspect> {
+    vec![Suspect { rejects: true, ..suspect(None) }]
+}
+
 pub(crate) fn listener(queue: u32) -> Option<Listener> {
     Some(Listener { process: Err(Missing::Gone), queue, queue_max: 1, sockets: 1, apart: None })
 }

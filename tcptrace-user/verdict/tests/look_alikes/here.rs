@@ -323,7 +323,7 @@ fn what_never_left_was_kept_by_a_rule() {
 /// A server that answered since the attempt began has a way to it: its gateway is not down.
 #[test]
 fn a_neighbour_that_answered_since_is_not_down() {
-    let local = |is_peer| Local { neighbour: Ok(Some(neighbour(is_peer, true))), ..here(false) };
+    let local = |is_peer| Local { neighbour: Ok(Some(neighbour(is_peer, true))), left: Ok(0), ..here(false) };
     assert_eq!(said(silent(CLIENT, SERVER), local(false)), (GatewayDown, Certain));
     let worked = vec![established(CLIENT, Endpoint { port: 80, ..SERVER })];
     let since = verdict(silent(CLIENT, SERVER), &Around { worked, local: Some(local(false)), ..Around::default() });

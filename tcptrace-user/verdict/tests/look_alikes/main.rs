@@ -79,6 +79,7 @@ fn neighbour(is_peer: bool, failed: bool) -> Neighbour {
         address: IpAddr::from([203, 0, 113, 2]),
         link_addresses: vec![[1; 6]],
         is_fixed: false,
+        may_be_unheard: false,
     }
 }
 

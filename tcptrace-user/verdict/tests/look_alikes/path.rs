@@ -87,6 +87,7 @@ fn two_answers_to_one_syn_are_two_hosts() {
         failed: false,
         link_addresses,
         is_fixed: false,
+        may_be_unheard: false,
     };
     let local = |macs| Local { neighbour: Ok(Some(macs)), ..here(false) };
     let both = || local(macs(vec![[1; 6], [2; 6]]));

@@ -69,8 +69,8 @@ fn what_leaves_by_the_same_way_fails_alike() {
         let call = Ok(Call { errno: Some(errno), took: Duration::from_millis(1) });
         Local { call, way: link(true, true), ..here(false) }
     };
-    let no_port = "this host has no port left for that address".to_owned();
-    assert_eq!(reach(call(libc::EADDRNOTAVAIL)), (NoLocalPort, Extent::Host, no_port));
+    let one = "local port 40000 alone is taken towards 203.0.113.2".to_owned();
+    assert_eq!(reach(call(libc::EADDRNOTAVAIL)), (NoLocalPort, Extent::Attempt, one));
     let refuses = "this host refuses all of that route".to_owned();
     for errno in [libc::ENETUNREACH, libc::ENETDOWN, libc::EHOSTUNREACH, libc::EINVAL] {
         assert_eq!(reach(call(errno)), (NoRoute, Extent::Network, refuses.clone()));

@@ -181,7 +181,7 @@ fn a_host_that_went_is_known_after_three_tries_or_seconds() {
 
 #[test]
 fn a_host_is_not_down_that_was_heard() {
-    let failed = || Local { neighbour: Ok(Some(neighbour(true, true))), ..here(false) };
+    let failed = || Local { neighbour: Ok(Some(neighbour(true, true))), left: Ok(0), ..here(false) };
     assert_eq!(said(tried(1, 0), failed()), (HostDown, Certain));
     let wrong = Handshake { facts: Facts(Facts::WRONG_ANSWER), ..tried(1, 0) };
     assert_ne!(said(wrong, failed()).0, HostDown, "something answered");
@@ -203,14 +203,16 @@ fn a_short_ttl_is_a_traceroutes_own() {
     let sent = |ttl, client_here| {
         let it = unreachable(11, 0);
         let it = Handshake { syn: Offer { ttl, ..it.syn }, ..it };
-        said(it, Local { client_here: Ok(client_here), ..here(false) })
+        said(it, Local { client_here, ..here(false) })
     };
-    assert_eq!(sent(64, true), (NetworkUnreachable, Likely));
-    assert_eq!(sent(32, true), (NetworkUnreachable, Likely), "where some systems begin");
-    assert_eq!(sent(31, true), (NetworkUnreachable, Possible));
-    assert_eq!(sent(1, true), (NetworkUnreachable, Possible));
-    assert_eq!(sent(0, true), (NetworkUnreachable, Likely), "it was not seen");
-    assert_eq!(sent(31, false), (NetworkUnreachable, Likely), "routers have taken the rest");
+    let (here_is, elsewhere) = (Ok(true), Ok(false));
+    assert_eq!(sent(64, here_is), (NetworkUnreachable, Likely));
+    assert_eq!(sent(32, here_is), (NetworkUnreachable, Likely), "where some systems begin");
+    assert_eq!(sent(31, here_is), (NetworkUnreachable, Possible));
+    assert_eq!(sent(1, here_is), (NetworkUnreachable, Possible));
+    assert_eq!(sent(0, here_is), (NetworkUnreachable, Likely), "it was not seen");
+    assert_eq!(sent(31, elsewhere), (NetworkUnreachable, Likely), "routers have taken the rest");
+    assert_eq!(sent(6, Err(Missing::NotAsked)), (NetworkUnreachable, Possible), "a capture, near the client");
     let unread = Local { walk: Err(Missing::NotAsked), ..here(false) };
     assert_eq!(said(unreachable(3, 0), unread), (NetworkUnreachable, Likely));
 }
