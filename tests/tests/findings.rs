@@ -396,6 +396,39 @@ fn few_networks_or_seldom_are_none() {
 }
 
 /// Memory is bounded, whatever is lost where.
+/// A dead address in a network that answers: two losses may be races, the third is a failure each time.
+#[test]
+fn a_server_that_never_wins_is_dead() {
+    struct World {
+        network: bool,
+        since: bool,
+    }
+    impl Surroundings for World {
+        fn answers(&mut self, _: Network, _: Nanos) -> bool {
+            self.network
+        }
+        fn answered_since(&mut self, _: Addr, _: Nanos) -> bool {
+            self.since
+        }
+        fn is_here(&mut self, _: Addr) -> bool {
+            false
+        }
+    }
+    let lose = |minutes: &[u64], at_minute: u64, network, since| {
+        let (mut networks, mut world) = (Networks::default(), World { network, since });
+        for minute in minutes {
+            networks.note(&Report::Attempt(failed(SERVER, at(minute * 60))), &mut world, at(minute * 60));
+        }
+        networks.is_dead(SERVER, at(at_minute * 60), &mut world)
+    };
+    assert!(lose(&[0, 1], 2, true, false));
+    assert!(!lose(&[0], 1, true, false), "two may be races");
+    assert!(!lose(&[0, 1], 2, true, true), "it answered since the first");
+    assert!(!lose(&[0, 1], 2, false, false), "nothing there answers: its network is avoided");
+    assert!(!lose(&[0, 1], 11, true, false), "the first is too long ago");
+    assert!(lose(&[0, 1, 2, 3], 4, true, false));
+}
+
 #[test]
 fn networks_are_bounded() {
     let mut networks = Networks::default();

@@ -91,7 +91,8 @@ fn by_packets(evidence: Evidence) -> Said {
         address,
         failed: true,
         link_addresses: Vec::new(),
-        is_fixed: false, may_be_unheard: false,
+        is_fixed: false,
+        may_be_unheard: false,
     };
     let local = Local {
         client_here: Ok(true),
@@ -175,8 +176,9 @@ fn traced(port: u16, ends: Ends) -> Attempt {
 
 /// The same as `diagnose` finds it: by connect(2), its error queue, a packet socket and the neighbour table.
 fn by_probe(evidence: Evidence) -> Said {
-    let neighbour =
-        |is_peer, address| Some(Neighbour { address, is_peer, state: NeighbourState::Failed, link_address: None, may_be_unheard: false });
+    let neighbour = |is_peer, address| {
+        Some(Neighbour { address, is_peer, state: NeighbourState::Failed, link_address: None, may_be_unheard: false })
+    };
     let source = Source { address: CLIENT, prefix: 24, flags: vec!["permanent"], label: None };
     let route = Route {
         gateway: Some(GATEWAY),

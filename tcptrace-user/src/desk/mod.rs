@@ -333,6 +333,8 @@ impl<W: World> View for Scene<'_, W> {
     }
 
     fn is_overtaken(&mut self, attempt: &Attempt, now: Nanos) -> bool {
-        self.world.is_overtaken(attempt, now)
+        let (server, began) = (attempt.handshake.server(), attempt.handshake.first_syn);
+        // Whoever tries a dead address first each time has a failure each time.
+        self.world.is_overtaken(attempt, now) && !self.patterns.networks.is_dead(server, began, self.world)
     }
 }

@@ -84,11 +84,26 @@ impl Recent {
     /// Whether the same process asked another address of the same port at about the same time, and `works` for that
     /// one.
     pub fn is_overtaken(&self, connect: &Connect, works: impl Fn(HandedOver) -> bool) -> bool {
+        self.is_overtaken_by(connect, |_| true, works)
+    }
+
+    /// The same, by an address of the other family.
+    pub fn is_overtaken_by_other_family(&self, connect: &Connect, works: impl Fn(HandedOver) -> bool) -> bool {
+        self.is_overtaken_by(connect, |other| other.is_v4() != connect.asked.addr.is_v4(), works)
+    }
+
+    fn is_overtaken_by(
+        &self,
+        connect: &Connect,
+        may_be: impl Fn(Addr) -> bool,
+        works: impl Fn(HandedOver) -> bool,
+    ) -> bool {
         let key = (connect.netns, connect.pid, connect.asked.port);
         let rivals = self.by_port().get(&key).map_or(&[][..], Vec::as_slice);
         // A process that connects to more addresses at a time is no browser.
         rivals.iter().take(RIVALS).map(|index| &self.calls[*index]).any(|other| {
             other.asked.addr != connect.asked.addr
+                && may_be(other.asked.addr)
                 && other.called.since(connect.called).max(connect.called.since(other.called)) <= RIVAL_WINDOW
                 && other.sent.is_some_and(&works)
         })

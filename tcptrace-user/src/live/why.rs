@@ -23,7 +23,7 @@ use tcptrace_vocabulary::{
 
 use super::{
     calls::{self, Calls, Recent},
-    connects::{Connect, Connects},
+    connects::{Connect, Connects, HandedOver},
     drops::{self, Drops},
     kernel::Kernel,
     onward::Failures,
@@ -252,6 +252,10 @@ pub struct Here<'a> {
 }
 
 impl Surroundings for Here<'_> {
+    fn answered_since(&mut self, host: Addr, since: Nanos) -> bool {
+        self.judge.past.answered_since(host, since)
+    }
+
     fn answers(&mut self, network: Network, at: Nanos) -> bool {
         self.judge.look(self.table);
         self.judge.past.is_heard(network.addresses(), at)
@@ -294,7 +298,12 @@ impl World for Here<'_> {
         let Some(ThisHost { connects: Ok(connects), recent, .. }) = &mut self.judge.here else { return false };
         let Ok(call) = connects.by_flow(hs.client(), hs.server(), hs.first_syn) else { return false };
         recent.read(connects, now);
-        recent.is_overtaken(&call, |it| self.table.has_established(it.client, it.server))
+        let works = |it: HandedOver| self.table.has_established(it.client, it.server);
+        // A host without that family hears so for its first address; within a family something is wrong with this one.
+        if attempt.outcome == Outcome::Unreachable {
+            return recent.is_overtaken_by_other_family(&call, works);
+        }
+        recent.is_overtaken(&call, works)
     }
 
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {

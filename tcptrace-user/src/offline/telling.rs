@@ -103,6 +103,10 @@ struct Captured<'a> {
 }
 
 impl Surroundings for Captured<'_> {
+    fn answered_since(&mut self, host: Addr, since: Nanos) -> bool {
+        self.past.answered_since(host, since)
+    }
+
     fn answers(&mut self, network: Network, at: Nanos) -> bool {
         self.past.is_heard(network.addresses(), at)
     }

@@ -169,7 +169,7 @@ impl One {
         let Some(route) = route else { return };
         match route::neighbour(self.peer.ip, &route) {
             Ok(mut neighbour) => {
-                for it in &mut neighbour {
+                if let Some(it) = &mut neighbour {
                     it.may_be_unheard = Host::own().may_drop_neighbours(it.address, monotonic());
                 }
                 self.change(|it| it.neighbour = neighbour);

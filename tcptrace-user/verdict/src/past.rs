@@ -417,6 +417,12 @@ impl Past {
         self.hosts.range(hosts).take(1 << 12).any(|(_, it)| it.life(around) != Life::Never)
     }
 
+    /// Whether a host answered anybody since a moment, within ten minutes of it.
+    #[must_use]
+    pub fn answered_since(&self, host: Addr, since: Nanos) -> bool {
+        self.host(host).is_some_and(|it| it.life(Around { began: since, at: since }) == Life::Since)
+    }
+
     /// Hosts elsewhere that are alive, and that were asked in vain; up to a few of each.
     ///
     /// During an outage a full search would visit all hosts for each failure. The loop stops at a few of either kind,

@@ -23,7 +23,7 @@ use tcptrace_core::{
 use tcptrace_verdict::proof::Proof;
 use tcptrace_vocabulary::{
     cause::Confidence,
-    facts::{Call, Counters, Dropped, Local, Missing, Neighbour, Place, Suspect, Way},
+    facts::{Call, Counters, Dropped, Local, Missing, Neighbour, Place, Way},
 };
 
 /// An attempt, and what is known beside it.
@@ -213,11 +213,13 @@ fn rejections() -> Vec<Row> {
     ]
 }
 
+/// The next hop does not answer, and the kernel dropped the SYN for that.
+fn silent_hop(it: Handshake, is_peer: bool) -> Scene {
+    let drops = at(false, drops(Side::Client, "NEIGH_FAILED", |it| it.place = Place::Client));
+    with(it, Local { neighbour: Ok(Some(neighbour(is_peer))), ..drops })
+}
+
 fn next_hops() -> Vec<Row> {
-    let silent_hop = |it, is_peer| {
-        let drops = at(false, drops(Side::Client, "NEIGH_FAILED", |it| it.place = Place::Client));
-        with(it, Local { neighbour: Ok(Some(neighbour(is_peer))), ..drops })
-    };
     let unheard = |is_peer| {
         let it = Neighbour { may_be_unheard: true, ..neighbour(is_peer) };
         let mut scene = silent_hop(unseen(), is_peer);

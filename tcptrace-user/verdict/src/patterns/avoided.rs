@@ -3,7 +3,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use tcptrace_core::{flow::Addr, handshake::Nanos};
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    handshake::Nanos,
+};
 use tcptrace_vocabulary::{network::Network, outcome::Outcome, report::Report};
 
 use super::{
@@ -55,6 +58,8 @@ struct Running {
 /// The networks of a run.
 #[derive(Default)]
 pub struct Networks {
+    /// When each server lost, lately.
+    losers: HashMap<Endpoint, VecDeque<Nanos>>,
     recent: HashMap<Network, VecDeque<Lost>>,
     findings: Lifecycle<Network, Running>,
 }
@@ -70,6 +75,7 @@ impl Pattern for Networks {
         if hs.answer.tries > 0 || !matches!(report, Report::Attempt(_)) {
             return Claim::None;
         }
+        self.lose(hs.server(), hs.first_syn);
         let (own, family) = (Network::of(hs.server_addr), Network::family(hs.server_addr));
         let lost = Lost { at: hs.first_syn, client: hs.client_addr, network: own, outcome: attempt.outcome };
         let last_seen = hs.last_seen();
@@ -132,6 +138,36 @@ impl Networks {
         }
         recent.push_back(lost);
         Some(recent)
+    }
+
+    /// Whether an attempt was overtaken because its server is dead: it lost [`OFTEN`] times within [`WHILE`], this time
+    /// among them, and its host answered nobody since the first. Where nothing of its network answers, the finding
+    /// about the network says so.
+    pub fn is_dead(&mut self, server: Endpoint, at: Nanos, around: &mut dyn Surroundings) -> bool {
+        let networks = [Network::of(server.addr), Network::family(server.addr)];
+        if networks.iter().any(|it| self.findings.get_mut(it).is_some()) {
+            return false;
+        }
+        let Some(lost) = self.losers.get_mut(&server) else { return false };
+        lost.retain(|it| at.since(*it) <= WHILE);
+        let first = lost.front().copied().filter(|_| lost.len() + 1 >= OFTEN);
+        first.is_some_and(|first| {
+            !around.answered_since(server.addr, first) && around.answers(Network::of(server.addr), at)
+        })
+    }
+
+    fn lose(&mut self, server: Endpoint, at: Nanos) {
+        if self.losers.len() >= NETWORKS && !self.losers.contains_key(&server) {
+            self.losers.retain(|_, it| it.back().is_some_and(|last| at.since(*last) <= WHILE));
+            if self.losers.len() >= NETWORKS {
+                return;
+            }
+        }
+        let lost = self.losers.entry(server).or_default();
+        if lost.len() >= ATTEMPTS {
+            lost.pop_front();
+        }
+        lost.push_back(at);
     }
 
     fn begin(&mut self, network: Network) {

@@ -54,6 +54,11 @@ pub trait Surroundings {
     /// Whether anything in a network answered around a moment.
     fn answers(&mut self, network: Network, at: Nanos) -> bool;
 
+    /// Whether a host answered anybody since a moment.
+    fn answered_since(&mut self, host: Addr, since: Nanos) -> bool {
+        self.answers(Network::of(host), since)
+    }
+
     /// Whether an address is this host's own; false where this host is not looked at.
     fn is_here(&mut self, address: Addr) -> bool;
 }

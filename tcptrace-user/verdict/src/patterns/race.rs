@@ -42,6 +42,8 @@ pub type Mac = [u8; 6];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Winner {
     completed: Nanos,
+    /// Whether it has the loser's family of addresses.
+    is_same_family: bool,
     /// The link address that makes its address and the loser's one host's, if they are two.
     link: Option<Mac>,
 }
@@ -131,14 +133,20 @@ impl Races {
             .map(|it| (it, None))
             .chain(others)
             .filter(|(it, _)| it.at < winner.first_syn && it.server.addr != winner.server_addr)
-            .map(|(it, link)| (it.client, it.server, it.at, Winner { completed, link }))
+            .map(|(it, link)| {
+                let is_same_family = it.server.addr.is_v4() == winner.server_addr.is_v4();
+                (it.client, it.server, it.at, Winner { completed, is_same_family, link })
+            })
             .collect()
     }
 
     /// Whether what an attempt came to is that of one that was overtaken.
     #[must_use]
     pub fn is_lost(&self, handshake: &Handshake, outcome: Outcome, winner: &Winner) -> bool {
-        matches!(outcome, Outcome::NoReply | Outcome::Aborted | Outcome::Unreachable)
+        // A host without that family hears so for its first address; within a family something is wrong with this one.
+        let is_lost = matches!(outcome, Outcome::NoReply | Outcome::Aborted)
+            || outcome == Outcome::Unreachable && !winner.is_same_family;
+        is_lost
             && handshake.syn.tries <= TRIES
             && handshake.last_syn.since(winner.completed) <= LAST_TRY
             && winner.link.is_none_or(|link| !self.owners[&link].is_shared)
