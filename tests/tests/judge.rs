@@ -295,11 +295,21 @@ fn the_same_evidence_gets_the_same_verdict_at_both_doors() {
         ("silence beside a RST", beside(Rst(57), Silent), ["firewall_drop", "possible", "port"]),
         ("silence on every port", beside(Silent, Silent), ["host_down", "possible", "host"]),
         ("silence, and nothing else tried", alone(Silent), ["unknown", "possible", "unknown"]),
-        ("no answer to ARP", Evidence { absent: Absent::Host, ..alone(Silent) }, ["host_down", "certain", "host"]),
+        ("no answer to ARP", Evidence { absent: Absent::Host, ..alone(Unseen) }, ["host_down", "certain", "host"]),
         (
             "no answer to ARP by the gateway",
-            Evidence { absent: Absent::Gateway, ..alone(Silent) },
+            Evidence { absent: Absent::Gateway, ..alone(Unseen) },
             ["gateway_down", "certain", "everything"],
+        ),
+        (
+            "no answer to ARP, and SYNs left",
+            Evidence { absent: Absent::Host, ..alone(Silent) },
+            ["host_down", "possible", "host"],
+        ),
+        (
+            "no answer to ARP by the gateway, and SYNs left",
+            Evidence { absent: Absent::Gateway, ..alone(Silent) },
+            ["gateway_down", "possible", "everything"],
         ),
         ("no SYN seen leaving", beside(Opens, Unseen), ["dropped_by_local_firewall", "likely", "port"]),
         ("an error of this host itself", beside(Opens, Error(3, 13, CLIENT)), ["firewall_reject", "certain", "port"]),

@@ -328,8 +328,8 @@ impl<'a> Case<'a> {
         let drop = self.dropped_on_its_way_out(Side::Client).filter(|it| it.reason == "NEIGH_FAILED");
         let errno = self.local.call.ok().and_then(|it| it.errno);
         let is_said = drop.is_some() || errno == Some(libc::EHOSTUNREACH) || self.is_own_error();
-        // The probe's own sockets go the way that was looked up.
-        let is_probe = self.local.signs.is_ok();
+        // The probe's own sockets go the way that was looked up. Where it may, it saw whether a SYN left.
+        let is_probe = self.local.signs.is_ok() && self.local.left.is_err();
         let is_all = is_probe || self.never_left() || is_said && self.hs().syn.tries == 0;
         match (is_all, is_said) {
             (true, _) => Kept::All,
