@@ -27,7 +27,7 @@ pub struct Config {
     pub skipped_reasons: [u32; 4],
     /// The offsets, in the running kernel, of the fields that the hook of drops reads.
     pub offsets: FieldOffsets,
-    /// The same for the hook of failed calls.
+    /// The same for the hooks of sockets.
     pub socket_offsets: SocketOffsets,
     /// Whether every completed handshake and its end are reported.
     pub tell_all: u8,
@@ -43,7 +43,7 @@ pub struct Config {
     pub pad: [u8; 3],
 }
 
-const _: () = assert!(size_of::<Config>() == 168 && align_of::<Config>() == 8);
+const _: () = assert!(size_of::<Config>() == 208 && align_of::<Config>() == 8);
 
 impl Config {
     /// The values in the object until userspace sets its own: one set, nothing filtered, no floods.

@@ -1,93 +1,155 @@
-//! The records of a connect(2): its caller, its destination, whether TCP was handed its SYN, and how it failed.
+//! The records of a connect(2): its caller and destination, and how it left SYN-SENT.
 //!
-//! Layout and places only; the hooks that fill them are the kernel programs' `sockets`. A call that opens has no
-//! [`Failure`]: the handshake says how its SYN ended.
+//! Layout and places only; the hooks that fill them are the kernel programs' `sockets`. Each record has one writer, which
+//! writes it whole and reads nothing: a sum shows whether all of it is one record's. A lock would wait for memory that
+//! no cache has, at each connect(2).
 
 use crate::{flow::Addr, handshake::Nanos};
 
-/// One call, by its socket. Two cache lines.
+/// One call, by its socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connect {
-    /// Odd while it is written, zero while nobody has.
-    pub version: u64,
-    /// The socket's, unique until the next boot.
+    /// [`sum`] of the rest.
+    pub sum: u64,
+    /// The socket's, unique until the next boot; zero while nobody has written.
     pub cookie: u64,
     /// When connect(2) was called.
     pub called: Nanos,
-    /// When its SYN was handed to TCP; zero: it was not.
-    pub sent: Nanos,
     /// The network namespace's cookie.
     pub netns: u64,
-    /// The caller's cgroup, as cgroup2 numbers them.
-    pub cgroup: u64,
     /// The destination that connect(2) was given. The flow may have another: the unspecified address becomes the
     /// loopback address, and a cgroup program may write a new one.
     pub asked_addr: Addr,
-    /// The flow as TCP has it, once `sent` says so; until then the client's is what bind(2) chose, or zero.
-    pub client_addr: Addr,
-    pub server_addr: Addr,
-    /// The caller's name, zero at its end.
-    pub comm: [u8; 16],
+    /// What bind(2) chose before the call, or zero.
+    pub bound_addr: Addr,
+    /// The caller's name, as words of its bytes, zero at its end.
+    pub comm: [u64; 2],
     /// The process (thread group) that called, numbered as in the first namespace of processes.
     pub pid: u32,
-    pub uid: u32,
     pub asked_port: u16,
-    pub client_port: u16,
-    pub server_port: u16,
+    pub bound_port: u16,
     /// The errno with which another program refused the call; zero: none that ran before this one did.
     pub refused: u16,
+    /// Zero: makes the size a multiple of eight.
+    pub pad: [u8; 6],
 }
 
-const _: () = assert!(size_of::<Connect>() == 128 && align_of::<Connect>() == 8);
+const _: () = assert!(size_of::<Connect>() == 96 && align_of::<Connect>() == 8);
 
-/// The error that came for a socket in SYN-SENT, or how it left for CLOSE. In a place of its own, so that a call that opens writes nothing here.
+/// How far the socket of a call came. Written when it leaves SYN-SENT; before, only where that is needed to tell later
+/// why it failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Failure {
-    /// Odd while it is written, zero while nobody has.
-    pub version: u64,
-    /// The socket's.
+pub struct Fate {
+    /// [`sum`] of the rest.
+    pub sum: u64,
+    /// The socket's; zero while nobody has written.
     pub cookie: u64,
     pub at: Nanos,
-    /// The error that came for the socket (`sk_err`); zero: none did, and connect(2) itself gave up.
+    /// When TCP last sent or received something on the socket (`tcp_mstamp`), rounded up to a microsecond: if not
+    /// before the call, TCP has made its SYN. Zero: never.
+    pub made: Nanos,
+    /// The flow, if the SYN was made.
+    pub client_addr: Addr,
+    pub server_addr: Addr,
+    /// The error that came for the socket (`sk_err`); zero: none did.
     pub errno: i32,
-    /// The port that was chosen for it; zero: none was.
-    pub port: u16,
+    /// `sk_txhash`, which TCP chooses anew as soon as the call has a port.
+    pub tx_hash: u32,
+    pub client_port: u16,
+    pub server_port: u16,
+    /// One of [`Fate::BOUND`] and so on.
+    pub step: u8,
     /// Not zero: its program closed it.
     pub is_closed: u8,
+    /// Not zero: TCP had a local port for the call.
+    pub has_port: u8,
     /// Zero: makes the size a multiple of eight.
     pub pad: u8,
 }
 
-const _: () = assert!(size_of::<Failure>() == 32 && align_of::<Failure>() == 8);
+const _: () = assert!(size_of::<Fate>() == 80 && align_of::<Fate>() == 8);
+
+impl Fate {
+    /// It came to SYN-SENT, and had a port before.
+    pub const BOUND: u8 = 1;
+    /// An error came in SYN-SENT, and did not end it.
+    pub const TROUBLED: u8 = 2;
+    /// The connection opened.
+    pub const OPENED: u8 = 3;
+    /// It went back to CLOSE.
+    pub const FAILED: u8 = 4;
+}
+
+/// The sum of the words of a record but the first. A record of which two writers wrote a part each has another.
+#[inline(always)]
+#[must_use]
+pub fn sum(words: impl Iterator<Item = u64>) -> u64 {
+    words.fold(0, |sum, word| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
 
 /// The offsets, in the running kernel, of the fields that the hook of failed calls reads of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SocketOffsets {
-    /// `sock_common.skc_cookie`.
+    /// `sock_common.skc_cookie`, and the others that lie within [`SocketOffsets::HEAD`].
     pub cookie: u32,
+    pub family: u32,
+    pub server_port: u32,
+    pub client_port: u32,
+    pub server_v4: u32,
+    pub client_v4: u32,
+    /// Zero where the kernel has no IPv6.
+    pub server_v6: u32,
+    pub client_v6: u32,
     /// `sock.sk_err`.
     pub err: u32,
     /// `sock.sk_shutdown`.
     pub shutdown: u32,
-    /// `inet_sock.inet_sport`.
+    /// `inet_sock.inet_sport`, which stays where the port is given back.
     pub port: u32,
     /// `sock_common.skc_state`.
     pub state: u32,
+    /// `sock.sk_txhash`.
+    pub tx_hash: u32,
+    /// `tcp_sock.tcp_mstamp`.
+    pub mstamp: u32,
     /// `sock.sk_error_queue.prev`: the newest of the errors that wait.
     pub newest_error: u32,
     /// `ee` of the `sock_exterr_skb` in such an entry.
     pub queued: u32,
+    /// `sock.sk_protocol`.
+    pub protocol: u32,
     /// Zero: makes the size a multiple of eight.
     pub pad: u32,
 }
 
 impl SocketOffsets {
-    /// The hook is not loaded.
-    pub const NONE: Self =
-        Self { cookie: 0, err: 0, shutdown: 0, port: 0, state: 0, newest_error: 0, queued: 0, pad: 0 };
+    /// Bytes at the start of a socket that hold its ends: read at once.
+    pub const HEAD: usize = 96;
+
+    /// The hooks are not loaded.
+    pub const NONE: Self = Self {
+        cookie: 0,
+        family: 0,
+        server_port: 0,
+        client_port: 0,
+        server_v4: 0,
+        client_v4: 0,
+        server_v6: 0,
+        client_v6: 0,
+        err: 0,
+        shutdown: 0,
+        port: 0,
+        state: 0,
+        tx_hash: 0,
+        mstamp: 0,
+        newest_error: 0,
+        queued: 0,
+        protocol: 0,
+        pad: 0,
+    };
 }
 
 /// The longest that a connect waits for its SYN where nothing goes wrong. Routing and choosing a port take
@@ -95,11 +157,12 @@ impl SocketOffsets {
 const RECENT: u64 = 5_000_000_000;
 
 impl Connect {
-    /// Whether to write another socket's call here loses one whose fate nobody may have looked at yet.
+    /// Whether to write another socket's call here, of which the fate is unknown, loses one that nobody may have looked
+    /// at yet.
     #[inline(always)]
     #[must_use]
     pub const fn is_lost_to(&self, cookie: u64, now: Nanos) -> bool {
-        self.cookie != cookie && self.cookie != 0 && self.sent.0 == 0 && now.since(self.called) < RECENT
+        self.cookie != cookie && self.cookie != 0 && now.since(self.called) < RECENT
     }
 }
 
@@ -162,7 +225,17 @@ mod tests {
         assert!(waits.is_lost_to(8, Nanos(RECENT + 1)));
         assert!(!waits.is_lost_to(7, Nanos(RECENT + 1)), "the same socket tries again");
         assert!(!waits.is_lost_to(8, Nanos(2 * RECENT)), "it had its time");
-        assert!(!Connect { sent: Nanos(RECENT), ..waits }.is_lost_to(8, Nanos(RECENT + 1)));
         assert!(!Connect::default().is_lost_to(8, Nanos(1)), "an empty place");
+    }
+
+    #[test]
+    fn a_record_of_two_writers_is_no_record() {
+        let [one, other] = [[7u64, 1000, 5, 0x1f90_0000_0000], [8, 1001, 5, 0x1f91_0000_0000]];
+        for mask in 0..16 {
+            let mixed: [u64; 4] = std::array::from_fn(|at| if mask >> at & 1 == 0 { one[at] } else { other[at] });
+            let is_whole = mixed == one;
+            assert_eq!(sum(mixed.into_iter()) == sum(one.into_iter()), is_whole, "{mask:b}");
+        }
+        assert_eq!(sum([0; 11].into_iter()), 0, "an empty place is whole");
     }
 }

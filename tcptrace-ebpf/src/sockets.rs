@@ -1,18 +1,19 @@
-//! The hooks beside the packets: each connect(2) as its caller makes it, the moment at which TCP is given its SYN, and
-//! the way in which it failed.
+//! The hooks beside the packets: each connect(2) as its caller makes it, and how its socket leaves SYN-SENT.
 //!
 //! A packet does not say who sent it, and a connect that fails before there is a packet leaves none. `connect_ipv4` and
-//! `connect_ipv6` run in the caller; `connect_sent` runs when the 4-tuple is known and the SYN is about to be built;
-//! `connect_failed` runs when a socket changes its state, and does something only where SYN-SENT leads to CLOSE;
-//! `connect_error` runs when a socket gets an error, and does something only in SYN-SENT.
+//! `connect_ipv6` run in the caller; `connect_state` runs when a socket changes its state, and does something only where
+//! that is SYN-SENT; `connect_error` runs when a socket gets an error, and does something only in SYN-SENT.
 //! Nothing runs for a packet, and nothing is refused or changed: another program's answer stays. No hook returns the
-//! errno of a call cheaply: the tracepoint of the system call's exit makes every system call of the host slower.
+//! errno of a call cheaply: the tracepoint of the system call's exit makes every system call of the host slower. Nor is
+//! there one that runs only as TCP is given the SYN: programs of sock_ops run for eight other events of a connection.
+//! Userspace finds the flow of a call that is in SYN-SENT by its socket.
 //!
 //! | map | holds | when full |
 //! | --- | --- | --- |
-//! | `CONNECTS` | calls, by socket cookie | the newer call takes the place; an older one without a SYN yet is counted |
-//! | `FAILURES` | how they failed, by socket cookie | the newer one takes the place |
-//! | `SENT` | cookies, by the flow's hash | the newer flow takes the place |
+//! | `CONNECTS` | calls, by socket cookie | the newer call takes the place; an older one of unknown fate is counted |
+//! | `FATES` | how far they came, by socket cookie | the newer one takes the place |
+//! | `WAITING` | whether that is unknown, by socket cookie | as `CONNECTS` |
+//! | `FLOWS` | cookies, by the flow's hash | the newer flow takes the place |
 //!
 //! All are arrays in which a key has one place. An LRU_HASH would cost ten times as much, and a system call for each
 //! entry read. Storage at the socket (BPF_MAP_TYPE_SK_STORAGE) would cost an allocation, and its reader needs the
@@ -20,18 +21,17 @@
 #![expect(unsafe_code, reason = "contexts and map values are raw memory")]
 
 use aya_ebpf::{
-    EbpfContext,
-    bindings::{BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_addr, bpf_sock_ops},
+    bindings::bpf_sock_addr,
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_probe_read_kernel,
-        generated::{bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_retval, bpf_get_socket_cookie},
+        bpf_get_current_pid_tgid, bpf_probe_read_kernel,
+        generated::{bpf_get_current_comm, bpf_get_netns_cookie, bpf_get_retval, bpf_get_socket_cookie},
     },
-    macros::{cgroup_sock_addr, map, raw_tracepoint, sock_ops},
+    macros::{cgroup_sock_addr, map, raw_tracepoint},
     maps::Array,
-    programs::{RawTracePointContext, SockAddrContext, SockOpsContext},
+    programs::{RawTracePointContext, SockAddrContext},
 };
 use tcptrace_core::{
-    connect::{self, Connect, Failure},
+    connect::{self, Connect, Fate, SocketOffsets},
     event::Counter,
     flow::{self, Addr, Endpoint},
     handshake::Nanos,
@@ -43,15 +43,17 @@ use crate::maps::{self, MMAPABLE, config};
 static CONNECTS: Array<Connect> = Array::with_max_entries(1, MMAPABLE);
 /// As many as there are of those.
 #[map]
-static FAILURES: Array<Failure> = Array::with_max_entries(1, MMAPABLE);
+static FATES: Array<Fate> = Array::with_max_entries(1, MMAPABLE);
+/// A byte for each of those, together few enough to stay in a cache: it says whether the memory of a place has to be
+/// waited for.
+#[map]
+static WAITING: Array<[u8; 8]> = Array::with_max_entries(1, 0);
 /// As many as there are of those.
 #[map]
-static SENT: Array<u64> = Array::with_max_entries(1, MMAPABLE);
+static FLOWS: Array<u64> = Array::with_max_entries(1, MMAPABLE);
 
 /// The return value that lets the call proceed. A program that ran before this one and refused has refused.
 const ALLOW: i32 = 1;
-/// The reply, which the kernel takes for its default while nobody has written one, is not ours to write.
-const NO_REPLY: u32 = 1;
 
 /// include/uapi/linux/net.h, in.h, socket.h.
 const SOCK_STREAM: u32 = 1;
@@ -61,6 +63,8 @@ const AF_INET6: u32 = 10;
 /// include/net/tcp_states.h.
 const TCP_SYN_SENT: u32 = 2;
 const TCP_CLOSE: u32 = 7;
+/// In place of a cookie: none that a socket has.
+const NOBODY: u64 = u64::MAX;
 
 #[cgroup_sock_addr(connect4)]
 #[inline(always)]
@@ -83,24 +87,15 @@ fn connect_ipv6(ctx: SockAddrContext) -> i32 {
     ALLOW
 }
 
-#[sock_ops]
-#[inline(always)]
-fn connect_sent(ctx: SockOpsContext) -> u32 {
-    // SAFETY: the context of a running program.
-    if unsafe { word(&raw const (*ctx.ops).op) } == BPF_SOCK_OPS_TCP_CONNECT_CB {
-        on_sent(&ctx);
-    }
-    NO_REPLY
-}
-
 /// Arguments: the socket, its state, its next state. A failing connect(2) leads it from SYN-SENT to CLOSE whether or not
 /// a SYN was sent (`tcp_v4_connect`, `tcp_done`).
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 #[inline(always)]
-fn connect_failed(ctx: RawTracePointContext) -> i32 {
-    if ctx.arg::<u64>(1) as u32 == TCP_SYN_SENT && ctx.arg::<u64>(2) as u32 == TCP_CLOSE {
+fn connect_state(ctx: RawTracePointContext) -> i32 {
+    let (from, to) = (ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
+    if from == TCP_SYN_SENT || to == TCP_SYN_SENT {
         // None: a field could not be read, and nothing is noted.
-        let _ = on_failure(ctx.arg(0));
+        let _ = on_state(ctx.arg(0), from, to);
     }
     0
 }
@@ -116,13 +111,34 @@ fn connect_error(ctx: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
+fn on_state(socket: usize, from: u32, to: u32) -> Option<()> {
+    if from != TCP_SYN_SENT && field::<u16>(socket, config!(socket_offsets.port))? == 0 {
+        return None;
+    }
+    let mut fate = fate_of(socket)?;
+    if from != TCP_SYN_SENT {
+        // A call with a port of its own fails for that port, or later: this tells.
+        fate.tx_hash = field(socket, config!(socket_offsets.tx_hash))?;
+        (fate.at, fate.step) = (maps::now(), Fate::BOUND);
+    } else if to == TCP_CLOSE {
+        fail(socket, &mut fate)?;
+    } else {
+        (fate.at, fate.step) = (fate.made, Fate::OPENED);
+    }
+    note(socket, fate);
+    Some(())
+}
+
+#[inline(always)]
 fn on_error(socket: usize) -> Option<()> {
     let state: u8 = field(socket, config!(socket_offsets.state))?;
     if u32::from(state) != TCP_SYN_SENT {
         return None;
     }
     let errno: i32 = field(socket, config!(socket_offsets.err))?;
-    note_failure(socket, if errno != 0 { errno } else { queued_error(socket)? }, 0)
+    let errno = if errno != 0 { errno } else { queued_error(socket)? };
+    note(socket, Fate { at: maps::now(), errno, step: Fate::TROUBLED, ..fate_of(socket)? });
+    Some(())
 }
 
 /// The errno of the newest error in a socket's queue, if ICMP brought it.
@@ -140,37 +156,108 @@ fn queued_error(socket: usize) -> Option<i32> {
     field(entry as usize, config!(socket_offsets.queued))
 }
 
+/// How a call failed.
 #[inline(always)]
-fn on_failure(socket: usize) -> Option<()> {
-    let errno: i32 = field(socket, config!(socket_offsets.err))?;
-    let shutdown: u8 = field(socket, config!(socket_offsets.shutdown))?;
-    note_failure(socket, errno, shutdown)
+fn fail(socket: usize, fate: &mut Fate) -> Option<()> {
+    let port: u16 = field(socket, config!(socket_offsets.port))?;
+    (fate.at, fate.step) = (maps::now(), Fate::FAILED);
+    fate.errno = field(socket, config!(socket_offsets.err))?;
+    fate.is_closed = field(socket, config!(socket_offsets.shutdown))?;
+    // `skc_num` was cleared as the port was given back.
+    fate.client_port = u16::from_be(port);
+    fate.has_port = u8::from(port != 0);
+    let before = FATES.get_ptr_mut(connect::place(fate.cookie, config!(connect_places)))?;
+    // SAFETY: a map value, which is never freed. Its words are of this socket, which is locked, or of another.
+    let before = unsafe { &*before };
+    if before.cookie == fate.cookie && before.step == Fate::BOUND {
+        let tx_hash: u32 = field(socket, config!(socket_offsets.tx_hash))?;
+        fate.has_port = u8::from(before.tx_hash != tx_hash);
+    }
+    // An error that the program has taken is what it closes the socket for.
+    if before.cookie == fate.cookie && before.step == Fate::TROUBLED && fate.errno == 0 {
+        (fate.at, fate.errno) = (before.at, before.errno);
+    }
+    Some(())
+}
+
+/// What the fields of a socket say at every step.
+#[inline(always)]
+fn fate_of(socket: usize) -> Option<Fate> {
+    let head: Head = field(socket, 0)?;
+    let made: u64 = field(socket, config!(socket_offsets.mstamp))?;
+    let (client_addr, server_addr) = match u32::from(head.at::<u16>(config!(socket_offsets.family))?) {
+        AF_INET => (
+            Addr::v4(u32::from_be(head.at(config!(socket_offsets.client_v4))?)),
+            Addr::v4(u32::from_be(head.at(config!(socket_offsets.server_v4))?)),
+        ),
+        AF_INET6 => (v6(head.at(config!(socket_offsets.client_v6))?), v6(head.at(config!(socket_offsets.server_v6))?)),
+        _ => return None,
+    };
+    Some(Fate {
+        cookie: head.at(config!(socket_offsets.cookie))?,
+        // Microseconds; rounded up, since the call is compared with it.
+        made: Nanos(if made == 0 { 0 } else { made * 1000 + 999 }),
+        client_addr,
+        server_addr,
+        client_port: head.at(config!(socket_offsets.client_port))?,
+        server_port: u16::from_be(head.at(config!(socket_offsets.server_port))?),
+        ..Fate::default()
+    })
+}
+
+/// The start of a socket.
+#[repr(C, align(8))]
+struct Head([u8; SocketOffsets::HEAD]);
+
+impl Head {
+    #[inline(always)]
+    fn at<T>(&self, at: u32) -> Option<T> {
+        let at = at as usize;
+        // SAFETY: within; `T` is integers.
+        (at <= SocketOffsets::HEAD - size_of::<T>())
+            .then(|| unsafe { self.0.as_ptr().add(at).cast::<T>().read_unaligned() })
+    }
 }
 
 #[inline(always)]
-fn note_failure(socket: usize, errno: i32, shutdown: u8) -> Option<()> {
-    // Zero: nobody asked for it, so no hook saw the call.
-    let cookie: u64 = field(socket, config!(socket_offsets.cookie)).filter(|cookie| *cookie != 0)?;
-    let port: u16 = field(socket, config!(socket_offsets.port))?;
-    let failure = FAILURES.get_ptr_mut(connect::place(cookie, config!(connect_places)))?;
-    // SAFETY: a map value, which is never freed.
-    let Some(version) = (unsafe { maps::begin(&raw mut (*failure).version) }) else {
-        maps::count(Counter::ConnectUnnoted);
-        return None;
-    };
-    // SAFETY: nobody else writes while the version is odd; a reader compares it.
-    let failure = unsafe { &mut *failure };
-    // An error that the program has taken is what it closes the socket for.
-    if failure.cookie != cookie || failure.errno == 0 || errno != 0 {
-        failure.cookie = cookie;
-        failure.at = maps::now();
-        failure.errno = errno;
-        failure.port = u16::from_be(port);
-        failure.is_closed = shutdown;
+fn v6(words: [u32; 4]) -> Addr {
+    let half = |at: usize| u64::from(u32::from_be(words[at])) << 32 | u64::from(u32::from_be(words[at + 1]));
+    Addr { hi: half(0), lo: half(2) }
+}
+
+/// Notes how far a call came, and where TCP has made a SYN and is done with it, whose the flow is.
+#[inline(always)]
+fn note(socket: usize, mut fate: Fate) {
+    let is_over = fate.step >= Fate::OPENED;
+    let place = connect::place(fate.cookie, config!(connect_places));
+    // Not where a later call has the place: its fate would be lost.
+    let is_known = CONNECTS.get(place).is_some_and(|call| call.cookie == fate.cookie && call.cookie != 0);
+    if is_known {
+        fate.sum = connect::sum(words::<{ size_of::<Fate>() / 8 }>((&raw const fate).cast()));
+        if let (Some(to), Some(waits)) = (FATES.get_ptr_mut(place), waits(place)) {
+            // SAFETY: map values, which are never freed; readers take the record by its sum.
+            unsafe {
+                to.write(fate);
+                waits.write(u8::from(!is_over));
+            }
+        }
     }
-    // SAFETY: begun above.
-    unsafe { maps::end(&raw mut failure.version, version) };
-    Some(())
+    // A flow of MPTCP has two sockets: the caller is that of its first subflow's.
+    let is_tcp =
+        || field::<u16>(socket, config!(socket_offsets.protocol)).is_some_and(|it| u32::from(it) == IPPROTO_TCP);
+    if !is_over || fate.made.0 == 0 || !is_known && !is_tcp() {
+        return;
+    }
+    let client = Endpoint { addr: fate.client_addr, port: fate.client_port };
+    let server = Endpoint { addr: fate.server_addr, port: fate.server_port };
+    let index = flow::hash(maps::hash_key(), client, server) & (config!(connect_places) - 1);
+    if let Some(place) = FLOWS.get_ptr_mut(index as u32) {
+        // A flow of which no call is known is no earlier one's.
+        let owner = if is_known { fate.cookie } else { NOBODY };
+        // A word is written whole; of two writers one stays.
+        // SAFETY: a map value, which is never freed, aligned.
+        unsafe { place.write_volatile(owner) };
+    }
 }
 
 #[inline(always)]
@@ -185,35 +272,51 @@ fn on_connect(context: *mut bpf_sock_addr, asked_addr: Addr) {
         return;
     }
     // SAFETY: helpers with the context that they were made for.
-    let [cookie, netns, cgroup] = unsafe {
-        [bpf_get_socket_cookie(context.cast()), bpf_get_netns_cookie(context.cast()), bpf_get_current_cgroup_id()]
-    };
+    let [cookie, netns] = unsafe { [bpf_get_socket_cookie(context.cast()), bpf_get_netns_cookie(context.cast())] };
     let (bound_addr, bound_port) = bound(context);
-    let now = maps::now();
-    let Some(record) = record_of(cookie) else { return };
-    // SAFETY: a map value, which is never freed.
-    let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
-        return maps::count(Counter::ConnectUnnoted);
+    let called = maps::now();
+    let mut record = Connect {
+        sum: 0,
+        cookie,
+        called,
+        netns,
+        asked_addr,
+        bound_addr,
+        comm: comm(),
+        pid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        asked_port: u16::from_be(port as u16),
+        bound_port,
+        refused: refusal(),
+        pad: [0; 6],
     };
-    // SAFETY: nobody else writes while the version is odd; a reader compares it.
-    let record = unsafe { &mut *record };
-    if record.is_lost_to(cookie, now) {
-        maps::count(Counter::ConnectUnnoted);
+    record.sum = connect::sum(words::<{ size_of::<Connect>() / 8 }>((&raw const record).cast()));
+    let place = connect::place(cookie, config!(connect_places));
+    let (Some(waits), Some(to)) = (waits(place), CONNECTS.get_ptr_mut(place)) else { return };
+    // SAFETY: map values, which are never freed; readers take the record by its sum.
+    unsafe {
+        if waits.read() != 0 && (*to).is_lost_to(cookie, called) {
+            maps::count(Counter::ConnectUnnoted);
+        }
+        waits.write(1);
+        to.write(record);
     }
-    record.cookie = cookie;
-    record.called = now;
-    record.sent = Nanos(0);
-    record.netns = netns;
-    record.cgroup = cgroup;
-    record.asked_addr = asked_addr;
-    record.comm = bpf_get_current_comm().unwrap_or_default();
-    record.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    record.uid = bpf_get_current_uid_gid() as u32;
-    record.asked_port = u16::from_be(port as u16);
-    (record.client_addr, record.client_port) = (bound_addr, bound_port);
-    record.refused = refusal();
-    // SAFETY: begun above.
-    unsafe { maps::end(&raw mut record.version, version) };
+}
+
+/// The name of the task that runs.
+#[inline(always)]
+fn comm() -> [u64; 2] {
+    let mut comm = [0u64; 2];
+    // SAFETY: as long as that. It cannot fail for a task.
+    unsafe { bpf_get_current_comm((&raw mut comm).cast(), size_of_val(&comm) as u32) };
+    comm
+}
+
+/// Whether the fate of the call at a place is unknown.
+#[inline(always)]
+fn waits(place: u32) -> Option<*mut u8> {
+    let eight = WAITING.get_ptr_mut(place / 8)?;
+    // SAFETY: within the eight.
+    Some(unsafe { eight.cast::<u8>().add((place % 8) as usize) })
 }
 
 /// The address and port that bind(2) chose for the socket of a call, zero where it did not.
@@ -247,64 +350,18 @@ fn refusal() -> u16 {
     }
 }
 
-#[inline(always)]
-fn on_sent(ctx: &SockOpsContext) {
-    let it: *mut bpf_sock_ops = ctx.ops;
-    // SAFETY: the context of a running program.
-    let (client_addr, server_addr) = unsafe {
-        match word(&raw const (*it).family) {
-            AF_INET => (
-                Addr::v4(u32::from_be(word(&raw const (*it).local_ip4))),
-                Addr::v4(u32::from_be(word(&raw const (*it).remote_ip4))),
-            ),
-            AF_INET6 => (ipv6(&raw const (*it).local_ip6), ipv6(&raw const (*it).remote_ip6)),
-            _ => return,
-        }
-    };
-    // The one is in host order, the other in network order in the upper half of a word (`sock_ops_convert_ctx_access`).
-    // SAFETY: the context of a running program.
-    let [client_port, server_port] =
-        unsafe { [word(&raw const (*it).local_port) as u16, u32::from_be(word(&raw const (*it).remote_port)) as u16] };
-    // SAFETY: a helper with the context that it was made for.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    let now = maps::now();
-    if let Some(record) = record_of(cookie) {
-        // SAFETY: a map value, which is never freed.
-        let Some(version) = (unsafe { maps::begin(&raw mut (*record).version) }) else {
-            return maps::count(Counter::ConnectUnnoted);
-        };
-        // SAFETY: nobody else writes while the version is odd.
-        let record = unsafe { &mut *record };
-        // Another: the call was before the hooks, its place was taken, or there was none (a subflow of MPTCP).
-        if record.cookie == cookie {
-            record.sent = now;
-            (record.client_addr, record.client_port) = (client_addr, client_port);
-            (record.server_addr, record.server_port) = (server_addr, server_port);
-        }
-        // SAFETY: begun above.
-        unsafe { maps::end(&raw mut record.version, version) };
-    }
-    let client = Endpoint { addr: client_addr, port: client_port };
-    let server = Endpoint { addr: server_addr, port: server_port };
-    let index = flow::hash(maps::hash_key(), client, server) & (config!(connect_places) - 1);
-    if let Some(place) = SENT.get_ptr_mut(index as u32) {
-        // After the record: a reader that finds the cookie finds the flow. A word is written whole; of two writers one
-        // stays.
-        // SAFETY: a map value, which is never freed, aligned.
-        unsafe { place.write_volatile(cookie) };
-    }
-}
-
-#[inline(always)]
-fn record_of(cookie: u64) -> Option<*mut Connect> {
-    CONNECTS.get_ptr_mut(connect::place(cookie, config!(connect_places)))
-}
-
 /// A field of the kernel's memory.
 #[inline(always)]
 fn field<T>(of: usize, at: u32) -> Option<T> {
     // SAFETY: an address that cannot be read is an error and no fault; `T` is integers.
     unsafe { bpf_probe_read_kernel((of + at as usize) as *const T) }.ok()
+}
+
+/// The words of a record but the first.
+#[inline(always)]
+fn words<const WORDS: usize>(record: *const u64) -> impl Iterator<Item = u64> {
+    // SAFETY: as long as the record is that, which is integers without a gap.
+    (1..WORDS).map(move |at| unsafe { record.add(at).read() })
 }
 
 /// A field of a context, read as wide as the kernel's conversion wants it: the compiler would join or narrow plain

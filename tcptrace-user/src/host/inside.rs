@@ -19,7 +19,7 @@ use super::{
     routes::{self, Route},
 };
 use crate::{
-    netlink::{Channel, addresses, links, neighbours, neighbours::Entry, sockets},
+    netlink::{Channel, addresses, links, neighbours, neighbours::Entry, sockets, sockets::Pending},
     socket::NetnsCookie,
 };
 
@@ -72,6 +72,12 @@ impl Inside {
     pub(super) fn socket(&mut self, ours: SocketAddr, theirs: SocketAddr, interface: u32) -> Fact<Option<Socket>> {
         let diag = self.diag.as_mut().map_err(|why| *why)?;
         sockets::find(diag, ours, theirs, interface).map_err(|error| missing(&error))
+    }
+
+    /// The sockets in SYN-SENT.
+    pub(super) fn pending(&mut self) -> Fact<Vec<Pending>> {
+        let diag = self.diag.as_mut().map_err(|why| *why)?;
+        sockets::pending(diag).map_err(|error| missing(&error))
     }
 
     /// The listener that a SYN to `server` finds.

@@ -43,7 +43,7 @@ use self::{
     routing::Routing,
     service::Services,
 };
-use crate::clock;
+use crate::{clock, netlink::sockets::Pending};
 
 /// This host, with all that was looked up lately.
 #[derive(Debug)]
@@ -183,6 +183,20 @@ impl Host {
             },
             ..Local::unknown(Missing::NotAsked)
         }
+    }
+
+    /// The socket of an attempt's client, if it is here.
+    pub(crate) fn socket_of(&mut self, attempt: &Handshake, now: Nanos) -> Fact<Option<Socket>> {
+        let client = SocketAddr::new(address(attempt.client_addr), attempt.client_port);
+        let server = SocketAddr::new(address(attempt.server_addr), attempt.server_port);
+        let at = self.namespaces.which(client.ip())?.ok_or(Missing::Elsewhere)?;
+        let passed = attempt.client_point;
+        self.socket(at, client, server, if passed.is_egress() { passed.ifindex() } else { 0 }, now)
+    }
+
+    /// The sockets of this process's own network namespace that are in SYN-SENT.
+    pub(crate) fn pending(&mut self) -> Fact<Vec<Pending>> {
+        self.namespaces.own_inside().pending()
     }
 
     /// What is wrong with the process behind a port.

@@ -5,8 +5,8 @@
 
 use std::{
     cell::OnceCell,
-    collections::{HashMap, hash_map::Entry},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -21,14 +21,17 @@ use tcptrace_vocabulary::{
     facts::{Call, Dropped, Fact, Local, Missing, Place, Process, Way},
     outcome::Outcome,
     verdict::{Unsent, Verdict},
-    words::ip,
+    words::{addr, ip},
 };
 
 use super::{
     connects::{Connect, Connects, Failed, HandedOver, How},
     drops::{self, Drops},
 };
-use crate::host::{Host, Route};
+use crate::{
+    host::{Host, Route},
+    netlink::sockets::Pending,
+};
 
 /// The pause between the end of a call and the look at it. Routing and choosing a port take microseconds; the same
 /// process may try another address at once.
@@ -146,6 +149,8 @@ struct Known {
     is_done: bool,
     /// Where routing led at the first look.
     way: Option<Fact<Way>>,
+    /// When it was last seen to wait for data with its SYN.
+    waited: Nanos,
 }
 
 /// Which calls were looked at.
@@ -159,7 +164,56 @@ pub struct Calls {
     pub unexamined: u64,
 }
 
+/// Where the calls are of which nothing is noted: in SYN-SENT, or nowhere.
+pub struct Whereabouts<'a> {
+    connects: &'a Connects,
+    /// By cookie. Read before the calls are read once more: each that was in SYN-SENT before is in one of the two.
+    pending: Fact<HashMap<u64, Pending>>,
+}
+
+impl<'a> Whereabouts<'a> {
+    /// The kernel's sockets as they are now.
+    pub fn look(connects: &'a Connects, host: &mut Host) -> Self {
+        let pending = host.pending();
+        Self { connects, pending: pending.map(|all| all.into_iter().map(|it| (it.cookie, it)).collect()) }
+    }
+
+    /// A call as it is now; `None` where that is unknown.
+    fn complete(&self, call: &Connect, known: &mut Known, now: Nanos) -> Option<Connect> {
+        let pending = self.pending.as_ref().ok()?;
+        let Some(socket) = pending.get(&call.cookie) else {
+            return self.connects.by_socket(call.cookie, now).filter(|it| it.called == call.called);
+        };
+        if !socket.has_sent {
+            known.waited = now;
+            return Some(*call);
+        }
+        let end = |of: SocketAddr| Endpoint { addr: addr(of.ip()), port: of.port() };
+        let sent = HandedOver { at: known.waited, client: end(socket.ours), server: end(socket.theirs) };
+        Some(Connect { sent: Some(sent), ..*call })
+    }
+}
+
 impl Calls {
+    /// Calls of a network namespace to look at: how far they have come. None that opened, or are done with.
+    fn due<'a>(
+        &'a self,
+        recent: &'a Recent,
+        netns: u64,
+        (now, ended): (Nanos, Option<Nanos>),
+    ) -> impl Iterator<Item = &'a Connect> {
+        // Packets of later calls passed no hook.
+        let ours = move |it: &&Connect| it.netns == netns && ended.is_none_or(|ended| it.called < ended);
+        let is_due = move |it: &&Connect| !it.is_open && Due::of(it, now, ended.is_some()) != Due::No;
+        let is_done = |it: &&Connect| self.known.get(&it.cookie).is_some_and(|known| known.is_done_with(it));
+        recent.calls.iter().filter(ours).filter(is_due).filter(move |it| !is_done(it))
+    }
+
+    /// Whether nothing is noted of a call that is to be looked at.
+    pub fn are_lost(&self, recent: &Recent, netns: u64, times: (Nanos, Option<Nanos>)) -> bool {
+        self.due(recent, netns, times).any(Connect::is_unsettled)
+    }
+
     /// Explains the calls of a network namespace that should have shown by now. `is_seen` says whether a SYN did,
     /// `explain` why not, with what was known of the way; at the end of tracing, `ended` says when that was.
     pub fn look(
@@ -167,24 +221,25 @@ impl Calls {
         recent: &Recent,
         netns: u64,
         (now, ended): (Nanos, Option<Nanos>),
+        whereabouts: Option<&Whereabouts<'_>>,
         is_seen: impl Fn(Endpoint, Endpoint) -> bool,
         mut explain: impl FnMut(&Connect, &mut Option<Fact<Way>>) -> Option<Unsent>,
     ) -> Vec<Unsent> {
         self.known.retain(|_, it| now.since(it.called) < 2 * CALLS_READ);
         let (mut found, mut explained) = (Vec::new(), 0);
-        // Packets of later calls passed no hook.
-        for it in recent.calls.iter().filter(|it| it.netns == netns && ended.is_none_or(|ended| it.called < ended)) {
+        let due: Vec<_> = self.due(recent, netns, (now, ended)).copied().collect();
+        for call in due {
+            let known = self.known.entry(call.cookie);
+            let known = known.and_modify(|known| known.begin(&call)).or_insert_with(|| Known::of(&call));
+            let completed = match whereabouts {
+                Some(whereabouts) if call.is_unsettled() => whereabouts.complete(&call, known, now),
+                Some(_) | None => Some(call),
+            };
+            let Some(it) = completed.as_ref() else { continue };
+            known.is_done =
+                it.is_open || it.sent.is_some_and(|sent| is_seen(sent.client, sent.server)) || it.is_waiting_for_data();
             let due = Due::of(it, now, ended.is_some());
-            if due == Due::No {
-                continue;
-            }
-            let known = self.known.entry(it.cookie);
-            if matches!(&known, Entry::Occupied(known) if known.get().is_done_with(it)) {
-                continue;
-            }
-            let known = known.and_modify(|known| known.begin(it)).or_insert_with(|| Known::of(it));
-            if it.sent.is_some_and(|sent| is_seen(sent.client, sent.server)) || it.is_waiting_for_data() {
-                known.is_done = true;
+            if known.is_done || due == Due::No {
                 continue;
             }
             // The winner's SYN may have left by an interface that is not traced.
@@ -208,7 +263,7 @@ impl Calls {
 
 impl Known {
     const fn of(connect: &Connect) -> Self {
-        Self { called: connect.called, is_done: false, way: None }
+        Self { called: connect.called, is_done: false, way: None, waited: connect.called }
     }
 
     /// Whether that very call needs no look any more.

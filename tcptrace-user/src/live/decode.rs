@@ -4,7 +4,7 @@
 
 use bytes::Buf;
 use tcptrace_core::{
-    connect::{Connect, Failure},
+    connect::{Connect, Fate},
     drops::{Drops, FlowDrops, GROUPS, KEPT},
     event::{Event, VERSION},
     flow::Addr,
@@ -109,35 +109,38 @@ pub fn outer(buf: &mut impl Buf) -> Outer {
 pub fn connect(octets: &[u8; size_of::<Connect>()]) -> Connect {
     let buf = &mut &octets[..];
     Connect {
-        version: buf.get_u64_ne(),
+        sum: buf.get_u64_ne(),
         cookie: buf.get_u64_ne(),
         called: Nanos(buf.get_u64_ne()),
-        sent: Nanos(buf.get_u64_ne()),
         netns: buf.get_u64_ne(),
-        cgroup: buf.get_u64_ne(),
         asked_addr: addr(buf),
-        client_addr: addr(buf),
-        server_addr: addr(buf),
-        comm: std::array::from_fn(|_| buf.get_u8()),
+        bound_addr: addr(buf),
+        comm: [buf.get_u64_ne(), buf.get_u64_ne()],
         pid: buf.get_u32_ne(),
-        uid: buf.get_u32_ne(),
         asked_port: buf.get_u16_ne(),
-        client_port: buf.get_u16_ne(),
-        server_port: buf.get_u16_ne(),
+        bound_port: buf.get_u16_ne(),
         refused: buf.get_u16_ne(),
+        pad: [0; 6],
     }
 }
 
-/// Decodes how a call of connect(2) failed.
-pub fn failure(octets: &[u8; size_of::<Failure>()]) -> Failure {
+/// Decodes how far the socket of a call came.
+pub fn fate(octets: &[u8; size_of::<Fate>()]) -> Fate {
     let buf = &mut &octets[..];
-    Failure {
-        version: buf.get_u64_ne(),
+    Fate {
+        sum: buf.get_u64_ne(),
         cookie: buf.get_u64_ne(),
         at: Nanos(buf.get_u64_ne()),
+        made: Nanos(buf.get_u64_ne()),
+        client_addr: addr(buf),
+        server_addr: addr(buf),
         errno: buf.get_i32_ne(),
-        port: buf.get_u16_ne(),
+        tx_hash: buf.get_u32_ne(),
+        client_port: buf.get_u16_ne(),
+        server_port: buf.get_u16_ne(),
+        step: buf.get_u8(),
         is_closed: buf.get_u8(),
+        has_port: buf.get_u8(),
         pad: buf.get_u8(),
     }
 }

@@ -96,7 +96,7 @@ pub struct Kernel {
     keeps_connects: bool,
     /// The fields that the hook of drops reads of this kernel, until it is attached; `None` where it is off.
     layout: Option<Result<Layout, String>>,
-    /// The same for the hook of failed calls.
+    /// The same for the hooks of sockets.
     sockets: Result<SocketOffsets, String>,
     /// Whether packets cross: that takes helpers of 5.18 in XDP programs.
     pub keeps_packets: bool,
@@ -124,6 +124,15 @@ struct PlainConfig(Config);
 
 // SAFETY: `Config` is integers under repr(C), without a gap: its padding is a field.
 unsafe impl Pod for PlainConfig {}
+
+/// A loader with room for so many calls of connect(2).
+fn with_calls(connects: u32) -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    for (map, calls) in connects::MAPS {
+        loader.map_max_entries(map, connects.div_ceil(calls));
+    }
+    loader
+}
 
 /// Writes the tests of the filter into its map.
 fn set_filter(ebpf: &mut Ebpf, tests: &[Test]) -> Result<(), LoadError> {
@@ -186,7 +195,7 @@ impl Kernel {
             drop_mask: u64::from(drops - 1),
             ..settings.config(flood, known, sockets.as_ref().ok().copied())
         };
-        let mut ebpf = EbpfLoader::new()
+        let mut ebpf = with_calls(connects)
             .map_max_entries("SETS", sets)
             .map_max_entries("SLOTS", slots)
             .map_max_entries("EVENTS", settings.ring.next_power_of_two().max(4096))
@@ -194,9 +203,6 @@ impl Kernel {
             .map_max_entries("ACCOUNTS", cpus * ACCOUNTS as u32)
             .map_max_entries("PRESSURE", cpus)
             .map_max_entries("PACKETS", settings.packets.next_power_of_two().max(4096))
-            .map_max_entries("CONNECTS", connects)
-            .map_max_entries("FAILURES", connects)
-            .map_max_entries("SENT", connects)
             .map_max_entries("DROPS", drops)
             .override_global("CONFIG", &PlainConfig(config), true)
             .override_global(aya_log::LEVEL, &if settings.debug { aya_log::Level::Debug as u8 } else { 0 }, true)

@@ -14,6 +14,7 @@ use std::{
 };
 
 use aya::maps::{MapData, MapError};
+use tcptrace_core::connect;
 
 /// Tries to read a record whole.
 const TRIES: usize = 8;
@@ -61,10 +62,7 @@ impl Mapping {
         let words = &self.words()[index * (OCTETS / 8)..][..OCTETS / 8];
         for _ in 0..TRIES {
             let version = words[0].load(Acquire);
-            let mut octets = [0; OCTETS];
-            for (to, from) in octets.chunks_exact_mut(8).zip(words) {
-                to.copy_from_slice(&from.load(Relaxed).to_ne_bytes());
-            }
+            let octets = copy(words);
             fence(Acquire);
             if version & 1 == 0 && words[0].load(Relaxed) == version {
                 return Some(octets);
@@ -72,6 +70,25 @@ impl Mapping {
         }
         None
     }
+
+    /// The same of records that begin with the sum of their other words.
+    #[must_use]
+    pub fn summed<const OCTETS: usize>(&self, index: usize) -> Option<[u8; OCTETS]> {
+        let words = &self.words()[index * (OCTETS / 8)..][..OCTETS / 8];
+        (0..TRIES).map(|_| copy(words)).find(|octets| {
+            let mut words = octets.chunks_exact(8).map(|it| u64::from_ne_bytes(it.try_into().expect("eight")));
+            let sum = words.next();
+            sum == Some(connect::sum(words))
+        })
+    }
+}
+
+fn copy<const OCTETS: usize>(words: &[AtomicU64]) -> [u8; OCTETS] {
+    let mut octets = [0; OCTETS];
+    for (to, from) in octets.chunks_exact_mut(8).zip(words) {
+        to.copy_from_slice(&from.load(Relaxed).to_ne_bytes());
+    }
+    octets
 }
 
 impl Drop for Mapping {

@@ -3,7 +3,7 @@
 
 use tcptrace_core::{
     flow::Addr,
-    handshake::{Nanos, State},
+    handshake::{Handshake, Nanos, State},
 };
 use tcptrace_filter::Filter;
 use tcptrace_verdict::{
@@ -14,7 +14,7 @@ use tcptrace_verdict::{
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
-    facts::{Listener, Local, Missing, Process},
+    facts::{Fact, Listener, Local, Missing, Process, Socket},
     network::Network,
     outcome::Outcome,
     report::Report,
@@ -22,7 +22,7 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    calls::{self, Calls, Recent},
+    calls::{self, Calls, Recent, Whereabouts},
     connects::{Connect, Connects, HandedOver},
     drops::{self, Drops},
     kernel::Kernel,
@@ -107,8 +107,16 @@ impl Judge {
     pub fn unknown(&self) -> Vec<String> {
         let Some(here) = &self.here else { return Vec::new() };
         let connects = here.connects.as_ref().err();
-        let failing = here.connects.as_ref().ok().and_then(|connects| connects.failing.as_ref().err());
-        connects.into_iter().chain(failing).chain(here.drops.as_ref().err()).map(ToString::to_string).collect()
+        let attached = here.connects.as_ref().ok();
+        let ends = attached.and_then(|connects| connects.ends.as_ref().err());
+        let errors = attached.and_then(|connects| connects.errors.as_ref().err());
+        connects
+            .into_iter()
+            .chain(ends)
+            .chain(errors)
+            .chain(here.drops.as_ref().err())
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// To be called at each sweep: calls of connect(2) that put no SYN on the wire.
@@ -133,12 +141,17 @@ impl Judge {
         let Some(ThisHost { host, connects: Ok(connects), drops, calls, recent, failures, .. }) = &mut self.here else {
             return Vec::new();
         };
+        if connects.ends.is_err() {
+            return Vec::new();
+        }
         let past = &self.past;
         recent.read(connects, now);
         // In other namespaces neither the interfaces are traced nor the routes known.
         let netns = host.own_cookie();
         let is_seen = |client, server| table.has(client, server);
-        calls.look(recent, netns, (now, ended), is_seen, |call, way| {
+        let are_lost = calls.are_lost(recent, netns, (now, ended));
+        let whereabouts = are_lost.then(|| Whereabouts::look(connects, host));
+        calls.look(recent, netns, (now, ended), whereabouts.as_ref(), is_seen, |call, way| {
             let process = process(host, call, now);
             let drops = drops.as_ref().map_err(|off| off.missing);
             let unsent = calls::explain(call, process, host, drops, past, now, way);
@@ -207,7 +220,7 @@ impl Judge {
         }
         local.process = match &here.connects {
             Ok(connects) if local.client_here == Ok(true) => {
-                let call = connects.by_flow(hs.client(), hs.server(), hs.first_syn);
+                let call = call_of(connects, hs, || local.socket.clone());
                 call.map(|call| process(&mut here.host, &call, now))
             }
             Ok(_) => Err(Missing::Elsewhere),
@@ -282,8 +295,8 @@ impl World for Here<'_> {
         if !is_soon || hs.syn.tries != 1 || !hs.client_point.is_egress() {
             return None;
         }
-        let Some(ThisHost { connects: Ok(connects), .. }) = &self.judge.here else { return None };
-        let is_known = connects.by_flow(hs.client(), hs.server(), hs.first_syn).is_ok();
+        let Some(ThisHost { connects: Ok(connects), host, .. }) = &mut self.judge.here else { return None };
+        let is_known = call_of(connects, hs, || host.socket_of(hs, now)).is_ok();
         is_known.then(|| Nanos(now.0 + HOLD_FOR_RIVAL))
     }
 
@@ -295,8 +308,8 @@ impl World for Here<'_> {
         if !is_lost || hs.syn.tries != 1 || !hs.client_point.is_egress() {
             return false;
         }
-        let Some(ThisHost { connects: Ok(connects), recent, .. }) = &mut self.judge.here else { return false };
-        let Ok(call) = connects.by_flow(hs.client(), hs.server(), hs.first_syn) else { return false };
+        let Some(ThisHost { connects: Ok(connects), host, recent, .. }) = &mut self.judge.here else { return false };
+        let Ok(call) = call_of(connects, hs, || host.socket_of(hs, now)) else { return false };
         recent.read(connects, now);
         let works = |it: HandedOver| self.table.has_established(it.client, it.server);
         // A host without that family hears so for its first address; within a family something is wrong with this one.
@@ -312,6 +325,17 @@ impl World for Here<'_> {
         let verdict = judge(&Case { attempt, local: &local, past: &self.judge.past, checks });
         attempt.why = Some(Box::new(Why { verdict, local, recorded: false }));
     }
+}
+
+/// The call behind an attempt: noted by its flow as it leaves SYN-SENT, and known by its socket before.
+fn call_of(connects: &Connects, hs: &Handshake, socket: impl FnOnce() -> Fact<Option<Socket>>) -> Fact<Connect> {
+    let by_flow = || connects.by_flow(hs.client(), hs.server(), hs.first_syn);
+    by_flow().or_else(|why| match socket() {
+        Ok(Some(socket)) => connects.by_socket(socket.cookie, hs.first_syn).ok_or(Missing::Gone),
+        // It may have left in the meantime.
+        Ok(None) => by_flow(),
+        Err(_) => Err(why),
+    })
 }
 
 /// The process that called, by what is known of it now, or else by what the hook noted.

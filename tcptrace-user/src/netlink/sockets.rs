@@ -18,11 +18,26 @@ use super::{
 
 /// include/uapi/linux/sock_diag.h and inet_diag.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_SKV6ONLY: u16 = 11;
 /// Length of `inet_diag_msg`.
 const MESSAGE: usize = 72;
+/// `tcpi_segs_out` in `tcp_info` (include/uapi/linux/tcp.h).
+const SEGMENTS_OUT: usize = 136;
 /// include/net/tcp_states.h.
+const SYN_SENT: u8 = 2;
 const LISTEN: u8 = 10;
+
+/// A socket in SYN-SENT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) cookie: u64,
+    /// Mapped addresses are IPv4's.
+    pub(crate) ours: SocketAddr,
+    pub(crate) theirs: SocketAddr,
+    /// Whether its SYN was made: with Fast Open it waits for the first data.
+    pub(crate) has_sent: bool,
+}
 
 /// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +63,7 @@ pub(crate) fn find(
     theirs: SocketAddr,
     interface: u32,
 ) -> io::Result<Option<Socket>> {
-    let request = request(0, ours, theirs, interface);
+    let request = request(0, 0, ours, theirs, interface);
     let found = channel.get(SOCK_DIAG_BY_FAMILY, &request, |message| {
         socket(message).filter(|_| ends(message) == Some((ours, theirs)))
     });
@@ -58,21 +73,30 @@ pub(crate) fn find(
     }
 }
 
-/// All listening sockets.
+/// All listening sockets. The kernel walks through no others for it (`inet_diag_dump_icsk`, net/ipv4/inet_diag.c).
 pub(crate) fn listening(channel: &mut Channel) -> io::Result<Vec<Listening>> {
+    all(channel, LISTEN, 0, listener)
+}
+
+/// All sockets in SYN-SENT. The kernel walks through all that are open.
+pub(crate) fn pending(channel: &mut Channel) -> io::Result<Vec<Pending>> {
+    all(channel, SYN_SENT, 1 << (INET_DIAG_INFO - 1), waiting)
+}
+
+/// All sockets in a state, of both families, with what `extensions` adds.
+fn all<T>(channel: &mut Channel, state: u8, extensions: u8, pick: impl Fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
     let mut found = Vec::new();
     for any in [IpAddr::V4([0; 4].into()), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
         let any = SocketAddr::new(any, 0);
-        // The kernel walks through no other sockets for it (`inet_diag_dump_icsk`, net/ipv4/inet_diag.c).
-        found.extend(channel.dump(SOCK_DIAG_BY_FAMILY, &request(1 << LISTEN, any, any, 0), listener)?);
+        found.extend(channel.dump(SOCK_DIAG_BY_FAMILY, &request(1 << state, extensions, any, any, 0), &pick)?);
     }
     Ok(found)
 }
 
 /// `inet_diag_req_v2`.
-fn request(states: u32, ours: SocketAddr, theirs: SocketAddr, interface: u32) -> Vec<u8> {
+fn request(states: u32, extensions: u8, ours: SocketAddr, theirs: SocketAddr, interface: u32) -> Vec<u8> {
     let mut body = Vec::with_capacity(56);
-    body.extend([bytes_of(ours.ip()).0, libc::IPPROTO_TCP as u8, 0, 0]);
+    body.extend([bytes_of(ours.ip()).0, libc::IPPROTO_TCP as u8, extensions, 0]);
     body.extend(states.to_ne_bytes());
     body.extend(ours.port().to_be_bytes());
     body.extend(theirs.port().to_be_bytes());
@@ -118,8 +142,21 @@ fn socket(message: &[u8]) -> Option<Socket> {
         11 => "CLOSING",
         _ => return None,
     };
-    let cookie = u64::from(number(message, 44)?) | u64::from(number(message, 48)?) << 32;
-    Some(Socket { state, cookie, uid: number(message, 64)?, inode: number(message, 68)? })
+    Some(Socket { state, cookie: cookie(message)?, uid: number(message, 64)?, inode: number(message, 68)? })
+}
+
+fn cookie(message: &[u8]) -> Option<u64> {
+    Some(u64::from(number(message, 44)?) | u64::from(number(message, 48)?) << 32)
+}
+
+fn waiting(message: &[u8]) -> Option<Pending> {
+    let (ours, theirs) = ends(message)?;
+    if *message.get(1)? != SYN_SENT {
+        return None;
+    }
+    let info = attributes(message.get(MESSAGE..)?).find(|it| it.kind() == INET_DIAG_INFO)?;
+    let has_sent = number(info.value(), SEGMENTS_OUT)? > 0;
+    Some(Pending { cookie: cookie(message)?, ours, theirs, has_sent })
 }
 
 fn listener(message: &[u8]) -> Option<Listening> {

@@ -16,8 +16,12 @@ use tcptrace_tests::{
     lab::{Lab, Tracer, reset},
 };
 
-const COLUMNS: &[Column] =
-    &[Column("per_s", "connections/s", 0), Column("cpu_us", "CPU of both ends, us/connection", 2)];
+const COLUMNS: &[Column] = &[
+    Column("per_s", "connections/s", 0),
+    Column("cpu_us", "CPU of both ends, us/connection", 2),
+    Column("connect_tenth_us", "connect(2) 10 %, us", 2),
+    Column("connect_half_us", "connect(2) half, us", 2),
+];
 
 const WITHOUT: &str = "without the tool";
 const OFF: &str = "--local off";
@@ -39,7 +43,7 @@ pub(crate) fn measure(lab: &Lab, options: &Options, account: &mut Account) -> Re
     Ok(())
 }
 
-fn connecting(time: Duration) -> Result<[f64; 2]> {
+fn connecting(time: Duration) -> Result<[f64; 4]> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let to = listener.local_addr()?;
     let done = AtomicBool::new(false);
@@ -50,8 +54,11 @@ fn connecting(time: Duration) -> Result<[f64; 2]> {
         done.store(true, Relaxed);
         TcpStream::connect(to)?;
         let server = server.join().expect("the server does not panic")?;
-        let (count, seconds, client) = connected?;
-        Ok([f64::from(count) / seconds, (client + server).as_secs_f64() * 1e6 / f64::from(count)])
+        let (mut calls, seconds, client) = connected?;
+        calls.sort_unstable();
+        let count = calls.len() as f64;
+        let [tenth, half] = [10, 2].map(|part| calls[calls.len() / part].as_secs_f64() * 1e6);
+        Ok([count / seconds, (client + server).as_secs_f64() * 1e6 / count, tenth, half])
     })
 }
 
@@ -63,16 +70,18 @@ fn accept(listener: &TcpListener, done: &AtomicBool) -> Result<Duration> {
     Ok(cpu::of_this_thread())
 }
 
-fn connect(to: SocketAddr, time: Duration) -> Result<(u32, f64, Duration)> {
+/// How long each connect(2) took, in how many seconds, and the CPU time of all.
+fn connect(to: SocketAddr, time: Duration) -> Result<(Vec<Duration>, f64, Duration)> {
     cpu::stay_on(0)?;
-    let mut count = 0;
+    let mut calls = Vec::new();
     let started = Instant::now();
     while started.elapsed() < time {
+        let called = Instant::now();
         let mut stream = TcpStream::connect(to)?;
+        calls.push(called.elapsed());
         let _ = stream.read(&mut [0])?;
         // No TIME-WAIT: the ports would not last.
         reset(stream);
-        count += 1;
     }
-    Ok((count, started.elapsed().as_secs_f64(), cpu::of_this_thread()))
+    Ok((calls, started.elapsed().as_secs_f64(), cpu::of_this_thread()))
 }
