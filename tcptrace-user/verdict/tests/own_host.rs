@@ -270,6 +270,12 @@ fn a_client_that_asks_again_has_not_vanished() {
     let again = Handshake { last_syn: Nanos(NOW.0 + SECOND), syn: Offer { tries: 2, ..it.syn }, ..once };
     let said = judged(&[again], &local, None);
     assert_ne!(said.cause, Cause::ClientVanished, "{said:#?}");
+    // An ICMP error came back for the SYN/ACK: of a source that is forged, or of the client's own rule.
+    let half = |hs: Handshake| Handshake { facts: Facts(Facts::ANSWER_UNREACHABLE), end: End::default(), ..hs };
+    let half = |hs| Handshake { ended: Nanos(0), state: State::SynReceived as u8, ..half(hs) };
+    is(&judged(&[half(it)], &local, None), Cause::ClientVanished, Possible, "may be forged");
+    let asks = Handshake { last_syn: Nanos(NOW.0 + SECOND), syn: Offer { tries: 2, ..it.syn }, ..it };
+    is(&judged(&[half(asks)], &local, None), FirewallDrop, Possible, "they do not reach it");
 }
 
 /// Several numbers and data that nobody acknowledged: a fact that whoever looks further begins with.

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
@@ -15,16 +15,17 @@ use tcptrace_tests::lab::{Lab, Ns, SERVER_V4, Tracer, eventually};
 use crate::interfaces::{assert_refused, bring_up, make_pair, refuse};
 use crate::view::{Account, PATIENCE, View};
 
-/// Descriptors that the tracer has open.
-fn descriptors(view: &View) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", view.process().pid())).unwrap().count()
-}
-
 fn limit_descriptors(view: &View, limit: &str) {
     let pid = view.process().pid().to_string();
     let status =
         std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}:4096")]).status();
     assert!(status.is_ok_and(|it| it.success()), "prlimit is of util-linux");
+}
+
+/// The number that the next descriptor gets.
+fn lowest_free(view: &View) -> usize {
+    let is_used = |number: &usize| Path::new(&format!("/proc/{}/fd/{number}", view.process().pid())).is_symlink();
+    (0..).find(|number| !is_used(number)).expect("numbers do not end")
 }
 
 /// Bytes that wait in netlink sockets of a namespace.
@@ -50,8 +51,10 @@ fn a_list_of_interfaces_that_cannot_be_read_detaches_nothing() {
     refuse(ns, "near", 40000);
     assert_refused(&view, 40000, "near");
 
+    // The socket that looks for tunnels is closed after the first second, and leaves its number to another.
+    std::thread::sleep(std::time::Duration::from_secs(2));
     // Another socket, by which the list would be asked for, is one too many.
-    limit_descriptors(&view, &(descriptors(&view) - 1).to_string());
+    limit_descriptors(&view, &lowest_free(&view).to_string());
     lose_notices(ns, &view, "near");
     view.wait_for_notice("notices of interfaces were lost");
     refuse(ns, "near", 40001);

@@ -81,8 +81,9 @@ pub(super) fn client_vanished(case: &Case<'_>) -> Option<Judgement> {
 }
 
 fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Judgement> {
+    // A rule of the client's may reject the SYN/ACK; the client repeats its SYN then.
     if case.has(Facts::ANSWER_UNREACHABLE) && !case.asks_on() {
-        let error = "an ICMP error came back for the SYN/ACK: its sender did not expect it, or a router kept it";
+        let error = "an ICMP error came back for the SYN/ACK: its source may be forged, or a router kept it";
         return possible([error.to_owned(), answers]);
     }
     // Its ACK may be under way.
