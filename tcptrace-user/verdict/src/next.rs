@@ -167,6 +167,10 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
             let (server, port) = (ip(case.server().addr), case.server().port);
             vec![format!("on {server}: nft list ruleset | grep dnat; then check the host that gets port {port}")]
         }
+        // The SYN/ACKs are what does not arrive.
+        Cause::FirewallDrop if case.is_here(Side::Server) && case.asks_on() => {
+            filled(Cause::ClientVanished, case.server(), Some(case.hs().client_addr), None)
+        }
         Cause::PortClosed if let Some(steps) = at_bound_listener(case) => steps,
         Cause::FirewallReject if case.is_own_error() && case.suspects().is_empty() => at_own_error(case),
         Cause::OptionsBlocked if case.attempt.noted.echo.is_some() => at_timestamps(case),
@@ -454,7 +458,7 @@ fn settles(attempt: &Attempt) -> &'static str {
         Outcome::ResetOnAnswer => "run tcptrace on the server: did it send that RST?",
         Outcome::WrongAnswer => "run tcptrace on the server: which SYN did it answer?",
         Outcome::Established | Outcome::Closed | Outcome::HalfClosed => {
-            "run tcptrace at the other end as well: which of the two lost the first packets?"
+            "run tcptrace at the other end as well: which packets did it send, and when?"
         }
         Outcome::ResetByClient | Outcome::ResetByServer => "run tcptrace where the RST comes from",
         Outcome::AnswerOnly | Outcome::Midstream => "run tcptrace where the SYN passes",

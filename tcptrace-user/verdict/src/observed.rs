@@ -10,7 +10,7 @@ use tcptrace_vocabulary::{
 use crate::{
     case::Case,
     past::Life,
-    rules::{serves_others, stopped},
+    rules::{error, serves_others, stopped},
 };
 
 /// The evidence of an unknown cause, the strongest first.
@@ -22,6 +22,7 @@ pub(super) fn of(case: &Case<'_>) -> Vec<String> {
         Life::Before(_) | Life::Never | Life::Lately | Life::Since => None,
     };
     dropped
+        .chain(error(case))
         .chain(ignored_resets(case))
         .chain(ignored_ack(case))
         .chain(sent_back(case))

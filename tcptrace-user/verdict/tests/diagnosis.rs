@@ -790,8 +790,14 @@ fn resets_in_the_handshake_are_told_by_their_ttl() {
         let end = End { ttl, window: 0, flags: Flags::RST };
         Handshake { ended: Nanos(it.last_answer.0 + 1), end, state: State::ResetOnAnswer as u8, ..it }
     };
-    let injected = verdict(on_answer(250), &Around::default());
-    assert_eq!((injected.cause, injected.confidence), (Cause::MiddleboxReset, Confidence::Likely));
+    let said = |ttl| {
+        let it = verdict(on_answer(ttl), &Around::default());
+        (it.cause, it.confidence)
+    };
+    assert_eq!(said(62), (Cause::MiddleboxReset, Confidence::Likely), "from nearer");
+    // A proxy that answers SYNs is nearer than the host whose RST it is.
+    assert_eq!(said(50), (Cause::MiddleboxReset, Confidence::Possible), "from farther away");
+    assert_eq!(said(250), (Cause::MiddleboxReset, Confidence::Possible));
     let own = verdict(on_answer(60), &Around::default());
     assert_eq!((own.cause, own.confidence), (Cause::ClientVanished, Confidence::Possible));
 

@@ -4,6 +4,7 @@
 mod bytes;
 mod calls;
 mod errno;
+mod found;
 mod order;
 mod recorded;
 mod service;

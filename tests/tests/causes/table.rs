@@ -268,7 +268,7 @@ table! {
     client_spoofed_of_somebody: of(ClientVanished, Server, client::spoofed_of_somebody)
         .told(Ended("aborted")).right(&[hardly(ClientVanished), maybe(ApplicationGaveUp)]),
     client_spoofed_of_nowhere: of(ClientVanished, Server, client::spoofed_of_nowhere)
-        .told(Ended("half_open")).right(&[well(ClientVanished)]),
+        .told(Ended("half_open")).right(&[maybe(ClientVanished)]),
     answer_dropped_on_the_way: of(FirewallDrop, Server, client::answer_dropped_on_the_way)
         .fails(ETIMEDOUT).told(Ended("half_open"))
         .right(&[maybe(FirewallDrop), maybe(AsymmetricPath), maybe(AnswerLostLocally), maybe(Unknown)]),

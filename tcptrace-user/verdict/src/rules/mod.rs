@@ -15,7 +15,7 @@ mod silence;
 mod way;
 
 pub(crate) use peer::stopped;
-pub(crate) use reject::serves_others;
+pub(crate) use reject::{error, serves_others};
 use tcptrace_vocabulary::cause::{Cause, Confidence};
 
 use crate::{case::Case, proof::Proof};

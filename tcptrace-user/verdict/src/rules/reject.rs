@@ -25,7 +25,9 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
     if case.attempt.outcome != Outcome::Refused || case.never_left() || is_answered_after_all(case) {
         return None;
     }
-    if case.is_here(Side::Server) && case.dropped_by_rule(Part::Syn).is_none() {
+    // A translated SYN goes on to another host, whose port it is.
+    let is_last = !case.is_translated() || case.dropped_without_socket(Part::Syn).is_some();
+    if case.is_here(Side::Server) && case.dropped_by_rule(Part::Syn).is_none() && is_last {
         match &case.local.listener {
             Ok(None) => {
                 let nobody = nobody_listens(case);
@@ -409,7 +411,7 @@ pub(super) fn rst(case: &Case<'_>) -> String {
 }
 
 /// The ICMP error that ended the attempt, and its sender.
-pub(super) fn error(case: &Case<'_>) -> Option<String> {
+pub(crate) fn error(case: &Case<'_>) -> Option<String> {
     let word = case.meaning()?.word();
     Some(match case.attempt.icmp_from {
         Some(from) => format!("ICMP {word} from {}", ip(from)),

@@ -83,7 +83,9 @@ impl Sender {
         let (ttl, what) = if by_client { (hs.syn.ttl, "client's SYN") } else { (hs.answer.ttl, "server's SYN/ACK") };
         let (own, far) = (hops(ttl), hops(hs.end.ttl));
         if own != far {
-            it.add(2, format!("the {what} came from {own} hops away (TTL {ttl}), the RST from {far}"));
+            // Behind a proxy that answers the SYN, or among several hosts of one address, the host itself is farther away.
+            let weight = if far > own { 1 } else { 2 };
+            it.add(weight, format!("the {what} came from {own} hops away (TTL {ttl}), the RST from {far}"));
         }
         if !by_client && case.has(Facts::ANSWER_ID) && !case.has(Facts::RST_ID) {
             it.add(1, "its IP ID is 0; the SYN/ACK's is not");
@@ -133,6 +135,10 @@ impl Sender {
             self.abstains = Some(format!("its TTL {ttl} and the host's SYN/ACKs' ({range}) mean equal distance"));
         } else if near != far {
             self.abstains = Some(format!("the host's SYN/ACKs have TTLs {range}: several hosts answer for it"));
+        } else if hops(ttl) > far {
+            // A firewall on the way is nearer.
+            let why = "it came from farther away, as where a port is forwarded to a host behind";
+            self.abstains = Some(format!("its TTL is {ttl}, the host's SYN/ACKs have {range}: {why}"));
         } else if hops(ttl) + 1 == near {
             // A firewall, or the host itself where the ports that answer are translated.
             let either = "sent a hop nearer, or the other ports are forwarded a hop on";

@@ -86,7 +86,8 @@ fn a_server_gives_up_after_three_answers() {
     };
     assert_eq!(beside(reset(3, 60), Vec::new()), (ClientVanished, Likely));
     assert_eq!(beside(reset(2, 60), Vec::new()), (ClientVanished, Possible));
-    assert_eq!(beside(reset(2, 50), Vec::new()), (MiddleboxReset, Likely), "from another distance");
+    assert_eq!(beside(reset(2, 62), Vec::new()), (MiddleboxReset, Likely), "from nearer");
+    assert_eq!(beside(reset(2, 50), Vec::new()), (MiddleboxReset, Possible), "from farther away");
     assert_eq!(said(reset(3, 60), here(false)).0, Unknown, "this host is the client");
 }
 

@@ -174,7 +174,7 @@ fn a_reset_in_the_middle_is_a_rst_after_an_answer() {
 
     let cut = |flags| {
         let it = established(CLIENT, SERVER);
-        Handshake { facts: Facts(Facts::SERVER_RST), end: End { ttl: 50, flags, ..it.end }, ..it }
+        Handshake { facts: Facts(Facts::SERVER_RST), end: End { ttl: 62, flags, ..it.end }, ..it }
     };
     assert_eq!(beside(cut(RST_ACK), Vec::new()), (MiddleboxReset, Likely));
     assert_ne!(beside(cut(Flags::ACK), Vec::new()).0, MiddleboxReset, "what was kept is no RST's");

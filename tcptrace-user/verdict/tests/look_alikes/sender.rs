@@ -21,6 +21,15 @@ fn words(it: Handshake, worked: Vec<Handshake>) -> String {
     verdict(it, &Around { worked, ..Around::default() }).evidence.join("; ")
 }
 
+/// A firewall is nearer than the host; what is farther away has the port forwarded to it.
+#[test]
+fn a_refusal_from_farther_away_is_no_firewalls() {
+    let refusal = |ttl| beside(refused(ttl, 0, RST_ACK), vec![established(CLIENT, PORT_80)]);
+    assert_eq!(refusal(59), (PortClosed, Possible), "one hop behind the host");
+    assert_eq!(refusal(40), (PortClosed, Possible));
+    assert_eq!(refusal(63), (FirewallReject, Likely), "nearer");
+}
+
 /// A RST without an ACK is ignored by a client that sends its SYN again after it.
 #[test]
 fn a_rst_that_the_client_ignored_has_no_ack_and_a_syn_after_it() {
