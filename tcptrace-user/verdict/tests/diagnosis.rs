@@ -451,7 +451,7 @@ fn a_silent_peer_is_told_by_its_neighbours() {
         let local = |drops| Local { neighbour: Ok(Some(neighbour(is_peer, true))), drops, ..here(false) };
         let left = |drops| verdict(silent(CLIENT, SERVER), &Around { local: Some(local(drops)), ..Around::default() });
         assert_said(&left(Err(Missing::Failed)), cause, Confidence::Possible, extent);
-        assert_said(&left(Ok(dropped(Side::Client, "NEIGH_FAILED"))), cause, Confidence::Likely, extent);
+        assert_said(&left(Ok(dropped(Side::Client, "NEIGH_FAILED"))), cause, Confidence::Possible, extent);
     }
 }
 
@@ -798,6 +798,8 @@ fn resets_in_the_handshake_are_told_by_their_ttl() {
     // A proxy that answers SYNs is nearer than the host whose RST it is.
     assert_eq!(said(50), (Cause::MiddleboxReset, Confidence::Possible), "from farther away");
     assert_eq!(said(250), (Cause::MiddleboxReset, Confidence::Possible));
+    assert_eq!(said(255 - 32), (Cause::MiddleboxReset, Confidence::Possible));
+    assert_eq!(said(255 - 33), (Cause::MiddleboxReset, Confidence::Likely), "no path is that long");
     let own = verdict(on_answer(60), &Around::default());
     assert_eq!((own.cause, own.confidence), (Cause::ClientVanished, Confidence::Possible));
 

@@ -12,6 +12,9 @@ use crate::{
     past::{Host, Ttl},
 };
 
+/// No path has more hops: a TTL that means more was chosen by whoever made the packet.
+const LONGEST: u8 = 32;
+
 /// The evidence for another sender than the one that a RST names, and the evidence against it.
 #[derive(Default)]
 pub(super) struct Sender {
@@ -84,7 +87,7 @@ impl Sender {
         let (own, far) = (hops(ttl), hops(hs.end.ttl));
         if own != far {
             // Behind a proxy that answers the SYN, or among several hosts of one address, the host itself is farther away.
-            let weight = if far > own { 1 } else { 2 };
+            let weight = if far > own && far <= LONGEST { 1 } else { 2 };
             it.add(weight, format!("the {what} came from {own} hops away (TTL {ttl}), the RST from {far}"));
         }
         if !by_client && case.has(Facts::ANSWER_ID) && !case.has(Facts::RST_ID) {
@@ -135,7 +138,7 @@ impl Sender {
             self.abstains = Some(format!("its TTL {ttl} and the host's SYN/ACKs' ({range}) mean equal distance"));
         } else if near != far {
             self.abstains = Some(format!("the host's SYN/ACKs have TTLs {range}: several hosts answer for it"));
-        } else if hops(ttl) > far {
+        } else if hops(ttl) > far && hops(ttl) <= LONGEST {
             // A firewall on the way is nearer.
             let why = "it came from farther away, as where a port is forwarded to a host behind";
             self.abstains = Some(format!("its TTL is {ttl}, the host's SYN/ACKs have {range}: {why}"));

@@ -168,7 +168,8 @@ pub(super) fn silent_next_hop(
     match case.kept_for_next_hop() {
         Kept::All if neighbour.may_be_unheard => likely(and("a rule of this host may drop what it answers")),
         Kept::All => certain(proof, evidence),
-        Kept::Some => likely(and("earlier SYNs left this host")),
+        // Those were lost in another way: behind a next hop that was still there, or to one that was gone already.
+        Kept::Some => possible(and("earlier SYNs left this host")),
         Kept::Unknown => possible(and("SYNs left this host, perhaps by another next hop")),
     }
 }

@@ -26,7 +26,8 @@ fn words(it: Handshake, worked: Vec<Handshake>) -> String {
 fn a_refusal_from_farther_away_is_no_firewalls() {
     let refusal = |ttl| beside(refused(ttl, 0, RST_ACK), vec![established(CLIENT, PORT_80)]);
     assert_eq!(refusal(59), (PortClosed, Possible), "one hop behind the host");
-    assert_eq!(refusal(40), (PortClosed, Possible));
+    assert_eq!(refusal(64 - 32), (PortClosed, Possible));
+    assert_eq!(refusal(255 - 33), (FirewallReject, Likely), "no path is that long");
     assert_eq!(refusal(63), (FirewallReject, Likely), "nearer");
 }
 
