@@ -318,7 +318,7 @@ pub fn explain(
     }
     let verdict = judge(&Case { attempt: &attempt, local: &local, past, checks: 0 });
     let Verdict { cause, confidence, .. } = verdict;
-    let is_proven = IS_OWN.contains(&cause) || cause == Cause::HostDown && confidence == Confidence::Certain;
+    let is_proven = IS_OWN.contains(&cause) || cause == Cause::HostDown && confidence >= Confidence::Likely;
     let client = connect.sent.map(|sent| sent.client);
     is_proven.then_some(Unsent { called: connect.called, client, server: connect.asked, process, errno, verdict })
 }
