@@ -83,34 +83,39 @@ fn difference(rig: &mut Rig, frames: &[Broken]) -> Option<String> {
     Some("the machine interrupted every try".to_owned())
 }
 
-/// The object, loaded twice.
-struct Pair {
+/// The object, loaded three times.
+struct Loaded {
     first: RefCell<Rig>,
-    second: OnceCell<RefCell<Rig>>,
+    others: [OnceCell<RefCell<Rig>>; 2],
 }
 
-impl Pair {
+impl Loaded {
     fn new(hook: Hook) -> Self {
-        Self { first: RefCell::new(Rig::new(hook, &small())), second: OnceCell::new() }
+        Self { first: RefCell::new(Rig::new(hook, &small())), others: [OnceCell::new(), OnceCell::new()] }
     }
 
     /// A flow is found by fifteen bits of a hash whose key is random: one data packet in some 10,000 meets another
-    /// flow's bits and is looked at more closely, which the counters show. Under another key it does not.
+    /// flow's bits and is looked at more closely, which the counters show. Under other keys it does not; a search of
+    /// thousands of frames finds two keys under which it does.
     fn agrees(&self, frames: &[Broken]) -> Result<(), TestCaseError> {
-        if difference(&mut self.first.borrow_mut(), frames).is_none() {
-            return Ok(());
+        let mut found = difference(&mut self.first.borrow_mut(), frames);
+        for other in &self.others {
+            if found.is_none() {
+                break;
+            }
+            let rig = other.get_or_init(|| RefCell::new(Rig::new(self.first.borrow().hook, &small())));
+            found = difference(&mut rig.borrow_mut(), frames);
         }
-        let second = self.second.get_or_init(|| RefCell::new(Rig::new(self.first.borrow().hook, &small())));
-        difference(&mut second.borrow_mut(), frames).map_or(Ok(()), |it| Err(TestCaseError::fail(it)))
+        found.map_or(Ok(()), |it| Err(TestCaseError::fail(it)))
     }
 }
 
 fn run(hook: Hook, cases: u32) {
-    let pair = Pair::new(hook);
+    let loaded = Loaded::new(hook);
     // A failure worth keeping becomes a scenario.
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let frames = vec(broken(hook.link()), 1..8);
-    let result = TestRunner::new(config).run(&frames, |frames| pair.agrees(&frames));
+    let result = TestRunner::new(config).run(&frames, |frames| loaded.agrees(&frames));
     result.unwrap_or_else(|error| panic!("{hook:?}: {error}"));
 }
 
@@ -135,7 +140,7 @@ fn prefixes() {
     let text = "case\n C > S SYN vlan=5,6 ip4=options ip6=hop,dst | opened\n = no_reply syn 1\n";
     let scenario = scenario::parse(text).expect("the text is right").remove(0);
     for hook in [Hook::Xdp(Program::XdpIngress), Hook::TcIp] {
-        let pair = Pair::new(hook);
+        let loaded = Loaded::new(hook);
         for &family in Family::ALL {
             let frame = scenario.steps[0].frame(&Setting::new(family), hook.link());
             for length in LEAST..=frame.len() {
