@@ -145,7 +145,7 @@ fn prefixes() {
             let frame = scenario.steps[0].frame(&Setting::new(family), hook.link());
             for length in LEAST..=frame.len() {
                 let broken = Broken { octets: frame[..length].to_vec(), out: false };
-                let result = pair.agrees(&[broken]);
+                let result = loaded.agrees(&[broken]);
                 result.unwrap_or_else(|error| panic!("{hook:?}, {family:?}, {length} octets: {error}"));
             }
         }
