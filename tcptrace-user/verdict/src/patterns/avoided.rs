@@ -140,7 +140,7 @@ impl Networks {
         Some(recent)
     }
 
-    /// Whether an attempt was overtaken because its server is dead: it lost [`OFTEN`] times within [`WHILE`], this time
+    /// Whether an attempt was overtaken because its server is dead: it lost three times within ten minutes, this time
     /// among them, and its host answered nobody since the first. Where nothing of its network answers, the finding
     /// about the network says so.
     pub fn is_dead(&mut self, server: Endpoint, at: Nanos, around: &mut dyn Surroundings) -> bool {
