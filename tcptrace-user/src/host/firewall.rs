@@ -148,9 +148,7 @@ impl Firewall {
         found.truncate(NAMED);
         Ok(found)
     }
-}
 
-impl Firewall {
     /// Whether a rule or policy may drop the answers of a neighbour: neighbour advertisements on their way in, or ARP
     /// replies. True where that is not known.
     pub(super) fn may_drop_neighbours(&mut self, of: IpAddr, now: Nanos) -> bool {

@@ -1,5 +1,5 @@
-//! The facts about an attempt from this host's stable interfaces, netlink and /proc. No BPF, no packet of an attempt, no verdict: it
-//! fills [`Local`], and leaves `process` and `drops` to the tracer.
+//! The facts about an attempt from this host's stable interfaces, netlink and /proc. No BPF, no packet of an attempt, no
+//! verdict: it fills [`Local`], and leaves `process` and `drops` to the tracer.
 //!
 //! Nothing here waits but for the kernel's own answers. Facts that are looked up ten thousand times a second are read
 //! once and kept for a moment: a fifth of a second for listeners and ways, a second for processes.

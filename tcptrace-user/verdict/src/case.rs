@@ -255,6 +255,24 @@ impl<'a> Case<'a> {
         self.local.rules.as_deref().unwrap_or_default()
     }
 
+    /// Whether the rule that dropped it answers what it drops: every one that can have done it does, or the counter of
+    /// one that does grew.
+    pub(super) fn is_rejected_by_rule(&self) -> bool {
+        let suspects = self.suspects();
+        let is_seen = suspects.iter().any(|it| it.rejects && it.grew > Some(0));
+        is_seen || !suspects.is_empty() && suspects.iter().all(|it| it.rejects)
+    }
+
+    /// Whether rules are known that can have dropped it, and none of them answers.
+    pub(super) fn is_dropped_in_silence(&self) -> bool {
+        !self.suspects().is_empty() && !self.suspects().iter().any(|it| it.rejects)
+    }
+
+    /// Whether connect(2) failed for an answer, whoever gave it.
+    pub(super) fn is_call_answered(&self) -> bool {
+        self.local.call.ok().and_then(|it| it.errno).is_some_and(|errno| errno != libc::ETIMEDOUT)
+    }
+
     /// The namespace that dropped a packet of the handshake, if it is another than the tracer's own.
     pub(super) fn dropped_within(&self) -> Option<&'a Netns> {
         let mut drops = self.local.drops.iter().flatten().filter(|it| it.fits != Some(false));
@@ -309,8 +327,7 @@ impl<'a> Case<'a> {
     pub(super) fn two_hosts(&self) -> Option<&'a Neighbour> {
         let neighbour = self.local.neighbour.as_ref().ok()?.as_ref()?;
         // An entry that an administrator set is nobody's claim.
-        let claims =
-            neighbour.link_addresses.len() - usize::from(neighbour.is_fixed).min(neighbour.link_addresses.len());
+        let claims = neighbour.link_addresses.len().saturating_sub(usize::from(neighbour.is_fixed));
         (neighbour.is_peer && claims > 1).then_some(neighbour)
     }
 

@@ -71,8 +71,8 @@ proofs! {
     /// A rule dropped this host's own SYN, and connect(2) failed for an answer.
     RejectedCall: Argument {
         cause: Cause::FirewallReject,
-        evidence: "The kernel dropped this host's own SYN for NETFILTER_DROP, no SYN was seen leaving, connect(2) failed with an errno other than ETIMEDOUT, and a rule was found that rejects such a packet.",
-        why: "A call waits in silence for a SYN that was only dropped. It was answered, no other host had a SYN to answer, and a rule that answers is there.",
+        evidence: "The kernel dropped this host's own SYN for NETFILTER_DROP, no SYN was seen leaving, connect(2) failed with an errno other than ETIMEDOUT, and every rule that can have dropped it rejects, or the counter of one that rejects grew.",
+        why: "A call waits in silence for a SYN that was only dropped. It was answered, no other host had that SYN, and the rule that took it answers what it takes.",
         alike: "A rule that drops, while a later SYN leaves by an interface that is not traced and is refused elsewhere: no rule is found that rejects.",
         since: None,
     },

@@ -193,6 +193,7 @@ fn rejections() -> Vec<Row> {
             rejected(rejecting(), libc::ECONNREFUSED),
             [
                 ("a rule that drops", rejected(vec![suspect(None)], libc::ECONNREFUSED)),
+                ("a rule of each kind", rejected([rejecting(), vec![suspect(None)]].concat(), libc::ECONNREFUSED)),
                 ("no rule", rejected(Vec::new(), libc::ECONNREFUSED)),
                 ("silence", rejected(rejecting(), libc::ETIMEDOUT)),
             ],

@@ -141,7 +141,7 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Judgement> {
     let found = loss(case, is_rule).filter(|(part, _)| *part != Part::Answer || !is_lost_at_the_client(case));
     if let Some((part, dropped)) = found {
         // What all of them answered has a name of its own.
-        if !case.suspects().is_empty() && case.suspects().iter().all(|it| it.rejects) {
+        if case.is_rejected_by_rule() {
             return None;
         }
         let evidence = [vec![dropped_sentence(case, part, dropped)], suspects(case, dropped)].concat();
@@ -164,7 +164,7 @@ pub(super) fn dropped_by_local_firewall(case: &Case<'_>) -> Option<Judgement> {
 fn dropped_and_answered_elsewhere(case: &Case<'_>) -> Option<Judgement> {
     let is_answered = matches!(case.attempt.outcome, Outcome::Refused | Outcome::Unreachable);
     let dropped = case.dropped_by_rule(Part::Syn).filter(|it| is_answered && case.is_of_all_tries(Part::Syn, it))?;
-    if case.is_at_home(dropped) || case.suspects().is_empty() || case.suspects().iter().any(|it| it.rejects) {
+    if case.is_at_home(dropped) || !case.is_dropped_in_silence() {
         return None;
     }
     let answer = "no rule was found that rejects: somebody between answered".to_owned();
@@ -185,7 +185,8 @@ fn is_proof(case: &Case<'_>, part: Part, dropped: &Dropped) -> bool {
     } else {
         is_firewall_reason(&dropped.reason)
     };
-    is_rule && case.is_of_all_tries(part, dropped)
+    // What was answered was not only dropped.
+    is_rule && case.is_of_all_tries(part, dropped) && !case.is_call_answered()
 }
 
 /// Whether connection tracking is known to have dropped nothing meanwhile.

@@ -2,9 +2,9 @@
 //!
 //! The highest confidence wins, and among equals the earlier row. A rule says `certain` only by a [`Proof`].
 //!
-//! `way`: this host's own routes, ports and gateway. `here`: its rules, listeners and memory. `path`: NAT, duplicate addresses, asymmetric paths. `peer`: the
-//! client's behaviour. `reject`: RSTs and ICMP errors, and `sender`: who sent the RST. `silence`: firewall_drop,
-//! host_down, network_unreachable.
+//! `way`: this host's own routes, ports and gateway. `here`: its rules, listeners and memory. `path`: NAT, duplicate
+//! addresses, asymmetric paths. `peer`: the client's behaviour. `reject`: RSTs and ICMP errors, and `sender`: who sent the
+//! RST. `silence`: firewall_drop, host_down, network_unreachable.
 
 mod here;
 mod path;
@@ -49,7 +49,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::FirewallReject,
         rule: reject::firewall_reject,
-        evidence: "An ICMP error reports a rule (certain: only an administrator makes it), or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers on another port, or sooner than the look-up of a neighbour can fail. Certain as well: this host dropped its own SYN (NETFILTER_DROP), none left, connect(2) failed with an errno that is no timeout, and a rule was found that rejects it. The same where this host itself dropped each SYN (NETFILTER_DROP) and the answer left it: nobody else had a SYN to answer.",
+        evidence: "An ICMP error reports a rule (certain: only an administrator makes it), or port-unreachable answered a SYN. A RST does not fit the host's packets. Host-unreachable came while the host answers on another port, or sooner than the look-up of a neighbour can fail. Certain as well: this host dropped its own SYN (NETFILTER_DROP), none left, connect(2) failed with an errno that is no timeout, and whatever rule can have dropped it rejects, or the counter of one that rejects grew. The same where this host itself dropped each SYN (NETFILTER_DROP) and an answer came: nobody else had a SYN to answer.",
         apart: "`port_closed`: the RST fits the host.",
     },
     Row {

@@ -9,7 +9,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{
     errno::errno_name,
-    facts::{Apart, Listener, Suspect},
+    facts::{Apart, Listener},
     icmp::Meaning,
     outcome::Outcome,
     words::{count, flag_names, ip},
@@ -144,15 +144,15 @@ pub(super) fn firewall_reject(case: &Case<'_>) -> Option<Judgement> {
 /// A rule dropped this host's own SYN before it reached the wire, and connect(2) failed. Where a rule was found that
 /// rejects such a packet, that rule answered; otherwise a later SYN may have left by an interface that is not traced.
 fn rejected_call(case: &Case<'_>) -> Option<Judgement> {
-    let errno = case.local.call.ok()?.errno.filter(|errno| *errno != libc::ETIMEDOUT)?;
+    let errno = case.local.call.ok()?.errno.filter(|_| case.is_call_answered())?;
     let dropped = case.dropped_on_its_way_out(Side::Client).filter(|it| it.reason == "NETFILTER_DROP")?;
-    (case.local.made == Ok(true) && case.hs().syn.tries == 0).then_some(())?;
+    let is_its = case.local.made == Ok(true) && case.hs().syn.tries == 0 && !case.is_dropped_in_silence();
+    is_its.then_some(())?;
     let evidence = [
         format!("a rule of this host rejected its own SYN ({})", dropped.reason),
         format!("connect(2) failed with {}, and no SYN was seen leaving", errno_name(errno)),
     ];
-    let is_found = case.suspects().iter().any(|it| it.rejects);
-    if is_found { certain(Proof::RejectedCall, evidence) } else { likely(evidence) }
+    if case.is_rejected_by_rule() { certain(Proof::RejectedCall, evidence) } else { likely(evidence) }
 }
 
 /// Whether an ICMP error speaks for a rule by itself.
@@ -186,16 +186,13 @@ fn rejected_here(case: &Case<'_>) -> Option<Judgement> {
     let dropped = case.dropped_by_rule(Part::Syn).filter(|it| !case.is_at_home(it))?;
     let evidence =
         [format!("a rule of this host rejected the SYN ({}{})", dropped.reason, case.whereabouts(dropped)), answer];
-    let suspects = case.suspects();
-    let rejects = |it: &&Suspect| it.rejects;
-    if !suspects.is_empty() && !suspects.iter().any(|it| it.rejects) {
+    if case.is_dropped_in_silence() {
         // What drops in silence answers nothing: somebody else did.
         return None;
     }
     // A load balancer without a backend drops and answers as well (`ip_vs_leave`, net/netfilter/ipvs/ip_vs_core.c).
-    let is_found = suspects.iter().all(|it| it.rejects) || suspects.iter().filter(rejects).any(|it| it.grew > Some(0));
     let is_copied = case.dropped_without_socket(Part::Syn).is_some();
-    let is_proof = case.is_of_all_tries(Part::Syn, dropped) && !is_copied && !suspects.is_empty() && is_found;
+    let is_proof = case.is_of_all_tries(Part::Syn, dropped) && !is_copied && case.is_rejected_by_rule();
     if is_proof { certain(Proof::DroppedAndAnswered, evidence) } else { likely(evidence) }
 }
 
@@ -217,7 +214,7 @@ fn rejected_unseen(case: &Case<'_>) -> Option<Judgement> {
 fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
     let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
     let itself = format!("this host itself sent {error}");
-    if let Some(dropped) = case.dropped_by_rule(Part::Syn).filter(|_| case.suspects().iter().any(|it| it.rejects)) {
+    if let Some(dropped) = case.dropped_by_rule(Part::Syn).filter(|_| case.is_rejected_by_rule()) {
         let evidence = [itself, format!("one of its rules rejects the SYN ({})", dropped.reason)];
         let is_all = case.is_of_all_tries(Part::Syn, dropped);
         return if is_all { certain(Proof::OwnError, evidence) } else { likely(evidence) };

@@ -90,8 +90,12 @@ fn a_call_that_a_rule_rejected_has_an_errno_and_no_syn() {
         drops: Ok(drop_at(Side::Client, "NETFILTER_DROP", Place::Client)),
         ..here(false)
     };
-    let rejects = |rejects| Ok(vec![Suspect { rejects, ..suspect(None) }, suspect(None)]);
-    assert_eq!(said(unsent(), Local { rules: rejects(true), ..local(libc::ECONNREFUSED) }), (FirewallReject, Certain));
+    let by = |rules| said(unsent(), Local { rules: Ok(rules), ..local(libc::ECONNREFUSED) });
+    assert_eq!(by(rejecting()), (FirewallReject, Certain));
+    assert_eq!(by([rejecting(), vec![suspect(None)]].concat()), (FirewallReject, Likely), "either may have done it");
+    let counted = Suspect { rejects: true, ..suspect(Some(1)) };
+    assert_eq!(by(vec![counted, suspect(None)]), (FirewallReject, Certain), "its counter grew");
+    assert_eq!(by(vec![suspect(None)]), (DroppedByLocalFirewall, Likely), "what drops in silence answers nothing");
     let likely = told(unsent(), Local { rules: Err(Missing::Privilege), ..local(libc::ECONNREFUSED) });
     assert_eq!(short(&likely), (FirewallReject, Likely));
     assert_eq!(likely.evidence[1], "connect(2) failed with ECONNREFUSED, and no SYN was seen leaving");
