@@ -114,9 +114,11 @@ fn a_rule_rejects_only_where_the_call_failed() {
     assert_eq!(with(Some(ECONNREFUSED), "NETFILTER_DROP", Ok(true)), (FirewallReject, Certain));
     assert_eq!(with(Some(EACCES), "NETFILTER_DROP", Ok(true)), (FirewallReject, Certain));
     // A later SYN may have left by an interface that is not traced, and have been answered there.
-    for rules in [rule(false), Ok(Vec::new()), Err(Missing::Privilege)] {
+    for rules in [Ok(Vec::new()), Err(Missing::Privilege)] {
         assert_eq!(with_rules(Some(ECONNREFUSED), "NETFILTER_DROP", Ok(true), rules), (FirewallReject, Likely));
     }
+    let silent = with_rules(Some(ECONNREFUSED), "NETFILTER_DROP", Ok(true), rule(false));
+    assert_eq!(silent, (DroppedByLocalFirewall, Likely), "a rule that drops answers nothing");
     for errno in [None, Some(ETIMEDOUT)] {
         assert_eq!(with_rules(errno, "NETFILTER_DROP", Ok(true), rule(false)).0, DroppedByLocalFirewall);
     }
