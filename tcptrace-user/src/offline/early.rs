@@ -1,8 +1,9 @@
 //! Segments that stand in a capture before the SYN that they belong to. A capture of several queues is merged out of
 //! order, by microseconds to a millisecond.
 //!
-//! Remembers segments, and ICMP errors about a SYN, that came for conversations without a SYN within [`WINDOW`], and nothing longer. A window that holds back
-//! and sorts all packets would not do: such captures often have times that agree with their order.
+//! Remembers segments, and ICMP errors about a SYN, that came for conversations without a SYN within [`WINDOW`], and
+//! nothing longer. A window that holds back and sorts all packets would not do: such captures often have times that agree
+//! with their order.
 
 use std::collections::VecDeque;
 

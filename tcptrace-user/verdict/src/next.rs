@@ -253,7 +253,8 @@ fn where_dropped(case: &Case<'_>, cause: Cause) -> Option<Vec<String>> {
     })
 }
 
-/// The steps where both halves of a translated SYN were seen: about the address that was asked, and the one that answered.
+/// The steps where both halves of a translated SYN were seen: about the address that was asked, and the one that
+/// answered.
 fn at_translation(case: &Case<'_>) -> Option<Vec<String>> {
     let own = case.server();
     let twin = case.past.twin(case.hs()).filter(|_| case.attempt.answered_from.is_none())?.server;

@@ -343,9 +343,9 @@ fn witness(case: &Case<'_>) -> String {
 }
 
 /// Whether an error that says the host is away is not true: the host opened a connection meanwhile, or shortly before or
-/// after and the sender of the error did not take the time to look for it. Where the host itself sent the error, it may speak
-/// of a host behind it to which it forwards the port, for which it takes that time, too. A RST is no witness: whoever
-/// sends the error may send RSTs for a host that is down.
+/// after and the sender of the error did not take the time to look for it. Where the host itself sent the error, it may
+/// speak of a host behind it to which it forwards the port, for which it takes that time, too. A RST is no witness:
+/// whoever sends the error may send RSTs for a host that is down.
 pub(super) fn is_contradicted(case: &Case<'_>) -> bool {
     let is_near = case.host().is_some_and(|it| it.opened_near(case.around()));
     is_near && came_at_once(case).is_some() || answers_during(case) && !case.is_forwarded()
