@@ -841,6 +841,13 @@ fn other_ways_and_other_hosts() {
     assert_eq!(said(wrong, &Around::default()), (Cause::PortReuse, Possible));
     let challenged = Handshake { facts: Facts(Facts::CHALLENGED), ..silent(CLIENT, SERVER) };
     assert_eq!(said(challenged, &Around::default()), (Cause::PortReuse, Likely));
+    // Its RST ended the old connection, and the next SYN found the port closed: a service that was started again.
+    let refused_at = |tries| {
+        let it = refused(60, 0, Flags::RST | Flags::ACK);
+        Handshake { facts: Facts(Facts::CHALLENGED), syn: Offer { tries, ..it.syn }, ..it }
+    };
+    assert_eq!(said(refused_at(2), &Around::default()), (Cause::PortClosed, Possible));
+    assert_eq!(said(refused_at(1), &Around::default()), (Cause::PortReuse, Likely));
 
     let two = Handshake { facts: Facts(Facts::TWO_ANSWERS), ..answered(SECOND / 50) };
     assert_eq!(said(two, &Around::default()), (Cause::DuplicateIp, Likely));

@@ -1,4 +1,5 @@
-//! The same for real: half a minute of it in each test run, ten minutes with `TCPTRACE_ORDINARY_SECONDS=600`.
+//! The same for real: half a minute of it in each test run. `TCPTRACE_ORDINARY_SECONDS=600` plays it for ten minutes,
+//! `TCPTRACE_ORDINARY_RATE=400` with 400 short connections a second beside it.
 //!
 //! Three tracers watch it, at the client, at the router and at the server. docs/no-false-alarm.md has what they told in
 //! ten minutes.
@@ -18,7 +19,9 @@ use crate::{
 };
 
 /// For how long traffic is played.
-const SECONDS: u64 = 25;
+const SECONDS: u32 = 25;
+/// How many short connections a second are made beside it.
+const RATE: u32 = 20;
 /// As `--stall-after` is, and a sweep or two more.
 const STALLS: Duration = Duration::from_secs(5);
 
@@ -27,7 +30,8 @@ type Kind = (&'static str, String, String, String);
 
 #[test]
 fn only_what_is_justified_is_told_live() {
-    let seconds = env::var("TCPTRACE_ORDINARY_SECONDS").ok().and_then(|it| it.parse().ok()).unwrap_or(SECONDS);
+    let number = |name: &str, usual| env::var(name).ok().and_then(|it| it.parse().ok()).unwrap_or(usual);
+    let seconds = number("TCPTRACE_ORDINARY_SECONDS", SECONDS);
     let scenery = Scenery::new();
     let lab = &scenery.lab;
     let tracer = |ns: &Ns, interfaces: &[&str]| {
@@ -39,7 +43,7 @@ fn only_what_is_justified_is_told_live() {
         ("router", tracer(&lab.router, &["-i", "client0", "-i", "server0"])),
         ("server", tracer(&lab.server, &["-i", "eth0"])),
     ];
-    let made = scenery.play(Duration::from_secs(seconds));
+    let made = scenery.play(Duration::from_secs(seconds.into()), number("TCPTRACE_ORDINARY_RATE", RATE));
     thread::sleep(STALLS);
     let mut failures = String::new();
     let mut told: BTreeMap<(&str, Kind), usize> = BTreeMap::new();
@@ -47,7 +51,14 @@ fn only_what_is_justified_is_told_live() {
         let lines = tracer.stop().json();
         lines.iter().for_each(contract::hold);
         let (summary, lines) = lines.split_last().expect("there is a summary");
-        assert_eq!(summary["losses"], json!({}), "{place}");
+        println!("losses at the {place}: {}", summary["losses"]);
+        let mut losses = summary["losses"].clone();
+        // A processor that its host stops while it holds a set's lock: one attempt in ten thousand may be lost so.
+        let contended = losses.as_object_mut().and_then(|it| it.shift_remove("table_contended"));
+        let most = summary["attempts"]["opened"].as_u64().unwrap_or(0) / 10_000;
+        if losses != json!({}) || contended.is_some_and(|it| it.as_u64() > Some(most)) {
+            failures += &format!("losses at the {place}: {}\n", summary["losses"]);
+        }
         for line in lines {
             let kind = kind(line);
             if row(&kind).is_none() {

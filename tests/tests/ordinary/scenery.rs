@@ -37,7 +37,7 @@ pub(crate) const SILENT_NETWORK: &str = "2001:db8:4::/64";
 const NO_COOKIE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 22));
 
 /// What happens, by its server port.
-pub(crate) const CASES: [(u16, &str); 21] = [
+pub(crate) const CASES: [(u16, &str); 22] = [
     (8001, "web_keep_alive"),
     (8002, "health_check_rst_after_ack"),
     (8003, "health_check_rst_for_ack"),
@@ -59,6 +59,7 @@ pub(crate) const CASES: [(u16, &str); 21] = [
     (8023, "client_leaves_early"),
     (8024, "eyeballs_loser_connected"),
     (8025, "fast_open_cookie"),
+    (8026, "short"),
 ];
 /// What the scanner looks at: the first has a service, the others are closed.
 const SCANNED: std::ops::Range<u16> = 8015..8020;
@@ -124,13 +125,13 @@ impl Scenery {
         Self { lab, _rules: rules, counts: Mutex::default() }
     }
 
-    /// Everything at once, for so long: how often there was what.
-    pub(crate) fn play(&self, time: Duration) -> BTreeMap<&'static str, usize> {
+    /// Everything at once, for so long, with `rate` short connections a second beside it: how often there was what.
+    pub(crate) fn play(&self, time: Duration, rate: u32) -> BTreeMap<&'static str, usize> {
         let until = Instant::now() + time;
         let v4 = |port: u16| SocketAddr::from((SERVER_V4, port));
         let any = |port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let listen = |port, then| self.lab.server.listen_and(any(port), then);
-        let echoing = [8001, 8003].into_iter().chain(8004..=8009).chain(8012..=8015).chain(8020..=8025);
+        let echoing = [8001, 8003].into_iter().chain(8004..=8009).chain(8012..=8015).chain(8020..=8026);
         let _listeners: Vec<Listener> = echoing
             .map(|port| listen(port, OnAccept::Echo))
             .chain([listen(8002, OnAccept::Echo), listen(8011, OnAccept::Close)])
@@ -151,6 +152,9 @@ impl Scenery {
             };
             for to in [v4(8001), (SERVER_V6, 8001).into(), v4(8001)] {
                 scope.spawn(move || self.browse(to, until));
+            }
+            for server in [SERVER_V4, SERVER_V6] {
+                scope.spawn(move || self.ask_often((server, 8026).into(), until, Duration::from_secs(2) / rate));
             }
             every(ms(2000), &|it, _| it.look_and_reset());
             every(ms(2000), &|it, round| it.look_without_ack(round));
@@ -201,6 +205,16 @@ impl Scenery {
 
     fn ask(&self, case: &'static str, to: SocketAddr) {
         Self::exchange(&mut self.connect(case, to));
+    }
+
+    /// One short connection each `pause`, whatever the last one took.
+    fn ask_often(&self, to: SocketAddr, until: Instant, pause: Duration) {
+        let mut next = Instant::now();
+        while next + Duration::from_secs(5) < until {
+            self.ask("short", to);
+            next += pause;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
     }
 
     fn browse(&self, to: SocketAddr, until: Instant) {

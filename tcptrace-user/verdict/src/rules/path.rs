@@ -88,7 +88,9 @@ pub(super) fn port_reuse(case: &Case<'_>) -> Option<Judgement> {
     if outcome == Outcome::WrongAnswer && case.attempt.answered_from.is_none() {
         return possible(["the SYN/ACK acknowledges another SYN of these ports".to_owned()]);
     }
-    if case.has(Facts::CHALLENGED) {
+    // The client's RST ended the old connection, and its next SYN was refused for a reason of its own.
+    let is_refused_anew = outcome == Outcome::Refused && case.hs().syn.tries > 1;
+    if case.has(Facts::CHALLENGED) && !is_refused_anew {
         return likely(["the first answer was an ACK without SYN: a challenge ACK".to_owned()]);
     }
     None
