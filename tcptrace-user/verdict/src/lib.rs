@@ -4,7 +4,9 @@
 
 mod address;
 pub mod case;
+mod clients;
 mod clocks;
+mod near;
 pub mod next;
 mod observed;
 pub mod page;

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod calls;
+mod doubt;
 mod errno;
 mod found;
 mod order;

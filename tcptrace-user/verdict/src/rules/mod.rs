@@ -55,7 +55,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::FirewallDrop,
         rule: silence::firewall_drop,
-        evidence: "Nothing answered, while the host answers on another port, answers others on this one, or answers echo requests. A hop walk with SYNs for the port ends before that of other probes.",
+        evidence: "Nothing answered, while the host answers on another port, answers others on this one, or answers echo requests. A hop walk with SYNs for the port ends before that of other probes. Only possible where attempts nearby needed a later SYN, or where the port answered this client lately and has failed it once since.",
         apart: "`listen_queue_full`: it comes and goes with load.",
     },
     Row {
@@ -200,7 +200,7 @@ pub(super) const RULES: [Row; 29] = [
         cause: Cause::OptionsBlocked,
         rule: path::options_blocked,
         evidence: "SYNs with an option (MPTCP, Fast Open, ECN, timestamps) were lost or refused, and the first without it was answered: possible. The second time, where no SYN with it was ever answered: likely. A SYN/ACK echoes a timestamp that no SYN of the attempt had, and the client refuses it: likely.",
-        apart: "Packet loss: the SYN that passes has the same options.",
+        apart: "Packet loss or overload: SYNs that are sent again as they were get lost, too. Fast Open's data: the SYN is too large.",
     },
     Row {
         cause: Cause::NoBackend,

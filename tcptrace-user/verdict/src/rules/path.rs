@@ -10,7 +10,7 @@ use tcptrace_vocabulary::{
 use super::{Judgement, Proof, certain, likely, possible};
 use crate::{
     case::Case,
-    past::{Host, NAMED, avoids_options},
+    past::{Host, NAMED, RECENT, avoids_options},
 };
 
 /// One half of the handshake goes by another way.
@@ -154,10 +154,24 @@ fn left_out(case: &Case<'_>) -> Option<Judgement> {
     let syns = count((hs.syn.tries - 1).into(), "SYN");
     let what = if case.has(Facts::RECOVERING) { "refused" } else { "lost" };
     let evidence = format!("{syns} with {names} {what}, the first without it answered");
-    if host.options(first, hs.first_syn).1 {
-        return likely([evidence, format!("it was so before with {}", ip(case.server().addr))]);
+    if !host.options(first, hs.first_syn).1 {
+        return possible([evidence, "loss looks the same once".to_owned()]);
     }
-    possible([evidence, "loss looks the same once".to_owned()])
+    let before = format!("it was so before with {}", ip(case.server().addr));
+    match by_chance(case, host, names.as_str()) {
+        Some(doubt) => possible([evidence, before, doubt]),
+        None => likely([evidence, before]),
+    }
+}
+
+/// What else than the option may have decided which SYN was answered: loss and overload hit SYNs without it as well,
+/// and a SYN with data is larger than the one without the option.
+fn by_chance(case: &Case<'_>, host: &Host, names: &str) -> Option<String> {
+    if host.is_lossy(case.around(), RECENT) {
+        return Some("SYNs that had to be sent again as they were got lost, too".to_owned());
+    }
+    let is_large = case.has(Facts::SYN_DATA) && names == "Fast Open";
+    is_large.then(|| "they had data: a packet that is too large for the path looks the same".to_owned())
 }
 
 /// Whether the answer came sooner after the last SYN than the host ever answers.

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     case::{Case, Kept, Part},
-    past::Life,
+    near::LATELY,
+    past::{Answered, Host, Life},
 };
 
 /// The time that a service may take to answer, and its queue to drain; two lost SYNs cost three seconds.
@@ -96,10 +97,14 @@ fn lost_beside_others(case: &Case<'_>) -> Option<Judgement> {
         // It answers, and to this client: what got lost is a packet. Or it answers more slowly than this client waited.
         return None;
     }
+    let doubt = chance(case, host);
     if answered.others + answered.others_lately > 0 && hs.syn.tries > 1 {
         let evidence =
-            [format!("port {} of {name} answered others, but not this client's {} SYNs", server.port, hs.syn.tries)];
-        return if answered.others > 0 && hs.syn.tries > 2 { likely(evidence) } else { possible(evidence) };
+            format!("port {} of {name} answered others, but not this client's {} SYNs", server.port, hs.syn.tries);
+        let doubt = doubt.or_else(|| answered_before(case, answered));
+        let is_chosen = answered.others > 0 && hs.syn.tries > 2 && doubt.is_none();
+        let evidence: Vec<_> = [evidence].into_iter().chain(doubt).collect();
+        return if is_chosen { likely(evidence) } else { possible(evidence) };
     }
     let (port, life, _) = heard?;
     if !is_alive {
@@ -128,7 +133,33 @@ fn lost_beside_others(case: &Case<'_>) -> Option<Judgement> {
         return possible([&evidence[..], &[each]].concat());
     }
     // A client that never tries again has given up at once, or was answered by a way that nobody sees.
-    if hs.syn.tries > 1 { likely(evidence) } else { possible(evidence) }
+    let is_chosen = hs.syn.tries > 1 && doubt.is_none();
+    let evidence: Vec<_> = evidence.into_iter().chain(doubt).collect();
+    if is_chosen { likely(evidence) } else { possible(evidence) }
+}
+
+/// That packets to the host, or to others of its network, get lost whatever they are: loss and overload choose no port
+/// and no client.
+fn chance(case: &Case<'_>, host: &Host) -> Option<String> {
+    let is_lossy = |it: &Host| it.is_lossy(case.around(), LATELY);
+    let is_near = is_lossy(host) || case.past.network(case.server().addr).any(is_lossy);
+    is_near.then(|| "other attempts were answered at a later SYN only: packets get lost on the way".to_owned())
+}
+
+/// That the port answered this client before, and this is the first time since that it did not, or it did so just
+/// before or again later; or that it may have. Of several equal paths or backends one is dead, as well as a rule may be
+/// new: a rule stays.
+fn answered_before(case: &Case<'_>, answered: Answered) -> Option<String> {
+    if let Some(last) = answered.own_before {
+        let before = case.hs().first_syn.since(last);
+        let is_new = before <= LATELY || answered.own_failed_since < 2 || answered.own_after.is_some();
+        let seconds = before as f64 / 1e9;
+        let other =
+            format!("it answered another attempt of this client {seconds:.1} s before: perhaps one path is dead");
+        return is_new.then_some(other);
+    }
+    let many = "more clients asked than are remembered: it may have answered this one as well";
+    answered.is_incomplete.then(|| many.to_owned())
 }
 
 /// Silent on every port that was tried, or its neighbours cannot find it.
