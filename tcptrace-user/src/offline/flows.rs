@@ -425,6 +425,7 @@ impl Flows {
         let (is_pending, client) = (conversation.is_pending(), conversation.handshake.client());
         let is_asking = is_pending && it.flags.any(Flags::SYN) && !it.flags.any(Flags::ACK);
         let handshake = conversation.handshake;
+        self.history.note_segment(it.flags.kind(), is_reply(conversation, from_client));
         let is_unasked = it.flags.kind() == Kind::SynAck && !conversation.has_handshake();
         if it.flags.any(Flags::SYN) {
             self.note_bytes(slot, seen);
@@ -564,6 +565,11 @@ impl Flows {
             self.end(hash, slot);
         }
     }
+}
+
+/// Whether a segment is of a conversation whose other side was seen. Who spoke first is called the client.
+fn is_reply(conversation: &Conversation, from_client: bool) -> bool {
+    !from_client || conversation.has_handshake() && conversation.handshake.answer.tries > 0
 }
 
 /// For a conversation that has no SYN yet: what came before this one, if it is one; otherwise remembers the segment.

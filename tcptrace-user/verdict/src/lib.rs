@@ -17,6 +17,7 @@ mod rules;
 mod scope;
 mod service;
 mod twins;
+pub mod view;
 
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
@@ -24,6 +25,7 @@ use tcptrace_vocabulary::{
 };
 
 use self::{case::Case, proof::Proof, rules::Judgement};
+pub use twins::OF_A_KERNEL;
 
 /// What makes the verdict on an attempt certain; `None`: it is not.
 #[must_use]

@@ -22,6 +22,7 @@ use tcptrace_vocabulary::{
 
 use crate::{
     case::{Case, Part, is_firewall_reason},
+    observed,
     rules::serves_others,
 };
 
@@ -439,7 +440,9 @@ fn settling(case: &Case<'_>) -> Vec<String> {
             format!("several hosts behind {server}: check port {port} on each of them"),
         ];
     }
-    vec![settles(case.attempt).to_owned()]
+    let again = || format!("was the capture filtered by flags? again: tcpdump -ni any 'tcp port {port}' -w FILE");
+    let filtered = observed::filtered(case).map(|_| again());
+    [settles(case.attempt).to_owned()].into_iter().chain(filtered).collect()
 }
 
 /// Whether an administrator set a neighbour's entry, and the neighbour has another link-layer address.

@@ -34,7 +34,29 @@ pub(super) fn of(case: &Case<'_>) -> Vec<String> {
         .chain(waits_for_data(case))
         .chain(stopped(case))
         .chain(went)
+        .chain(filtered(case))
         .collect()
+}
+
+/// That the capture lacks what would show the other half, in all of it.
+pub(crate) fn filtered(case: &Case<'_>) -> Option<String> {
+    match case.attempt.outcome {
+        Outcome::NoReply => case.past.view().lacks_answers(),
+        Outcome::HalfOpen => case.past.view().lacks_acks(),
+        Outcome::Refused
+        | Outcome::Unreachable
+        | Outcome::Challenged
+        | Outcome::Aborted
+        | Outcome::ResetOnAnswer
+        | Outcome::WrongAnswer
+        | Outcome::Established
+        | Outcome::Closed
+        | Outcome::HalfClosed
+        | Outcome::ResetByClient
+        | Outcome::ResetByServer
+        | Outcome::AnswerOnly
+        | Outcome::Midstream => None,
+    }
 }
 
 const fn side(side: Side) -> &'static str {

@@ -13,7 +13,7 @@ use std::{
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos},
-    segment::Options,
+    segment::{Kind, Options},
 };
 use tcptrace_vocabulary::{
     attempt::{Noted, is_answer_unseen},
@@ -27,6 +27,7 @@ use crate::{
     clocks::Clocks,
     near::{LATELY, is_recent},
     twins::Twins,
+    view::View,
 };
 
 /// Hosts kept in mind, and ports of all of them together; some 400 bytes each with one port.
@@ -124,6 +125,8 @@ pub struct Past {
     floods: Vec<(Endpoint, Nanos, Nanos)>,
     clocks: Clocks,
     checksums: Checksums,
+    /// What a capture shows; `None` live, where nothing is filtered by flags or direction.
+    view: Option<View>,
     /// Hosts that made room for others.
     pub forgotten: u64,
     /// When all that is older was last thrown out.
@@ -351,6 +354,16 @@ impl Past {
         self.twins.of(handshake)
     }
 
+    /// Takes note of a segment of a capture; `is_reply`: of a conversation whose other side was seen.
+    pub fn note_segment(&mut self, kind: Kind, is_reply: bool) {
+        self.view.get_or_insert_default().note(kind, is_reply);
+    }
+
+    /// What is missing in a capture as a whole.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.unwrap_or(View::WHOLE)
+    }
     /// Takes note of the checksum of a packet.
     pub fn note_checksum(&mut self, is_right: bool) {
         self.checksums.some_right |= is_right;

@@ -19,7 +19,7 @@ const ROUTERS: u8 = 2;
 /// SYNs kept in each of two generations.
 const KEPT: usize = 1 << 13;
 /// A SYN of a kernel has at least one of these. A scanner that sends raw SYNs gives all of them one number, too.
-const OF_A_KERNEL: u8 = Options::WINDOW_SCALE | Options::SACK_PERMITTED | Options::TIMESTAMPS;
+pub const OF_A_KERNEL: u8 = Options::WINDOW_SCALE | Options::SACK_PERMITTED | Options::TIMESTAMPS;
 
 /// The same SYN to another address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

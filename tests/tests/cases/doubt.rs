@@ -3,6 +3,7 @@
 
 use tcptrace_tests::{
     lab::{TcpFrame, flags},
+    pcap::Read,
 };
 
 use crate::wire::{OPTIONS, SERVER, Wire, answer, cause, evidence, of, syn, syn_from};
@@ -12,6 +13,19 @@ const OTHER: [u8; 4] = [198, 51, 100, 11];
 /// A SYN and two more, at Linux's times.
 fn thrice(wire: &mut Wire, at: f64, frame: &TcpFrame) {
     wire.add(at, frame).add(at + 1000.0, frame).add(at + 3000.0, frame);
+}
+
+/// A capture with only the packets that a filter lets pass.
+fn filtered(wire: &Wire, passes: impl Fn(&TcpFrame) -> bool) -> Read {
+    Wire(wire.0.iter().filter(|(_, frame)| passes(frame)).cloned().collect()).read()
+}
+
+fn causes(read: &Read) -> Vec<(&str, &str)> {
+    read.attempts().map(cause).collect()
+}
+
+fn findings(read: &Read) -> usize {
+    read.summary["findings"].as_array().expect("findings").len()
 }
 
 /// Of two equal paths one is dead: a fourth of the client's ports always lose, for minutes, and others are served.
@@ -104,5 +118,95 @@ fn options_that_are_lost_with_everything_else_are_not_blocked() {
         wire.add(at, &large(port)).opens(at + 1000.0, &syn(port, 443), 20.0);
     }
     assert_eq!(cause(of(&wire.read(), 2)), ("options_blocked", "possible"));
+}
+
+/// A busy server: forty clients that open, and go.
+fn busy() -> Wire {
+    let mut wire = Wire::default();
+    for client in 0..40u8 {
+        let from = [20 + client, 1, 2, client];
+        wire.opens(f64::from(client) * 100.0, &syn_from(from, 5000, SERVER, 443), 20.0);
+    }
+    wire.add(60_000.0, &syn(1, 79)).add(61_000.0, &syn(1, 79));
+    wire
+}
+
+#[test]
+fn a_capture_of_syns_is_no_flood_and_no_outage() {
+    let read = filtered(&busy(), TcpFrame::is_syn);
+    assert_eq!(findings(&read), 0, "{}", read.summary);
+    assert!(causes(&read).iter().all(|it| it.0 == "unknown"), "{:?}", causes(&read));
+    let it = of(&read, 5000);
+    assert!(evidence(it).contains("no SYN/ACK of anybody is in this capture"), "{it}");
+    assert!(it["cause"]["next"].to_string().contains("filtered by flags"), "{it}");
+    // The whole of it, with a flood in it that no filter made: SYNs of forged clients, among others' answers.
+    let mut wire = busy();
+    for client in 0..30u8 {
+        wire.add(5000.0 + f64::from(client), &syn_from([90 + client, 7, 7, 7], 6000, SERVER, 25_565));
+    }
+    let read = wire.read();
+    assert_eq!(findings(&read), 1, "{}", read.summary);
+    assert!(read.attempts().filter(|it| it["server"]["port"] == 25_565).all(|it| cause(it) == ("syn_flood", "likely")));
+}
+
+#[test]
+fn a_capture_without_acks_shows_no_client_that_vanished() {
+    let read = filtered(&busy(), |it| it.has(flags::SYN));
+    assert_eq!(findings(&read), 0, "{}", read.summary);
+    for it in read.attempts().filter(|it| it["outcome"] == "half_open") {
+        assert_eq!(cause(it).0, "unknown", "{it}");
+        assert!(evidence(it).contains("no packet without SYN is in this capture"), "{it}");
+    }
+    // A SYN/ACK that is sent again shows that something is wrong there as well.
+    let first = syn(7, 443);
+    let repeats = |wire: &mut Wire| {
+        wire.add(70_000.0, &first).add(70_020.0, &answer(&first)).add(71_040.0, &answer(&first));
+        wire.add(73_060.0, &answer(&first)).add(77_060.0, &answer(&first));
+    };
+    let mut wire = busy();
+    repeats(&mut wire);
+    let read = filtered(&wire, |it| it.has(flags::SYN));
+    assert_eq!(cause(of(&read, 7)), ("client_vanished", "possible"));
+    // Where others' ACKs are seen, it is a client that fell silent.
+    assert_eq!(cause(of(&wire.read(), 7)), ("client_vanished", "likely"));
+}
+
+#[test]
+fn a_capture_of_one_direction_shows_no_asymmetric_path() {
+    let from_clients = filtered(&busy(), |it| it.target.port() < 1024);
+    assert_eq!(findings(&from_clients), 0, "{}", from_clients.summary);
+    assert!(causes(&from_clients).iter().all(|it| it.1 != "likely"), "{:?}", causes(&from_clients));
+    let from_servers = filtered(&busy(), |it| it.source.port() < 1024);
+    assert!(causes(&from_servers).iter().all(|it| it.1 != "likely"), "{:?}", causes(&from_servers));
+    // One connection whose SYN/ACK took another way, among others.
+    let mut wire = busy();
+    let first = syn(7, 443);
+    let ack = answer(&first).answer(flags::ACK, first.next_seq());
+    wire.add(70_000.0, &first).add(70_020.0, &ack);
+    wire.add(70_030.0, &TcpFrame { payload: vec![1; 9], ..ack.followed_by(flags::ACK | flags::PSH) });
+    assert_eq!(cause(of(&wire.read(), 7)), ("asymmetric_path", "likely"));
+}
+
+/// A server's answers are lost, and each of its devices sends its whole ladder: an outage.
+#[test]
+fn devices_that_try_again_are_no_flood() {
+    let scene = |tries: u32| {
+        let mut wire = Wire::default();
+        for client in 0..40u8 {
+            let first = syn_from([20 + client, 1, 2, client], 5000, SERVER, 8883);
+            let mut at = f64::from(client) * 100.0;
+            for it in 0..tries {
+                wire.add(at, &first).add(at + 20.0, &answer(&first));
+                at += 1000.0 * f64::from(1 << it);
+            }
+        }
+        wire.opens(90_000.0, &syn(1, 79), 20.0);
+        wire.read()
+    };
+    let ladder = scene(6);
+    assert_eq!(findings(&ladder), 0, "{}", ladder.summary);
+    assert!(causes(&ladder).iter().all(|it| it.0 != "syn_flood"), "{:?}", causes(&ladder));
+    let once = scene(1);
+    assert!(causes(&once).iter().any(|it| it == &("syn_flood", "likely")), "{:?}", causes(&once));
 }
 

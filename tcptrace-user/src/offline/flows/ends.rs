@@ -125,7 +125,7 @@ impl Flows {
             self.checks.push((hs, outcome, last));
         }
         if !is_overtaken {
-            self.listeners.note(&hs, outcome, now);
+            self.listeners.note(&hs, outcome, self.history.view(), now);
         }
         let trouble = outcome.is_failure() || stalled.is_some() || recovered || is_unserved(&hs, outcome, last);
         if !trouble && !self.wanted.all {

@@ -140,13 +140,13 @@ pub(super) const RULES: [Row; 29] = [
         cause: Cause::SynFlood,
         rule: peer::syn_flood,
         evidence: "Many clients left one port half-open, and this host sent SYN cookies. In a capture: many clients sent a port a single SYN each, and never came again.",
-        apart: "A rush of real clients: most of them complete.",
+        apart: "A rush of real clients: most of them complete. An outage: they send their SYNs again. A capture that was filtered by flags: no SYN/ACK, or no packet without SYN, is in it.",
     },
     Row {
         cause: Cause::ClientVanished,
         rule: peer::client_vanished,
         evidence: "The server repeated the SYN/ACK, and the client stayed silent. An ICMP error answered it: a forged source. So does a RST with another TTL than the SYN: possible.",
-        apart: "`firewall_drop` of the answers: the client repeats its SYN.",
+        apart: "`firewall_drop` of the answers: the client repeats its SYN. A capture without any packet that has no SYN: it was filtered.",
     },
     Row {
         cause: Cause::AnswerLostLocally,
@@ -158,7 +158,7 @@ pub(super) const RULES: [Row; 29] = [
         cause: Cause::AsymmetricPath,
         rule: path::asymmetric_path,
         evidence: "The client's ACK or data passed here, and the SYN/ACK never did. A SYN/ACK passed, and its SYN did not. Not where both sent a SYN.",
-        apart: "Packets that the capture lost.",
+        apart: "Packets that the capture lost. A capture of one direction: no connection in it has both sides.",
     },
     Row {
         cause: Cause::NatMismatch,

@@ -23,14 +23,25 @@ pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Judgement> {
         return possible(["the server's SYN/ACKs never pass here, and its connections still open".to_owned()]);
     }
     if outcome.is_open() && is_answer_unseen(case.hs()) {
-        return likely(["the client's final ACK passed here, and the SYN/ACK that it answers did not".to_owned()]);
+        return unless_one_sided(
+            case,
+            "the client's final ACK passed here, and the SYN/ACK that it answers did not".to_owned(),
+        );
     }
     None
 }
 
+/// A half that went another way: likely, if the capture shows both halves of anything.
+fn unless_one_sided(case: &Case<'_>, evidence: String) -> Option<Judgement> {
+    match case.past.view().lacks_a_side() {
+        Some(doubt) => possible([evidence, doubt]),
+        None => likely([evidence]),
+    }
+}
+
 fn answer_without_syn(case: &Case<'_>) -> Option<Judgement> {
     if case.hs().answer.tries > 1 {
-        return likely([format!("{} SYN/ACKs passed here, and no SYN", case.hs().answer.tries)]);
+        return unless_one_sided(case, format!("{} SYN/ACKs passed here, and no SYN", case.hs().answer.tries));
     }
     if matches!(case.local.socket, Ok(Some(_))) {
         return likely(["it answers a socket of this host whose SYN did not pass here".to_owned()]);

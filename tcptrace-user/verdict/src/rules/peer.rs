@@ -29,7 +29,10 @@ pub(super) fn syn_flood(case: &Case<'_>) -> Option<Judgement> {
         let port = case.server().port;
         return likely([format!("many clients sent port {port} a single SYN each, and never came again")]);
     }
-    if case.attempt.outcome != Outcome::HalfOpen || case.is_here(Side::Client) {
+    // A client that asks again is one that waits, and many of them are an outage.
+    let is_single = case.attempt.outcome == Outcome::HalfOpen && hs.syn.tries <= 1;
+    // Where no ACK can be seen, what completed looks the same.
+    if !is_single || case.is_here(Side::Client) || case.past.view().lacks_acks().is_some() {
         return None;
     }
     let server = case.server();
@@ -88,8 +91,19 @@ fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Judgement> {
     }
     // Its ACK may be under way.
     let is_early = case.attempt.trust.still_open && case.attempt.stalled.is_none();
-    match case.hs().answer.tries {
+    let doubt = case.past.view().lacks_acks();
+    match (case.hs().answer.tries, doubt) {
         _ if case.asks_on() => None,
+        // A server sends its SYN/ACK again if it has no ACK, or no room for the connection.
+        (3.., Some(doubt)) => possible([answers, doubt]),
+        (_, Some(_)) => None,
+        (tries, None) => unacknowledged(case, answers, tries, is_early),
+    }
+}
+
+/// The client never acknowledged a SYN/ACK, in a capture that shows others' ACKs, or live.
+fn unacknowledged(case: &Case<'_>, answers: String, tries: u8, is_early: bool) -> Option<Judgement> {
+    match tries {
         3.. if case.host().is_some_and(|host| host.answered(case.hs(), case.attempt.outcome).own > 0) => {
             possible([answers, "the client's other attempts to this port were answered meanwhile".to_owned()])
         }

@@ -174,7 +174,9 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Judgement> {
         return is_away_by_icmp(case);
     }
     let life = case.life();
-    let is_silent = outcome == Outcome::NoReply && !case.has(Facts::RST_IGNORED) && case.damaged().is_none();
+    let is_shown = case.past.view().lacks_answers().is_none();
+    let is_silent =
+        outcome == Outcome::NoReply && !case.has(Facts::RST_IGNORED) && case.damaged().is_none() && is_shown;
     if !is_silent || case.is_here(Side::Server) || life == Life::Since {
         return None;
     }
