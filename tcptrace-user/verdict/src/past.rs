@@ -398,6 +398,13 @@ impl Past {
         self.hosts.get(&addr)
     }
 
+    /// The shortest round trip that is known of the way to a host: its own, or that of its network's hosts.
+    #[must_use]
+    pub fn round_trip(&self, to: Addr) -> Option<u64> {
+        let own = self.host(to).and_then(|it| it.fastest);
+        own.or_else(|| self.network(to).filter_map(|it| it.fastest).min())
+    }
+
     /// The other hosts of a host's network (/24, of IPv6 /64); at most a thousand.
     pub fn network(&self, of: Addr) -> impl Iterator<Item = &Host> {
         let (first, last) = network(of);

@@ -1,13 +1,17 @@
 //! What loss, filters, mirrors and long ways leave in a capture, and looks like a rule, a flood or a host that is gone;
 //! each beside the thing itself.
 
+use std::time::Duration;
+
+use tcptrace_core::segment::Link;
 use tcptrace_tests::{
     lab::{TcpFrame, flags},
-    pcap::Read,
+    pcap::{self, Pcap, Read},
 };
 
 use crate::wire::{OPTIONS, SERVER, Wire, answer, cause, evidence, of, syn, syn_from};
 
+const CLIENT: [u8; 4] = [198, 51, 100, 10];
 const OTHER: [u8; 4] = [198, 51, 100, 11];
 
 /// A SYN and two more, at Linux's times.
@@ -208,5 +212,80 @@ fn devices_that_try_again_are_no_flood() {
     assert!(causes(&ladder).iter().all(|it| it.0 != "syn_flood"), "{:?}", causes(&ladder));
     let once = scene(1);
     assert!(causes(&once).iter().any(|it| it == &("syn_flood", "likely")), "{:?}", causes(&once));
+}
+
+/// An ICMP error about a SYN, from an address to its sender.
+fn error(from: [u8; 4], about: &TcpFrame, code: u8) -> Vec<u8> {
+    let to = about.source;
+    let outer =
+        TcpFrame { ttl: 64, ..TcpFrame::new((about.target_mac, about.source_mac), (from, 0).into(), to, 0, 0) }.bytes();
+    let quoted = &about.bytes()[14..];
+    let mut frame = outer[..34].to_vec();
+    frame[16..18].copy_from_slice(&u16::to_be_bytes(28 + quoted.len() as u16));
+    frame[23] = 1;
+    frame.extend([3, code, 0, 0, 0, 0, 0, 0]);
+    frame.extend(quoted);
+    frame
+}
+
+/// Frames of one capture, by the time in milliseconds.
+fn read_frames(mut frames: Vec<(f64, Vec<u8>)>, args: &[&str]) -> Read {
+    frames.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (mut capture, mut last) = (Pcap::new(Link::Ethernet), 0.0);
+    for (at, frame) in frames {
+        capture.frame(Duration::from_secs_f64((at - last) / 1000.0), &frame);
+        last = at;
+    }
+    pcap::read(&capture.store().0, args)
+}
+
+const ROUTER: [u8; 4] = [192, 0, 2, 1];
+
+fn opened(at: f64, round_trip: f64, port: u16) -> Vec<(f64, Vec<u8>)> {
+    let mut wire = Wire::default();
+    wire.opens(at, &syn(port, 80), round_trip);
+    wire.0.iter().map(|(at, frame)| (*at, frame.bytes())).collect()
+}
+
+/// An error that came a round trip after the SYN shows no look-up, however long that is.
+#[test]
+fn a_long_way_is_no_look_up() {
+    let host = [203, 0, 113, 99];
+    let with = |after: f64, before: Vec<(f64, Vec<u8>)>, tries: &[f64]| {
+        let first = syn_from(CLIENT, 7, host, 443);
+        let syns = tries.iter().map(|at| (10_000.0 + at, first.bytes()));
+        let own = syns.chain([(10_000.0 + after, error(ROUTER, &first, 1))]);
+        let read = read_frames(before.into_iter().chain(own).collect(), &["--all"]);
+        let it = of(&read, 7);
+        (cause(it).0.to_owned(), cause(it).1.to_owned())
+    };
+    let said = |cause: &str, confidence: &str| (cause.to_owned(), confidence.to_owned());
+    assert_eq!(with(600.0, opened(0.0, 580.0, 1), &[0.0]), said("host_down", "possible"), "a satellite");
+    assert_eq!(with(600.0, Vec::new(), &[0.0]), said("host_down", "possible"), "nothing is known of the way");
+    assert_eq!(with(1020.0, opened(0.0, 15.0, 1), &[0.0, 1000.0]), said("host_down", "possible"), "the second SYN's");
+    assert_eq!(with(600.0, opened(0.0, 15.0, 1), &[0.0]), said("host_down", "likely"), "a look-up that hurries");
+    assert_eq!(with(3060.0, Vec::new(), &[0.0, 1000.0]), said("host_down", "likely"), "no way is as long");
+    assert_eq!(with(20.0, opened(0.0, 15.0, 1), &[0.0]).0, "firewall_reject", "no look-up is as short");
+}
+
+/// An error about an older SYN of the same ports says nothing of this one.
+#[test]
+fn an_error_about_an_older_syn_is_not_this_ones() {
+    let old = syn(7, 443);
+    let new = TcpFrame { seq: old.seq + 99_999, ..old.clone() };
+    let said = |about: &TcpFrame| {
+        let frames = vec![
+            (0.0, old.bytes()),
+            (5000.0, new.bytes()),
+            (5010.0, error(ROUTER, about, 13)),
+            (6000.0, new.bytes()),
+            (8000.0, new.bytes()),
+        ];
+        let read = read_frames(frames, &["--all"]);
+        let outcomes: Vec<_> = read.attempts().map(|it| it["outcome"].as_str().unwrap().to_owned()).collect();
+        outcomes
+    };
+    assert_eq!(said(&old)[1], "no_reply");
+    assert_eq!(said(&new), ["no_reply", "unreachable"]);
 }
 

@@ -61,7 +61,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::HostDown,
         rule: silence::host_down,
-        evidence: "The host does not answer ARP or neighbour discovery. A router says host-unreachable after the seconds that a look-up takes. Nothing answered on any port that was tried: possible.",
+        evidence: "The host does not answer ARP or neighbour discovery. A router says host-unreachable after the time that a look-up takes: two seconds, or a quarter of a second beyond the known round trip; otherwise possible. Nothing answered on any port that was tried: possible.",
         apart: "`firewall_drop` of every port: the host still answers ARP or echo requests.",
     },
     Row {

@@ -357,14 +357,38 @@ pub(super) fn answers_during(case: &Case<'_>) -> bool {
 }
 
 /// That an error came sooner than the look-up of a link address can fail: Linux asks three times, a second apart (RFC
-/// 4861, section 10; net/core/neighbour.c), and three times a tenth of that where somebody made it hurry. Another packet
-/// may have begun the look-up earlier, so this proves no rule.
+/// 4861, section 10; net/core/neighbour.c), and a tenth of that where somebody made it hurry. Another packet may have
+/// begun the look-up earlier, so this proves no rule.
 pub(super) fn came_at_once(case: &Case<'_>) -> Option<String> {
-    const LOOKED_FOR: u64 = 250_000_000;
     let took = case.hs().ended.since(case.hs().first_syn);
     let millis = took as f64 / 1e6;
-    (took < LOOKED_FOR)
+    // The time of a SYN that nobody saw is not known.
+    let is_known = case.hs().syn.tries > 0;
+    (is_known && took < LOOKED_FOR)
         .then(|| format!("it came after {millis:.1} ms; the look-up of a neighbour takes longer to fail"))
+}
+
+/// The shortest look-up of a neighbour that fails: three questions, a tenth of a second apart.
+const LOOKED_FOR: u64 = 250_000_000;
+
+/// Whether the sender of an error can have looked for the host before it sent it: so long after the SYN that no way
+/// there and back is as long, or so much longer than the known round trip. Otherwise a rule far away answers as late;
+/// and a SYN that was sent again may be the one that was answered.
+pub(super) fn was_looked_for(case: &Case<'_>) -> bool {
+    /// No way is as long. Linux looks for three seconds by default.
+    const BEYOND_ANY_WAY: u64 = 2_000_000_000;
+    let hs = case.hs();
+    if hs.ended.since(hs.first_syn) >= BEYOND_ANY_WAY {
+        return true;
+    }
+    // Of the SYNs between the first and the last nobody knows when they were sent.
+    let asked = match (hs.last_syn <= hs.ended, hs.syn.tries) {
+        (true, _) => hs.last_syn,
+        (false, ..=2) => hs.first_syn,
+        (false, 3..) => return false,
+    };
+    let round_trip = case.past.round_trip(case.server().addr);
+    round_trip.is_some_and(|it| hs.ended.since(asked) >= it.saturating_add(LOOKED_FOR))
 }
 
 fn rejected_by_rst(case: &Case<'_>) -> Option<Judgement> {

@@ -12,7 +12,7 @@ use super::{
     Judgement, Proof, certain, likely,
     peer::outpaced,
     possible,
-    reject::{answers_during, came_at_once, error, is_contradicted, rejected_elsewhere, silence},
+    reject::{answers_during, came_at_once, error, is_contradicted, rejected_elsewhere, silence, was_looked_for},
     sender::answer_of,
 };
 use crate::{
@@ -234,7 +234,14 @@ fn is_away_by_icmp(case: &Case<'_>) -> Option<Judgement> {
         "the last router cannot find it"
     };
     // What came sooner than a look-up can fail is no more a router's that looked than a rule's.
-    if is_contradicted(case) || came_at_once(case).is_some() { None } else { likely([error, who.to_owned()]) }
+    if is_contradicted(case) || came_at_once(case).is_some() {
+        return None;
+    }
+    if was_looked_for(case) {
+        return likely([error, who.to_owned()]);
+    }
+    let doubt = "no shorter round trip is known of that way: a rule far away answers as late".to_owned();
+    possible([error, who.to_owned(), doubt])
 }
 
 /// Nothing of the host answered. A firewall in front of the host, or on it, leaves the same trace.
