@@ -189,7 +189,7 @@ impl Flows {
         match segment::locate(octets, link) {
             Found::Tcp(located) => self.on_located(octets, link, &located, at, point, raw),
             Found::Error(error) => {
-                self.on_icmp(&error, at, raw);
+                self.on_icmp(&error, (octets, link), at, point, raw);
                 self.on_quoted(octets, link);
             }
             Found::Skipped(Skip::Malformed) if raw.octets.len() < raw.original as usize => self.cut += 1,
@@ -502,11 +502,14 @@ impl Flows {
         }
     }
 
-    fn on_icmp(&mut self, error: &IcmpError, at: Nanos, raw: Raw<'_>) {
+    fn on_icmp(&mut self, error: &IcmpError, frame: (&[u8], Link), at: Nanos, point: Point, raw: Raw<'_>) {
         self.count(Counter::IcmpError);
         let hash = self.hash(error.src, error.dst);
         let found = self.table.find(hash, error.src, error.dst);
         let Some((slot, from_client)) = found.filter(|(slot, _)| self.table.get(*slot).has_handshake()) else {
+            if found.is_none() && quoted::is_own_syn(error, frame.0, frame.1) {
+                return self.open_unseen(error, hash, at, point, raw);
+            }
             self.early.note_error(*error, at);
             return self.count(Counter::IcmpUnmatched);
         };
@@ -515,6 +518,20 @@ impl Flows {
         conversation.quoted(if from_client { Side::Client } else { Side::Server }, error, at, &mut self.tally);
         if self.wanted.evidence {
             self.keep(slot, at, raw, was);
+        }
+    }
+
+    /// Opens the attempt of a SYN that was never sent: its own host rejected it, or found no link address for it, and
+    /// says so to itself. A capture of all interfaces has that error, and nothing else of the attempt.
+    fn open_unseen(&mut self, error: &IcmpError, hash: u64, at: Nanos, point: Point, raw: Raw<'_>) {
+        self.make_room();
+        let stream = Stream { first: error.src, state: Wireshark::default() };
+        let stream = self.overheard.remove(&hash).unwrap_or(stream);
+        let mut conversation = Conversation::unseen(error, stream, at, point, raw.outer);
+        conversation.quoted(Side::Client, error, at, &mut self.tally);
+        let slot = self.table.insert(hash, conversation);
+        if self.wanted.evidence {
+            self.keep(slot, at, raw, None);
         }
     }
 

@@ -371,7 +371,14 @@ impl<'a> Case<'a> {
     pub(super) fn is_own_error(&self) -> bool {
         let is_own = |from: Addr| from == self.hs().client_addr || ip(from).is_loopback();
         let from = self.attempt.icmp_from.filter(|_| self.attempt.outcome == Outcome::Unreachable);
-        from.is_some_and(is_own) && self.is_here(Side::Client) && !self.is_here(Side::Server)
+        // In a capture the client's address is the client's host.
+        let is_capture = self.local.client_here.is_err() && !ip(self.hs().client_addr).is_loopback();
+        from.is_some_and(is_own) && (self.is_here(Side::Client) && !self.is_here(Side::Server) || is_capture)
+    }
+
+    /// The host that sent its own error, in words.
+    pub(super) fn itself(&self) -> String {
+        if self.is_here(Side::Client) { "this host".to_owned() } else { ip(self.hs().client_addr).to_string() }
     }
 
     /// Whether it is known that none of the SYNs left this host.

@@ -310,8 +310,9 @@ fn at_bound_listener(case: &Case<'_>) -> Option<Vec<String>> {
 /// The steps where this host itself rejects its own SYN, and no rule was found that does.
 fn at_own_error(case: &Case<'_>) -> Vec<String> {
     let (server, port) = (ip(case.server().addr), case.server().port);
+    let itself = if case.is_here(Side::Client) { "this host, in the client's netns".to_owned() } else { case.itself() };
     vec![
-        format!("on this host, in the client's netns: nft -a list ruleset; which rule rejects tcp to {server}:{port}?"),
+        format!("on {itself}: nft -a list ruleset; which rule rejects tcp to {server}:{port}?"),
         format!("there, no rule: ipvsadm -Ln; ip route get {server}; a tunnel: wg show, ip xfrm state"),
     ]
 }

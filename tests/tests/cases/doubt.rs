@@ -289,3 +289,31 @@ fn an_error_about_an_older_syn_is_not_this_ones() {
     assert_eq!(said(&new), ["no_reply", "unreachable"]);
 }
 
+/// A SYN that its own host never sent leaves an error to itself, and nothing else.
+#[test]
+fn an_error_of_the_own_host_stands_for_its_syn() {
+    let unseen = syn(7, 443);
+    let alone = |from, code, about: &TcpFrame| {
+        let frames = opened(0.0, 20.0, 1).into_iter().chain([(9000.0, error(from, about, code))]).collect();
+        read_frames(frames, &[])
+    };
+    for (code, expected) in
+        [(13, ("firewall_reject", "certain")), (3, ("firewall_reject", "likely")), (1, ("host_down", "possible"))]
+    {
+        let read = alone(CLIENT, code, &unseen);
+        let it = of(&read, 7);
+        assert_eq!((&it["outcome"], cause(it)), (&"unreachable".into(), expected), "{it}");
+        assert!(!it.to_string().contains("this host"), "{it}");
+        assert!(!evidence(it).contains("after 0.0 ms"), "its time is not known: {it}");
+        assert_eq!(it["syn"]["tries"].as_u64().unwrap_or(0), 0, "{it}");
+    }
+    // A router's error about a SYN that was not captured, backscatter, and errors about what is no SYN.
+    assert_eq!(alone(ROUTER, 13, &unseen).lines.len(), 0);
+    assert_eq!(alone(CLIENT, 13, &unseen.followed_by(flags::ACK)).lines.len(), 0);
+    assert_eq!(alone(SERVER, 13, &answer(&unseen)).lines.len(), 0);
+    // The SYN is there: one attempt.
+    let frames = vec![(0.0, unseen.bytes()), (0.1, error(CLIENT, &unseen, 13))];
+    let read = read_frames(frames, &["--all"]);
+    assert_eq!((read.attempts().count(), &of(&read, 7)["syn"]["tries"]), (1, &1.into()));
+}
+

@@ -213,7 +213,7 @@ fn rejected_unseen(case: &Case<'_>) -> Option<Judgement> {
 /// A rule of this host answered its own SYN by an ICMP error.
 fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
     let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
-    let itself = format!("this host itself sent {error}");
+    let itself = format!("{} itself sent {error}", case.itself());
     if let Some(dropped) = case.dropped_by_rule(Part::Syn).filter(|_| case.is_rejected_by_rule()) {
         let evidence = [itself, format!("one of its rules rejects the SYN ({})", dropped.reason)];
         let is_all = case.is_of_all_tries(Part::Syn, dropped);
@@ -227,7 +227,7 @@ fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
         // So does IPVS for a service without a server (ip_vs_leave, net/netfilter/ipvs/ip_vs_core.c), and a program at
         // TC that balances load.
         Meaning::PortUnreachable => {
-            likely([itself, "a rule says so, or a load balancer of this host without a backend".to_owned()])
+            likely([itself, format!("a rule says so, or a load balancer of {} without a backend", case.itself())])
         }
         Meaning::HostUnreachable => {
             // A look-up that failed says so as well, and takes its time; so does a tunnel that has no peer for the
@@ -241,7 +241,7 @@ fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
             }
         }
         Meaning::RejectRoute | Meaning::ProtocolUnreachable | Meaning::NetUnreachable => {
-            likely([itself, "a rule or a route of this host rejects it".to_owned()])
+            likely([itself, format!("a rule or a route of {} rejects it", case.itself())])
         }
         Meaning::HostUnreachableForService
         | Meaning::NetUnreachableOtherwise

@@ -225,7 +225,12 @@ fn is_away_by_icmp(case: &Case<'_>) -> Option<Judgement> {
             Some(neighbour) if neighbour.is_peer => silent_next_hop(case, neighbour, Proof::SilentOnLink, Some(error)),
             Some(_) => None,
             None if came_at_once(case).is_some() => possible([error]),
-            None => likely([error, "this host found nobody on the link".to_owned()]),
+            None if case.is_here(Side::Client) => likely([error, "this host found nobody on the link".to_owned()]),
+            // Of a capture nobody knows who the next hop is, nor when a SYN was made that was kept.
+            None => possible([
+                error,
+                "it found no link address: the server, or the gateway to it, does not answer".to_owned(),
+            ]),
         };
     }
     let who = if case.is_forwarded() {
