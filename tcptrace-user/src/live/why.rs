@@ -213,6 +213,9 @@ impl Judge {
             drop.place = here.host.place(drop.netns, hs.client_addr, hs.server_addr, now);
             drop.within = here.host.netns(drop.netns);
         }
+        if let Some(from) = attempt.icmp_from {
+            local.error_from = here.host.namespace_of(from);
+        }
         drops::look_where(&mut here.host, &mut local, hs, now);
         // An empty list is no fact then.
         if local.drops.as_ref().is_ok_and(Vec::is_empty) && here.unnoted.1 >= hs.first_syn {

@@ -381,6 +381,11 @@ impl<'a> Case<'a> {
         if self.is_here(Side::Client) { "this host".to_owned() } else { ip(self.hs().client_addr).to_string() }
     }
 
+    /// Whether this host sent the ICMP error, as a router or as the server's.
+    pub(super) fn is_error_of_this_host(&self) -> bool {
+        self.local.error_from.is_ok() && self.attempt.outcome == Outcome::Unreachable && !self.is_own_error()
+    }
+
     /// Whether it is known that none of the SYNs left this host.
     pub(super) fn never_left(&self) -> bool {
         self.local.left == Ok(0)

@@ -435,6 +435,7 @@ pub(super) fn rst(case: &Case<'_>) -> String {
 pub(crate) fn error(case: &Case<'_>) -> Option<String> {
     let word = case.meaning()?.word();
     Some(match case.attempt.icmp_from {
+        Some(from) if case.is_error_of_this_host() => format!("ICMP {word} from {}, an address of this host", ip(from)),
         Some(from) => format!("ICMP {word} from {}", ip(from)),
         None => format!("ICMP {word}"),
     })

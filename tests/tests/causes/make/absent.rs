@@ -133,6 +133,17 @@ pub(crate) fn no_route_at_the_router(scene: &Scene) -> Socket {
     scene.connect((address(scene, NOWHERE), WORKING).into())
 }
 
+/// The router's own route says that the server is not to be reached, or that nobody may.
+pub(crate) fn unreachable_route_at_the_router(scene: &Scene) -> Socket {
+    scene.lab.router.ip(&format!("route add unreachable {}/32", scene.absent()));
+    scene.connect((scene.absent(), WORKING).into())
+}
+
+pub(crate) fn prohibit_route_at_the_router(scene: &Scene) -> Socket {
+    scene.lab.router.ip(&format!("route add prohibit {}/32", scene.absent()));
+    scene.connect((scene.absent(), WORKING).into())
+}
+
 /// The SYN dies on the way, of age: as in a loop of routers.
 pub(crate) fn too_many_hops(scene: &Scene) -> Socket {
     scene.lab.client.ip(&format!("route add {}/32 via {CLIENT_GATEWAY_V4} hoplimit 1", scene.server()));
