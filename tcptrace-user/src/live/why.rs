@@ -322,6 +322,11 @@ impl World for Here<'_> {
         recent.is_overtaken(&call, works)
     }
 
+    fn is_half_of_another(&mut self, attempt: &Attempt) -> bool {
+        self.judge.look(self.table);
+        self.judge.past.is_half_of_another(&attempt.handshake, attempt.outcome)
+    }
+
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {
         self.judge.look(self.table);
         let local = self.judge.local(attempt, monotonic());

@@ -449,6 +449,11 @@ impl<'a> Case<'a> {
         self.past.twin(self.hs()).is_some() || self.translated_to().is_some()
     }
 
+    /// Whether it is one half of an attempt that was answered where its addresses are others: its silence is none.
+    pub(super) fn is_half_of_another(&self) -> bool {
+        self.past.is_half_of_another(self.hs(), self.attempt.outcome)
+    }
+
     /// Whether the client asked again after it had been answered.
     pub(super) fn asks_on(&self) -> bool {
         let hs = self.hs();

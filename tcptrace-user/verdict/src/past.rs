@@ -354,6 +354,15 @@ impl Past {
         self.twins.of(handshake)
     }
 
+    /// Whether an attempt is one half of another that came to something: the same SYN, before its translation or after
+    /// it, of which this place saw no answer.
+    #[must_use]
+    pub fn is_half_of_another(&self, handshake: &Handshake, outcome: Outcome) -> bool {
+        let is_silent = outcome == Outcome::NoReply && !handshake.facts.any(Facts::RST_IGNORED);
+        let ended = |it: Twin| it.outcome.is_open() || it.outcome == Outcome::Refused;
+        is_silent && self.twins.copy_of(handshake).is_some_and(ended)
+    }
+
     /// Takes note of a segment of a capture; `is_reply`: of a conversation whose other side was seen.
     pub fn note_segment(&mut self, kind: Kind, is_reply: bool) {
         self.view.get_or_insert_default().note(kind, is_reply);
@@ -364,6 +373,7 @@ impl Past {
     pub fn view(&self) -> View {
         self.view.unwrap_or(View::WHOLE)
     }
+
     /// Takes note of the checksum of a packet.
     pub fn note_checksum(&mut self, is_right: bool) {
         self.checksums.some_right |= is_right;

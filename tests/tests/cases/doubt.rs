@@ -317,3 +317,34 @@ fn an_error_of_the_own_host_stands_for_its_syn() {
     assert_eq!((read.attempts().count(), &of(&read, 7)["syn"]["tries"]), (1, &1.into()));
 }
 
+/// A mirror shows a SYN before its translation and after it, and the answer at one of the two places.
+#[test]
+fn a_half_of_a_translated_attempt_is_no_failure() {
+    let inside = syn_from([10, 0, 0, 7], 7, SERVER, 443);
+    let masked = |by: u32| {
+        let it = syn_from(CLIENT, 7, SERVER, 443);
+        TcpFrame { seq: inside.seq.wrapping_add(by), ttl: 63, ..it }
+    };
+    let forwarded = TcpFrame { seq: inside.seq, ttl: 63, ..syn_from([10, 0, 0, 7], 7, [10, 9, 9, 9], 8443) };
+    let half = |other: &TcpFrame, opens: bool| {
+        let mut wire = Wire::default();
+        wire.add(0.0, &inside);
+        if opens {
+            wire.opens(0.1, other, 20.0)
+        } else {
+            wire.add(0.1, other)
+        };
+        wire.add(60_000.0, &syn(9, 79));
+        let outcomes = |read: &Read| read.attempts().map(|it| it["outcome"].clone()).collect::<Vec<_>>();
+        let (some, all) = (wire.read_with(&[]), wire.read());
+        (outcomes(&some).len(), cause(of(&all, 7)).1.to_owned())
+    };
+    // The last attempt of the capture is a failure of its own.
+    assert_eq!(half(&masked(0), true), (1, "possible".to_owned()), "its source was translated");
+    assert_eq!(half(&forwarded, true), (1, "possible".to_owned()), "its destination");
+    let other = TcpFrame { seq: inside.seq, ..syn_from([10, 0, 0, 7], 8, [10, 9, 9, 9], 8443) };
+    assert_eq!(half(&other, true).0, 2, "another socket, numbered by the same clock");
+    assert_eq!(half(&masked(1), true).0, 2, "another number: another attempt");
+    assert_eq!(half(&masked(0), false).0, 3, "neither was answered");
+}
+

@@ -29,7 +29,8 @@ pub enum Harmless {
     Overtaken,
     /// A probe of a hop walk that this host makes (`probes` in the summary).
     Probe,
-    /// Nothing went wrong, and only `--all` lists such attempts.
+    /// Nothing went wrong, and only `--all` lists such attempts; or it is one half of a translated attempt that came to
+    /// something where its addresses are others.
     Worked,
 }
 

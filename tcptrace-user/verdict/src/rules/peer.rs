@@ -25,7 +25,7 @@ const LATE: u64 = 1_000_000_000;
 pub(super) fn syn_flood(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
     let is_single = case.attempt.outcome == Outcome::NoReply && hs.syn.tries == 1 && !case.attempt.trust.still_open;
-    if is_single && case.past.is_flooded(case.server(), hs.first_syn) {
+    if is_single && !case.is_half_of_another() && case.past.is_flooded(case.server(), hs.first_syn) {
         let port = case.server().port;
         return likely([format!("many clients sent port {port} a single SYN each, and never came again")]);
     }

@@ -29,8 +29,8 @@ const SHORT: u8 = 32;
 /// Silent, while the same host answers on another port, or others on this one.
 pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
-    // Whoever got it dropped it.
-    if case.damaged().is_some() {
+    // Whoever got it dropped it; or it was answered elsewhere.
+    if case.damaged().is_some() || case.is_half_of_another() {
         return None;
     }
     if case.attempt.outcome == Outcome::HalfOpen && case.asks_on() && !case.is_here(Side::Client) {
@@ -174,7 +174,7 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Judgement> {
         return is_away_by_icmp(case);
     }
     let life = case.life();
-    let is_shown = case.past.view().lacks_answers().is_none();
+    let is_shown = case.past.view().lacks_answers().is_none() && !case.is_half_of_another();
     let is_silent =
         outcome == Outcome::NoReply && !case.has(Facts::RST_IGNORED) && case.damaged().is_none() && is_shown;
     if !is_silent || case.is_here(Side::Server) || life == Life::Since {
