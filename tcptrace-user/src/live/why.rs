@@ -277,6 +277,12 @@ impl Surroundings for Here<'_> {
         self.judge.past.is_heard(network.addresses(), at)
     }
 
+    fn has_two_hosts(&mut self, handshake: &Handshake) -> bool {
+        let (client, at) = (handshake.client_addr, handshake.client_point);
+        let Some(here) = self.judge.here.as_ref().filter(|_| !at.is_egress()) else { return false };
+        here.host.is_claimed_twice(client, at.ifindex(), monotonic())
+    }
+
     fn is_here(&mut self, address: Addr) -> bool {
         self.judge.is_here(address)
     }

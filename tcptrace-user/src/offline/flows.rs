@@ -429,6 +429,8 @@ impl Flows {
         let is_unasked = it.flags.kind() == Kind::SynAck && !conversation.has_handshake();
         if it.flags.any(Flags::SYN) {
             self.note_bytes(slot, seen);
+        } else if it.flags.kind() == Kind::Rst && from_client && handshake.syn.tries > 0 {
+            self.note_reset(slot, seen);
         }
         if let Some(was) = was {
             self.keep(slot, seen.at, seen.raw, was);
@@ -468,6 +470,17 @@ impl Flows {
             self.noted[place] = Noted::default();
         }
         noted::note(&mut self.noted[place], from_client, is_first, bytes);
+        if is_first {
+            self.noted[place].link = race::link_of(seen.frame.0, seen.frame.1, it.ttl);
+        }
+    }
+
+    /// Notes who sent the client's RST, if that is another than sent its SYN.
+    fn note_reset(&mut self, slot: Slot, seen: &Seen<'_>) {
+        let Some(noted) = self.noted.get_mut(slot.0 as usize) else { return };
+        let link = race::link_of(seen.frame.0, seen.frame.1, seen.segment.ttl);
+        let two = noted.link.zip(link).filter(|(asked, reset)| asked != reset);
+        noted.reset_by_another = noted.reset_by_another.or(two);
     }
 
     fn client(&self, endpoint: Endpoint) -> Client {

@@ -169,6 +169,10 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         Cause::PortClosed if let Some(steps) = at_bound_listener(case) => steps,
         Cause::FirewallReject if case.is_own_error() && case.suspects().is_empty() => at_own_error(case),
         Cause::FirewallReject | Cause::NetworkUnreachable if let Some(steps) = at_this_router(case, cause) => steps,
+        // The address that two hosts have is the client's.
+        Cause::DuplicateIp if case.attempt.noted.reset_by_another.is_some() => {
+            filled(cause, case.hs().client(), None, None)
+        }
         Cause::OptionsBlocked if case.attempt.noted.echo.is_some() => at_timestamps(case),
         Cause::BadChecksum if case.attempt.noted.sums != Checksums::default() => at_checksums(case),
         Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => of_own_way(case, cause),

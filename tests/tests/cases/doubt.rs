@@ -348,3 +348,34 @@ fn a_half_of_a_translated_attempt_is_no_failure() {
     assert_eq!(half(&masked(0), false).0, 3, "neither was answered");
 }
 
+/// Two machines have the client's address: the other resets each answer. A client that looks at a port resets itself.
+#[test]
+fn a_reset_of_another_machine_is_no_check() {
+    let mac = |number| [2, 0, 0, 0, 9, number];
+    let looks = |sends: u8, resets: u8, ttl: u8, again: bool| {
+        let mut wire = Wire::default();
+        for port in 0..4u16 {
+            let at = f64::from(port) * 10_000.0;
+            let first = TcpFrame { source_mac: mac(sends), ttl, ..syn(port + 1, 80) };
+            let reset = answer(&first).answer(flags::RST, first.next_seq());
+            let reset = TcpFrame { source_mac: mac(resets), ttl, ..reset };
+            wire.add(at, &first).add(at + 1.0, &answer(&first)).add(at + 1.2, &reset);
+            if again {
+                wire.add(at + 1000.0, &first).add(at + 1001.0, &answer(&first)).add(at + 1001.2, &reset);
+            }
+        }
+        wire.read_with(&[])
+    };
+    let read = looks(1, 2, 64, false);
+    assert_eq!((read.attempts().count(), &read.summary["attempts"]["health_checks"]), (4, &0.into()));
+    assert!(read.attempts().all(|it| cause(it) == ("duplicate_ip", "possible")), "{:?}", causes(&read));
+    assert!(evidence(of(&read, 1)).contains("198.51.100.10 sent the SYN from 02:00:00:00:09:01, and the RST from"));
+    let asks = looks(1, 2, 64, true);
+    assert!(asks.attempts().all(|it| cause(it) == ("duplicate_ip", "likely")), "{:?}", causes(&asks));
+    // One machine; and a router's address, which sends by two ways.
+    for read in [looks(1, 1, 64, false), looks(1, 2, 60, false)] {
+        assert_eq!(read.attempts().filter(|it| cause(it).0 == "duplicate_ip").count(), 0);
+        assert!(read.summary["attempts"]["health_checks"].as_u64() > Some(1), "{}", read.summary);
+    }
+}
+

@@ -6,6 +6,7 @@ mod calls;
 mod doubt;
 mod errno;
 mod found;
+mod neighbours;
 mod order;
 mod recorded;
 mod service;

@@ -121,7 +121,7 @@ impl Flows {
         self.history.note(&hs, outcome);
         let noted = self.noted.get(slot.0 as usize).filter(|_| hs.syn.tries > 0).copied().unwrap_or_default();
         self.history.note_bytes(&hs, outcome, &noted);
-        if is_check(&hs, outcome, last) {
+        if is_check(&hs, outcome, last) && noted.reset_by_another.is_none() {
             self.checks.push((hs, outcome, last));
         }
         if !is_overtaken {

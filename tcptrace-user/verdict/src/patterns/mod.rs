@@ -60,6 +60,11 @@ pub trait Surroundings {
         self.answers(Network::of(host), since)
     }
 
+    /// Whether two hosts lately claimed the client's address; false where this host's neighbours are not watched.
+    fn has_two_hosts(&mut self, _handshake: &Handshake) -> bool {
+        false
+    }
+
     /// Whether an address is this host's own; false where this host is not looked at.
     fn is_here(&mut self, address: Addr) -> bool;
 }

@@ -181,8 +181,8 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::DuplicateIp,
         rule: path::duplicate_ip,
-        evidence: "One address has two link-layer addresses, or one SYN got two answers with different numbers.",
-        apart: "VRRP and failover: the address moves once.",
+        evidence: "One address has two link-layer addresses, or one SYN got two answers with different numbers. In a capture: the client's RST came from another link-layer address than its SYN, and no router is between: possible; likely where it asks again.",
+        apart: "VRRP and failover: the address moves once. A host with two cards.",
     },
     Row {
         cause: Cause::ApplicationGaveUp,

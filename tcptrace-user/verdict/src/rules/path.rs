@@ -114,6 +114,9 @@ pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Judgement> {
         let macs: Vec<_> = it.link_addresses.iter().map(mac).collect();
         format!("{} is at both {}", it.address, macs.join(" and "))
     });
+    if let Some(judgement) = reset_by_another(case) {
+        return Some(judgement);
+    }
     match (two_answers, hosts) {
         (true, Some(hosts)) if is_single => certain(Proof::TwoHosts, [answers, hosts]),
         (true, Some(hosts)) => likely([hosts, answers]),
@@ -121,6 +124,18 @@ pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Judgement> {
         (false, Some(hosts)) if case.attempt.outcome.is_failure() => likely([hosts]),
         _ => None,
     }
+}
+
+/// The client's RST came from another link-layer address than its SYN, without a router between. A host with two cards
+/// may do so; one that asks again after its own RST did not send it.
+fn reset_by_another(case: &Case<'_>) -> Option<Judgement> {
+    let (asked, reset) = case.attempt.noted.reset_by_another.filter(|_| case.attempt.outcome == Outcome::Aborted)?;
+    let client = ip(case.hs().client_addr);
+    let evidence = format!("{client} sent the SYN from {}, and the RST from {}", mac(&asked), mac(&reset));
+    if case.hs().last_syn > case.hs().ended {
+        return likely([evidence, "the client asked again after that RST: another host sent it".to_owned()]);
+    }
+    possible([evidence, "two hosts have that address, or one host has two cards".to_owned()])
 }
 
 /// SYNs with an option are lost or refused, and the first without it is answered. Loss looks the same once; the second

@@ -176,7 +176,7 @@ fn hung_up(case: &Case<'_>) -> Option<Judgement> {
         return likely([format!("the answer came after {waited:.1} s, and nobody waited for it any more")]);
     }
     let is_check = checks::is_check(hs, case.attempt.outcome, case.attempt.seen.1) && case.checks < REPEATED;
-    if !is_check {
+    if !is_check || case.attempt.noted.reset_by_another.is_some() {
         return None;
     }
     possible(["the client reset at the answer: it gave up, or only checked the port".to_owned()])
@@ -190,7 +190,8 @@ fn is_answered_by_another(case: &Case<'_>) -> bool {
 
 /// SYN, SYN/ACK, perhaps ACK, RST, no data: a port looked at.
 pub(super) fn health_check(case: &Case<'_>) -> Option<Judgement> {
-    if !checks::is_check(case.hs(), case.attempt.outcome, case.attempt.seen.1) {
+    let is_check = checks::is_check(case.hs(), case.attempt.outcome, case.attempt.seen.1);
+    if !is_check || case.attempt.noted.reset_by_another.is_some() {
         return None;
     }
     let shape = "SYN, SYN/ACK, RST within a second, no data".to_owned();
