@@ -324,7 +324,7 @@ fn a_refusal_here_is_told_by_who_listens() {
     let local = Local { listener: Ok(None), drops: Ok(dropped(Side::Client, "NO_SOCKET")), ..here(true) };
     let challenged = verdict(challenged, &Around { local: Some(local), ..Around::default() });
     assert_said(&challenged, Cause::PortClosed, Confidence::Likely, Extent::Port);
-    assert!(challenged.evidence.iter().any(|it| it.contains("challenge ACKs")), "{challenged:#?}");
+    assert!(challenged.evidence.iter().any(|it| it.contains("ACKs without SYN")), "{challenged:#?}");
     // Without TCP's word: it may have been translated, and refused elsewhere.
     assert_said(&with(None, Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     assert_said(&with(listener(0), Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);

@@ -379,3 +379,16 @@ fn a_reset_of_another_machine_is_no_check() {
     }
 }
 
+/// What a server repeats of an older connection is not called an answer.
+#[test]
+fn a_repeated_fin_is_no_challenge() {
+    let first = syn(7, 80);
+    let fin = TcpFrame { ttl: 57, ack: first.seq.wrapping_sub(5000), ..first.answer(flags::FIN | flags::ACK, 77) };
+    let mut wire = Wire::default();
+    wire.add(0.0, &first).add(20.0, &fin).add(1000.0, &first).add(1020.0, &fin);
+    wire.opens(30_000.0, &syn(9, 80), 20.0);
+    let read = wire.read();
+    let it = of(&read, 7);
+    assert_eq!((&it["outcome"], cause(it)), (&"challenged".into(), ("port_reuse", "likely")), "{it}");
+    assert!(evidence(it).contains("its FIN/ACK") && !evidence(it).contains("answered the SYN"), "{it}");
+}

@@ -169,7 +169,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::PortReuse,
         rule: path::port_reuse,
-        evidence: "An ACK without SYN answered the SYN (a challenge ACK), or the SYN/ACK acknowledges an older SYN.",
+        evidence: "An ACK without SYN came for the SYN: a challenge ACK, or a packet of the older connection sent again. Or the SYN/ACK acknowledges an older SYN.",
         apart: "A lost SYN whose ACK is not in the capture.",
     },
     Row {

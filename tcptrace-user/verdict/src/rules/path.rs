@@ -94,15 +94,23 @@ fn answered_untranslated(case: &Case<'_>) -> Option<Judgement> {
 pub(super) fn port_reuse(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
     if outcome == Outcome::Challenged {
-        return likely(["an ACK without SYN answered the SYN: a challenge ACK".to_owned()]);
+        return likely([
+            "an ACK without SYN came for the SYN: the server knows these ports already".to_owned(),
+            older(),
+        ]);
     }
     if outcome == Outcome::WrongAnswer && case.attempt.answered_from.is_none() {
         return possible(["the SYN/ACK acknowledges another SYN of these ports".to_owned()]);
     }
     if case.has(Facts::CHALLENGED) {
-        return likely(["the first answer was an ACK without SYN: a challenge ACK".to_owned()]);
+        return likely(["the first that came for it was an ACK without SYN".to_owned(), older()]);
     }
     None
+}
+
+/// What a server that knows the ports sends: its own packet again is no answer, and shows the same.
+fn older() -> String {
+    "a challenge ACK, or a packet of the older connection (its FIN/ACK, its data) sent again".to_owned()
 }
 
 /// One address, two hosts.

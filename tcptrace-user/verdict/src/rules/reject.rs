@@ -37,7 +37,7 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
                         let evidence = [nobody, format!("TCP found no socket for the SYN ({})", it.reason), rst(case)];
                         // The other tries met an older connection, and that may be the matter.
                         let other =
-                            case.has(Facts::CHALLENGED).then(|| "challenge ACKs answered earlier SYNs".to_owned());
+                            case.has(Facts::CHALLENGED).then(|| "ACKs without SYN came for earlier SYNs".to_owned());
                         let is_all = it.fits == Some(true) && other.is_none();
                         let evidence = evidence.into_iter().chain(other).collect::<Vec<_>>();
                         if is_all { certain(Proof::NoSocket, evidence) } else { likely(evidence) }

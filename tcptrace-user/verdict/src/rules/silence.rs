@@ -203,6 +203,9 @@ pub(super) fn silent_next_hop(
         Kept::All => certain(proof, evidence),
         // Those were lost in another way: behind a next hop that was still there, or to one that was gone already.
         Kept::Some => possible(and("earlier SYNs left this host")),
+        Kept::Unknown if case.hs().syn.tries == 0 => {
+            possible(and("SYNs may have left by another next hop, where nobody traces"))
+        }
         Kept::Unknown => possible(and("SYNs left this host, perhaps by another next hop")),
     }
 }
