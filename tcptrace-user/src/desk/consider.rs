@@ -53,6 +53,9 @@ pub trait View {
     fn finding(&mut self, report: &Report, now: Nanos) -> Claim;
 
     fn is_overtaken(&mut self, attempt: &Attempt, now: Nanos) -> bool;
+
+    /// Whether it is one half of a translated attempt, and the other half is reported or worked.
+    fn is_half_of_another(&mut self, attempt: &Attempt) -> bool;
 }
 
 /// Decides what becomes of a report.
@@ -72,6 +75,9 @@ pub fn consider(report: &Report, view: &mut impl View, now: Nanos) -> Dispositio
         return Disposition::Surplus;
     }
     if is_end && !all && !attempt.is_trouble() {
+        return Disposition::Count(Harmless::Worked);
+    }
+    if !all && view.is_half_of_another(attempt) {
         return Disposition::Count(Harmless::Worked);
     }
     if let Claim::Fold(id) = view.finding(report, now) {

@@ -71,6 +71,11 @@ pub trait World: Surroundings {
     /// Whether another address of the same port answered before this one, so that nobody waits for it.
     fn is_overtaken(&mut self, attempt: &Attempt, now: Nanos) -> bool;
 
+    /// Whether it is one half of a translated attempt whose other half came to something.
+    fn is_half_of_another(&mut self, _attempt: &Attempt) -> bool {
+        false
+    }
+
     /// Says why an attempt failed; `checks`: how often its client looked at that port of late.
     fn explain(&mut self, attempt: &mut Attempt, checks: u32);
 }
@@ -254,7 +259,9 @@ impl Desk {
     /// one that worked and whose outcome `--fail-on` names.
     fn is_found(&self, report: &Report, disposition: Disposition) -> bool {
         let counts = match disposition {
-            Disposition::Print | Disposition::Fold(_) | Disposition::Count(Harmless::Worked) => true,
+            Disposition::Print | Disposition::Fold(_) => true,
+            // One half of an attempt that worked is no failure.
+            Disposition::Count(Harmless::Worked) => !report.attempt().outcome.is_failure(),
             Disposition::Count(Harmless::HealthCheck | Harmless::Overtaken | Harmless::Probe)
             | Disposition::Hold { .. }
             | Disposition::Surplus
@@ -330,6 +337,10 @@ impl<W: World> View for Scene<'_, W> {
         // A capture is read to its end, and `--all` asks for all of it: the finding is reported beside its attempts.
         // Live, a flood would fill the terminal.
         if self.asked.all && self.asked.is_capture { Claim::None } else { claim }
+    }
+
+    fn is_half_of_another(&mut self, attempt: &Attempt) -> bool {
+        self.world.is_half_of_another(attempt)
     }
 
     fn is_overtaken(&mut self, attempt: &Attempt, now: Nanos) -> bool {

@@ -293,9 +293,25 @@ impl Host {
         }
     }
 
+    /// The namespace that has an address, by name; `None` inside: it is this process's own, or has no name.
+    pub fn namespace_of(&mut self, addr: Addr) -> Fact<Option<Netns>> {
+        let id = self.namespaces.which(address(addr))?.ok_or(Missing::Elsewhere)?;
+        Ok(self.named(id))
+    }
+
+    /// Whether two link-layer addresses lately claimed an address, on the interface by which its packets come in.
+    pub fn is_claimed_twice(&self, addr: Addr, interface: u32, now: Nanos) -> bool {
+        let memory = self.watch.as_ref().ok().map(|it| &it.memory);
+        memory.is_some_and(|it| it.link_addresses(interface, address(addr), now).len() > 1)
+    }
+
     /// A network namespace by name, by its cookie; `None`: it is this process's own, or was not found.
     pub fn netns(&mut self, cookie: u64) -> Option<Netns> {
         let id = self.namespaces.by_cookie(cookie)?;
+        self.named(id)
+    }
+
+    fn named(&self, id: Id) -> Option<Netns> {
         let path = self.namespaces.path(id)?;
         let name = path.file_name()?.to_str()?;
         if path.starts_with("/run/netns") {

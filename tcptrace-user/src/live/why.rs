@@ -213,6 +213,9 @@ impl Judge {
             drop.place = here.host.place(drop.netns, hs.client_addr, hs.server_addr, now);
             drop.within = here.host.netns(drop.netns);
         }
+        if let Some(from) = attempt.icmp_from {
+            local.error_from = here.host.namespace_of(from);
+        }
         drops::look_where(&mut here.host, &mut local, hs, now);
         // An empty list is no fact then.
         if local.drops.as_ref().is_ok_and(Vec::is_empty) && here.unnoted.1 >= hs.first_syn {
@@ -274,6 +277,12 @@ impl Surroundings for Here<'_> {
         self.judge.past.is_heard(network.addresses(), at)
     }
 
+    fn has_two_hosts(&mut self, handshake: &Handshake) -> bool {
+        let (client, at) = (handshake.client_addr, handshake.client_point);
+        let Some(here) = self.judge.here.as_ref().filter(|_| !at.is_egress()) else { return false };
+        here.host.is_claimed_twice(client, at.ifindex(), monotonic())
+    }
+
     fn is_here(&mut self, address: Addr) -> bool {
         self.judge.is_here(address)
     }
@@ -317,6 +326,11 @@ impl World for Here<'_> {
             return recent.is_overtaken_by_other_family(&call, works);
         }
         recent.is_overtaken(&call, works)
+    }
+
+    fn is_half_of_another(&mut self, attempt: &Attempt) -> bool {
+        self.judge.look(self.table);
+        self.judge.past.is_half_of_another(&attempt.handshake, attempt.outcome)
     }
 
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {

@@ -6,7 +6,7 @@ use tcptrace_core::{
     event::{Counter, Counters, STALLED_AT_TRY},
     flow::{Addr, Endpoint},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State, Transition},
-    segment::{Flags, Kind, Link, Segment},
+    segment::{Flags, IcmpError, Kind, Link, Segment},
     seq::Seq,
     tunnel::Outer,
 };
@@ -133,18 +133,22 @@ impl Class {
 
 impl Conversation {
     pub(super) fn new(first: &Segment, stream: Stream, at: Nanos, outer: Option<Outer>) -> Self {
+        Self::between(first.src, first.dst, stream, at, outer)
+    }
+
+    fn between(from: Endpoint, to: Endpoint, stream: Stream, at: Nanos, outer: Option<Outer>) -> Self {
         let handshake = Handshake {
-            client_addr: first.src.addr,
-            client_port: first.src.port,
-            server_addr: first.dst.addr,
-            server_port: first.dst.port,
+            client_addr: from.addr,
+            client_port: from.port,
+            server_addr: to.addr,
+            server_port: to.port,
             ..Handshake::default()
         };
         Self {
             handshake,
             settled: 0,
             first_is_client: true,
-            stream_first_is_first: stream.first == first.src,
+            stream_first_is_first: stream.first == from,
             answers: 0,
             stalled_by: None,
             verdict: None,
@@ -156,6 +160,20 @@ impl Conversation {
             zeek: Zeek::default(),
             wireshark: stream.state,
         }
+    }
+
+    /// The attempt of a SYN of which only the error that quotes it is there: no SYN of it counts.
+    pub(super) fn unseen(error: &IcmpError, stream: Stream, at: Nanos, point: Point, outer: Option<Outer>) -> Self {
+        let mut it = Self::between(error.src, error.dst, stream, at, outer);
+        it.handshake = Handshake {
+            first_syn: at,
+            last_syn: at,
+            isn: error.seq,
+            client_point: point,
+            state: State::SynSent as u8,
+            ..it.handshake
+        };
+        it
     }
 
     pub(super) fn has_handshake(&self) -> bool {

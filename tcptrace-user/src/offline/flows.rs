@@ -189,7 +189,7 @@ impl Flows {
         match segment::locate(octets, link) {
             Found::Tcp(located) => self.on_located(octets, link, &located, at, point, raw),
             Found::Error(error) => {
-                self.on_icmp(&error, at, raw);
+                self.on_icmp(&error, (octets, link), at, point, raw);
                 self.on_quoted(octets, link);
             }
             Found::Skipped(Skip::Malformed) if raw.octets.len() < raw.original as usize => self.cut += 1,
@@ -425,9 +425,12 @@ impl Flows {
         let (is_pending, client) = (conversation.is_pending(), conversation.handshake.client());
         let is_asking = is_pending && it.flags.any(Flags::SYN) && !it.flags.any(Flags::ACK);
         let handshake = conversation.handshake;
+        self.history.note_segment(it.flags.kind(), is_reply(conversation, from_client));
         let is_unasked = it.flags.kind() == Kind::SynAck && !conversation.has_handshake();
         if it.flags.any(Flags::SYN) {
             self.note_bytes(slot, seen);
+        } else if it.flags.kind() == Kind::Rst && from_client && handshake.syn.tries > 0 {
+            self.note_reset(slot, seen);
         }
         if let Some(was) = was {
             self.keep(slot, seen.at, seen.raw, was);
@@ -467,6 +470,17 @@ impl Flows {
             self.noted[place] = Noted::default();
         }
         noted::note(&mut self.noted[place], from_client, is_first, bytes);
+        if is_first {
+            self.noted[place].link = race::link_of(seen.frame.0, seen.frame.1, it.ttl);
+        }
+    }
+
+    /// Notes who sent the client's RST, if that is another than sent its SYN.
+    fn note_reset(&mut self, slot: Slot, seen: &Seen<'_>) {
+        let Some(noted) = self.noted.get_mut(slot.0 as usize) else { return };
+        let link = race::link_of(seen.frame.0, seen.frame.1, seen.segment.ttl);
+        let two = noted.link.zip(link).filter(|(asked, reset)| asked != reset);
+        noted.reset_by_another = noted.reset_by_another.or(two);
     }
 
     fn client(&self, endpoint: Endpoint) -> Client {
@@ -501,11 +515,14 @@ impl Flows {
         }
     }
 
-    fn on_icmp(&mut self, error: &IcmpError, at: Nanos, raw: Raw<'_>) {
+    fn on_icmp(&mut self, error: &IcmpError, frame: (&[u8], Link), at: Nanos, point: Point, raw: Raw<'_>) {
         self.count(Counter::IcmpError);
         let hash = self.hash(error.src, error.dst);
         let found = self.table.find(hash, error.src, error.dst);
         let Some((slot, from_client)) = found.filter(|(slot, _)| self.table.get(*slot).has_handshake()) else {
+            if found.is_none() && quoted::is_own_syn(error, frame.0, frame.1) {
+                return self.open_unseen(error, hash, at, point, raw);
+            }
             self.early.note_error(*error, at);
             return self.count(Counter::IcmpUnmatched);
         };
@@ -514,6 +531,20 @@ impl Flows {
         conversation.quoted(if from_client { Side::Client } else { Side::Server }, error, at, &mut self.tally);
         if self.wanted.evidence {
             self.keep(slot, at, raw, was);
+        }
+    }
+
+    /// Opens the attempt of a SYN that was never sent: its own host rejected it, or found no link address for it, and
+    /// says so to itself. A capture of all interfaces has that error, and nothing else of the attempt.
+    fn open_unseen(&mut self, error: &IcmpError, hash: u64, at: Nanos, point: Point, raw: Raw<'_>) {
+        self.make_room();
+        let stream = Stream { first: error.src, state: Wireshark::default() };
+        let stream = self.overheard.remove(&hash).unwrap_or(stream);
+        let mut conversation = Conversation::unseen(error, stream, at, point, raw.outer);
+        conversation.quoted(Side::Client, error, at, &mut self.tally);
+        let slot = self.table.insert(hash, conversation);
+        if self.wanted.evidence {
+            self.keep(slot, at, raw, None);
         }
     }
 
@@ -564,6 +595,11 @@ impl Flows {
             self.end(hash, slot);
         }
     }
+}
+
+/// Whether a segment is of a conversation whose other side was seen. Who spoke first is called the client.
+fn is_reply(conversation: &Conversation, from_client: bool) -> bool {
+    !from_client || conversation.has_handshake() && conversation.handshake.answer.tries > 0
 }
 
 /// For a conversation that has no SYN yet: what came before this one, if it is one; otherwise remembers the segment.

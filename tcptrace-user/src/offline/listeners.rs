@@ -12,7 +12,7 @@ use tcptrace_core::{
     handshake::{Handshake, Nanos, Point},
     pressure::Width,
 };
-use tcptrace_verdict::patterns::flood::Passage;
+use tcptrace_verdict::{OF_A_KERNEL, patterns::flood::Passage, view::View};
 use tcptrace_vocabulary::outcome::Outcome;
 
 /// Clients that sent a single SYN before they make a flood, and how long one of them counts: more than sixteen within
@@ -21,6 +21,8 @@ use tcptrace_vocabulary::outcome::Outcome;
 const LONE: u64 = 16;
 const LONE_FOR: u64 = 1_000_000_000;
 const SILENT: u64 = 3_000_000_000;
+/// No stack sends a SYN again sooner, on average (RFC 6298: a second; Linux's shortest is a fifth of it).
+const NO_STACK: u64 = 200_000_000;
 /// Attempts that the table holds if nobody says otherwise.
 const USUAL_TABLE: u64 = 1 << 18;
 /// Listeners that have an account, clients of each that are counted separately, and clients drawn for the sample.
@@ -91,8 +93,9 @@ impl Listeners {
 
     /// Notes an attempt that ended, by its first SYN; `now` is the capture's clock. One that lost a race is not noted:
     /// its client was answered elsewhere.
-    pub(super) fn note(&mut self, handshake: &Handshake, outcome: Outcome, now: Nanos) {
-        if handshake.syn.tries == 0 || !(outcome.is_failure() || outcome.is_open()) {
+    pub(super) fn note(&mut self, handshake: &Handshake, outcome: Outcome, view: View, now: Nanos) {
+        let is_attempt = handshake.syn.tries > 0 && (outcome.is_failure() || outcome.is_open());
+        if !is_attempt || is_hidden(handshake, outcome, view) {
             return;
         }
         let (server, at) = (handshake.server(), handshake.first_syn);
@@ -122,7 +125,9 @@ impl Listeners {
             account.lone.empty();
             return;
         }
-        account.nowhere.fill(u64::from(self.policy.burst));
+        if !is_tried_again(handshake, outcome) {
+            account.nowhere.fill(u64::from(self.policy.burst));
+        }
         account.meet(handshake, outcome, now);
         account.is_flooded |= account.nowhere.holds > u64::from(self.policy.burst) || account.lone.holds > LONE;
     }
@@ -180,4 +185,35 @@ impl Account {
             None => {}
         }
     }
+}
+
+/// Whether what came of an attempt was filtered out, as far as the capture shows. What no kernel sends (a SYN without
+/// any of the options that all have) is no client's, answered or not.
+fn is_hidden(handshake: &Handshake, outcome: Outcome, view: View) -> bool {
+    let is_forged = handshake.syn.options & OF_A_KERNEL == 0;
+    match outcome {
+        Outcome::NoReply => !view.has_answers && !is_forged,
+        Outcome::HalfOpen => !view.has_others && handshake.answer.tries == 1,
+        Outcome::Refused
+        | Outcome::Unreachable
+        | Outcome::Challenged
+        | Outcome::Aborted
+        | Outcome::ResetOnAnswer
+        | Outcome::WrongAnswer
+        | Outcome::Established
+        | Outcome::Closed
+        | Outcome::HalfClosed
+        | Outcome::ResetByClient
+        | Outcome::ResetByServer
+        | Outcome::AnswerOnly
+        | Outcome::Midstream => false,
+    }
+}
+
+/// Whether a client waits for an answer and asks again, as stacks do: many of them are an outage. What repeats its SYN
+/// faster than any stack is no client.
+fn is_tried_again(handshake: &Handshake, outcome: Outcome) -> bool {
+    let lasted = handshake.last_syn.since(handshake.first_syn);
+    let again = u64::from(handshake.syn.tries.saturating_sub(1));
+    matches!(outcome, Outcome::NoReply | Outcome::HalfOpen) && again > 0 && lasted >= again * NO_STACK
 }

@@ -6,7 +6,7 @@
 use tcptrace_core::{
     flow::Endpoint,
     packet::Packet,
-    segment::{self, Flags, Link},
+    segment::{self, Flags, IcmpError, Kind, Link},
     seq::Seq,
 };
 use tcptrace_vocabulary::foreign::{Dissection, Glance};
@@ -21,6 +21,13 @@ pub(super) struct Quoted {
 
 /// Bytes of a TCP header up to and with its window: Wireshark reads these before it uses any.
 const READ: usize = 16;
+
+/// Whether an error is a host's about a SYN of its own: the sender is the one that it quotes. A router's error about a
+/// SYN that was not captured, and the backscatter of a forged one, come from somebody else.
+pub(super) fn is_own_syn<P: Packet + ?Sized>(error: &IcmpError, packet: &P, link: Link) -> bool {
+    error.from == error.src.addr
+        && quoted(packet, link).is_some_and(|it| it.glance.flags.kind() == Kind::Syn && it.glance.seq == error.seq)
+}
 
 /// The quoted segment of a frame that is an error.
 pub(super) fn quoted<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Quoted> {

@@ -130,6 +130,10 @@ impl World for Captured<'_> {
         self.is_overtaken
     }
 
+    fn is_half_of_another(&mut self, attempt: &Attempt) -> bool {
+        self.past.is_half_of_another(&attempt.handshake, attempt.outcome)
+    }
+
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {
         let local = Local::unknown(Missing::NotAsked);
         let recorded = self.recorded.is_some();

@@ -371,7 +371,19 @@ impl<'a> Case<'a> {
     pub(super) fn is_own_error(&self) -> bool {
         let is_own = |from: Addr| from == self.hs().client_addr || ip(from).is_loopback();
         let from = self.attempt.icmp_from.filter(|_| self.attempt.outcome == Outcome::Unreachable);
-        from.is_some_and(is_own) && self.is_here(Side::Client) && !self.is_here(Side::Server)
+        // In a capture the client's address is the client's host.
+        let is_capture = self.local.client_here.is_err() && !ip(self.hs().client_addr).is_loopback();
+        from.is_some_and(is_own) && (self.is_here(Side::Client) && !self.is_here(Side::Server) || is_capture)
+    }
+
+    /// The host that sent its own error, in words.
+    pub(super) fn itself(&self) -> String {
+        if self.is_here(Side::Client) { "this host".to_owned() } else { ip(self.hs().client_addr).to_string() }
+    }
+
+    /// Whether this host sent the ICMP error, as a router or as the server's.
+    pub(super) fn is_error_of_this_host(&self) -> bool {
+        self.local.error_from.is_ok() && self.attempt.outcome == Outcome::Unreachable && !self.is_own_error()
     }
 
     /// Whether it is known that none of the SYNs left this host.
@@ -435,6 +447,11 @@ impl<'a> Case<'a> {
     /// one for each port.
     pub(super) fn is_translated(&self) -> bool {
         self.past.twin(self.hs()).is_some() || self.translated_to().is_some()
+    }
+
+    /// Whether it is one half of an attempt that was answered where its addresses are others: its silence is none.
+    pub(super) fn is_half_of_another(&self) -> bool {
+        self.past.is_half_of_another(self.hs(), self.attempt.outcome)
     }
 
     /// Whether the client asked again after it had been answered.

@@ -4,7 +4,9 @@
 
 mod address;
 pub mod case;
+mod clients;
 mod clocks;
+mod near;
 pub mod next;
 mod observed;
 pub mod page;
@@ -15,6 +17,7 @@ mod rules;
 mod scope;
 mod service;
 mod twins;
+pub mod view;
 
 use tcptrace_vocabulary::{
     cause::{Cause, Confidence},
@@ -22,6 +25,7 @@ use tcptrace_vocabulary::{
 };
 
 use self::{case::Case, proof::Proof, rules::Judgement};
+pub use twins::OF_A_KERNEL;
 
 /// What makes the verdict on an attempt certain; `None`: it is not.
 #[must_use]

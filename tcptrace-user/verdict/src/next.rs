@@ -22,6 +22,7 @@ use tcptrace_vocabulary::{
 
 use crate::{
     case::{Case, Part, is_firewall_reason},
+    observed,
     rules::serves_others,
 };
 
@@ -159,13 +160,7 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         // No SYN was lost, and a longer timeout changes nothing.
         Cause::ApplicationGaveUp if case.attempt.outcome == Outcome::Aborted => {
             let client = ip(case.hs().client_addr);
-            vec![format!(
-                "on {client}: find out why the application closes the socket; tcptrace names the process there"
-            )]
-        }
-        Cause::HostDown if case.is_forwarded() => {
-            let (server, port) = (ip(case.server().addr), case.server().port);
-            vec![format!("on {server}: nft list ruleset | grep dnat; then check the host that gets port {port}")]
+            vec![format!("on {client}: find out why the application closes the socket; tcptrace names the process")]
         }
         // The SYN/ACKs are what does not arrive.
         Cause::FirewallDrop if case.is_here(Side::Server) && case.asks_on() => {
@@ -173,6 +168,11 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         }
         Cause::PortClosed if let Some(steps) = at_bound_listener(case) => steps,
         Cause::FirewallReject if case.is_own_error() && case.suspects().is_empty() => at_own_error(case),
+        Cause::FirewallReject | Cause::NetworkUnreachable if let Some(steps) = at_this_router(case, cause) => steps,
+        // The address that two hosts have is the client's.
+        Cause::DuplicateIp if case.attempt.noted.reset_by_another.is_some() => {
+            filled(cause, case.hs().client(), None, None)
+        }
         Cause::OptionsBlocked if case.attempt.noted.echo.is_some() => at_timestamps(case),
         Cause::BadChecksum if case.attempt.noted.sums != Checksums::default() => at_checksums(case),
         Cause::NoRoute | Cause::GatewayDown | Cause::NoLocalPort | Cause::ConnectFailed => of_own_way(case, cause),
@@ -185,8 +185,7 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
         {
             steps
         }
-        // About the host that does not answer, and not about the sender of the error.
-        Cause::HostDown => filled(cause, case.server(), Some(case.hs().client_addr), case.translated_to()),
+        Cause::HostDown => of_absent_host(case),
         Cause::PortClosed
         | Cause::FirewallReject
         | Cause::FirewallDrop
@@ -216,6 +215,20 @@ pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
             filled(cause, case.server(), Some(case.hs().client_addr), host.or_else(elsewhere))
         }
     }
+}
+
+/// The steps where a host is away: about that host, and not about the sender of the error.
+fn of_absent_host(case: &Case<'_>) -> Vec<String> {
+    let (client, server, port) = (ip(case.hs().client_addr), ip(case.server().addr), case.server().port);
+    if case.is_forwarded() {
+        return vec![format!("on {server}: nft list ruleset | grep dnat; then check the host that gets port {port}")];
+    }
+    if case.is_own_error() && !case.is_here(Side::Client) {
+        return vec![format!("on {client}: ip route get {server}; ip neigh; is the next hop FAILED or INCOMPLETE?")];
+    }
+    let cause = Cause::HostDown;
+    let steps = at_this_router(case, cause);
+    steps.unwrap_or_else(|| filled(cause, case.server(), Some(case.hs().client_addr), case.translated_to()))
 }
 
 /// The steps where this host itself had no way for the packet.
@@ -309,10 +322,43 @@ fn at_bound_listener(case: &Case<'_>) -> Option<Vec<String>> {
 /// The steps where this host itself rejects its own SYN, and no rule was found that does.
 fn at_own_error(case: &Case<'_>) -> Vec<String> {
     let (server, port) = (ip(case.server().addr), case.server().port);
+    let itself = if case.is_here(Side::Client) { "this host, in the client's netns".to_owned() } else { case.itself() };
     vec![
-        format!("on this host, in the client's netns: nft -a list ruleset; which rule rejects tcp to {server}:{port}?"),
+        format!("on {itself}: nft -a list ruleset; which rule rejects tcp to {server}:{port}?"),
         format!("there, no rule: ipvsadm -Ln; ip route get {server}; a tunnel: wg show, ip xfrm state"),
     ]
+}
+
+/// The steps where this host itself, as a router or as the server's, said that it does not pass the SYN on: it is the
+/// one to look at, and no other party is to be asked. A rule that is known has steps of its own.
+fn at_this_router(case: &Case<'_>, cause: Cause) -> Option<Vec<String>> {
+    let unnamed = Netns { name: String::new(), enter: String::new() };
+    let within = match &case.local.error_from {
+        Ok(within) if case.is_error_of_this_host() => within.as_ref(),
+        Ok(_) | Err(_) if case.no_route_to_forward_by().is_some() => case.dropped_within(),
+        Ok(_) | Err(_) => return None,
+    };
+    let Netns { enter, .. } = within.unwrap_or(&unnamed);
+    let enter = if enter.is_empty() { String::new() } else { format!("{enter} ") };
+    let (client, server, port) = (ip(case.hs().client_addr), ip(case.server().addr), case.server().port);
+    let routes = format!("on this host: {enter}ip route get {server} from {client} iif INTERFACE; ip rule");
+    if cause == Cause::HostDown {
+        let steps = vec![
+            format!("on this host: {enter}ip neigh show {server}; FAILED or INCOMPLETE: it is not on the link"),
+            format!("at the console of {server}: power, link, address; a ping that fails proves nothing"),
+        ];
+        return Some(steps);
+    }
+    if cause == Cause::NetworkUnreachable {
+        let table = format!("there: {enter}ip route show table all; correct the route to {server}, or add one");
+        return Some(vec![routes, table]);
+    }
+    case.suspects().is_empty().then(|| {
+        vec![
+            format!("{routes}; unreachable, prohibit: correct that route"),
+            format!("no such route: {enter}nft -a list ruleset; which rule rejects tcp to {server}:{port}?"),
+        ]
+    })
 }
 
 /// The steps where a SYN/ACK echoes a timestamp that its SYN never had.
@@ -439,7 +485,9 @@ fn settling(case: &Case<'_>) -> Vec<String> {
             format!("several hosts behind {server}: check port {port} on each of them"),
         ];
     }
-    vec![settles(case.attempt).to_owned()]
+    let again = || format!("was the capture filtered by flags? again: tcpdump -ni any 'tcp port {port}' -w FILE");
+    let filtered = observed::filtered(case).map(|_| again());
+    [settles(case.attempt).to_owned()].into_iter().chain(filtered).collect()
 }
 
 /// Whether an administrator set a neighbour's entry, and the neighbour has another link-layer address.

@@ -25,7 +25,7 @@ pub(super) fn of(case: &Case<'_>) -> Vec<String> {
         .chain(error(case))
         .chain(ignored_resets(case))
         .chain(ignored_ack(case))
-        .chain(sent_back(case))
+        .chain(sent_back(case).or_else(|| source_translated(case)))
         .chain(slower_clock(case))
         .chain(fixed_neighbour(case))
         .chain(two_numbers(case))
@@ -34,7 +34,29 @@ pub(super) fn of(case: &Case<'_>) -> Vec<String> {
         .chain(waits_for_data(case))
         .chain(stopped(case))
         .chain(went)
+        .chain(filtered(case))
         .collect()
+}
+
+/// That the capture lacks what would show the other half, in all of it.
+pub(crate) fn filtered(case: &Case<'_>) -> Option<String> {
+    match case.attempt.outcome {
+        Outcome::NoReply => case.past.view().lacks_answers(),
+        Outcome::HalfOpen => case.past.view().lacks_acks(),
+        Outcome::Refused
+        | Outcome::Unreachable
+        | Outcome::Challenged
+        | Outcome::Aborted
+        | Outcome::ResetOnAnswer
+        | Outcome::WrongAnswer
+        | Outcome::Established
+        | Outcome::Closed
+        | Outcome::HalfClosed
+        | Outcome::ResetByClient
+        | Outcome::ResetByServer
+        | Outcome::AnswerOnly
+        | Outcome::Midstream => None,
+    }
 }
 
 const fn side(side: Side) -> &'static str {
@@ -79,6 +101,13 @@ fn sent_back(case: &Case<'_>) -> Option<String> {
     } else {
         format!("the same SYN (client, port and ISN) went on to {to}: its destination was translated")
     })
+}
+
+/// The same SYN from another address: its source was translated, and it was answered there.
+fn source_translated(case: &Case<'_>) -> Option<String> {
+    let is_half =
+        "it is one half of an attempt that was answered: the same SYN has other addresses beyond a translation";
+    case.is_half_of_another().then(|| is_half.to_owned())
 }
 
 /// Timestamps behind those of the same address, which a server takes for one client's (RFC 7323, section 5.3).

@@ -13,7 +13,7 @@ use std::{
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos},
-    segment::Options,
+    segment::{Kind, Options},
 };
 use tcptrace_vocabulary::{
     attempt::{Noted, is_answer_unseen},
@@ -21,8 +21,14 @@ use tcptrace_vocabulary::{
     ttl::hops,
 };
 
-pub use crate::twins::Twin;
-use crate::{clocks::Clocks, twins::Twins};
+pub use crate::{clients::Answered, near::RECENT, twins::Twin};
+use crate::{
+    clients::{Client, End},
+    clocks::Clocks,
+    near::{LATELY, is_recent},
+    twins::Twins,
+    view::View,
+};
 
 /// Hosts kept in mind, and ports of all of them together; some 400 bytes each with one port.
 const HOSTS: usize = 1 << 15;
@@ -33,15 +39,9 @@ const CLIENTS: usize = 16;
 const MINUTES: usize = 16;
 /// Networks that were heard last.
 const HEARD: usize = 8;
-/// The last times that a port answered a client, and floods of single SYNs.
-const TIMES: usize = 8;
+/// Floods of single SYNs.
 const FLOODS: usize = 64;
-/// The recent time: this long before a moment, and this long after it.
-pub const RECENT: u64 = 600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
-/// A port that answered within this time before an attempt counts as alive, unless somebody asked it in vain since. A
-/// person needs that long to try several ports by hand.
-const LATELY: u64 = 20_000_000_000;
 
 /// The outcomes of attempts to something within a minute, or several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Around {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Minutes(Vec<Minute>);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Minute {
     number: u64,
     counts: Counts,
@@ -109,6 +109,8 @@ struct Minute {
     opened: Option<(Nanos, Nanos)>,
     /// When it was last asked in vain.
     silent: Option<Nanos>,
+    /// When it was first and last asked by an attempt that it answered, and that had lost a packet before.
+    lossy: Option<(Nanos, Nanos)>,
 }
 
 /// The recent past.
@@ -123,6 +125,8 @@ pub struct Past {
     floods: Vec<(Endpoint, Nanos, Nanos)>,
     clocks: Clocks,
     checksums: Checksums,
+    /// What a capture shows; `None` live, where nothing is filtered by flags or direction.
+    view: Option<View>,
     /// Hosts that made room for others.
     pub forgotten: u64,
     /// When all that is older was last thrown out.
@@ -176,36 +180,14 @@ pub struct Ttl {
     pub most: u8,
 }
 
-/// The clients that a port answered besides an attempt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Answered {
-    /// The same client, since it began: the number of its attempts, up to eight.
-    pub own: usize,
-    /// Other clients since it began.
-    pub others: usize,
-    /// Other clients within twenty seconds before it began.
-    pub others_lately: usize,
-}
-
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Port {
     minutes: Minutes,
     clients: Vec<Client>,
     /// The shortest time from a first SYN to its answer.
     fastest: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Client {
-    addr: Addr,
-    /// When its last attempts that were answered were last seen; zero where there were fewer.
-    answered: [Nanos; TIMES],
-    /// When it last completed a handshake at its first SYN/ACK.
-    completed: Option<Nanos>,
-    half_open: Option<Nanos>,
-    /// Its attempts.
-    count: u32,
-    last: Nanos,
+    /// When a client that made room for another was last seen.
+    forgotten: Option<Nanos>,
 }
 
 /// What counts as a sign of life in a minute: the first and the last time.
@@ -250,7 +232,7 @@ impl Counts {
 }
 
 impl Minutes {
-    fn note(&mut self, at: Nanos, counts: &Counts) {
+    fn note(&mut self, at: Nanos, counts: &Counts, is_lossy: bool) {
         let number = at.0 / MINUTE;
         let place = self.0.partition_point(|it| it.number < number);
         if self.0.get(place).is_none_or(|it| it.number != number) {
@@ -259,14 +241,16 @@ impl Minutes {
                     return;
                 }
                 self.0.remove(0);
-                return self.note(at, counts);
+                return self.note(at, counts, is_lossy);
             }
-            self.0.insert(place, Minute { number, counts: Counts::default(), heard: None, opened: None, silent: None });
+            self.0.insert(place, Minute { number, ..Minute::default() });
         }
         let it = &mut self.0[place];
         it.counts.add(counts);
-        for (span, is_heard) in [(&mut it.heard, counts.is_alive()), (&mut it.opened, counts.is_opened())] {
-            if is_heard {
+        let spans =
+            [(&mut it.heard, counts.is_alive()), (&mut it.opened, counts.is_opened()), (&mut it.lossy, is_lossy)];
+        for (span, is_seen) in spans {
+            if is_seen {
                 let (first, last) = span.unwrap_or((at, at));
                 *span = Some((first.min(at), last.max(at)));
             }
@@ -370,6 +354,26 @@ impl Past {
         self.twins.of(handshake)
     }
 
+    /// Whether an attempt is one half of another that came to something: the same SYN, before its translation or after
+    /// it, of which this place saw no answer.
+    #[must_use]
+    pub fn is_half_of_another(&self, handshake: &Handshake, outcome: Outcome) -> bool {
+        let is_silent = outcome == Outcome::NoReply && !handshake.facts.any(Facts::RST_IGNORED);
+        let ended = |it: Twin| it.outcome.is_open() || it.outcome == Outcome::Refused;
+        is_silent && self.twins.copy_of(handshake).is_some_and(ended)
+    }
+
+    /// Takes note of a segment of a capture; `is_reply`: of a conversation whose other side was seen.
+    pub fn note_segment(&mut self, kind: Kind, is_reply: bool) {
+        self.view.get_or_insert_default().note(kind, is_reply);
+    }
+
+    /// What is missing in a capture as a whole.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.unwrap_or(View::WHOLE)
+    }
+
     /// Takes note of the checksum of a packet.
     pub fn note_checksum(&mut self, is_right: bool) {
         self.checksums.some_right |= is_right;
@@ -402,6 +406,13 @@ impl Past {
     #[must_use]
     pub fn host(&self, addr: Addr) -> Option<&Host> {
         self.hosts.get(&addr)
+    }
+
+    /// The shortest round trip that is known of the way to a host: its own, or that of its network's hosts.
+    #[must_use]
+    pub fn round_trip(&self, to: Addr) -> Option<u64> {
+        let own = self.host(to).and_then(|it| it.fastest);
+        own.or_else(|| self.network(to).filter_map(|it| it.fastest).min())
     }
 
     /// The other hosts of a host's network (/24, of IPv6 /64); at most a thousand.
@@ -482,6 +493,19 @@ impl Counts {
         self.answered + self.refused + self.half_open > 0
     }
 
+    /// What came of the one attempt that these are of.
+    const fn end(&self) -> End {
+        if self.answered > 0 {
+            End::Answered
+        } else if self.half_open > 0 {
+            End::HalfOpen
+        } else if self.silent > 0 {
+            End::Silent
+        } else {
+            End::Other
+        }
+    }
+
     const fn is_opened(&self) -> bool {
         self.answered + self.half_open > 0
     }
@@ -522,7 +546,7 @@ impl Host {
             self.ports.remove(&port);
         }
         let port = self.ports.entry(handshake.server_port).or_default();
-        port.minutes.note(at, counts);
+        port.minutes.note(at, counts, lost_packets(handshake));
         port.note_client(handshake, counts, at);
         let took = handshake.first_answer.since(handshake.first_syn);
         if answered && handshake.syn.tries > 0 {
@@ -595,6 +619,15 @@ impl Host {
         spans.any(|(first, last)| first <= to && last >= from)
     }
 
+    /// Whether it answered attempts that had lost a packet before, so long before an attempt or after it: packets get
+    /// lost on the way to it, or it is overloaded, and neither chooses.
+    #[must_use]
+    pub fn is_lossy(&self, around: Around, reach: u64) -> bool {
+        let (from, to) = (around.began.0.saturating_sub(reach), around.at.0.saturating_add(reach));
+        let mut spans = self.ports.values().flat_map(|it| &it.minutes.0).filter_map(|it| it.lossy);
+        spans.any(|(first, last)| first.0 <= to && last.0 >= from)
+    }
+
     /// Whether its SYN/ACKs come from several distances: several hosts, or ways, behind one address.
     #[must_use]
     pub fn has_several_distances(&self) -> bool {
@@ -663,17 +696,20 @@ impl Host {
     pub fn answered(&self, handshake: &Handshake, outcome: Outcome) -> Answered {
         let Around { began, at } = Around::of(handshake);
         let itself = usize::from(Counts::of(handshake, outcome).answered > 0);
+        let Some(port) = self.ports.get(&handshake.server_port) else { return Answered::default() };
         let mut answered = Answered::default();
-        for client in self.ports.get(&handshake.server_port).map_or(&[][..], |it| &it.clients) {
-            // Later, whatever was wrong may be over.
-            let ends = client.answered.into_iter().filter(|it| it.0 > 0 && it.since(at) <= LATELY);
-            let (since, before): (Vec<_>, Vec<_>) = ends.partition(|it| *it >= began);
+        for client in &port.clients {
+            let seen = client.around(began, at);
             if client.addr == handshake.client_addr {
-                answered.own += since.len().saturating_sub(itself);
+                answered.own = seen.since.saturating_sub(itself);
+                answered.own_before = seen.before;
+                answered.own_after = seen.after;
+                answered.own_failed_since = client.failed_since(seen.before);
+                answered.is_incomplete = client.forgotten.is_some_and(|it| began.since(it) <= LATELY);
             } else {
-                answered.others += usize::from(!since.is_empty());
-                let lately = since.is_empty() && before.iter().any(|it| began.since(*it) <= LATELY);
-                answered.others_lately += usize::from(lately);
+                let lately = seen.before.is_some_and(|it| began.since(it) <= LATELY);
+                answered.others += usize::from(seen.since > 0);
+                answered.others_lately += usize::from(seen.since == 0 && lately);
             }
         }
         answered
@@ -703,36 +739,26 @@ pub(crate) fn avoids_options(handshake: &Handshake) -> bool {
     handshake.facts.any(Facts::WITHOUT) && handshake.answer.tries > 0 && handshake.answered_try == handshake.syn.tries
 }
 
-fn is_recent(moment: Nanos, at: Nanos) -> bool {
-    at.since(moment) <= RECENT && moment.since(at) <= RECENT
+/// Whether an attempt was answered after a packet of it was lost: a SYN that had to be sent again as it was.
+fn lost_packets(handshake: &Handshake) -> bool {
+    let is_other = handshake.facts.any(Facts::RECOVERING | Facts::CHALLENGED | Facts::CROSSED);
+    handshake.answer.tries > 0 && handshake.syn.tries > 1 && !is_other && !avoids_options(handshake)
 }
 
 impl Port {
     fn note_client(&mut self, handshake: &Handshake, counts: &Counts, at: Nanos) {
         let addr = handshake.client_addr;
         let place = self.clients.iter().position(|it| it.addr == addr).unwrap_or_else(|| {
-            let new =
-                Client { addr, answered: [Nanos(0); TIMES], completed: None, half_open: None, count: 0, last: at };
+            let new = Client::new(addr, self.forgotten, at);
             if self.clients.len() < CLIENTS {
                 self.clients.push(new);
                 return self.clients.len() - 1;
             }
             let oldest = (0..CLIENTS).min_by_key(|it| self.clients[*it].last).unwrap_or_default();
+            self.forgotten = self.forgotten.max(Some(self.clients[oldest].last));
             self.clients[oldest] = new;
             oldest
         });
-        let client = &mut self.clients[place];
-        client.last = client.last.max(at);
-        client.count = client.count.saturating_add(1);
-        if counts.answered > 0 {
-            client.answered.rotate_right(1);
-            client.answered[0] = at;
-            if handshake.answer.tries == 1 {
-                client.completed = client.completed.max(Some(handshake.ended));
-            }
-        }
-        if counts.half_open > 0 {
-            client.half_open = client.half_open.max(Some(at));
-        }
+        self.clients[place].note(handshake, counts.end(), at);
     }
 }

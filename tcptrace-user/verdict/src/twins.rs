@@ -1,5 +1,5 @@
-//! SYNs that are one SYN: the same client, port, number and looks, to two addresses within a moment. The second is the
-//! first after this host, or the bridge that it watches, translated its destination.
+//! SYNs that are one SYN: the same number and looks, with two addresses of either end within a moment. The second is
+//! the first after a host on the way, or the bridge that is watched, translated it.
 //!
 //! Bounded memory. It does not say what the translation did wrong: `rules/path.rs` does.
 
@@ -19,11 +19,13 @@ const ROUTERS: u8 = 2;
 /// SYNs kept in each of two generations.
 const KEPT: usize = 1 << 13;
 /// A SYN of a kernel has at least one of these. A scanner that sends raw SYNs gives all of them one number, too.
-const OF_A_KERNEL: u8 = Options::WINDOW_SCALE | Options::SACK_PERMITTED | Options::TIMESTAMPS;
+pub const OF_A_KERNEL: u8 = Options::WINDOW_SCALE | Options::SACK_PERMITTED | Options::TIMESTAMPS;
 
-/// The same SYN to another address.
+/// The same SYN with another address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Twin {
+    /// The address and port that it came from.
+    pub client: Endpoint,
     /// The address and port that this one went to.
     pub server: Endpoint,
     /// When it was seen.
@@ -35,11 +37,11 @@ pub struct Twin {
     syn: Offer,
 }
 
-/// SYNs of late, by client and number; those of the generation before are forgotten when this one is full.
+/// SYNs of late, by number; those of the generation before are forgotten when this one is full.
 #[derive(Debug, Default)]
 pub(crate) struct Twins {
-    young: HashMap<(Endpoint, u32), Vec<Twin>>,
-    old: HashMap<(Endpoint, u32), Vec<Twin>>,
+    young: HashMap<u32, Vec<Twin>>,
+    old: HashMap<u32, Vec<Twin>>,
 }
 
 impl Twins {
@@ -47,23 +49,40 @@ impl Twins {
         if handshake.syn.options & OF_A_KERNEL == 0 {
             return;
         }
-        let key = (handshake.client(), handshake.isn.0);
+        let key = handshake.isn.0;
         if self.young.len() >= KEPT && !self.young.contains_key(&key) {
             self.old = mem::take(&mut self.young);
         }
-        let (server, is_answered) = (handshake.server(), handshake.answer.tries > 0);
+        let (client, server) = (handshake.client(), handshake.server());
+        let is_answered = handshake.answer.tries > 0;
         let known = self.young.entry(key).or_default();
-        known.retain(|it| it.server != server);
+        known.retain(|it| (it.client, it.server) != (client, server));
         // A third address is no translation.
         if known.len() < 3 {
-            known.push(Twin { server, at: handshake.first_syn, outcome, is_answered, syn: handshake.syn });
+            known.push(Twin { client, server, at: handshake.first_syn, outcome, is_answered, syn: handshake.syn });
         }
     }
 
+    /// The same client's SYN to another server address: the destination was translated.
     pub(crate) fn of(&self, handshake: &Handshake) -> Option<Twin> {
-        let key = (handshake.client(), handshake.isn.0);
-        let all = [&self.young, &self.old].into_iter().filter_map(|it| it.get(&key)).flatten();
-        let mut others = all.filter(|it| it.server.addr != handshake.server_addr);
+        let is_it = |it: &Twin| it.client == handshake.client() && it.server.addr != handshake.server_addr;
+        self.only(handshake, is_it)
+    }
+
+    /// The same, whichever end was translated. Two sockets of a host whose numbers are a clock's have two ports.
+    pub(crate) fn copy_of(&self, handshake: &Handshake) -> Option<Twin> {
+        let (client, server) = (handshake.client(), handshake.server());
+        self.only(handshake, |it| {
+            let (from, to) = (it.client.addr != client.addr, it.server.addr != server.addr);
+            let is_source = from && it.server == server;
+            let is_destination = to && it.client == client;
+            is_source || is_destination || from && to && it.client.port == client.port
+        })
+    }
+
+    fn only(&self, handshake: &Handshake, is_it: impl Fn(&Twin) -> bool) -> Option<Twin> {
+        let all = [&self.young, &self.old].into_iter().filter_map(|it| it.get(&handshake.isn.0)).flatten();
+        let mut others = all.filter(|it| is_it(it));
         let (twin, None) = (others.next()?, others.next()) else { return None };
         let is_at_once = twin.at.since(handshake.first_syn).max(handshake.first_syn.since(twin.at)) <= AT_ONCE;
         let looks = |it: &Offer| (it.window, it.mss, it.options, it.window_scale);

@@ -129,9 +129,27 @@ fn an_error_says_what_it_says_unless_it_is_contradicted() {
     assert_eq!(said(after(SECOND / 1000), 300), (Cause::FirewallReject, Confidence::Possible), "too soon to know");
     assert_eq!(said(after(3 * SECOND), 300), (Cause::HostDown, Confidence::Likely));
     assert_eq!(said(after(3 * SECOND), 0).0, Cause::FirewallReject, "it answered meanwhile");
-    // No look-up of a neighbour fails within a quarter of a second.
+    // No look-up of a neighbour fails within a quarter of a second; beyond the round trip, which is 20 ms here.
     assert_eq!(said(after(SECOND / 4 - 1), 300).0, Cause::FirewallReject);
-    assert_eq!(said(after(SECOND / 4), 300).0, Cause::HostDown);
+    assert_eq!(said(after(SECOND / 4), 300), (Cause::HostDown, Confidence::Possible));
+    let beyond = SECOND / 4 + SECOND / 50;
+    assert_eq!(said(after(beyond - 1), 300), (Cause::HostDown, Confidence::Possible));
+    assert_eq!(said(after(beyond), 300), (Cause::HostDown, Confidence::Likely));
+    // Where the way is not known, only what no way takes; and a later SYN may be the one that was answered.
+    let unknown = |it| {
+        let said = verdict(it, &Around::default());
+        (said.cause, said.confidence)
+    };
+    assert_eq!(unknown(after(2 * SECOND - 1)), (Cause::HostDown, Confidence::Possible));
+    assert_eq!(unknown(after(2 * SECOND)), (Cause::HostDown, Confidence::Likely));
+    let again = |at, tries| {
+        let it = after(SECOND + SECOND / 20);
+        Handshake { last_syn: Nanos(NOW.0 + at), syn: Offer { tries, ..it.syn }, ..it }
+    };
+    assert_eq!(said(again(0, 1), 300), (Cause::HostDown, Confidence::Likely));
+    assert_eq!(said(again(SECOND, 2), 300), (Cause::HostDown, Confidence::Possible));
+    assert_eq!(said(again(2 * SECOND, 2), 300), (Cause::HostDown, Confidence::Likely), "it came after the error");
+    assert_eq!(said(again(2 * SECOND, 3), 300), (Cause::HostDown, Confidence::Possible), "one may have come before");
     // Whoever sends RSTs for a host that is down sends the error as well.
     let worked = vec![Handshake { server_port: 80, ..refused(60, 0, Flags::RST | Flags::ACK) }];
     let refuses = verdict(after(SECOND / 1000), &Around { worked, ..Around::default() });
@@ -306,7 +324,7 @@ fn a_refusal_here_is_told_by_who_listens() {
     let local = Local { listener: Ok(None), drops: Ok(dropped(Side::Client, "NO_SOCKET")), ..here(true) };
     let challenged = verdict(challenged, &Around { local: Some(local), ..Around::default() });
     assert_said(&challenged, Cause::PortClosed, Confidence::Likely, Extent::Port);
-    assert!(challenged.evidence.iter().any(|it| it.contains("challenge ACKs")), "{challenged:#?}");
+    assert!(challenged.evidence.iter().any(|it| it.contains("ACKs without SYN")), "{challenged:#?}");
     // Without TCP's word: it may have been translated, and refused elsewhere.
     assert_said(&with(None, Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);
     assert_said(&with(listener(0), Vec::new()), Cause::PortClosed, Confidence::Possible, Extent::Port);

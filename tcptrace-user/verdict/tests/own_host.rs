@@ -14,10 +14,13 @@ use tcptrace_verdict::{case::Case, judge, past::Past};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     cause::{
-        Cause::{self, DuplicateIp, FirewallDrop, FirewallReject, MiddleboxReset, NoBackend, PortClosed, Unknown},
+        Cause::{
+            self, DuplicateIp, FirewallDrop, FirewallReject, HostDown, MiddleboxReset, NetworkUnreachable, NoBackend,
+            PortClosed, Unknown,
+        },
         Confidence::{self, Certain, Likely, Possible},
     },
-    facts::{Apart, Dropped, Fact, Listener, Local, Missing, Neighbour, Onward, Place, Process, Suspect},
+    facts::{Apart, Dropped, Fact, Listener, Local, Missing, Neighbour, Netns, Onward, Place, Process, Suspect},
     outcome::Outcome,
     scope::Extent,
     verdict::Verdict,
@@ -243,7 +246,7 @@ fn an_error_to_one_client_is_not_the_networks() {
     is(&around(SERVER, stranger), FirewallReject, Possible, "answers other clients on port 6036");
     is(&around(SERVER, CLIENT), FirewallReject, Likely, "answers this client on port 6036");
     is(&around(Endpoint { port: 80, ..SERVER }, CLIENT), FirewallReject, Likely, "answers on another port");
-    is(&judged(&[it], &at_the_client(), None), Cause::NetworkUnreachable, Likely, "net-unreach");
+    is(&judged(&[it], &at_the_client(), None), NetworkUnreachable, Likely, "net-unreach");
 }
 
 /// An acceptable RST refused it; the server's SYN/ACK that came later met a socket that was gone.
@@ -322,5 +325,38 @@ fn a_proxy_is_known_by_its_own_failed_call() {
     }
     for none in [Ok(None), Err(Missing::NotAsked)] {
         is(&with(none), NoBackend, Possible, "a service that sends clients away");
+    }
+}
+
+/// A router that is traced is this host, and not somebody to be asked.
+#[test]
+fn a_router_that_is_this_host_is_named_so() {
+    let router = Addr::v4(0xc633_6401);
+    let pod = Netns { name: "netns r".to_owned(), enter: "ip netns exec r".to_owned() };
+    let with = |code, after: u64, error_from| {
+        let ended = Nanos(NOW.0 + after);
+        let it = silent(SERVER, 1);
+        let it = Handshake { ended, facts: Facts(Facts::UNREACHABLE), icmp_kind: 3, icmp_code: code, ..it };
+        let local =
+            Local { client_here: Ok(false), server_here: Ok(false), error_from, ..Local::unknown(Missing::Elsewhere) };
+        judged(&[it], &local, Some(router))
+    };
+    for (code, after, cause, step) in [
+        (13, 1000, FirewallReject, "ip route get 203.0.113.2 from 198.51.100.2 iif INTERFACE"),
+        (1, 1000, FirewallReject, "ip route get 203.0.113.2 from 198.51.100.2 iif INTERFACE"),
+        (0, 1000, NetworkUnreachable, "ip route get 203.0.113.2 from 198.51.100.2 iif INTERFACE"),
+        (1, 3 * SECOND, HostDown, "ip neigh show 203.0.113.2"),
+    ] {
+        let here = with(code, after, Ok(None));
+        assert_eq!(here.cause, cause, "{here:#?}");
+        assert!(here.evidence[0].ends_with("from 198.51.100.1, an address of this host"), "{here:#?}");
+        assert!(here.next[0].starts_with(&format!("on this host: {step}")), "{here:#?}");
+        let within = with(code, after, Ok(Some(pod.clone())));
+        assert!(within.next[0].starts_with(&format!("on this host: ip netns exec r {step}")), "{within:#?}");
+        for it in [&here, &within] {
+            assert!(!it.next.join(" ").contains("198.51.100.1,") && !it.next.join(" ").contains("admin"), "{it:#?}");
+        }
+        let elsewhere = with(code, after, Err(Missing::Elsewhere));
+        assert!(!format!("{elsewhere:?}").contains("this host"), "{elsewhere:#?}");
     }
 }

@@ -77,6 +77,11 @@ pub struct Noted {
     pub clock: Option<(u32, u32)>,
     /// The timestamp that a SYN/ACK echoes (TSecr), where no SYN of this attempt that was seen had it.
     pub echo: Option<u32>,
+    /// The link-layer addresses that sent its first SYN and its RST, where no router is between and they are two: two
+    /// hosts have the client's address, or a host has two cards.
+    pub reset_by_another: Option<([u8; 6], [u8; 6])>,
+    /// That of its first SYN, where no router is between.
+    pub link: Option<[u8; 6]>,
 }
 
 /// The checksums of a handshake's packets.

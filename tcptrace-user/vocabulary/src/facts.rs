@@ -92,6 +92,9 @@ pub struct Local {
     pub way: Fact<Way>,
     /// The addresses of the namespace that called connect(2). Known of a call for which TCP made no SYN.
     pub own: Fact<Vec<std::net::IpAddr>>,
+    /// The namespace of this host that sent the ICMP error; `None` inside: the tracer's own. A missing fact: another
+    /// host did, or it is not known.
+    pub error_from: Fact<Option<Netns>>,
     /// The distance that SYNs for the port and other probes got. Known to `diagnose`.
     pub walk: Fact<Walk>,
     /// The signs of the server, other than TCP, that this host received. Known to `diagnose`.
@@ -122,6 +125,7 @@ impl Local {
             left: Err(why),
             way: Err(why),
             own: Err(why),
+            error_from: Err(why),
             walk: Err(why),
             signs: Err(why),
         }

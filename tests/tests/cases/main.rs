@@ -3,8 +3,10 @@
 
 mod bytes;
 mod calls;
+mod doubt;
 mod errno;
 mod found;
+mod neighbours;
 mod order;
 mod recorded;
 mod service;

@@ -14,7 +14,7 @@ const SYN_ACK: u8 = flags::SYN | flags::ACK;
 const RST_ACK: u8 = flags::RST | flags::ACK;
 const DATA: u8 = flags::PSH | flags::ACK;
 /// A kernel's options: MSS, SACK permitted, timestamps, no operation, window scale.
-const OPTIONS: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
+pub(crate) const OPTIONS: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
 const MPTCP: [u8; 4] = [30, 4, 0, 1];
 
 /// A case of `tests/cases`, read with `--all`.
@@ -25,32 +25,32 @@ fn case(name: &str) -> Read {
 
 /// The attempt of a client's port.
 #[track_caller]
-fn of(read: &Read, port: u16) -> &Value {
+pub(crate) fn of(read: &Read, port: u16) -> &Value {
     let found = read.attempts().find(|it| it["client"]["port"] == port);
     found.unwrap_or_else(|| panic!("no attempt from port {port}: {:?}", read.lines))
 }
 
-fn cause(attempt: &Value) -> (&str, &str) {
+pub(crate) fn cause(attempt: &Value) -> (&str, &str) {
     let word = |field: &str| attempt["cause"][field].as_str().unwrap_or("");
     (word("name"), word("confidence"))
 }
 
-fn evidence(attempt: &Value) -> String {
+pub(crate) fn evidence(attempt: &Value) -> String {
     attempt["cause"]["evidence"].to_string()
 }
 
 /// Packets of one capture, by the time in milliseconds.
 #[derive(Default)]
-struct Wire(Vec<(f64, TcpFrame)>);
+pub(crate) struct Wire(pub(crate) Vec<(f64, TcpFrame)>);
 
 impl Wire {
-    fn add(&mut self, at: f64, frame: &TcpFrame) -> &mut Self {
+    pub(crate) fn add(&mut self, at: f64, frame: &TcpFrame) -> &mut Self {
         self.0.push((at, frame.clone()));
         self
     }
 
     /// A handshake that opens, with an answer from the server.
-    fn opens(&mut self, at: f64, syn: &TcpFrame, round_trip: f64) -> &mut Self {
+    pub(crate) fn opens(&mut self, at: f64, syn: &TcpFrame, round_trip: f64) -> &mut Self {
         let answer = answer(syn);
         let ack = answer.answer(flags::ACK, answer.ack);
         let data = TcpFrame { payload: vec![1; 40], ..ack.followed_by(DATA) };
@@ -59,30 +59,34 @@ impl Wire {
         self.add(at + round_trip + 0.2, &data).add(at + 2.0 * round_trip + 0.3, &served)
     }
 
-    fn read(&mut self) -> Read {
+    pub(crate) fn read(&mut self) -> Read {
+        self.read_with(&["--all"])
+    }
+
+    pub(crate) fn read_with(&mut self, args: &[&str]) -> Read {
         self.0.sort_by(|one, other| one.0.total_cmp(&other.0));
         let (mut capture, mut last) = (Pcap::new(Link::Ethernet), 0.0);
         for (at, frame) in &self.0 {
             capture.frame(Duration::from_secs_f64((at - last) / 1000.0), &frame.bytes());
             last = *at;
         }
-        pcap::read(&capture.store().0, &["--all"])
+        pcap::read(&capture.store().0, args)
     }
 }
 
-fn syn_from(client: [u8; 4], port: u16, server: [u8; 4], to: u16) -> TcpFrame {
+pub(crate) fn syn_from(client: [u8; 4], port: u16, server: [u8; 4], to: u16) -> TcpFrame {
     let (client, server) = (SocketAddr::from((client, port)), SocketAddr::from((server, to)));
     let syn = TcpFrame::new(traffic::MACS, client, server, flags::SYN, 1000 + 77 * u32::from(port));
     TcpFrame { options: OPTIONS.to_vec(), ..syn }
 }
 
-const SERVER: [u8; 4] = [203, 0, 113, 20];
+pub(crate) const SERVER: [u8; 4] = [203, 0, 113, 20];
 
-fn syn(port: u16, to: u16) -> TcpFrame {
+pub(crate) fn syn(port: u16, to: u16) -> TcpFrame {
     syn_from([198, 51, 100, 10], port, SERVER, to)
 }
 
-fn answer(syn: &TcpFrame) -> TcpFrame {
+pub(crate) fn answer(syn: &TcpFrame) -> TcpFrame {
     TcpFrame { options: OPTIONS.to_vec(), ttl: 57, ..syn.answer(SYN_ACK, 9_000_000) }
 }
 

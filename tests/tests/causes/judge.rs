@@ -82,6 +82,10 @@ fn verdicts(scenario: &Scenario, said: &[Verdict]) -> Vec<String> {
 fn local(scenario: &Scenario, lines: &[Value]) -> Vec<String> {
     let Some(last) = lines.last() else { return Vec::new() };
     let mut faults = Vec::new();
+    let next = last.pointer("/cause/next/0").and_then(Value::as_str).unwrap_or_default();
+    if !next.starts_with(scenario.next) {
+        faults.push(format!("the next step is '{next}', to begin with '{}'", scenario.next));
+    }
     for (place, expected) in scenario.facts {
         let found = last.pointer(place).map(Value::to_string);
         if found.as_deref() != Some(expected) {

@@ -109,6 +109,8 @@ pub(crate) struct Scenario {
     pub(crate) scope: &'static [&'static str],
     /// Words that the evidence has to contain, in whatever line of it.
     pub(crate) evidence: &'static [&'static str],
+    /// What the first next step begins with.
+    pub(crate) next: &'static str,
     /// What the line has at a place, as JSON.
     pub(crate) facts: &'static [(&'static str, &'static str)],
 }
@@ -128,6 +130,7 @@ impl Scenario {
             right: &[],
             scope: &[],
             evidence: &[],
+            next: "",
             facts: &[],
         }
     }
@@ -170,6 +173,10 @@ impl Scenario {
 
     pub(crate) const fn evidence(self, evidence: &'static [&'static str]) -> Self {
         Self { evidence, ..self }
+    }
+
+    pub(crate) const fn next(self, next: &'static str) -> Self {
+        Self { next, ..self }
     }
 
     pub(crate) const fn facts(self, facts: &'static [(&'static str, &'static str)]) -> Self {

@@ -228,6 +228,14 @@ table! {
     no_route_at_the_router_as_it_sees_it: of(NetworkUnreachable, Router, absent::no_route_at_the_router)
         .fails(ENETUNREACH).told(Ended("unreachable")).right(&[surely(NetworkUnreachable)])
         .evidence(&["IP_INNOROUTES"]),
+    // The router that is traced has the route itself: nobody else is to be asked.
+    unreachable_route_at_the_router_as_it_sees_it: of(NetworkUnreachable, Router, absent::unreachable_route_at_the_router)
+        .fails(EHOSTUNREACH).told(Ended("unreachable"))
+        .right(&[hardly(FirewallReject), surely(NetworkUnreachable)]).evidence(&["this host"])
+        .facts(&[("/icmp/from", "\"198.51.100.1\"")]).next("on this host: ip route get"),
+    prohibit_route_at_the_router_as_it_sees_it: of(FirewallReject, Router, absent::prohibit_route_at_the_router)
+        .fails(EHOSTUNREACH).told(Ended("unreachable"))
+        .right(&[surely(FirewallReject)]).evidence(&["an address of this host"]).next("on this host: ip route get"),
     // One that begins with so few hops is somebody's who looks at the way.
     too_many_hops: of(NetworkUnreachable, Client, absent::too_many_hops)
         .fails(EHOSTUNREACH).told(Ended("unreachable")).right(&[hardly(NetworkUnreachable)]).evidence(&["198.51.100.1"]),

@@ -70,6 +70,7 @@ struct Told {
     race: Option<Nanos>,
     finding: Claim,
     overtaken: bool,
+    half: bool,
 }
 
 const NOTHING: Told = Told {
@@ -83,6 +84,7 @@ const NOTHING: Told = Told {
     race: None,
     finding: Claim::None,
     overtaken: false,
+    half: false,
 };
 
 impl View for Told {
@@ -116,6 +118,9 @@ impl View for Told {
     fn is_overtaken(&mut self, _: &Attempt, _: Nanos) -> bool {
         self.overtaken
     }
+    fn is_half_of_another(&mut self, _: &Attempt) -> bool {
+        self.half
+    }
 }
 
 #[test]
@@ -135,6 +140,7 @@ fn what_becomes_of_a_report() {
     let lost = Told { overtaken: true, ..NOTHING };
     let folded = Told { finding: fold, ..NOTHING };
     let full = Told { full: true, ..NOTHING };
+    let half = Told { half: true, ..NOTHING };
     let table = [
         ("a failure", &failed, NOTHING, Disposition::Print),
         ("a stall", &stall, NOTHING, Disposition::Print),
@@ -154,6 +160,9 @@ fn what_becomes_of_a_report() {
         ("a finding stands for it", &failed, folded, Disposition::Fold(FindingId(7))),
         ("a finding, and all are listed", &failed, Told { all: true, ..folded }, Disposition::Fold(FindingId(7))),
         ("a finding comes before a race", &failed, Told { overtaken: true, ..folded }, Disposition::Fold(FindingId(7))),
+        ("half of an attempt that worked", &failed, half, counted(Harmless::Worked)),
+        ("half of it, which stalls", &stall, half, counted(Harmless::Worked)),
+        ("half of it, and all are listed", &failed, Told { all: true, ..half }, Disposition::Print),
         ("after the last line", &failed, full, Disposition::Surplus),
         ("after the last line, a stall", &stall, full, Disposition::Surplus),
         ("after the last line, the end of a stall", &stalled, full, Disposition::Print),

@@ -121,11 +121,11 @@ impl Flows {
         self.history.note(&hs, outcome);
         let noted = self.noted.get(slot.0 as usize).filter(|_| hs.syn.tries > 0).copied().unwrap_or_default();
         self.history.note_bytes(&hs, outcome, &noted);
-        if is_check(&hs, outcome, last) {
+        if is_check(&hs, outcome, last) && noted.reset_by_another.is_none() {
             self.checks.push((hs, outcome, last));
         }
         if !is_overtaken {
-            self.listeners.note(&hs, outcome, now);
+            self.listeners.note(&hs, outcome, self.history.view(), now);
         }
         let trouble = outcome.is_failure() || stalled.is_some() || recovered || is_unserved(&hs, outcome, last);
         if !trouble && !self.wanted.all {

@@ -61,8 +61,12 @@ impl Pattern for Checks {
     type Finding = ();
 
     /// A check, or what two more would make one.
-    fn note(&mut self, report: &Report, _around: &mut dyn Surroundings, now: Nanos) -> Claim {
+    fn note(&mut self, report: &Report, around: &mut dyn Surroundings, now: Nanos) -> Claim {
         let Report::Attempt(attempt) = report else { return Claim::None };
+        // Another host that has the client's address resets what it never asked for: the client did not look, it fails.
+        if attempt.noted.reset_by_another.is_some() || around.has_two_hosts(&attempt.handshake) {
+            return Claim::None;
+        }
         if attempt.stalled.is_some() || !is_check(&attempt.handshake, attempt.outcome, attempt.seen.1) {
             return Claim::None;
         }

@@ -29,7 +29,8 @@ pub enum Harmless {
     Overtaken,
     /// A probe of a hop walk that this host makes (`probes` in the summary).
     Probe,
-    /// Nothing went wrong, and only `--all` lists such attempts.
+    /// Nothing went wrong, and only `--all` lists such attempts; or it is one half of a translated attempt that came to
+    /// something where its addresses are others.
     Worked,
 }
 
@@ -57,6 +58,11 @@ pub trait Surroundings {
     /// Whether a host answered anybody since a moment.
     fn answered_since(&mut self, host: Addr, since: Nanos) -> bool {
         self.answers(Network::of(host), since)
+    }
+
+    /// Whether two hosts lately claimed the client's address; false where this host's neighbours are not watched.
+    fn has_two_hosts(&mut self, _handshake: &Handshake) -> bool {
+        false
     }
 
     /// Whether an address is this host's own; false where this host is not looked at.

@@ -55,13 +55,13 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::FirewallDrop,
         rule: silence::firewall_drop,
-        evidence: "Nothing answered, while the host answers on another port, answers others on this one, or answers echo requests. A hop walk with SYNs for the port ends before that of other probes.",
+        evidence: "Nothing answered, while the host answers on another port, answers others on this one, or answers echo requests. A hop walk with SYNs for the port ends before that of other probes. Only possible where attempts nearby needed a later SYN, or where the port answered this client lately and has failed it once since.",
         apart: "`listen_queue_full`: it comes and goes with load.",
     },
     Row {
         cause: Cause::HostDown,
         rule: silence::host_down,
-        evidence: "The host does not answer ARP or neighbour discovery. A router says host-unreachable after the seconds that a look-up takes. Nothing answered on any port that was tried: possible.",
+        evidence: "The host does not answer ARP or neighbour discovery. A router says host-unreachable after the time that a look-up takes: two seconds, or a quarter of a second beyond the known round trip; otherwise possible. Nothing answered on any port that was tried: possible.",
         apart: "`firewall_drop` of every port: the host still answers ARP or echo requests.",
     },
     Row {
@@ -140,13 +140,13 @@ pub(super) const RULES: [Row; 29] = [
         cause: Cause::SynFlood,
         rule: peer::syn_flood,
         evidence: "Many clients left one port half-open, and this host sent SYN cookies. In a capture: many clients sent a port a single SYN each, and never came again.",
-        apart: "A rush of real clients: most of them complete.",
+        apart: "A rush of real clients: most of them complete. An outage: they send their SYNs again. A capture that was filtered by flags: no SYN/ACK, or no packet without SYN, is in it.",
     },
     Row {
         cause: Cause::ClientVanished,
         rule: peer::client_vanished,
         evidence: "The server repeated the SYN/ACK, and the client stayed silent. An ICMP error answered it: a forged source. So does a RST with another TTL than the SYN: possible.",
-        apart: "`firewall_drop` of the answers: the client repeats its SYN.",
+        apart: "`firewall_drop` of the answers: the client repeats its SYN. A capture without any packet that has no SYN: it was filtered.",
     },
     Row {
         cause: Cause::AnswerLostLocally,
@@ -158,7 +158,7 @@ pub(super) const RULES: [Row; 29] = [
         cause: Cause::AsymmetricPath,
         rule: path::asymmetric_path,
         evidence: "The client's ACK or data passed here, and the SYN/ACK never did. A SYN/ACK passed, and its SYN did not. Not where both sent a SYN.",
-        apart: "Packets that the capture lost.",
+        apart: "Packets that the capture lost. A capture of one direction: no connection in it has both sides.",
     },
     Row {
         cause: Cause::NatMismatch,
@@ -169,7 +169,7 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::PortReuse,
         rule: path::port_reuse,
-        evidence: "An ACK without SYN answered the SYN (a challenge ACK), or the SYN/ACK acknowledges an older SYN.",
+        evidence: "An ACK without SYN came for the SYN: a challenge ACK, or a packet of the older connection sent again. Or the SYN/ACK acknowledges an older SYN.",
         apart: "A lost SYN whose ACK is not in the capture.",
     },
     Row {
@@ -181,8 +181,8 @@ pub(super) const RULES: [Row; 29] = [
     Row {
         cause: Cause::DuplicateIp,
         rule: path::duplicate_ip,
-        evidence: "One address has two link-layer addresses, or one SYN got two answers with different numbers.",
-        apart: "VRRP and failover: the address moves once.",
+        evidence: "One address has two link-layer addresses, or one SYN got two answers with different numbers. In a capture: the client's RST came from another link-layer address than its SYN, and no router is between: possible; likely where it asks again.",
+        apart: "VRRP and failover: the address moves once. A host with two cards.",
     },
     Row {
         cause: Cause::ApplicationGaveUp,
@@ -200,7 +200,7 @@ pub(super) const RULES: [Row; 29] = [
         cause: Cause::OptionsBlocked,
         rule: path::options_blocked,
         evidence: "SYNs with an option (MPTCP, Fast Open, ECN, timestamps) were lost or refused, and the first without it was answered: possible. The second time, where no SYN with it was ever answered: likely. A SYN/ACK echoes a timestamp that no SYN of the attempt had, and the client refuses it: likely.",
-        apart: "Packet loss: the SYN that passes has the same options.",
+        apart: "Packet loss or overload: SYNs that are sent again as they were get lost, too. Fast Open's data: the SYN is too large.",
     },
     Row {
         cause: Cause::NoBackend,

@@ -10,7 +10,7 @@ use tcptrace_vocabulary::{
 use super::{Judgement, Proof, certain, likely, possible};
 use crate::{
     case::Case,
-    past::{Host, NAMED, avoids_options},
+    past::{Host, NAMED, RECENT, avoids_options},
 };
 
 /// One half of the handshake goes by another way.
@@ -23,14 +23,25 @@ pub(super) fn asymmetric_path(case: &Case<'_>) -> Option<Judgement> {
         return possible(["the server's SYN/ACKs never pass here, and its connections still open".to_owned()]);
     }
     if outcome.is_open() && is_answer_unseen(case.hs()) {
-        return likely(["the client's final ACK passed here, and the SYN/ACK that it answers did not".to_owned()]);
+        return unless_one_sided(
+            case,
+            "the client's final ACK passed here, and the SYN/ACK that it answers did not".to_owned(),
+        );
     }
     None
 }
 
+/// A half that went another way: likely, if the capture shows both halves of anything.
+fn unless_one_sided(case: &Case<'_>, evidence: String) -> Option<Judgement> {
+    match case.past.view().lacks_a_side() {
+        Some(doubt) => possible([evidence, doubt]),
+        None => likely([evidence]),
+    }
+}
+
 fn answer_without_syn(case: &Case<'_>) -> Option<Judgement> {
     if case.hs().answer.tries > 1 {
-        return likely([format!("{} SYN/ACKs passed here, and no SYN", case.hs().answer.tries)]);
+        return unless_one_sided(case, format!("{} SYN/ACKs passed here, and no SYN", case.hs().answer.tries));
     }
     if matches!(case.local.socket, Ok(Some(_))) {
         return likely(["it answers a socket of this host whose SYN did not pass here".to_owned()]);
@@ -83,7 +94,10 @@ fn answered_untranslated(case: &Case<'_>) -> Option<Judgement> {
 pub(super) fn port_reuse(case: &Case<'_>) -> Option<Judgement> {
     let outcome = case.attempt.outcome;
     if outcome == Outcome::Challenged {
-        return likely(["an ACK without SYN answered the SYN: a challenge ACK".to_owned()]);
+        return likely([
+            "an ACK without SYN came for the SYN: the server knows these ports already".to_owned(),
+            older(),
+        ]);
     }
     if outcome == Outcome::WrongAnswer && case.attempt.answered_from.is_none() {
         return possible(["the SYN/ACK acknowledges another SYN of these ports".to_owned()]);
@@ -91,9 +105,14 @@ pub(super) fn port_reuse(case: &Case<'_>) -> Option<Judgement> {
     // The client's RST ended the old connection, and its next SYN was refused for a reason of its own.
     let is_refused_anew = outcome == Outcome::Refused && case.hs().syn.tries > 1;
     if case.has(Facts::CHALLENGED) && !is_refused_anew {
-        return likely(["the first answer was an ACK without SYN: a challenge ACK".to_owned()]);
+        return likely(["the first that came for it was an ACK without SYN".to_owned(), older()]);
     }
     None
+}
+
+/// What a server that knows the ports sends: its own packet again is no answer, and shows the same.
+fn older() -> String {
+    "a challenge ACK, or a packet of the older connection (its FIN/ACK, its data) sent again".to_owned()
 }
 
 /// One address, two hosts.
@@ -105,6 +124,9 @@ pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Judgement> {
         let macs: Vec<_> = it.link_addresses.iter().map(mac).collect();
         format!("{} is at both {}", it.address, macs.join(" and "))
     });
+    if let Some(judgement) = reset_by_another(case) {
+        return Some(judgement);
+    }
     match (two_answers, hosts) {
         (true, Some(hosts)) if is_single => certain(Proof::TwoHosts, [answers, hosts]),
         (true, Some(hosts)) => likely([hosts, answers]),
@@ -112,6 +134,18 @@ pub(super) fn duplicate_ip(case: &Case<'_>) -> Option<Judgement> {
         (false, Some(hosts)) if case.attempt.outcome.is_failure() => likely([hosts]),
         _ => None,
     }
+}
+
+/// The client's RST came from another link-layer address than its SYN, without a router between. A host with two cards
+/// may do so; one that asks again after its own RST did not send it.
+fn reset_by_another(case: &Case<'_>) -> Option<Judgement> {
+    let (asked, reset) = case.attempt.noted.reset_by_another.filter(|_| case.attempt.outcome == Outcome::Aborted)?;
+    let client = ip(case.hs().client_addr);
+    let evidence = format!("{client} sent the SYN from {}, and the RST from {}", mac(&asked), mac(&reset));
+    if case.hs().last_syn > case.hs().ended {
+        return likely([evidence, "the client asked again after that RST: another host sent it".to_owned()]);
+    }
+    possible([evidence, "two hosts have that address, or one host has two cards".to_owned()])
 }
 
 /// SYNs with an option are lost or refused, and the first without it is answered. Loss looks the same once; the second
@@ -156,10 +190,24 @@ fn left_out(case: &Case<'_>) -> Option<Judgement> {
     let syns = count((hs.syn.tries - 1).into(), "SYN");
     let what = if case.has(Facts::RECOVERING) { "refused" } else { "lost" };
     let evidence = format!("{syns} with {names} {what}, the first without it answered");
-    if host.options(first, hs.first_syn).1 {
-        return likely([evidence, format!("it was so before with {}", ip(case.server().addr))]);
+    if !host.options(first, hs.first_syn).1 {
+        return possible([evidence, "loss looks the same once".to_owned()]);
     }
-    possible([evidence, "loss looks the same once".to_owned()])
+    let before = format!("it was so before with {}", ip(case.server().addr));
+    match by_chance(case, host, names.as_str()) {
+        Some(doubt) => possible([evidence, before, doubt]),
+        None => likely([evidence, before]),
+    }
+}
+
+/// What else than the option may have decided which SYN was answered: loss and overload hit SYNs without it as well,
+/// and a SYN with data is larger than the one without the option.
+fn by_chance(case: &Case<'_>, host: &Host, names: &str) -> Option<String> {
+    if host.is_lossy(case.around(), RECENT) {
+        return Some("SYNs that had to be sent again as they were got lost, too".to_owned());
+    }
+    let is_large = case.has(Facts::SYN_DATA) && names == "Fast Open";
+    is_large.then(|| "they had data: a packet that is too large for the path looks the same".to_owned())
 }
 
 /// Whether the answer came sooner after the last SYN than the host ever answers.

@@ -25,11 +25,14 @@ const LATE: u64 = 1_000_000_000;
 pub(super) fn syn_flood(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
     let is_single = case.attempt.outcome == Outcome::NoReply && hs.syn.tries == 1 && !case.attempt.trust.still_open;
-    if is_single && case.past.is_flooded(case.server(), hs.first_syn) {
+    if is_single && !case.is_half_of_another() && case.past.is_flooded(case.server(), hs.first_syn) {
         let port = case.server().port;
         return likely([format!("many clients sent port {port} a single SYN each, and never came again")]);
     }
-    if case.attempt.outcome != Outcome::HalfOpen || case.is_here(Side::Client) {
+    // A client that asks again is one that waits, and many of them are an outage.
+    let is_single = case.attempt.outcome == Outcome::HalfOpen && hs.syn.tries <= 1;
+    // Where no ACK can be seen, what completed looks the same.
+    if !is_single || case.is_here(Side::Client) || case.past.view().lacks_acks().is_some() {
         return None;
     }
     let server = case.server();
@@ -88,8 +91,19 @@ fn silent_after_answer(case: &Case<'_>, answers: String) -> Option<Judgement> {
     }
     // Its ACK may be under way.
     let is_early = case.attempt.trust.still_open && case.attempt.stalled.is_none();
-    match case.hs().answer.tries {
+    let doubt = case.past.view().lacks_acks();
+    match (case.hs().answer.tries, doubt) {
         _ if case.asks_on() => None,
+        // A server sends its SYN/ACK again if it has no ACK, or no room for the connection.
+        (3.., Some(doubt)) => possible([answers, doubt]),
+        (_, Some(_)) => None,
+        (tries, None) => unacknowledged(case, answers, tries, is_early),
+    }
+}
+
+/// The client never acknowledged a SYN/ACK, in a capture that shows others' ACKs, or live.
+fn unacknowledged(case: &Case<'_>, answers: String, tries: u8, is_early: bool) -> Option<Judgement> {
+    match tries {
         3.. if case.host().is_some_and(|host| host.answered(case.hs(), case.attempt.outcome).own > 0) => {
             possible([answers, "the client's other attempts to this port were answered meanwhile".to_owned()])
         }
@@ -162,7 +176,7 @@ fn hung_up(case: &Case<'_>) -> Option<Judgement> {
         return likely([format!("the answer came after {waited:.1} s, and nobody waited for it any more")]);
     }
     let is_check = checks::is_check(hs, case.attempt.outcome, case.attempt.seen.1) && case.checks < REPEATED;
-    if !is_check {
+    if !is_check || case.attempt.noted.reset_by_another.is_some() {
         return None;
     }
     possible(["the client reset at the answer: it gave up, or only checked the port".to_owned()])
@@ -176,7 +190,8 @@ fn is_answered_by_another(case: &Case<'_>) -> bool {
 
 /// SYN, SYN/ACK, perhaps ACK, RST, no data: a port looked at.
 pub(super) fn health_check(case: &Case<'_>) -> Option<Judgement> {
-    if !checks::is_check(case.hs(), case.attempt.outcome, case.attempt.seen.1) {
+    let is_check = checks::is_check(case.hs(), case.attempt.outcome, case.attempt.seen.1);
+    if !is_check || case.attempt.noted.reset_by_another.is_some() {
         return None;
     }
     let shape = "SYN, SYN/ACK, RST within a second, no data".to_owned();

@@ -37,7 +37,7 @@ pub(super) fn port_closed(case: &Case<'_>) -> Option<Judgement> {
                         let evidence = [nobody, format!("TCP found no socket for the SYN ({})", it.reason), rst(case)];
                         // The other tries met an older connection, and that may be the matter.
                         let other =
-                            case.has(Facts::CHALLENGED).then(|| "challenge ACKs answered earlier SYNs".to_owned());
+                            case.has(Facts::CHALLENGED).then(|| "ACKs without SYN came for earlier SYNs".to_owned());
                         let is_all = it.fits == Some(true) && other.is_none();
                         let evidence = evidence.into_iter().chain(other).collect::<Vec<_>>();
                         if is_all { certain(Proof::NoSocket, evidence) } else { likely(evidence) }
@@ -213,7 +213,7 @@ fn rejected_unseen(case: &Case<'_>) -> Option<Judgement> {
 /// A rule of this host answered its own SYN by an ICMP error.
 fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
     let (meaning, error) = (case.meaning().filter(|_| case.is_own_error())?, error(case)?);
-    let itself = format!("this host itself sent {error}");
+    let itself = format!("{} itself sent {error}", case.itself());
     if let Some(dropped) = case.dropped_by_rule(Part::Syn).filter(|_| case.is_rejected_by_rule()) {
         let evidence = [itself, format!("one of its rules rejects the SYN ({})", dropped.reason)];
         let is_all = case.is_of_all_tries(Part::Syn, dropped);
@@ -227,7 +227,7 @@ fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
         // So does IPVS for a service without a server (ip_vs_leave, net/netfilter/ipvs/ip_vs_core.c), and a program at
         // TC that balances load.
         Meaning::PortUnreachable => {
-            likely([itself, "a rule says so, or a load balancer of this host without a backend".to_owned()])
+            likely([itself, format!("a rule says so, or a load balancer of {} without a backend", case.itself())])
         }
         Meaning::HostUnreachable => {
             // A look-up that failed says so as well, and takes its time; so does a tunnel that has no peer for the
@@ -241,7 +241,7 @@ fn rejected_by_own_icmp(case: &Case<'_>) -> Option<Judgement> {
             }
         }
         Meaning::RejectRoute | Meaning::ProtocolUnreachable | Meaning::NetUnreachable => {
-            likely([itself, "a rule or a route of this host rejects it".to_owned()])
+            likely([itself, format!("a rule or a route of {} rejects it", case.itself())])
         }
         Meaning::HostUnreachableForService
         | Meaning::NetUnreachableOtherwise
@@ -357,14 +357,38 @@ pub(super) fn answers_during(case: &Case<'_>) -> bool {
 }
 
 /// That an error came sooner than the look-up of a link address can fail: Linux asks three times, a second apart (RFC
-/// 4861, section 10; net/core/neighbour.c), and three times a tenth of that where somebody made it hurry. Another packet
-/// may have begun the look-up earlier, so this proves no rule.
+/// 4861, section 10; net/core/neighbour.c), and a tenth of that where somebody made it hurry. Another packet may have
+/// begun the look-up earlier, so this proves no rule.
 pub(super) fn came_at_once(case: &Case<'_>) -> Option<String> {
-    const LOOKED_FOR: u64 = 250_000_000;
     let took = case.hs().ended.since(case.hs().first_syn);
     let millis = took as f64 / 1e6;
-    (took < LOOKED_FOR)
+    // The time of a SYN that nobody saw is not known.
+    let is_known = case.hs().syn.tries > 0;
+    (is_known && took < LOOKED_FOR)
         .then(|| format!("it came after {millis:.1} ms; the look-up of a neighbour takes longer to fail"))
+}
+
+/// The shortest look-up of a neighbour that fails: three questions, a tenth of a second apart.
+const LOOKED_FOR: u64 = 250_000_000;
+
+/// Whether the sender of an error can have looked for the host before it sent it: so long after the SYN that no way
+/// there and back is as long, or so much longer than the known round trip. Otherwise a rule far away answers as late;
+/// and a SYN that was sent again may be the one that was answered.
+pub(super) fn was_looked_for(case: &Case<'_>) -> bool {
+    /// No way is as long. Linux looks for three seconds by default.
+    const BEYOND_ANY_WAY: u64 = 2_000_000_000;
+    let hs = case.hs();
+    if hs.ended.since(hs.first_syn) >= BEYOND_ANY_WAY {
+        return true;
+    }
+    // Of the SYNs between the first and the last nobody knows when they were sent.
+    let asked = match (hs.last_syn <= hs.ended, hs.syn.tries) {
+        (true, _) => hs.last_syn,
+        (false, ..=2) => hs.first_syn,
+        (false, 3..) => return false,
+    };
+    let round_trip = case.past.round_trip(case.server().addr);
+    round_trip.is_some_and(|it| hs.ended.since(asked) >= it.saturating_add(LOOKED_FOR))
 }
 
 fn rejected_by_rst(case: &Case<'_>) -> Option<Judgement> {
@@ -411,6 +435,7 @@ pub(super) fn rst(case: &Case<'_>) -> String {
 pub(crate) fn error(case: &Case<'_>) -> Option<String> {
     let word = case.meaning()?.word();
     Some(match case.attempt.icmp_from {
+        Some(from) if case.is_error_of_this_host() => format!("ICMP {word} from {}, an address of this host", ip(from)),
         Some(from) => format!("ICMP {word} from {}", ip(from)),
         None => format!("ICMP {word}"),
     })

@@ -12,12 +12,13 @@ use super::{
     Judgement, Proof, certain, likely,
     peer::outpaced,
     possible,
-    reject::{answers_during, came_at_once, error, is_contradicted, rejected_elsewhere, silence},
+    reject::{answers_during, came_at_once, error, is_contradicted, rejected_elsewhere, silence, was_looked_for},
     sender::answer_of,
 };
 use crate::{
     case::{Case, Kept, Part},
-    past::Life,
+    near::LATELY,
+    past::{Answered, Host, Life},
 };
 
 /// The time that a service may take to answer, and its queue to drain; two lost SYNs cost three seconds.
@@ -28,8 +29,8 @@ const SHORT: u8 = 32;
 /// Silent, while the same host answers on another port, or others on this one.
 pub(super) fn firewall_drop(case: &Case<'_>) -> Option<Judgement> {
     let hs = case.hs();
-    // Whoever got it dropped it.
-    if case.damaged().is_some() {
+    // Whoever got it dropped it; or it was answered elsewhere.
+    if case.damaged().is_some() || case.is_half_of_another() {
         return None;
     }
     if case.attempt.outcome == Outcome::HalfOpen && case.asks_on() && !case.is_here(Side::Client) {
@@ -96,10 +97,14 @@ fn lost_beside_others(case: &Case<'_>) -> Option<Judgement> {
         // It answers, and to this client: what got lost is a packet. Or it answers more slowly than this client waited.
         return None;
     }
+    let doubt = chance(case, host);
     if answered.others + answered.others_lately > 0 && hs.syn.tries > 1 {
         let evidence =
-            [format!("port {} of {name} answered others, but not this client's {} SYNs", server.port, hs.syn.tries)];
-        return if answered.others > 0 && hs.syn.tries > 2 { likely(evidence) } else { possible(evidence) };
+            format!("port {} of {name} answered others, but not this client's {} SYNs", server.port, hs.syn.tries);
+        let doubt = doubt.or_else(|| answered_before(case, answered));
+        let is_chosen = answered.others > 0 && hs.syn.tries > 2 && doubt.is_none();
+        let evidence: Vec<_> = [evidence].into_iter().chain(doubt).collect();
+        return if is_chosen { likely(evidence) } else { possible(evidence) };
     }
     let (port, life, _) = heard?;
     if !is_alive {
@@ -128,7 +133,33 @@ fn lost_beside_others(case: &Case<'_>) -> Option<Judgement> {
         return possible([&evidence[..], &[each]].concat());
     }
     // A client that never tries again has given up at once, or was answered by a way that nobody sees.
-    if hs.syn.tries > 1 { likely(evidence) } else { possible(evidence) }
+    let is_chosen = hs.syn.tries > 1 && doubt.is_none();
+    let evidence: Vec<_> = evidence.into_iter().chain(doubt).collect();
+    if is_chosen { likely(evidence) } else { possible(evidence) }
+}
+
+/// That packets to the host, or to others of its network, get lost whatever they are: loss and overload choose no port
+/// and no client.
+fn chance(case: &Case<'_>, host: &Host) -> Option<String> {
+    let is_lossy = |it: &Host| it.is_lossy(case.around(), LATELY);
+    let is_near = is_lossy(host) || case.past.network(case.server().addr).any(is_lossy);
+    is_near.then(|| "other attempts were answered at a later SYN only: packets get lost on the way".to_owned())
+}
+
+/// That the port answered this client before, and this is the first time since that it did not, or it did so just
+/// before or again later; or that it may have. Of several equal paths or backends one is dead, as well as a rule may be
+/// new: a rule stays.
+fn answered_before(case: &Case<'_>, answered: Answered) -> Option<String> {
+    if let Some(last) = answered.own_before {
+        let before = case.hs().first_syn.since(last);
+        let is_new = before <= LATELY || answered.own_failed_since < 2 || answered.own_after.is_some();
+        let seconds = before as f64 / 1e9;
+        let other =
+            format!("it answered another attempt of this client {seconds:.1} s before: perhaps one path is dead");
+        return is_new.then_some(other);
+    }
+    let many = "more clients asked than are remembered: it may have answered this one as well";
+    answered.is_incomplete.then(|| many.to_owned())
 }
 
 /// Silent on every port that was tried, or its neighbours cannot find it.
@@ -143,7 +174,9 @@ pub(super) fn host_down(case: &Case<'_>) -> Option<Judgement> {
         return is_away_by_icmp(case);
     }
     let life = case.life();
-    let is_silent = outcome == Outcome::NoReply && !case.has(Facts::RST_IGNORED) && case.damaged().is_none();
+    let is_shown = case.past.view().lacks_answers().is_none() && !case.is_half_of_another();
+    let is_silent =
+        outcome == Outcome::NoReply && !case.has(Facts::RST_IGNORED) && case.damaged().is_none() && is_shown;
     if !is_silent || case.is_here(Side::Server) || life == Life::Since {
         return None;
     }
@@ -170,6 +203,9 @@ pub(super) fn silent_next_hop(
         Kept::All => certain(proof, evidence),
         // Those were lost in another way: behind a next hop that was still there, or to one that was gone already.
         Kept::Some => possible(and("earlier SYNs left this host")),
+        Kept::Unknown if case.hs().syn.tries == 0 => {
+            possible(and("SYNs may have left by another next hop, where nobody traces"))
+        }
         Kept::Unknown => possible(and("SYNs left this host, perhaps by another next hop")),
     }
 }
@@ -192,7 +228,12 @@ fn is_away_by_icmp(case: &Case<'_>) -> Option<Judgement> {
             Some(neighbour) if neighbour.is_peer => silent_next_hop(case, neighbour, Proof::SilentOnLink, Some(error)),
             Some(_) => None,
             None if came_at_once(case).is_some() => possible([error]),
-            None => likely([error, "this host found nobody on the link".to_owned()]),
+            None if case.is_here(Side::Client) => likely([error, "this host found nobody on the link".to_owned()]),
+            // Of a capture nobody knows who the next hop is, nor when a SYN was made that was kept.
+            None => possible([
+                error,
+                "it found no link address: the server, or the gateway to it, does not answer".to_owned(),
+            ]),
         };
     }
     let who = if case.is_forwarded() {
@@ -201,7 +242,14 @@ fn is_away_by_icmp(case: &Case<'_>) -> Option<Judgement> {
         "the last router cannot find it"
     };
     // What came sooner than a look-up can fail is no more a router's that looked than a rule's.
-    if is_contradicted(case) || came_at_once(case).is_some() { None } else { likely([error, who.to_owned()]) }
+    if is_contradicted(case) || came_at_once(case).is_some() {
+        return None;
+    }
+    if was_looked_for(case) {
+        return likely([error, who.to_owned()]);
+    }
+    let doubt = "no shorter round trip is known of that way: a rule far away answers as late".to_owned();
+    possible([error, who.to_owned(), doubt])
 }
 
 /// Nothing of the host answered. A firewall in front of the host, or on it, leaves the same trace.

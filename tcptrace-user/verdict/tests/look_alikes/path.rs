@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use tcptrace_core::{
+    flow::Endpoint,
     handshake::{End, Facts, Handshake, Nanos, Offer, State},
     segment::{Flags, Options},
 };
@@ -29,6 +30,25 @@ fn an_answer_without_a_syn_says_how_often() {
     let twice = verdict(unasked(2), &Around::default());
     assert_eq!(short(&twice), (AsymmetricPath, Likely));
     assert_eq!(twice.evidence[0], "2 SYN/ACKs passed here, and no SYN");
+}
+
+/// SYNs that were sent again as they were, and got lost or not, decide nothing about those that fell back.
+#[test]
+fn options_are_blocked_where_nothing_else_was_lost() {
+    let again = |it: Handshake| Handshake { syn: Offer { tries: 2, ..it.syn }, answered_try: 2, ..it };
+    let falls_back = |it: Handshake, facts| Handshake { facts: Facts(Facts::FALLBACK | facts), ..again(it) };
+    let own = falls_back(established(CLIENT, SERVER), Facts::WITHOUT_ECN);
+    let before = || earlier(own, 60);
+    assert_eq!(beside(own, vec![before()]), (OptionsBlocked, Likely));
+    let plain = again(established(CLIENT, Endpoint { port: 80, ..SERVER }));
+    for lost in [plain, earlier(plain, 300), falls_back(plain, 0)] {
+        assert_eq!(beside(own, vec![before(), lost]), (OptionsBlocked, Possible));
+    }
+    assert_eq!(beside(own, vec![before(), earlier(plain, 900)]), (OptionsBlocked, Likely), "long ago");
+    let large = |facts| falls_back(established(CLIENT, SERVER), Facts::WITHOUT_FAST_OPEN | facts);
+    assert_eq!(beside(large(0), vec![earlier(large(0), 60)]), (OptionsBlocked, Likely));
+    let data = large(Facts::SYN_DATA);
+    assert_eq!(beside(data, vec![earlier(data, 60)]), (OptionsBlocked, Possible), "it is too large, perhaps");
 }
 
 /// A SYN that was translated, and the answer that was not.

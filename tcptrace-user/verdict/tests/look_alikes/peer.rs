@@ -76,6 +76,27 @@ fn many_clients_are_a_flood_if_few_complete() {
     assert_ne!(with(8, 0, Some(client)).cause, SynFlood, "this host is the client");
 }
 
+/// Clients that send their SYN again wait for an answer: their way back is broken.
+#[test]
+fn many_clients_that_ask_again_are_no_flood() {
+    let half_open = |number, tries| {
+        let it = Handshake { client_addr: Addr::v4(number), ..answered(SECOND / 50) };
+        Handshake {
+            syn: Offer { tries, ..it.syn },
+            last_syn: Nanos(it.last_syn.0 + u64::from(tries - 1) * SECOND),
+            ..it
+        }
+    };
+    let with = |own, others| {
+        let worked = (1..20).map(|number| half_open(number, others)).collect();
+        beside(half_open(0, own), worked)
+    };
+    assert_eq!(with(1, 1), (SynFlood, Likely));
+    assert_ne!(with(6, 6).0, SynFlood);
+    assert_ne!(with(1, 6).0, SynFlood, "the others ask again");
+    assert_ne!(with(6, 1).0, SynFlood, "it asks again itself");
+}
+
 #[test]
 fn a_server_gives_up_after_three_answers() {
     let reset = |tries, ttl| {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tcptrace_core::handshake::{Facts, Handshake, Nanos, Offer};
+use tcptrace_core::{
+    flow::Addr,
+    handshake::{Facts, Handshake, Nanos, Offer},
+};
 use tcptrace_vocabulary::{
     cause::{
         Cause::{
@@ -150,6 +153,72 @@ fn a_port_is_blamed_by_how_often_it_was_asked() {
     let full = verdict(tried(3, 3), &Around { worked, ..Around::default() });
     assert_eq!(short(&full), (FirewallDrop, Possible));
     assert_eq!(full.evidence[0], "203.0.113.2 answered on port 80, earlier on port 6036");
+}
+
+/// Loss and overload choose no port: where other attempts needed a later SYN, two lost SYNs are no rule.
+#[test]
+fn what_loss_explains_is_no_rule() {
+    let again = |client, server| {
+        let it = established(client, server);
+        Handshake { syn: Offer { tries: 2, ..it.syn }, answered_try: 2, ..it }
+    };
+    let refused_first = |it: Handshake| Handshake { facts: Facts(Facts::RECOVERING), ..it };
+    let others = || vec![established(OTHER_CLIENT, SERVER)];
+    for (lost, expected, why) in [
+        (again(CLIENT, PORT_80), Possible, "another port of it"),
+        (again(OTHER_CLIENT, PORT_80), Possible, "of another client"),
+        (again(CLIENT, NEIGHBOUR), Possible, "its neighbour"),
+        (later(again(CLIENT, PORT_80), 20), Possible, "a little later"),
+        (later(again(CLIENT, PORT_80), 200), Likely, "long after"),
+        (earlier(again(CLIENT, PORT_80), 200), Likely, "long before"),
+        (refused_first(again(CLIENT, PORT_80)), Likely, "it was refused first, and not lost"),
+        (established(CLIENT, PORT_80), Likely, "nothing was lost"),
+    ] {
+        let port = vec![established(CLIENT, PORT_80), lost];
+        assert_eq!(beside(tried(3, 3), port), (FirewallDrop, expected), "{why}");
+        let client = [others(), vec![Handshake { server_port: 81, ..lost }]].concat();
+        assert_eq!(beside(tried(3, 3), client), (FirewallDrop, expected), "{why}");
+    }
+}
+
+/// Of several paths or backends one is dead: the same client was answered just before, from another port of its.
+#[test]
+fn a_client_that_was_just_answered_is_no_rules() {
+    let beside = |seconds| {
+        let own = earlier(established(CLIENT, SERVER), seconds);
+        beside(tried(3, 3), vec![own, established(OTHER_CLIENT, SERVER)])
+    };
+    assert_eq!(beside(5), (FirewallDrop, Possible));
+    assert_eq!(beside(19), (FirewallDrop, Possible));
+    assert_eq!(beside(40), (FirewallDrop, Possible), "the first time");
+    assert_eq!(beside(900), (FirewallDrop, Likely), "long ago");
+    let again = |own: &[Handshake]| {
+        let all = [own, &[earlier(tried(3, 3), 30), established(OTHER_CLIENT, SERVER)]].concat();
+        super::beside(tried(3, 3), all)
+    };
+    let before = earlier(established(CLIENT, SERVER), 60);
+    assert_eq!(again(&[before]), (FirewallDrop, Likely), "a rule came since");
+    assert_eq!(again(&[before, later(established(CLIENT, SERVER), 60)]), (FirewallDrop, Possible), "and is gone?");
+    assert_eq!(again(&[earlier(established(CLIENT, SERVER), 20)]), (FirewallDrop, Possible), "it answers between");
+}
+
+/// Whoever answered the client is remembered through hundreds of its attempts, and through as many other clients.
+#[test]
+fn a_client_among_many_is_not_forgotten() {
+    let at = |client, seconds| later(established(client, SERVER), seconds);
+    let many = |own: &[u64]| {
+        let others = (0..3).map(|number| at(Addr::v4(number), 1));
+        others.chain(own.iter().map(|seconds| at(CLIENT, *seconds))).collect::<Vec<_>>()
+    };
+    let all: Vec<u64> = (1..200).collect();
+    assert_eq!(beside(tried(3, 3), many(&all)).0, Unknown, "it was answered all the time");
+    let late: Vec<u64> = (100..300).collect();
+    assert_eq!(beside(tried(3, 3), many(&late)), (FirewallDrop, Likely), "a rule was lifted since");
+    let crowd = |seconds: u64, of: u32| (0..of).map(move |number| at(Addr::v4(number), seconds));
+    let own = [at(CLIENT, 1)];
+    let hidden: Vec<_> = own.into_iter().chain(crowd(2, 30)).collect();
+    assert_eq!(beside(tried(3, 3), hidden), (FirewallDrop, Possible), "it may have been one of those");
+    assert_eq!(beside(tried(3, 3), crowd(2, 10).collect()), (FirewallDrop, Likely), "all of them are known");
 }
 
 /// A port that answered before the ten minutes that are looked at, but within the same minute, has been open.

@@ -68,6 +68,8 @@ pub(crate) fn nobody_behind_the_router(scene: &Scene) -> Socket {
     for family in ["ipv4", "ipv6"] {
         scene.lab.router.sysctl(&format!("net.{family}.neigh.server0.retrans_time_ms"), "100");
     }
+    // So short a look-up is one only beside a known round trip.
+    scene.answers(scene.server(), WORKING);
     let socket = scene.connect((scene.absent(), WORKING).into());
     let shown = scene.lab.router.ip(&format!("neigh show {}", scene.absent()));
     assert!(shown.contains("FAILED") || shown.contains("INCOMPLETE"), "{shown}");
@@ -129,6 +131,17 @@ pub(crate) fn no_port_left(scene: &Scene) -> Socket {
 /// The router has no route to there.
 pub(crate) fn no_route_at_the_router(scene: &Scene) -> Socket {
     scene.connect((address(scene, NOWHERE), WORKING).into())
+}
+
+/// The router's own route says that the server is not to be reached, or that nobody may.
+pub(crate) fn unreachable_route_at_the_router(scene: &Scene) -> Socket {
+    scene.lab.router.ip(&format!("route add unreachable {}/32", scene.absent()));
+    scene.connect((scene.absent(), WORKING).into())
+}
+
+pub(crate) fn prohibit_route_at_the_router(scene: &Scene) -> Socket {
+    scene.lab.router.ip(&format!("route add prohibit {}/32", scene.absent()));
+    scene.connect((scene.absent(), WORKING).into())
 }
 
 /// The SYN dies on the way, of age: as in a loop of routers.
