@@ -14,6 +14,7 @@ use tcptrace_vocabulary::outcome::Outcome;
 
 use crate::{
     desk::FailOn,
+    duration,
     host::LocalFacts,
     live::{hooks::Tc, interfaces::HookChoice, session::Options},
 };
@@ -65,18 +66,21 @@ pub struct Args {
     /// seen only from the middle are reported as well.
     #[arg(short, long, help_heading = REPORT)]
     pub all: bool,
-    /// Report an attempt as stalled after this many seconds without progress
+    /// Report an attempt as stalled after this time without progress
     ///
-    /// A third SYN or SYN/ACK counts as a stall sooner.
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds, help_heading = REPORT)]
+    /// A third SYN or SYN/ACK counts as a stall sooner. Write the time as 500ms, 90s, 1m30s, 2h or 1d; a bare number is
+    /// seconds.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse, help_heading = REPORT)]
     pub stall_after: Duration,
     /// Print JSON lines instead of text
     ///
     /// `tcptrace schema` prints the JSON Schema of the lines.
     #[arg(long, help_heading = REPORT)]
     pub json: bool,
-    /// Stop after this many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = STOP)]
+    /// Stop after this time
+    ///
+    /// Write it as 500ms, 90s, 1m30s, 2h or 1d; a bare number is seconds.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = STOP)]
     pub duration: Option<Duration>,
     /// Stop after this many reported attempts
     #[arg(short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), help_heading = STOP)]
@@ -145,10 +149,10 @@ pub struct Args {
         help_heading = EVIDENCE
     )]
     pub rotate_size: Option<u64>,
-    /// Begin a new file after this many seconds
+    /// Begin a new file after this time
     ///
-    /// The packets' own times measure the seconds.
-    #[arg(short = 'G', value_name = "SECONDS", requires = "write", value_parser = seconds, help_heading = EVIDENCE)]
+    /// The packets' own times measure it. Write it as 90s, 1h or 1d; a bare number is seconds.
+    #[arg(short = 'G', value_name = "TIME", requires = "write", value_parser = duration::parse, help_heading = EVIDENCE)]
     pub rotate_every: Option<Duration>,
     /// Keep only the newest COUNT files
     #[arg(
@@ -257,7 +261,7 @@ Examples:
   sudo tcptrace -i eth0                   report what fails or stalls on eth0
   sudo tcptrace -i eth0 dst port 443      only attempts to port 443
   sudo tcptrace --all -c 20               20 attempts on the default interface, successes too
-  sudo tcptrace --json --duration 60      a minute of JSON lines, then a summary
+  sudo tcptrace --json --duration 1m      a minute of JSON lines, then a summary
   sudo tcptrace -w failed.pcapng          also keep the packets of what failed, for Wireshark
   tcptrace -r file.pcapng.gz              read a capture instead
   tcpdump -U -w - | tcptrace -r -         read a capture while it is taken
@@ -415,15 +419,6 @@ fn bytes(text: &str) -> Result<u64, String> {
     let bytes = number.and_then(|it| it.checked_mul(1 << unit.map_or(0, |(_, shift)| shift)));
     let bytes = bytes.ok_or_else(|| "not a number of bytes; write one, with K, M or G if you like: 64M".to_owned())?;
     if bytes < 1 << 20 { Err("too few attempts fit; give 1M or more".to_owned()) } else { Ok(bytes) }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 =
-        text.trim_end_matches('s').parse().map_err(|_| "not a number of seconds; write one, such as 2.5".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(it) if !it.is_zero() && it < Duration::from_secs(10 * 365 * 86_400) => Ok(it),
-        _ => Err("out of range; write seconds above zero and below ten years".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod clock;
 pub mod desk;
+pub mod duration;
 pub mod exit;
 pub mod explain;
 pub mod failure;

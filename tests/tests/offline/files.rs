@@ -276,3 +276,19 @@ fn evidence_of_many_tries_keeps_the_verdict() {
     assert_eq!(first.summary["losses"], json!({ "evidence_cut": 17 }));
     assert_eq!(pcap::read(&evidence.0, &[]).lines[0]["outcome"], "refused");
 }
+
+#[test]
+fn a_duration_that_is_none_is_answered_with_examples() {
+    let stored = refused(1..2).store();
+    for (flags, code) in [
+        (&["--stall-after", "500ms"][..], 0),
+        (&["--stall-after", "1m30s"], 0),
+        (&["--stall-after", "2"], 0),
+        (&["--stall-after", "soon"], 2),
+        (&["-w", "/nonexistent/x", "-G", "1 fortnight"], 2),
+    ] {
+        let read = pcap::read(&stored.0, flags);
+        assert_eq!(read.code, Some(code), "{flags:?}: {}", read.stderr);
+        assert_eq!(read.stderr.contains("write one such as 90s, 500ms, 1m30s"), code == 2, "{}", read.stderr);
+    }
+}
