@@ -166,8 +166,8 @@ pub struct Args {
     /// Trace only matching attempts; a subset of pcap-filter(7)
     ///
     /// src is the client and dst is the server. The filter has host, net, port and portrange, each with src or dst;
-    /// tcp, ip and ip6; and, or, not and parentheses. Addresses are numbers.
-    #[arg(value_name = "FILTER", trailing_var_arg = true)]
+    /// tcp, ip and ip6; and, or, not and parentheses. Addresses are numbers. Options may follow the filter.
+    #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
     /// Attach TC programs in this way
     #[arg(long, value_enum, hide = true)]

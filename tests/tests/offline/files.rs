@@ -292,3 +292,15 @@ fn a_duration_that_is_none_is_answered_with_examples() {
         assert_eq!(read.stderr.contains("write one such as 90s, 500ms, 1m30s"), code == 2, "{}", read.stderr);
     }
 }
+
+/// The order of options and filter is free; `--` ends the options.
+#[test]
+fn options_may_follow_the_filter() {
+    let stored = refused(1..5).store();
+    assert_eq!(ports(&pcap::read(&stored.0, &["src", "port", "2", "or", "3", "-c", "1"])), [2]);
+    assert_eq!(ports(&pcap::read(&stored.0, &["src port 2", "--stall-after", "1s", "or 3"])), [2, 3]);
+    assert_eq!(ports(&pcap::read(&stored.0, &["-c", "1", "--", "src", "port", "2", "or", "3"])), [2]);
+    let behind = pcap::read(&stored.0, &["--", "src", "port", "2", "-c", "1"]);
+    assert_eq!(behind.code, Some(2));
+    assert!(behind.stderr.contains("  src port 2 -c 1\n"), "{}", behind.stderr);
+}
