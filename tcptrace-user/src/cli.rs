@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tcptrace_capture::write;
 use tcptrace_core::{
     table::{Set, Slot, WAYS},
@@ -367,7 +367,23 @@ pub fn rotation(args: &Args) -> write::Rotation {
 /// When the words are not a filter; the error points at the wrong one.
 pub fn filter(args: &Args) -> Result<Option<Filter>, Mistake> {
     let text = args.filter.join(" ");
-    if text.is_empty() { Ok(None) } else { Filter::parse(&text).map(Some) }
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // A misspelt command is taken for a filter.
+    let command = |it: Mistake| match args.filter.first().and_then(|word| likely_command(word)) {
+        Some(command) if it.span().start == 0 => it.meant(&format!("the command 'tcptrace {command}'")),
+        _ => it,
+    };
+    Filter::parse(&text).map(Some).map_err(command)
+}
+
+/// The command that a word is the beginning of, or is spelt like.
+fn likely_command(word: &str) -> Option<String> {
+    let command = Args::command();
+    let names = command.get_subcommands().filter(|it| !it.is_hide_set()).map(clap::Command::get_name);
+    let is_like = |name: &&str| strsim::osa_distance(word, name) <= 2 || (word.len() > 2 && name.starts_with(word));
+    names.into_iter().find(is_like).map(ToOwned::to_owned)
 }
 
 /// The options of a live run.

@@ -304,3 +304,20 @@ fn options_may_follow_the_filter() {
     assert_eq!(behind.code, Some(2));
     assert!(behind.stderr.contains("  src port 2 -c 1\n"), "{}", behind.stderr);
 }
+
+/// A command that is misspelt would be a filter; an option that is misspelt is clap's.
+#[test]
+fn the_word_that_was_meant_is_named() {
+    for (words, said) in [
+        (&["diagnos", "192.0.2.1"][..], "'diagnos' is unknown; did you mean the command 'tcptrace diagnose'?\n"),
+        (&["shcema"], "did you mean the command 'tcptrace schema'?\n  shcema\n  ^^^^^^"),
+        (&["expl", "half_open"], "did you mean the command 'tcptrace explain'?\n"),
+        (&["-r", "/nonexistent", "dst", "prot", "443"], "did you mean 'port'?\n  dst prot 443\n      ^^^^"),
+        (&["port", "443", "--jsn"], "a similar argument exists: '--json'"),
+    ] {
+        let output = Command::new(Tracer::binary()).args(words).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}
