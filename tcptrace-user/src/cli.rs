@@ -110,6 +110,11 @@ pub struct Args {
     /// Colour the output
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = REPORT)]
     pub color: Color,
+    /// Print the times of text in UTC instead of local time
+    ///
+    /// The times of JSON are always in UTC.
+    #[arg(long, help_heading = REPORT)]
+    pub utc: bool,
     /// No effect: addresses and ports are always numbers
     #[arg(short, help_heading = REPORT)]
     pub numeric: bool,
@@ -409,6 +414,7 @@ pub fn live(args: Args) -> Result<Options, Mistake> {
         fail_on: args.fail_on,
         format,
         quiet: args.quiet,
+        utc: args.utc,
         verbose: args.verbose,
         write: args.write,
     })

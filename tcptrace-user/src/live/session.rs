@@ -141,6 +141,8 @@ pub struct Options {
     pub format: Format,
     pub color: anstream::ColorChoice,
     pub quiet: bool,
+    /// Times of text are in UTC, otherwise in the local zone.
+    pub utc: bool,
     /// 1: more about each attempt; 2: the kernel programs' log as well.
     pub verbose: u8,
     /// The file for the packets of reported attempts.
