@@ -16,6 +16,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use crate::limit;
+
 /// Lines that may wait.
 const QUEUE: usize = 1 << 14;
 /// Messages that may wait.
@@ -32,18 +34,20 @@ pub struct Output {
 
 impl Output {
     /// Starts the thread. The receiver says when, and why, nothing more can be written.
-    #[must_use]
-    pub fn start(styled: anstream::ColorChoice) -> (Self, oneshot::Receiver<io::Error>) {
+    ///
+    /// # Errors
+    /// When there may be no more threads.
+    pub fn start(styled: anstream::ColorChoice) -> io::Result<(Self, oneshot::Receiver<io::Error>)> {
         let (lines, queue) = sync_channel(QUEUE);
         let (failed, failure) = oneshot::channel();
         let (finished, done) = channel();
-        thread::spawn(move || {
+        limit::thread(move || {
             if let Err(error) = write(&queue, styled) {
                 let _ = failed.send(error);
             }
             let _ = finished.send(());
-        });
-        (Self { lines: Some(lines), shed: Arc::default(), done }, failure)
+        })?;
+        Ok((Self { lines: Some(lines), shed: Arc::default(), done }, failure))
     }
 
     /// Queues a line, or sheds it.
@@ -80,7 +84,8 @@ impl Output {
 /// Standard error behind a thread as well: a terminal that is stopped (Ctrl-S) or a pipe that nobody reads holds up
 /// nothing, and one that was closed ends nothing. A message that finds no room in the queue is counted.
 struct Messages {
-    queue: SyncSender<Message>,
+    /// `None` where there may be no more threads: each message is written at once.
+    queue: Option<SyncSender<Message>>,
     shed: AtomicU64,
 }
 
@@ -93,7 +98,7 @@ enum Message {
 impl Messages {
     fn start(mut out: impl io::Write + Send + 'static) -> Self {
         let (queue, messages) = sync_channel(MESSAGES);
-        thread::spawn(move || {
+        let thread = limit::thread(move || {
             for message in messages {
                 match message {
                     // Nobody is left to hear of it.
@@ -102,11 +107,13 @@ impl Messages {
                 }
             }
         });
-        Self { queue, shed: AtomicU64::new(0) }
+        Self { queue: thread.is_ok().then_some(queue), shed: AtomicU64::new(0) }
     }
 
     fn say(&self, text: &str) {
-        if self.queue.try_send(Message::Text(plain(text))).is_err() {
+        let text = plain(text);
+        let Some(queue) = &self.queue else { return drop(writeln!(anstream::stderr(), "tcptrace: {text}")) };
+        if queue.try_send(Message::Text(text)).is_err() {
             self.shed.fetch_add(1, Relaxed);
         }
     }
@@ -129,7 +136,7 @@ pub fn shed_messages() -> u64 {
 /// Waits a while until everything said is written.
 pub fn settle() {
     let (done, settled) = sync_channel(1);
-    if STANDARD_ERROR.queue.try_send(Message::Settle(done)).is_ok() {
+    if STANDARD_ERROR.queue.as_ref().is_some_and(|queue| queue.try_send(Message::Settle(done)).is_ok()) {
         let _ = settled.recv_timeout(LAST_WAIT);
     }
 }

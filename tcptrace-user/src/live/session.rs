@@ -20,7 +20,7 @@ use super::{
     interfaces::{self, HookChoice, Interface},
     kernel::{Kernel, Settings},
     log, privilege,
-    signals::{Signals, ended},
+    signals::{self, Signals, ended},
     why::Judge,
 };
 use crate::{
@@ -63,7 +63,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let writer = options.write.as_ref().map(|path| Writer::create(path, options.rotation)).transpose()?;
     // Before the banner: its reader may send a signal at once.
     let signals = Signals::listen()?;
-    let mut session = Session::start(options, wanted, &settings, writer)?;
+    let mut session = signals::held(|| Session::start(options, wanted, &settings, writer))?;
     session.banner();
     let traced = session.trace(signals).await;
     // Whatever ended it: the evidence is completed, and what was found is said.
@@ -186,9 +186,9 @@ struct Printed {
 }
 
 impl Printed {
-    fn start(color: anstream::ColorChoice) -> Self {
-        let (output, failed) = Output::start(color);
-        Self { output: Some(output), failed: Some(failed) }
+    fn start(color: anstream::ColorChoice) -> io::Result<Self> {
+        let (output, failed) = Output::start(color)?;
+        Ok(Self { output: Some(output), failed: Some(failed) })
     }
 }
 
@@ -239,11 +239,12 @@ impl Session {
         let attachments = Attachments::open(&mut kernel, wanted, options.hook, options.tc)?;
         let mut feed = Feed::start(kernel, settings)?;
         let ring = feed.kernel.take_packets();
-        let evidence = ring.zip(writer).map(|(ring, writer)| Evidence::new(ring, Recorder::start(writer)));
+        let recorder = writer.map(Recorder::start).transpose()?;
+        let evidence = ring.zip(recorder).map(|(ring, recorder)| Evidence::new(ring, recorder));
         if let Some(evidence) = &evidence {
             attachments.interfaces().for_each(|interface| evidence.interface(interface));
         }
-        let printed = Printed::start(options.color);
+        let printed = Printed::start(options.color)?;
         let interfaces = attachments.interfaces().map(|it| (it.index, it.name.clone())).collect();
         let accounts = feed.kernel.take_accounts().context("the accounts were taken already")?;
         let tunnels = (!options.decap).then(|| Tunnels::start(attachments.interfaces(), monotonic()));

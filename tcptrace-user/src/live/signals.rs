@@ -2,6 +2,10 @@
 
 use std::{fs, io};
 
+use nix::sys::signal::{
+    SigSet, SigmaskHow,
+    Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that tracing obeys.
@@ -37,6 +41,16 @@ pub(super) async fn ended(interrupt: &mut Signal, terminate: &mut Signal, hangup
         _ = terminate.recv() => {}
         _ = hung_up => {}
     }
+}
+
+/// Does something during which no signal comes to the calling thread: the verifier gives up a program with EAGAIN when
+/// one does. Signals wait for it.
+pub(super) fn held<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let signals = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
+    let before = SigSet::from_iter(signals).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let done = work();
+    before.thread_set_mask()?;
+    done
 }
 
 /// Whether this process was started with a signal ignored (`SigIgn` of proc(5), a bit a signal from the lowest on). One

@@ -51,7 +51,7 @@ use crate::{
     clock::Clock,
     desk::{Asked, Desk},
     exit::{self, ExitCode as Code},
-    output, random,
+    limit, output, random,
 };
 
 /// Packets between two looks for reports that are ready, and for progress in the file.
@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(()) => {}
             Err(Stop::Input(error)) => {
                 run.input.damaged += 1;
-                output::say(&format!("cannot read '{}': {error}", path.display()));
+                output::say(&format!("cannot read '{}': {}", path.display(), limit::explained(&error)));
             }
             Err(Stop::Enough) => break,
             Err(stop) => return run.stopped(stop),

@@ -5,19 +5,18 @@
 use std::{
     io, process,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
-    thread,
 };
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::exit;
+use crate::{exit, limit, runtime};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static SUMMARY: AtomicBool = AtomicBool::new(false);
 
 /// Listens from now on.
 pub(super) fn listen() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = runtime::current_thread()?;
     let inside = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -32,7 +31,7 @@ pub(super) fn listen() -> io::Result<()> {
             }
         }
     };
-    thread::spawn(move || runtime.block_on(listen));
+    limit::thread(move || runtime.block_on(listen))?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod frames;
 mod half_open;
 mod hooks;
 mod interfaces;
+mod limits;
 mod no_reply;
 mod odd;
 mod privilege;

@@ -7,6 +7,7 @@ mod files;
 mod flags;
 mod hostile;
 mod judged;
+mod limits;
 mod links;
 mod pipes;
 mod races;
