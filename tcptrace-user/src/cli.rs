@@ -107,6 +107,12 @@ pub struct Args {
     /// Use it instead of --max-attempts.
     #[arg(long, value_name = "SIZE", conflicts_with = "max_attempts", value_parser = bytes, help_heading = MEMORY)]
     pub memory: Option<u64>,
+    /// Write reports and summary to this file instead of standard output
+    ///
+    /// Lines are added to its end, without colours. SIGHUP has the file opened anew, for logrotate, and no longer ends
+    /// tracing. Lines that cannot be written are counted as log_lost; they do not end tracing either.
+    #[arg(long, value_name = "FILE", value_parser = log_path, help_heading = REPORT)]
+    pub log: Option<PathBuf>,
     /// Colour the output
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = REPORT)]
     pub color: Color,
@@ -267,14 +273,15 @@ Examples:
   sudo tcptrace -i eth0 dst port 443      only attempts to port 443
   sudo tcptrace --all -c 20               20 attempts on the default interface, successes too
   sudo tcptrace --json --duration 1m      a minute of JSON lines, then a summary
+  sudo tcptrace --log /var/log/tcptrace   write reports to a file; SIGHUP opens it anew
   sudo tcptrace -w failed.pcapng          also keep the packets of what failed, for Wireshark
   tcptrace -r file.pcapng.gz              read a capture instead
   tcpdump -U -w - | tcptrace -r -         read a capture while it is taken
   tcptrace -r file.pcap --fail-on refused exit with 3 if anything was refused
   tcptrace explain half_open              explain a word of a line
 
-Reports go to standard output, everything else to standard error. SIGUSR1 prints the summary so far; Ctrl-C prints it
-and ends.
+Reports go to standard output or to --log, everything else to standard error. SIGUSR1 prints the summary so far; Ctrl-C
+prints it and ends.
 
 Exit codes:
   0   done
@@ -391,6 +398,14 @@ fn likely_command(word: &str) -> Option<String> {
     names.into_iter().find(is_like).map(ToOwned::to_owned)
 }
 
+fn log_path(text: &str) -> Result<PathBuf, String> {
+    if text == "-" {
+        Err("not a file; reports go to standard output without --log".to_owned())
+    } else {
+        Ok(text.into())
+    }
+}
+
 /// The options of a live run.
 ///
 /// # Errors
@@ -415,6 +430,7 @@ pub fn live(args: Args) -> Result<Options, Mistake> {
         format,
         quiet: args.quiet,
         utc: args.utc,
+        log: args.log,
         verbose: args.verbose,
         write: args.write,
     })

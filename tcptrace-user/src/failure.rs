@@ -7,6 +7,7 @@ use tcptrace_filter::Mistake;
 use crate::{
     exit, limit,
     live::{hooks::NoTc, interfaces, load::LoadError, privilege},
+    log_file,
     offline::OwnInput,
     probe::target,
 };
@@ -14,12 +15,13 @@ use crate::{
 /// The exit code of an error: what the first type says that it is or holds, else [`exit::RUNTIME`].
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 7] = [
+    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 8] = [
         exit::code_of::<privilege::LacksPrivilege>,
         exit::code_of::<LoadError>,
         exit::code_of::<NoTc>,
         exit::code_of::<interfaces::Error>,
         exit::code_of::<Mistake>,
+        exit::code_of::<log_file::OpenError>,
         exit::code_of::<OwnInput>,
         exit::code_of::<target::Mistake>,
     ];

@@ -16,6 +16,7 @@ pub mod generate;
 pub mod host;
 pub mod limit;
 pub mod live;
+pub mod log_file;
 pub mod netlink;
 pub mod offline;
 pub mod output;

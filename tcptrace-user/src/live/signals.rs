@@ -13,16 +13,23 @@ pub(super) struct Signals {
     pub(super) interrupt: Signal,
     pub(super) terminate: Signal,
     pub(super) hangup: Option<Signal>,
+    /// SIGHUP, where it is to open the file of `--log` anew.
+    pub(super) reopen: Option<Signal>,
     pub(super) user1: Signal,
 }
 
 impl Signals {
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(super) fn listen(reopens: bool) -> io::Result<Self> {
+        if reopens {
+            // A file that may not become longer is an error of its own then, and does not kill.
+            drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
+        }
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            // nohup(1) has it ignored: that stays so.
-            hangup: if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
+            // nohup(1) has it ignored: that stays so, unless a file is to be opened anew.
+            hangup: if reopens || is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
+            reopen: if reopens { Some(signal(SignalKind::hangup())?) } else { None },
             user1: signal(SignalKind::user_defined1())?,
         })
     }
@@ -30,16 +37,18 @@ impl Signals {
 
 /// Waits for one that ends tracing.
 pub(super) async fn ended(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Option<Signal>) {
-    let hung_up = async {
-        match hangup {
-            Some(it) => it.recv().await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        _ = hung_up => {}
+        () = came(hangup) => {}
+    }
+}
+
+/// Waits for a signal; for ever where it is not listened to.
+pub(super) async fn came(signal: &mut Option<Signal>) {
+    match signal {
+        Some(it) => drop(it.recv().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -18,6 +18,7 @@ mod half_open;
 mod hooks;
 mod interfaces;
 mod limits;
+mod log;
 mod no_reply;
 mod odd;
 mod privilege;

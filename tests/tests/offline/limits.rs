@@ -1,8 +1,8 @@
 //! Limits of the process and of a disk: what ran out is named with its remedy.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
-use tcptrace_tests::{folder::Folder, lab::Tracer};
+use tcptrace_tests::{folder::Folder, lab::Tracer, pcap};
 
 use crate::files::refused;
 
@@ -19,7 +19,7 @@ fn files_that_run_out_are_named() {
     let mut refused = 0;
     for limit in 4..16 {
         let folder = Folder::new();
-        let args = ["--json", "-r", path, "-w", &folder.file("packets.pcapng")];
+        let args = ["--json", "-r", path, "--log", &folder.file("log"), "-w", &folder.file("packets.pcapng")];
         let (code, stderr) = run(&["prlimit", &format!("--nofile={limit}")], &args);
         if code == Some(0) {
             assert_eq!(stderr, "", "{limit}");
@@ -50,10 +50,26 @@ fn evidence_on_a_full_disk_is_said_with_the_remedy() {
     }
     // A file system without inodes takes no file at all.
     let script = format!("mount -t tmpfs -o nr_inodes=1 none {} && exec \"$@\"", folder.0.display());
-    for flag in ["-w"] {
+    for flag in ["-w", "--log"] {
         let args = ["--json", "-r", stored.0.to_str().unwrap(), flag, &folder.file("file")];
         let (code, stderr) = run(&["unshare", "--mount", "sh", "-c", &script, "sh"], &args);
         assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
         assert!(stderr.contains("No space left on device (os error 28); the file system has no"), "{stderr}");
     }
+}
+
+/// Without a reader of signals, a file that is to become longer than allowed kills its writer.
+#[test]
+fn a_log_that_may_not_become_longer_is_an_error_and_no_end() {
+    let (stored, folder) = (refused(1..200).store(), Folder::new());
+    let path = folder.file("log");
+    let args = ["--json", "-r", stored.0.to_str().unwrap(), "--log", &path];
+    let (code, stderr) = run(&["prlimit", "--fsize=100000"], &args);
+    assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.contains("raise ulimit -f"), "{stderr}");
+    let log = fs::read_to_string(&path).unwrap();
+    assert!(log.ends_with('\n') && log.len() <= 100_000, "whole lines, {} bytes", log.len());
+    log.lines().for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).expect(line)));
+    let whole = pcap::read(&stored.0, &[]);
+    assert!(log.lines().count() < whole.lines.len());
 }

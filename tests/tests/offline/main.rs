@@ -9,6 +9,7 @@ mod hostile;
 mod judged;
 mod limits;
 mod links;
+mod log;
 mod pipes;
 mod races;
 mod scenarios;
