@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tcptrace_capture::write;
 use tcptrace_core::{
     table::{Set, Slot, WAYS},
@@ -14,6 +14,7 @@ use tcptrace_vocabulary::outcome::Outcome;
 
 use crate::{
     desk::FailOn,
+    duration,
     host::LocalFacts,
     live::{hooks::Tc, interfaces::HookChoice, session::Options},
 };
@@ -65,18 +66,21 @@ pub struct Args {
     /// seen only from the middle are reported as well.
     #[arg(short, long, help_heading = REPORT)]
     pub all: bool,
-    /// Report an attempt as stalled after this many seconds without progress
+    /// Report an attempt as stalled after this time without progress
     ///
-    /// A third SYN or SYN/ACK counts as a stall sooner.
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds, help_heading = REPORT)]
+    /// A third SYN or SYN/ACK counts as a stall sooner. Write the time as 500ms, 90s, 1m30s, 2h or 1d; a bare number is
+    /// seconds.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse, help_heading = REPORT)]
     pub stall_after: Duration,
     /// Print JSON lines instead of text
     ///
     /// `tcptrace schema` prints the JSON Schema of the lines.
     #[arg(long, help_heading = REPORT)]
     pub json: bool,
-    /// Stop after this many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = STOP)]
+    /// Stop after this time
+    ///
+    /// Write it as 500ms, 90s, 1m30s, 2h or 1d; a bare number is seconds.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = STOP)]
     pub duration: Option<Duration>,
     /// Stop after this many reported attempts
     #[arg(short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), help_heading = STOP)]
@@ -103,9 +107,20 @@ pub struct Args {
     /// Use it instead of --max-attempts.
     #[arg(long, value_name = "SIZE", conflicts_with = "max_attempts", value_parser = bytes, help_heading = MEMORY)]
     pub memory: Option<u64>,
+    /// Write reports and summary to this file instead of standard output
+    ///
+    /// Lines are added to its end, without colours. SIGHUP has the file opened anew, for logrotate, and no longer ends
+    /// tracing. Lines that cannot be written are counted as log_lost; they do not end tracing either.
+    #[arg(long, value_name = "FILE", value_parser = log_path, help_heading = REPORT)]
+    pub log: Option<PathBuf>,
     /// Colour the output
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = REPORT)]
     pub color: Color,
+    /// Print the times of text in UTC instead of local time
+    ///
+    /// The times of JSON are always in UTC.
+    #[arg(long, help_heading = REPORT)]
+    pub utc: bool,
     /// No effect: addresses and ports are always numbers
     #[arg(short, help_heading = REPORT)]
     pub numeric: bool,
@@ -145,10 +160,10 @@ pub struct Args {
         help_heading = EVIDENCE
     )]
     pub rotate_size: Option<u64>,
-    /// Begin a new file after this many seconds
+    /// Begin a new file after this time
     ///
-    /// The packets' own times measure the seconds.
-    #[arg(short = 'G', value_name = "SECONDS", requires = "write", value_parser = seconds, help_heading = EVIDENCE)]
+    /// The packets' own times measure it. Write it as 90s, 1h or 1d; a bare number is seconds.
+    #[arg(short = 'G', value_name = "TIME", requires = "write", value_parser = duration::parse, help_heading = EVIDENCE)]
     pub rotate_every: Option<Duration>,
     /// Keep only the newest COUNT files
     #[arg(
@@ -162,8 +177,8 @@ pub struct Args {
     /// Trace only matching attempts; a subset of pcap-filter(7)
     ///
     /// src is the client and dst is the server. The filter has host, net, port and portrange, each with src or dst;
-    /// tcp, ip and ip6; and, or, not and parentheses. Addresses are numbers.
-    #[arg(value_name = "FILTER", trailing_var_arg = true)]
+    /// tcp, ip and ip6; and, or, not and parentheses. Addresses are numbers. Options may follow the filter.
+    #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
     /// Attach TC programs in this way
     #[arg(long, value_enum, hide = true)]
@@ -257,15 +272,16 @@ Examples:
   sudo tcptrace -i eth0                   report what fails or stalls on eth0
   sudo tcptrace -i eth0 dst port 443      only attempts to port 443
   sudo tcptrace --all -c 20               20 attempts on the default interface, successes too
-  sudo tcptrace --json --duration 60      a minute of JSON lines, then a summary
+  sudo tcptrace --json --duration 1m      a minute of JSON lines, then a summary
+  sudo tcptrace --log /var/log/tcptrace   write reports to a file; SIGHUP opens it anew
   sudo tcptrace -w failed.pcapng          also keep the packets of what failed, for Wireshark
   tcptrace -r file.pcapng.gz              read a capture instead
   tcpdump -U -w - | tcptrace -r -         read a capture while it is taken
   tcptrace -r file.pcap --fail-on refused exit with 3 if anything was refused
   tcptrace explain half_open              explain a word of a line
 
-Reports go to standard output, everything else to standard error. SIGUSR1 prints the summary so far; Ctrl-C prints it
-and ends.
+Reports go to standard output or to --log, everything else to standard error. SIGUSR1 prints the summary so far; Ctrl-C
+prints it and ends.
 
 Exit codes:
   0   done
@@ -363,7 +379,31 @@ pub fn rotation(args: &Args) -> write::Rotation {
 /// When the words are not a filter; the error points at the wrong one.
 pub fn filter(args: &Args) -> Result<Option<Filter>, Mistake> {
     let text = args.filter.join(" ");
-    if text.is_empty() { Ok(None) } else { Filter::parse(&text).map(Some) }
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // A misspelt command is taken for a filter.
+    let command = |it: Mistake| match args.filter.first().and_then(|word| likely_command(word)) {
+        Some(command) if it.span().start == 0 => it.meant(&format!("the command 'tcptrace {command}'")),
+        _ => it,
+    };
+    Filter::parse(&text).map(Some).map_err(command)
+}
+
+/// The command that a word is the beginning of, or is spelt like.
+fn likely_command(word: &str) -> Option<String> {
+    let command = Args::command();
+    let names = command.get_subcommands().filter(|it| !it.is_hide_set()).map(clap::Command::get_name);
+    let is_like = |name: &&str| strsim::osa_distance(word, name) <= 2 || (word.len() > 2 && name.starts_with(word));
+    names.into_iter().find(is_like).map(ToOwned::to_owned)
+}
+
+fn log_path(text: &str) -> Result<PathBuf, String> {
+    if text == "-" {
+        Err("not a file; reports go to standard output without --log".to_owned())
+    } else {
+        Ok(text.into())
+    }
 }
 
 /// The options of a live run.
@@ -389,6 +429,8 @@ pub fn live(args: Args) -> Result<Options, Mistake> {
         fail_on: args.fail_on,
         format,
         quiet: args.quiet,
+        utc: args.utc,
+        log: args.log,
         verbose: args.verbose,
         write: args.write,
     })
@@ -415,15 +457,6 @@ fn bytes(text: &str) -> Result<u64, String> {
     let bytes = number.and_then(|it| it.checked_mul(1 << unit.map_or(0, |(_, shift)| shift)));
     let bytes = bytes.ok_or_else(|| "not a number of bytes; write one, with K, M or G if you like: 64M".to_owned())?;
     if bytes < 1 << 20 { Err("too few attempts fit; give 1M or more".to_owned()) } else { Ok(bytes) }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 =
-        text.trim_end_matches('s').parse().map_err(|_| "not a number of seconds; write one, such as 2.5".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(it) if !it.is_zero() && it < Duration::from_secs(10 * 365 * 86_400) => Ok(it),
-        _ => Err("out of range; write seconds above zero and below ten years".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
-//! The exit code of a failed run, by the error at its root.
+//! The exit code and the text of a failed run, by the error at its root.
 //!
-//! Each error has its own (`exit::ExitCode`); here is only the list of the types that may be there.
+//! Each error has its own code (`exit::ExitCode`); here is only the list of the types that may be there.
 
 use tcptrace_filter::Mistake;
 
 use crate::{
-    exit,
+    exit, limit,
     live::{hooks::NoTc, interfaces, load::LoadError, privilege},
+    log_file,
     offline::OwnInput,
     probe::target,
 };
@@ -14,16 +15,26 @@ use crate::{
 /// The exit code of an error: what the first type says that it is or holds, else [`exit::RUNTIME`].
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 7] = [
+    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 8] = [
         exit::code_of::<privilege::LacksPrivilege>,
         exit::code_of::<LoadError>,
         exit::code_of::<NoTc>,
         exit::code_of::<interfaces::Error>,
         exit::code_of::<Mistake>,
+        exit::code_of::<log_file::OpenError>,
         exit::code_of::<OwnInput>,
         exit::code_of::<target::Mistake>,
     ];
     TYPES.iter().find_map(|code_of| code_of(error)).unwrap_or(exit::RUNTIME)
+}
+
+/// What is said of an error: its causes, and the remedy if a limit is behind it.
+#[must_use]
+pub fn text(error: &anyhow::Error) -> String {
+    match limit::remedy(&**error) {
+        Some(remedy) => format!("{error:#}; {remedy}"),
+        None => format!("{error:#}"),
+    }
 }
 
 #[cfg(test)]

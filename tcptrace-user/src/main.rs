@@ -11,14 +11,14 @@ use tcptrace::{
     cli::{self, Args, Command},
     explain, failure, generate,
     live::{guard, session},
-    offline, output, probe, version,
+    offline, output, probe, runtime, version,
 };
 use tcptrace_report::json;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let code = run(args).unwrap_or_else(|error| {
-        output::say(&format!("{error:#}"));
+        output::say(&failure::text(&error));
         ExitCode::from(failure::exit_code(&error))
     });
     output::settle();
@@ -54,7 +54,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     if !args.read.is_empty() {
         return offline::run(&args);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::current_thread().context("cannot start")?;
     runtime.block_on(session::run(cli::live(args)?))
 }
 

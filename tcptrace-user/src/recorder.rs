@@ -16,7 +16,7 @@ use std::{
 
 use tcptrace_capture::write::{Direction, InterfaceDescription, InterfaceId, PacketRecord, Statistics, Writer};
 
-use crate::output;
+use crate::{limit, output};
 
 /// Handshakes that may wait.
 const QUEUE: usize = 1024;
@@ -86,17 +86,19 @@ impl Shared {
 
 impl Recorder {
     /// Starts the thread.
-    #[must_use]
-    pub fn start(writer: Writer) -> Self {
+    ///
+    /// # Errors
+    /// When there may be no more threads.
+    pub fn start(writer: Writer) -> io::Result<Self> {
         let (jobs, queue) = sync_channel(QUEUE);
         let (finished, done) = channel();
         let shared = Arc::<Shared>::default();
         let desk = Desk { writer, interfaces: HashMap::new(), shared: Arc::clone(&shared) };
-        thread::spawn(move || {
+        limit::thread(move || {
             desk.work(&queue);
             let _ = finished.send(());
-        });
-        Self { jobs, shared, done }
+        })?;
+        Ok(Self { jobs, shared, done })
     }
 
     /// Describes an interface. In the evidence it keeps the name that it had when its first packet was written.
@@ -216,7 +218,7 @@ impl Desk {
         }
         if let Err(error) = self.writer.finish() {
             self.shared.has_failed.store(true, Relaxed);
-            output::say(&format!("evidence: {error}"));
+            output::say(&format!("evidence: {}", limit::explained(&error)));
         }
     }
 
@@ -224,7 +226,7 @@ impl Desk {
         if let Err(error) = written {
             self.shared.has_failed.store(true, Relaxed);
             self.shared.is_broken.fetch_or(error.kind() == io::ErrorKind::BrokenPipe, Relaxed);
-            output::say(&format!("evidence: {error}; evidence_shed counts it"));
+            output::say(&format!("evidence: {}; evidence_shed counts it", limit::explained(&error)));
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod charged;
 pub mod contract;
 pub mod cpu;
 pub mod figures;
+pub mod folder;
 pub mod frames;
 pub mod generator;
 pub mod host;

@@ -8,11 +8,13 @@ use super::{
     Join, Mistake,
     error::{Problem, quoted},
     lex::{self, Lexeme, Token},
-    value,
+    near, value,
 };
 
 /// The tokens that an operand begins with, except parentheses and negation.
 pub(super) const PRIMITIVE: &str = "a word such as 'host', 'net' or 'port'";
+/// What can follow a protocol.
+pub(super) const AFTER_PROTOCOL: &str = "'and', 'or' or a qualifier";
 
 pub(super) struct Cursor<'text> {
     text: &'text str,
@@ -88,6 +90,23 @@ impl<'text> Cursor<'text> {
         self.wrong_at(at, Problem::Bare { word: quoted(word), likely })
     }
 
+    /// Whether the next is no misspelt keyword: one that looks like a value, before what follows no value.
+    pub(super) fn well_spelt(&self) -> Result<(), Mistake> {
+        let Some([lexeme, next]) = self.lexemes.get(self.at..self.at + 2) else { return Ok(()) };
+        let ends_a_value =
+            matches!(next.token, Token::And | Token::Or | Token::Close | Token::Slash | Token::Mask | Token::Symbol);
+        let lower = self.word(self.at).to_lowercase();
+        // A keyword in capitals is another mistake.
+        if ends_a_value || lexeme.token != Token::Value || lex::word(&lower) != Token::Value {
+            return Ok(());
+        }
+        near::head(&lower).map_or(Ok(()), |meant| Err(self.near(self.at, meant)))
+    }
+
+    fn near(&self, at: usize, meant: &str) -> Mistake {
+        self.wrong_at(at, Problem::Near { word: self.quoted(at), meant: format!("'{meant}'") })
+    }
+
     /// The next token, or the end, is none of what can stand here.
     pub(super) fn unexpected(&self, expected: &'static str) -> Mistake {
         self.unexpected_at(self.at, expected)
@@ -103,7 +122,7 @@ impl<'text> Cursor<'text> {
             return self.mistake(end..end, Problem::Unexpected { expected, after, found: "the end".to_owned() });
         };
         let found = self.quoted(at);
-        let word = &self.text[lexeme.span.clone()];
+        let word = self.word(at);
         let lower = word.to_lowercase();
         let is_comparison = matches!(word, "[" | "<" | ">" | "=" | "==" | "<=" | ">=") && at > 0;
         let problem = if lexeme.token == Token::Untraced {
@@ -116,14 +135,22 @@ impl<'text> Cursor<'text> {
             Problem::Comparison(self.quoted(at - 1))
         } else if lexeme.token == Token::Value && lex::word(&lower) != Token::Value {
             Problem::Case { word: found, remedy: lower }
+        } else if lexeme.token == Token::Value
+            && let Some(meant) = keyword(&lower, expected)
+        {
+            return self.near(at, meant);
         } else {
             Problem::Unexpected { expected, after, found }
         };
         self.wrong_at(at, problem)
     }
 
+    fn word(&self, at: usize) -> &'text str {
+        &self.text[self.lexemes[at].span.clone()]
+    }
+
     fn quoted(&self, at: usize) -> String {
-        quoted(&self.text[self.lexemes[at].span.clone()])
+        quoted(self.word(at))
     }
 
     pub(super) fn wrong(&self, problem: Problem) -> Mistake {
@@ -137,4 +164,10 @@ impl<'text> Cursor<'text> {
     pub(super) fn mistake(&self, span: Range<usize>, problem: Problem) -> Mistake {
         Mistake { problem, text: self.text.to_owned(), span }
     }
+}
+
+/// The keyword that was expected, and is spelt like this.
+fn keyword(word: &str, expected: &'static str) -> Option<&'static str> {
+    let is_head = matches!(expected, PRIMITIVE | AFTER_PROTOCOL);
+    near::expected(word, expected).or_else(|| if is_head { near::head(word) } else { None })
 }

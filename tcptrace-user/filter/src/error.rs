@@ -26,6 +26,14 @@ impl Mistake {
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
+
+    /// The same place, with what the words there were probably meant to be: the caller may know more words than
+    /// filters have.
+    #[must_use]
+    pub fn meant(self, meant: &str) -> Self {
+        let word = quoted(&self.text[self.span.clone()]);
+        Self { problem: Problem::Near { word, meant: meant.to_owned() }, ..self }
+    }
 }
 
 /// The problem. Words are already in quotes.
@@ -41,6 +49,8 @@ pub(super) enum Problem {
     Untraced(String),
     #[error("{word} is unknown; write '{remedy}'")]
     Case { word: String, remedy: String },
+    #[error("{word} is unknown; did you mean {meant}?")]
+    Near { word: String, meant: String },
     #[error("{0} is one character short; write it twice")]
     Single(String),
     #[error("{word} has no qualifier; write '{likely} {}'", .word.trim_matches('\''))]

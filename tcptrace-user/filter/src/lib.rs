@@ -28,6 +28,7 @@ mod compile;
 mod cursor;
 mod error;
 mod lex;
+mod near;
 mod parse;
 mod primitive;
 pub mod services;

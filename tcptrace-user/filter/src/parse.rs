@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::{
     Expression, Join, Mistake,
-    cursor::{Cursor, PRIMITIVE},
+    cursor::{AFTER_PROTOCOL, Cursor, PRIMITIVE},
     error::{Problem, quoted},
     lex::Token,
     primitive::{Direction, Net, Primitive},
@@ -83,6 +83,7 @@ impl Parser<'_> {
                 (self.parenthesis(|parser| Ok(parser.expression(inherited)?.0))?, inherited)
             }
             Some(Token::Open | Token::Value) => {
+                self.cursor.well_spelt()?;
                 let head = inherited.ok_or_else(|| self.cursor.bare())?;
                 (self.values(head)?, inherited)
             }
@@ -97,6 +98,9 @@ impl Parser<'_> {
         let protocol = self.cursor.take(|it| matches!(it, Token::Tcp | Token::Ip | Token::Ip6));
         let direction = self.direction()?;
         let kind = self.cursor.take(|it| matches!(it, Token::Host | Token::Net | Token::Port | Token::PortRange));
+        if kind.is_none() && direction.is_some() {
+            self.cursor.well_spelt()?;
+        }
         let (kind, noun) = match (kind, direction, protocol) {
             (Some(Token::Net), ..) => (Kind::Net, "networks"),
             (Some(Token::Port), ..) => (Kind::Port, "ports"),
@@ -128,7 +132,7 @@ impl Parser<'_> {
     /// A protocol that qualifies nothing: nothing is inherited from it.
     fn protocol(&self, protocol: Token) -> Result<Operand, Mistake> {
         if !matches!(self.cursor.token(), None | Some(Token::And | Token::Or | Token::Close)) {
-            return Err(self.cursor.unexpected("'and', 'or' or a qualifier"));
+            return Err(self.cursor.unexpected(AFTER_PROTOCOL));
         }
         let primitive = if protocol == Token::Ip {
             Primitive::Ip

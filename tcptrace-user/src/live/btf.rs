@@ -8,6 +8,8 @@
 
 use std::{fs::File, io::Read as _};
 
+use crate::limit;
+
 /// The file in which the kernel shows its own types.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// Distributions' have 4 to 12 MB.
@@ -21,12 +23,17 @@ const DEPTH: usize = 16;
 /// Why something is not known of the kernel's types.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read {VMLINUX}: {0} (CONFIG_DEBUG_INFO_BTF)")]
+    #[error("cannot read {VMLINUX}: {0}; {remedy}", remedy = remedy(.0))]
     Read(#[from] std::io::Error),
     #[error("{VMLINUX} is not BTF: {0}")]
     Malformed(&'static str),
     #[error("this kernel's types have no {0}")]
     Missing(String),
+}
+
+/// A file that is not there is a kernel without; any other error may be a limit.
+fn remedy(error: &std::io::Error) -> String {
+    limit::remedy(error).unwrap_or_else(|| "a kernel has it with CONFIG_DEBUG_INFO_BTF".to_owned())
 }
 
 /// A BTF section, by type.

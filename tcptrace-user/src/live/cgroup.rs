@@ -15,14 +15,16 @@ use std::{
 
 use tcptrace_vocabulary::facts::Missing;
 
+use crate::limit;
+
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// The number of a file system's first directory where kernfs is behind it (`kernfs_create_root`, fs/kernfs/dir.c).
 const ROOT: u64 = 1;
 
 /// The root of cgroup2, opened; else what is missing, and why in one line.
 pub(super) fn root() -> Result<File, (Missing, String)> {
-    let mounts =
-        fs::read_to_string(MOUNTS).map_err(|error| (Missing::Failed, format!("cannot read {MOUNTS}: {error}")))?;
+    let mounts = fs::read_to_string(MOUNTS)
+        .map_err(|error| (Missing::Failed, format!("cannot read {MOUNTS}: {}", limit::explained(&error))))?;
     let places = places(&mounts);
     let Some(first) = places.first() else {
         let it = unmounted()

@@ -190,7 +190,9 @@ impl Connects {
     ) -> Result<Self, Unavailable> {
         const ENDS: &str = "the ends of connects";
         const ERRORS: &str = "the errors of pending connects";
-        let failed = |error: &dyn std::error::Error| Unavailable::new(WHAT, Missing::Failed, error.to_string());
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            Unavailable::refused(WHAT, "its maps", error, (Missing::Failed, error.to_string()))
+        };
         let records = Mapping::new::<Record>(array(ebpf, "CONNECTS")).map_err(|error| failed(&error))?;
         let fates = Mapping::new::<Fate>(array(ebpf, "FATES")).map_err(|error| failed(&error))?;
         let flows = Mapping::new::<u64>(array(ebpf, "FLOWS")).map_err(|error| failed(&error))?;
@@ -313,7 +315,9 @@ fn attach_tracepoint(
     let program: &mut RawTracePoint =
         ebpf.program_mut(name).and_then(|it| it.try_into().ok()).expect("a raw tracepoint");
     loaded(program.load(), name).map_err(|error| Unavailable::load(what, &error))?;
-    let off = |error: ProgramError| Unavailable::new(what, Missing::Kernel, format!("{tracepoint}: {error}"));
+    let off = |error: ProgramError| {
+        Unavailable::refused(what, tracepoint, &error, (Missing::Kernel, format!("{tracepoint}: {error}")))
+    };
     let id = program.attach(tracepoint).map_err(off)?;
     program.take_link(id).map_err(off)
 }
@@ -321,7 +325,7 @@ fn attach_tracepoint(
 /// The meaning of the kernel's refusal to attach. A process that may load such a program may attach it, so EPERM means
 /// a cgroup whose only program shall be another (`hierarchy_allows_attach`, kernel/bpf/cgroup.c).
 fn refused(program: &str, error: &ProgramError) -> Unavailable {
-    let (missing, reason) = match errno(error) {
+    let otherwise = match errno(error) {
         Some(libc::EPERM) => (
             Missing::Failed,
             format!("{program}: another program holds the hook for itself (`bpftool cgroup tree` names it)"),
@@ -329,5 +333,5 @@ fn refused(program: &str, error: &ProgramError) -> Unavailable {
         Some(errno) => (Missing::Kernel, format!("{program}: {}", io::Error::from_raw_os_error(errno))),
         None => (Missing::Kernel, format!("{program}: {error}")),
     };
-    Unavailable::new(WHAT, missing, reason)
+    Unavailable::refused(WHAT, program, error, otherwise)
 }

@@ -99,15 +99,17 @@ pub struct Drops {
 impl Drops {
     pub(super) fn attach(ebpf: &mut Ebpf, layout: Result<Layout, String>, key: HashKey) -> Result<Self, Unavailable> {
         let layout = layout.map_err(|reason| Unavailable::new(WHAT, Missing::Kernel, reason))?;
-        let failed =
-            |error: &dyn std::error::Error| Unavailable::new(WHAT, Missing::Failed, format!("{PROGRAM}: {error}"));
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            Unavailable::refused(WHAT, PROGRAM, error, (Missing::Failed, format!("{PROGRAM}: {error}")))
+        };
         let records = Mapping::new::<FlowDrops>(array(ebpf, "DROPS")).map_err(|error| failed(&error))?;
         let program: &mut RawTracePoint =
             ebpf.program_mut(PROGRAM).and_then(|it| it.try_into().ok()).expect("a raw tracepoint");
         loaded(program.load(), PROGRAM).map_err(|error| Unavailable::load(WHAT, &error))?;
         // A tracepoint that does not give a reason yet refuses a program that asks for one.
-        let no_reason = |_| Unavailable::new(WHAT, Missing::Kernel, "the tracepoint gives none before Linux 5.17");
-        let id = program.attach(PROGRAM).map_err(no_reason)?;
+        let no_reason = || (Missing::Kernel, "the tracepoint gives none before Linux 5.17".to_owned());
+        let attached = program.attach(PROGRAM);
+        let id = attached.map_err(|error| Unavailable::refused(WHAT, PROGRAM, &error, no_reason()))?;
         let link = program.take_link(id).map_err(|error| failed(&error))?;
         Ok(Self { records, key, reasons: layout.reasons, _link: link })
     }

@@ -151,7 +151,12 @@ fn attach_xdp(kernel: &mut Kernel, interface: &Interface, ingress: Ingress) -> R
     let newest = if kernel.decap { Program::XdpIngressDecap } else { Program::XdpIngressFrags };
     let program = match kernel.xdp(newest) {
         Ok(_) => newest,
-        Err(error @ (LoadError::Privilege { .. } | LoadError::Memory { .. } | LoadError::Random(_))) => {
+        Err(
+            error @ (LoadError::Privilege { .. }
+            | LoadError::Memory { .. }
+            | LoadError::Limit { .. }
+            | LoadError::Random(_)),
+        ) => {
             return Err(Refused::Load(error));
         }
         Err(LoadError::Kernel { .. } | LoadError::TooOld { .. }) if asks_much => {

@@ -11,6 +11,7 @@ use std::{
 pub use crate::netlink::links::{ForeignXdp, Interface, LinkEvent, LinkType, LinkWatch, XdpMode};
 use crate::{
     exit::{self, ExitCode},
+    limit,
     netlink::{Channel, links, routes},
 };
 
@@ -24,7 +25,7 @@ const NAME_SHOWN: usize = 24;
 pub enum Error {
     #[error("cannot attach to '{}': no such interface; {}", .wanted.escape_debug(), those(.existing))]
     NoSuchInterface { wanted: String, existing: Vec<String> },
-    #[error("cannot read the kernel's {table}: {error}; a sandbox around tcptrace has to allow AF_NETLINK sockets")]
+    #[error("cannot read the kernel's {table}: {error}; {}", netlink_remedy(error))]
     Netlink { table: &'static str, error: io::Error },
 }
 
@@ -35,6 +36,10 @@ impl ExitCode for Error {
             Self::Netlink { .. } => exit::RUNTIME,
         }
     }
+}
+
+fn netlink_remedy(error: &io::Error) -> String {
+    limit::remedy(error).unwrap_or_else(|| "a sandbox around tcptrace has to allow AF_NETLINK sockets".to_owned())
 }
 
 fn those(existing: &[String]) -> String {

@@ -1,12 +1,17 @@
 //! Loading, and why it failed: the kernel's refusals in words for a person.
 
+use std::{error::Error, io};
+
 use aya::{
     Ebpf,
-    maps::{Map, MapData},
+    maps::{Map, MapData, MapError},
     programs::ProgramError,
 };
 
-use crate::exit::{self, ExitCode};
+use crate::{
+    exit::{self, ExitCode},
+    limit,
+};
 
 /// Ring buffers came with 5.8, compare-and-exchange in programs with 5.12; 5.15 is the oldest long-term release since.
 pub(super) const OLDEST: (u8, u8) = (5, 15);
@@ -28,11 +33,14 @@ pub enum LoadError {
     )]
     Privilege { what: &'static str },
     /// There is not enough memory for the maps.
-    #[error("cannot load the {what}: not enough memory; lower --max-attempts")]
+    #[error("cannot load the {what}: not enough memory; lower --max-attempts, or raise {}", limit::memory())]
     Memory { what: &'static str },
+    /// Another limit of this process or this host: no lack of the kernel's.
+    #[error("cannot load the {what}: {reason}; {remedy}")]
+    Limit { what: &'static str, reason: String, remedy: String },
     /// There is no key for the table.
     #[error(transparent)]
-    Random(std::io::Error),
+    Random(io::Error),
 }
 
 impl ExitCode for LoadError {
@@ -40,7 +48,7 @@ impl ExitCode for LoadError {
         match self {
             Self::Kernel { .. } | Self::TooOld { .. } => exit::UNAVAILABLE,
             Self::Privilege { .. } => exit::PRIVILEGE,
-            Self::Memory { .. } | Self::Random(_) => exit::RUNTIME,
+            Self::Memory { .. } | Self::Limit { .. } | Self::Random(_) => exit::RUNTIME,
         }
     }
 }
@@ -62,7 +70,7 @@ pub(super) fn array<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
 }
 
 /// Sorts a refusal by the errno at its root.
-pub(super) fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> LoadError {
+pub(super) fn refused(what: &'static str, error: &(dyn Error + 'static)) -> LoadError {
     let mut reason = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -72,17 +80,67 @@ pub(super) fn refused(what: &'static str, error: &(dyn std::error::Error + 'stat
     match errno(error) {
         Some(libc::EPERM) => LoadError::Privilege { what },
         Some(libc::ENOMEM) => LoadError::Memory { what },
-        _ => LoadError::Kernel { what, reason },
+        errno => match errno.and_then(|errno| Some((errno, remedy(errno)?))) {
+            // The chain repeats itself, and the verifier has nothing to say.
+            Some((errno, remedy)) => {
+                LoadError::Limit { what, reason: io::Error::from_raw_os_error(errno).to_string(), remedy }
+            }
+            None => LoadError::Kernel { what, reason },
+        },
     }
 }
 
-/// The errno at the root of an error.
-pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    let mut next = Some(error);
-    let mut errno = None;
-    while let Some(error) = next {
-        errno = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).or(errno);
-        next = error.source();
+/// What to do about a limit that the kernel met in bpf(2) or in mmap(2). Other errnos have other meanings there: ENOSPC
+/// is a verifier's log that is too long.
+fn remedy(errno: i32) -> Option<String> {
+    match errno {
+        libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EBUSY => limit::of(errno),
+        libc::EAGAIN => {
+            Some("this process may lock no more memory: raise ulimit -l, or LimitMEMLOCK= in its unit".to_owned())
+        }
+        _ => None,
     }
-    errno
+}
+
+/// The error, with what to do about it where a limit is behind it; `None` where none is.
+pub(super) fn limited(error: &(dyn Error + 'static)) -> Option<String> {
+    let errno = errno(error)?;
+    Some(format!("{}; {}", io::Error::from_raw_os_error(errno), remedy(errno)?))
+}
+
+/// The errno at the root of an error. Some of aya's pass for the error in them, and are not found by its type.
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let transparent = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(MapError::IoError(error)), _) | (_, Some(ProgramError::IOError(error))) => error.raw_os_error(),
+        _ => None,
+    };
+    transparent.or_else(|| limit::errno(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel is blamed for what it lacks, and for nothing else.
+    #[test]
+    fn a_limit_is_no_lack_of_the_kernels() {
+        for (errno, code, said) in [
+            (libc::EPERM, exit::PRIVILEGE, "CAP_BPF"),
+            (libc::ENOMEM, exit::RUNTIME, "lower --max-attempts"),
+            (libc::EMFILE, exit::RUNTIME, "ulimit -n"),
+            (libc::ENFILE, exit::RUNTIME, "fs.file-max"),
+            (libc::EAGAIN, exit::RUNTIME, "ulimit -l"),
+            (libc::EBUSY, exit::RUNTIME, "another program uses it"),
+            (libc::EINVAL, exit::UNAVAILABLE, "lacks a feature"),
+            (libc::ENOSPC, exit::UNAVAILABLE, "lacks a feature"),
+        ] {
+            let io_error = || io::Error::from_raw_os_error(errno);
+            let call = aya::sys::SyscallError { call: "bpf", io_error: io_error() };
+            for error in [MapError::IoError(io_error()), MapError::SyscallError(call)] {
+                let error = refused("maps", &error);
+                assert_eq!(error.exit_code(), code, "{error}");
+                assert!(error.to_string().contains(said), "{error}");
+            }
+        }
+    }
 }

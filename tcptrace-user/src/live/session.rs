@@ -20,14 +20,15 @@ use super::{
     interfaces::{self, HookChoice, Interface},
     kernel::{Kernel, Settings},
     log, privilege,
-    signals::{Signals, ended},
+    signals::{self, Signals, came, ended},
     why::Judge,
 };
 use crate::{
     clock::{self, monotonic},
     desk::{Asked, Desk, FailOn},
     host::{Host, LocalFacts, Tunnels},
-    output::Output,
+    log_file::LogFile,
+    output::{self, Output, Sink},
     recorder::Recorder,
     track::{Losses, Tracker},
 };
@@ -47,6 +48,8 @@ use attachments::Attachments;
 
 /// The interval between two looks for silence, where something is due, or may end.
 const SWEEP: Duration = Duration::from_millis(250);
+/// Bytes of lines that are written at once to standard output.
+const LINES: usize = 1 << 13;
 /// The interval where nothing is due. An attempt that begins meanwhile is found before it is due, and a connect(2) that
 /// fails without a packet is reported within a second.
 const LONGEST_SWEEP: Duration = Duration::from_millis(500);
@@ -60,10 +63,12 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let wanted = wanted(&options.interfaces)?;
     privilege::check()?;
     // Before signals are obeyed: a pipe without a reader is waited for here.
+    let open = |path| LogFile::open(path, &[], options.write.as_deref(), output::say);
+    let log = options.log.as_deref().map(open).transpose()?;
     let writer = options.write.as_ref().map(|path| Writer::create(path, options.rotation)).transpose()?;
     // Before the banner: its reader may send a signal at once.
-    let signals = Signals::listen()?;
-    let mut session = Session::start(options, wanted, &settings, writer)?;
+    let signals = Signals::listen(log.is_some())?;
+    let mut session = signals::held(|| Session::start(options, wanted, &settings, writer, log))?;
     session.banner();
     let traced = session.trace(signals).await;
     // Whatever ended it: the evidence is completed, and what was found is said.
@@ -141,8 +146,12 @@ pub struct Options {
     pub format: Format,
     pub color: anstream::ColorChoice,
     pub quiet: bool,
+    /// Times of text are in UTC, otherwise in the local zone.
+    pub utc: bool,
     /// 1: more about each attempt; 2: the kernel programs' log as well.
     pub verbose: u8,
+    /// The file for reports and summary, instead of standard output.
+    pub log: Option<PathBuf>,
     /// The file for the packets of reported attempts.
     pub write: Option<PathBuf>,
     pub rotation: write::Rotation,
@@ -177,16 +186,16 @@ struct Feed {
     is_uncounted: bool,
 }
 
-/// Standard output, and why it failed.
+/// The lines' way out, and why it failed.
 struct Printed {
     output: Option<Output>,
     failed: Option<tokio::sync::oneshot::Receiver<io::Error>>,
 }
 
 impl Printed {
-    fn start(color: anstream::ColorChoice) -> Self {
-        let (output, failed) = Output::start(color);
-        Self { output: Some(output), failed: Some(failed) }
+    fn start(log: Option<LogFile>, color: anstream::ColorChoice) -> io::Result<Self> {
+        let (output, failed) = Output::start(Sink::new(log, color, LINES))?;
+        Ok(Self { output: Some(output), failed: Some(failed) })
     }
 }
 
@@ -232,16 +241,18 @@ impl Session {
         wanted: Vec<Interface>,
         settings: &Settings,
         writer: Option<Writer>,
+        log: Option<LogFile>,
     ) -> anyhow::Result<Self> {
         let mut kernel = Kernel::load(settings)?;
         let attachments = Attachments::open(&mut kernel, wanted, options.hook, options.tc)?;
         let mut feed = Feed::start(kernel, settings)?;
         let ring = feed.kernel.take_packets();
-        let evidence = ring.zip(writer).map(|(ring, writer)| Evidence::new(ring, Recorder::start(writer)));
+        let recorder = writer.map(Recorder::start).transpose()?;
+        let evidence = ring.zip(recorder).map(|(ring, recorder)| Evidence::new(ring, recorder));
         if let Some(evidence) = &evidence {
             attachments.interfaces().for_each(|interface| evidence.interface(interface));
         }
-        let printed = Printed::start(options.color);
+        let printed = Printed::start(log, options.color)?;
         let interfaces = attachments.interfaces().map(|it| (it.index, it.name.clone())).collect();
         let accounts = feed.kernel.take_accounts().context("the accounts were taken already")?;
         let tunnels = (!options.decap).then(|| Tunnels::start(attachments.interfaces(), monotonic()));
@@ -278,6 +289,9 @@ impl Session {
             let memory = evidence::MEMORY >> 20;
             say!("packets of failed attempts go to {}; up to {memory} MiB wait for a verdict", path.display());
         }
+        if let Some(path) = &self.options.log {
+            say!("reports go to {}; SIGHUP opens it anew", path.display());
+        }
         self.judge.unknown().iter().for_each(|it| say!("{it}"));
         let table = &self.feed.kernel.table;
         say!(
@@ -295,7 +309,7 @@ impl Session {
     }
 
     async fn watch_all(&mut self, signals: Signals) -> anyhow::Result<()> {
-        let Signals { mut interrupt, mut terminate, mut hangup, mut user1 } = signals;
+        let Signals { mut interrupt, mut terminate, mut hangup, mut reopen, mut user1 } = signals;
         let mut sweep = time::interval(SWEEP);
         let mut packets = time::interval(evidence::READ);
         packets.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -325,7 +339,8 @@ impl Session {
                     }
                     _ => return Ok(()),
                 },
-                _ = user1.recv() => say!("{}", self.summary().text()),
+                _ = user1.recv() => self.say_summary(&self.summary().text()),
+                () = came(&mut reopen) => self.printed.output.iter().for_each(Output::reopen),
                 () = &mut limit => break,
                 () = ended(&mut interrupt, &mut terminate, &mut hangup) => break,
             }

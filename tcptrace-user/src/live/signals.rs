@@ -2,6 +2,10 @@
 
 use std::{fs, io};
 
+use nix::sys::signal::{
+    SigSet, SigmaskHow,
+    Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that tracing obeys.
@@ -9,16 +13,23 @@ pub(super) struct Signals {
     pub(super) interrupt: Signal,
     pub(super) terminate: Signal,
     pub(super) hangup: Option<Signal>,
+    /// SIGHUP, where it is to open the file of `--log` anew.
+    pub(super) reopen: Option<Signal>,
     pub(super) user1: Signal,
 }
 
 impl Signals {
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(super) fn listen(reopens: bool) -> io::Result<Self> {
+        if reopens {
+            // A file that may not become longer is an error of its own then, and does not kill.
+            drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
+        }
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            // nohup(1) has it ignored: that stays so.
-            hangup: if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
+            // nohup(1) has it ignored: that stays so, unless a file is to be opened anew.
+            hangup: if reopens || is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
+            reopen: if reopens { Some(signal(SignalKind::hangup())?) } else { None },
             user1: signal(SignalKind::user_defined1())?,
         })
     }
@@ -26,17 +37,29 @@ impl Signals {
 
 /// Waits for one that ends tracing.
 pub(super) async fn ended(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Option<Signal>) {
-    let hung_up = async {
-        match hangup {
-            Some(it) => it.recv().await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        _ = hung_up => {}
+        () = came(hangup) => {}
     }
+}
+
+/// Waits for a signal; for ever where it is not listened to.
+pub(super) async fn came(signal: &mut Option<Signal>) {
+    match signal {
+        Some(it) => drop(it.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Does something during which no signal comes to the calling thread: the verifier gives up a program with EAGAIN when
+/// one does. Signals wait for it.
+pub(super) fn held<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let signals = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
+    let before = SigSet::from_iter(signals).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let done = work();
+    before.thread_set_mask()?;
+    done
 }
 
 /// Whether this process was started with a signal ignored (`SigIgn` of proc(5), a bit a signal from the lowest on). One

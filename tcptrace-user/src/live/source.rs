@@ -2,7 +2,7 @@
 
 use tcptrace_vocabulary::facts::Missing;
 
-use super::load::LoadError;
+use super::load::{self, LoadError};
 
 /// A source that is off, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +21,24 @@ impl Unavailable {
         Self { what, missing, reason: reason.into() }
     }
 
+    /// One that could not be set up; `otherwise` where no limit of this process or this host is the reason.
+    pub(super) fn refused(
+        what: &'static str,
+        by: &str,
+        error: &(dyn std::error::Error + 'static),
+        otherwise: (Missing, String),
+    ) -> Self {
+        let (missing, reason) =
+            load::limited(error).map_or(otherwise, |limit| (Missing::Failed, format!("{by}: {limit}")));
+        Self::new(what, missing, reason)
+    }
+
     /// One whose program the kernel did not take.
     pub(super) fn load(what: &'static str, error: &LoadError) -> Self {
         let missing = match error {
             LoadError::Kernel { .. } | LoadError::TooOld { .. } => Missing::Kernel,
             LoadError::Privilege { .. } => Missing::Privilege,
-            LoadError::Memory { .. } | LoadError::Random(_) => Missing::Failed,
+            LoadError::Memory { .. } | LoadError::Limit { .. } | LoadError::Random(_) => Missing::Failed,
         };
         // A verifier's log fills a page; its first line names the failure.
         let reason = error.to_string().lines().next().unwrap_or_default().to_owned();

@@ -26,7 +26,7 @@ mod waiting;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fs::File,
-    io::{self, IsTerminal as _, Write},
+    io::{self, IsTerminal as _, Write as _},
     os::unix::fs::MetadataExt as _,
     path::Path,
     process::ExitCode,
@@ -51,6 +51,8 @@ use crate::{
     clock::Clock,
     desk::{Asked, Desk},
     exit::{self, ExitCode as Code},
+    limit,
+    log_file::LogFile,
     output, random,
 };
 
@@ -78,16 +80,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     refuse_own_input(args)?;
     // An older file is not emptied for the sake of captures that are not there.
     let readable = args.read.iter().any(|it| it == Path::new("-") || File::open(it).is_ok());
+    let open = |path| LogFile::open(path, &args.read, args.write.as_deref(), output::say);
+    let log = args.log.as_deref().map(open).transpose()?;
     let evidence =
         args.write.as_ref().filter(|_| readable).map(|path| Writer::create(path, cli::rotation(args))).transpose()?;
-    let mut run = Run::new(args, Flows::new(wanted, random::hash_key()?), evidence);
-    signals::listen().context("cannot listen to signals")?;
+    let mut run = Run::new(args, Flows::new(wanted, random::hash_key()?), evidence, log);
+    signals::listen(args.log.is_some()).context("cannot listen to signals")?;
     for path in &args.read {
         match run.read(path) {
             Ok(()) => {}
             Err(Stop::Input(error)) => {
                 run.input.damaged += 1;
-                output::say(&format!("cannot read '{}': {error}", path.display()));
+                output::say(&format!("cannot read '{}': {}", path.display(), limit::explained(&error)));
             }
             Err(Stop::Enough) => break,
             Err(stop) => return run.stopped(stop),
@@ -163,7 +167,7 @@ struct Input {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a Args, flows: Flows, evidence: Option<Writer>) -> Self {
+    fn new(args: &'a Args, flows: Flows, evidence: Option<Writer>, log: Option<LogFile>) -> Self {
         let asked = Asked {
             all: args.all,
             count: args.count,
@@ -190,7 +194,7 @@ impl<'a> Run<'a> {
             desk: Desk::new(asked),
             passages: VecDeque::new(),
             setting,
-            page: Page::new(args),
+            page: Page::new(args, log),
             proof: Proof { writer: evidence, described: HashMap::new(), has_failed: false },
             recorded: HashMap::new(),
         }
@@ -219,7 +223,7 @@ impl<'a> Run<'a> {
                 break;
             }
             if steps % LOOK == 0 {
-                self.sum_up_if_asked();
+                self.obey()?;
                 if waits {
                     self.pause_if_due(&reader, &name)?;
                 }
@@ -346,18 +350,31 @@ impl<'a> Run<'a> {
         let found = self.desk.end();
         self.print_findings(found)?;
         let shed = self.complete()?;
+        if self.page.log.is_some() {
+            // The summary has the lines that were lost.
+            self.page.out.flush().map_err(Stop::Output)?;
+        }
         let summary = self.summary(shed);
         let format = cli::format(self.args);
         if !self.page.is_silent {
             if let Some(last) = format.last_line(&summary, &self.setting) {
-                writeln!(self.page.out, "{last}").map_err(Stop::Output)?;
+                self.page.out.line(last.as_bytes()).map_err(Stop::Output)?;
             }
             self.page.out.flush().map_err(Stop::Output)?;
         }
         if let Some(closing) = format.closing(&summary) {
-            output::say(&closing);
+            self.say(&closing)?;
         }
         Ok(())
+    }
+
+    /// Says something that is not a report: in the file of `--log` where it is text, else on standard error.
+    fn say(&mut self, text: &str) -> Result<(), Stop> {
+        if self.page.log.is_none() || self.args.json {
+            output::say(text);
+            return Ok(());
+        }
+        self.page.out.line(output::said(text).as_bytes()).and_then(|()| self.page.out.flush()).map_err(Stop::Output)
     }
 
     /// Nothing can be written any more; a reader that has seen enough is no error.
@@ -374,6 +391,7 @@ impl<'a> Run<'a> {
     fn code(&self) -> ExitCode {
         if self.input.damaged > 0
             || self.proof.has_failed
+            || self.page.log_lost() > 0
             || (self.input.packets > 0 && self.input.unsupported.values().sum::<u64>() == self.input.packets)
         {
             ExitCode::from(exit::RUNTIME)

@@ -7,7 +7,7 @@ use tcptrace_report::text;
 use tcptrace_vocabulary::attempt::Attempt;
 
 use super::{Run, Stop, flows::Kept};
-use crate::output;
+use crate::{limit, output};
 
 /// The evidence, while it is written.
 pub(super) struct Proof {
@@ -32,6 +32,7 @@ impl Run<'_> {
             return Err(Stop::Evidence(error));
         }
         if !std::mem::replace(&mut self.proof.has_failed, true) {
+            let error = limit::explained(&error);
             output::say(&format!("cannot write evidence: {error}; evidence_shed counts what is missing"));
         }
         Ok(())

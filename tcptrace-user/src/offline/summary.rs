@@ -50,6 +50,7 @@ impl Run<'_> {
                 ("evidence_cut", self.flows.evidence_cut),
                 ("evidence_shed", evidence_shed),
                 ("messages_shed", output::shed_messages()),
+                ("log_lost", self.page.log_lost()),
             ],
         }
     }

@@ -1,15 +1,12 @@
 //! Input that comes as it is captured, from a pipe or a terminal: finished attempts are reported before waiting for
 //! more.
 
-use std::{
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tcptrace_capture::{Reader, Source, write::Writer};
 
 use super::{Run, Stop, signals};
-use crate::output;
+use crate::log_file::Handle;
 
 /// The longest that a line waits while packets come, and that a signal waits while none do.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -36,7 +33,7 @@ impl Run<'_> {
     }
 
     fn pause(&mut self, reader: &Reader<Source>, name: &str) -> Result<(), Stop> {
-        self.sum_up_if_asked();
+        self.obey()?;
         let (packets, _) = std::mem::replace(&mut self.input.paused, (self.input.packets, Instant::now()));
         if packets == self.input.packets {
             return Ok(());
@@ -47,15 +44,20 @@ impl Run<'_> {
         self.page.out.flush().map_err(Stop::Output)
     }
 
-    /// SIGUSR1: the summary so far, of what is not over as it stands.
-    pub(super) fn sum_up_if_asked(&self) {
+    /// SIGUSR1: the summary so far, of what is not over as it stands. SIGHUP: the file of `--log` anew.
+    pub(super) fn obey(&mut self) -> Result<(), Stop> {
+        if signals::reopen_asked() {
+            self.page.log.iter().for_each(Handle::reopen);
+            self.page.out.flush().map_err(Stop::Output)?;
+        }
         if signals::summary_asked() {
             let mut summary = self.summary(self.proof.writer.as_ref().map_or(0, Writer::shed));
             let (ends, in_flight) = self.flows.so_far();
             summary.told = self.desk.totals().by_outcome;
             summary.told.iter_mut().zip(ends).for_each(|(sum, more)| *sum += more);
             summary.in_flight = in_flight;
-            output::say(&summary.text());
+            self.say(&summary.text())?;
         }
+        Ok(())
     }
 }

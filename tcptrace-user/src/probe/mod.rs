@@ -41,6 +41,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use conclusion::Reach;
 use diagnosis::{Diagnosis, Zone};
 use jiff::Timestamp;
@@ -51,7 +52,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{cli::DiagnoseArgs, exit};
+use crate::{cli::DiagnoseArgs, exit, runtime};
 
 /// When it ends, whatever is missing.
 const LIMIT: Duration = Duration::from_millis(9_800);
@@ -106,7 +107,7 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<ExitCode> {
         Shared { diagnosis: Arc::new(Mutex::new(diagnosis)), sockets: Arc::default(), steps: Steps::default() };
     let resolv_conf = args.resolv_conf.clone().unwrap_or_else(|| PathBuf::from("/etc/resolv.conf"));
     let files = names::Files { hosts: PathBuf::from("/etc/hosts"), resolv_conf };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::current_thread().context("cannot start")?;
     let progress = Progress::show(&shared.steps, &args.target[0]);
     let tap = runtime.block_on(probe(&shared, files, zone));
     if let Some(it) = progress {

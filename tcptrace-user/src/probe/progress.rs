@@ -11,11 +11,10 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
-    thread,
     time::{Duration, Instant},
 };
 
-use crate::output::plain;
+use crate::{limit, output::plain};
 
 /// The pause between two looks; a step that is over sooner is not worth a line.
 const EACH: Duration = Duration::from_millis(100);
@@ -81,7 +80,7 @@ impl Progress {
         }
         let ((end, over), (finished, ended)) = (channel(), channel());
         let (steps, host) = (steps.clone(), host.to_owned());
-        thread::spawn(move || {
+        limit::thread(move || {
             let began = Instant::now();
             while over.recv_timeout(EACH) == Err(RecvTimeoutError::Timeout) {
                 let columns = terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0);
@@ -89,7 +88,8 @@ impl Progress {
             }
             let _ = write!(io::stderr(), "{CLEAR}");
             let _ = finished.send(());
-        });
+        })
+        .ok()?;
         Some(Self { end, ended })
     }
 

@@ -64,7 +64,7 @@ fn a_kill_leaves_what_others_have_in_clsact() {
 #[test]
 fn a_duration_ends_by_itself() {
     let lab = Lab::new();
-    let view = Tracer::start(&lab.client, ["-i", "eth0", "--json", "--duration", "3"]);
+    let view = Tracer::start(&lab.client, ["-i", "eth0", "--json", "--duration", "3000ms"]);
     be_refused(&lab);
     let finished = view.finish(PATIENCE);
     assert_eq!(finished.status.code(), Some(0));

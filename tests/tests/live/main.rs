@@ -17,6 +17,8 @@ mod frames;
 mod half_open;
 mod hooks;
 mod interfaces;
+mod limits;
+mod log;
 mod no_reply;
 mod odd;
 mod privilege;

@@ -276,3 +276,48 @@ fn evidence_of_many_tries_keeps_the_verdict() {
     assert_eq!(first.summary["losses"], json!({ "evidence_cut": 17 }));
     assert_eq!(pcap::read(&evidence.0, &[]).lines[0]["outcome"], "refused");
 }
+
+#[test]
+fn a_duration_that_is_none_is_answered_with_examples() {
+    let stored = refused(1..2).store();
+    for (flags, code) in [
+        (&["--stall-after", "500ms"][..], 0),
+        (&["--stall-after", "1m30s"], 0),
+        (&["--stall-after", "2"], 0),
+        (&["--stall-after", "soon"], 2),
+        (&["-w", "/nonexistent/x", "-G", "1 fortnight"], 2),
+    ] {
+        let read = pcap::read(&stored.0, flags);
+        assert_eq!(read.code, Some(code), "{flags:?}: {}", read.stderr);
+        assert_eq!(read.stderr.contains("write one such as 90s, 500ms, 1m30s"), code == 2, "{}", read.stderr);
+    }
+}
+
+/// The order of options and filter is free; `--` ends the options.
+#[test]
+fn options_may_follow_the_filter() {
+    let stored = refused(1..5).store();
+    assert_eq!(ports(&pcap::read(&stored.0, &["src", "port", "2", "or", "3", "-c", "1"])), [2]);
+    assert_eq!(ports(&pcap::read(&stored.0, &["src port 2", "--stall-after", "1s", "or 3"])), [2, 3]);
+    assert_eq!(ports(&pcap::read(&stored.0, &["-c", "1", "--", "src", "port", "2", "or", "3"])), [2]);
+    let behind = pcap::read(&stored.0, &["--", "src", "port", "2", "-c", "1"]);
+    assert_eq!(behind.code, Some(2));
+    assert!(behind.stderr.contains("  src port 2 -c 1\n"), "{}", behind.stderr);
+}
+
+/// A command that is misspelt would be a filter; an option that is misspelt is clap's.
+#[test]
+fn the_word_that_was_meant_is_named() {
+    for (words, said) in [
+        (&["diagnos", "192.0.2.1"][..], "'diagnos' is unknown; did you mean the command 'tcptrace diagnose'?\n"),
+        (&["shcema"], "did you mean the command 'tcptrace schema'?\n  shcema\n  ^^^^^^"),
+        (&["expl", "half_open"], "did you mean the command 'tcptrace explain'?\n"),
+        (&["-r", "/nonexistent", "dst", "prot", "443"], "did you mean 'port'?\n  dst prot 443\n      ^^^^"),
+        (&["port", "443", "--jsn"], "a similar argument exists: '--json'"),
+    ] {
+        let output = Command::new(Tracer::binary()).args(words).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}

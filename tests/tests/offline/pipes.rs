@@ -15,17 +15,17 @@ use tcptrace_tests::lab::{Tracer, eventually};
 use crate::files::refused;
 
 /// Long enough for a machine that builds beside this.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A tracer that reads a pipe, and its lines as they come.
-struct Reading {
+pub(crate) struct Reading {
     tracer: Child,
     lines: Receiver<Value>,
     messages: Receiver<String>,
 }
 
 impl Reading {
-    fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let mut tracer = Command::new(Tracer::binary())
             .args(["--json", "-r", "-"])
             .args(args)
@@ -58,7 +58,7 @@ impl Reading {
         });
     }
 
-    fn write(&mut self, octets: &[u8]) {
+    pub(crate) fn write(&mut self, octets: &[u8]) {
         self.tracer.stdin.as_mut().unwrap().write_all(octets).unwrap();
     }
 
@@ -67,13 +67,13 @@ impl Reading {
         self.lines.recv_timeout(PATIENCE).expect("a line, while the pipe is open")
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.tracer.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// The exit code, what is on standard error, and the lines not taken yet; with the pipe open to the end.
-    fn end(mut self) -> (Option<i32>, String, Vec<Value>) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String, Vec<Value>) {
         let stdin = self.tracer.stdin.take();
         let code = self.tracer.wait().unwrap().code();
         drop(stdin);

@@ -101,6 +101,12 @@ pub struct Writer {
     untold: Option<io::Error>,
 }
 
+/// The errno behind an error that a [`Writer`] returned; `None` where there is none.
+#[must_use]
+pub fn errno(error: &io::Error) -> Option<i32> {
+    rotate::errno(error)
+}
+
 /// An interface's blocks, the same in every file, where it also has the same number.
 #[derive(Debug)]
 struct Described {

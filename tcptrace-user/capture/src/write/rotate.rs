@@ -26,10 +26,19 @@ struct Failure {
     what: &'static str,
     path: PathBuf,
     cause: String,
+    errno: Option<i32>,
+}
+
+/// The errno of an error of this module, whose own kind has none for every one.
+pub(super) fn errno(error: &io::Error) -> Option<i32> {
+    error.get_ref()?.downcast_ref::<Failure>()?.errno
 }
 
 fn failure(what: &'static str, path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), Failure { what, path: path.to_owned(), cause: error.to_string() })
+    io::Error::new(
+        error.kind(),
+        Failure { what, path: path.to_owned(), cause: error.to_string(), errno: error.raw_os_error() },
+    )
 }
 
 /// The files written, one after the other.
@@ -95,7 +104,10 @@ impl Files {
         let (file, is_regular) = open().map_err(|error: io::Error| {
             if path.is_symlink() {
                 let cause = "it is a symbolic link, which may be a trap; give the file that it points to".to_owned();
-                return io::Error::new(error.kind(), Failure { what: "create", path: path.clone(), cause });
+                return io::Error::new(
+                    error.kind(),
+                    Failure { what: "create", path: path.clone(), cause, errno: None },
+                );
             }
             failure("create", &path, &error)
         })?;

@@ -57,6 +57,7 @@ impl Session {
             ("findings_forgotten", self.desk.forgotten()),
             ("output_shed", self.printed.output.as_ref().map_or(0, Output::shed)),
             ("messages_shed", output::shed_messages()),
+            ("log_lost", self.printed.output.as_ref().map_or(0, Output::log_lost)),
         ];
         user_losses.extend(self.evidence.iter().flat_map(Evidence::losses));
         Summary {
@@ -102,27 +103,43 @@ impl Session {
         let found = self.desk.end();
         self.print_findings(&found);
         self.complete_evidence();
+        if self.options.log.is_some() {
+            // The summary has the lines that were lost.
+            self.printed.output.iter().for_each(Output::settle);
+        }
         let summary = self.summary();
         // The ends of connections are reported one by one with --all only, and counted by the kernel in any case: those
         // that the filter wants, if the kernel knows it.
         let are_exact = self.options.filter.as_ref().is_none_or(|filter| filter.tests().is_some());
         let lost = summary.tally.as_ref().ok().filter(|_| are_exact).map(lost_failures).unwrap_or_default();
         let is_failed = self.desk.is_failed(are_exact.then_some(&summary.told), &lost);
-        let is_silent = self.is_silent();
-        if let Some(output) = self.printed.output.take() {
-            let last = self.options.format.last_line(&summary, &self.setting);
-            output.finish(last.filter(|_| !is_silent));
-        }
-        if let Some(closing) = self.options.format.closing(&summary) {
-            say!("{closing}");
-        }
-        if self.evidence.as_ref().is_some_and(Evidence::has_failed) {
+        let is_logged = self.finish_output(&summary);
+        if !is_logged || self.evidence.as_ref().is_some_and(Evidence::has_failed) {
             ExitCode::from(exit::RUNTIME)
         } else if is_failed {
             ExitCode::from(exit::FINDINGS)
         } else {
             ExitCode::SUCCESS
         }
+    }
+
+    /// Prints the summary, and sees all lines out; false where the file of `--log` lacks some.
+    fn finish_output(&mut self, summary: &Summary) -> bool {
+        let closing = self.options.format.closing(summary);
+        let is_logged = self.logs_text();
+        let last = if is_logged {
+            closing.as_deref().map(output::said)
+        } else {
+            self.options.format.last_line(summary, &self.setting).filter(|_| !self.is_silent())
+        };
+        let lost = self.printed.output.take().map_or(0, |output| output.finish(last));
+        if let Some(closing) = closing.filter(|_| !is_logged) {
+            say!("{closing}");
+        }
+        if let Some(path) = self.options.log.as_ref().filter(|_| lost > 0) {
+            say!("{lost} lines of the log '{}' are lost", path.display());
+        }
+        lost == 0
     }
 
     /// Reports the calls of connect(2) that failed just now.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tcptrace_core::handshake::Nanos;
-use tcptrace_report::finding::Finding;
+use tcptrace_report::{Format, finding::Finding};
 use tcptrace_vocabulary::{report::Report, verdict::Unsent};
 
 use super::Session;
@@ -11,6 +11,7 @@ use crate::{
     clock::monotonic,
     desk::Disposition,
     live::{findings, why::Here},
+    output,
 };
 
 /// The lookups of the desk, borrowed from the session's other parts.
@@ -97,8 +98,20 @@ impl Session {
         }
     }
 
+    /// Says a summary in text: in the file of `--log` if that is text as well, else on standard error.
+    pub(super) fn say_summary(&self, summary: &str) {
+        match &self.printed.output {
+            Some(output) if self.logs_text() => output.line(output::said(summary)),
+            _ => say!("{summary}"),
+        }
+    }
+
+    pub(super) fn logs_text(&self) -> bool {
+        self.options.log.is_some() && self.options.format != Format::Json
+    }
+
     /// Standard output is the evidence's.
     pub(super) fn is_silent(&self) -> bool {
-        self.options.write.as_deref() == Some(Path::new("-"))
+        self.options.log.is_none() && self.options.write.as_deref() == Some(Path::new("-"))
     }
 }
