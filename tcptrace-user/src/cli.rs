@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
 use tcptrace_capture::write;
 use tcptrace_core::{
     table::{Set, Slot, WAYS},
@@ -16,6 +17,7 @@ use crate::{
     desk::FailOn,
     duration,
     host::LocalFacts,
+    ignore::IgnoreList,
     live::{hooks::Tc, interfaces::HookChoice, session::Options},
 };
 
@@ -66,6 +68,24 @@ pub struct Args {
     /// seen only from the middle are reported as well.
     #[arg(short, long, help_heading = REPORT)]
     pub all: bool,
+    /// Report each failure on a line of its own
+    ///
+    /// Otherwise the first failure of an incident is reported in full, then what changes, and the totals at its end.
+    /// JSON lines, and `--all`, have every failure anyway.
+    #[arg(long, help_heading = REPORT)]
+    pub each: bool,
+    /// Accept the failures that this file lists
+    ///
+    /// It is TOML. Each `[[ignore]]` has filter (as in FILTER), reason, until (a date) and, if you like, symptom (silence,
+    /// refusal, reset, unfinished or local). Such failures are counted and not reported, until the entry expires.
+    #[arg(long, value_name = "FILE", help_heading = REPORT)]
+    pub ignore: Option<PathBuf>,
+    /// Run this command when an incident begins, and when it ends
+    ///
+    /// The shell runs it with the incident's JSON line on its standard input, one at a time. After 10 s it is killed. The
+    /// summary counts its runs, and those that failed.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "read", help_heading = REPORT)]
+    pub on_incident: Option<String>,
     /// Report an attempt as stalled after this time without progress
     ///
     /// A third SYN or SYN/ACK counts as a stall sooner. Write the time as 500ms, 90s, 1m30s, 2h or 1d; a bare number is
@@ -87,8 +107,9 @@ pub struct Args {
     pub count: Option<u64>,
     /// Exit with 3 if an attempt with this outcome is reported
     ///
-    /// Separate several outcomes by commas. any stands for every failure, including floods and scans.
-    #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = fail_on, help_heading = STOP)]
+    /// With a count (no_reply:5), so many attempts of one incident have to end so. Separate several outcomes by commas.
+    /// any stands for every failure, including floods and scans.
+    #[arg(long, value_name = "OUTCOME[:COUNT]", value_delimiter = ',', value_parser = fail_on, help_heading = STOP)]
     pub fail_on: Vec<FailOn>,
     /// Hold this many attempts in the table
     ///
@@ -222,6 +243,9 @@ pub enum Command {
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
     },
+    /// Run a command for each incident
+    #[command(name = crate::live::on_incident::SUBCOMMAND, hide = true)]
+    IncidentRunner { command: String },
     /// Take the filters of a killed tracer off an interface
     #[command(name = crate::live::guard::SUBCOMMAND, hide = true)]
     Guard {
@@ -406,34 +430,57 @@ fn log_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// The failures that are accepted; none without `--ignore`.
+///
+/// # Errors
+/// When the file is no ignore list.
+pub fn ignored(args: &Args) -> anyhow::Result<IgnoreList> {
+    args.ignore.as_deref().map_or_else(|| Ok(IgnoreList::default()), |path| IgnoreList::read(path, &zone(args)))
+}
+
+/// The zone of the times in text.
+#[must_use]
+pub fn zone(args: &Args) -> TimeZone {
+    if args.utc { TimeZone::UTC } else { TimeZone::system() }
+}
+
 /// The options of a live run.
 ///
 /// # Errors
-/// When the words are not a filter; the error points at the wrong one.
-pub fn live(args: Args) -> Result<Options, Mistake> {
-    let format = format(&args);
+/// When the words are not a filter, or a file is no ignore list; the error points at what is wrong.
+pub fn live(args: Args) -> anyhow::Result<Options> {
+    let (format, each, zone) = (format(&args), lists_each(&args), zone(&args));
     Ok(Options {
         filter: filter(&args)?,
+        ignored: ignored(&args)?,
+        zone,
         max_attempts: max_attempts(&args),
         rotation: rotation(&args),
         color: args.color.choice(&std::io::stdout()),
+        on_incident: args.on_incident,
         interfaces: args.interfaces,
         hook: args.hook,
         tc: args.tc,
         local: args.local,
         decap: args.decap,
         all: args.all,
+        each,
         stall_after: args.stall_after,
         duration: args.duration,
         count: args.count,
         fail_on: args.fail_on,
         format,
         quiet: args.quiet,
-        utc: args.utc,
         log: args.log,
         verbose: args.verbose,
         write: args.write,
     })
+}
+
+/// Whether every failure has a line of its own.
+#[must_use]
+pub const fn lists_each(args: &Args) -> bool {
+    args.each || args.all || args.json
 }
 
 /// The format that the flags ask for.
@@ -443,10 +490,13 @@ pub const fn format(args: &Args) -> Format {
 }
 
 fn fail_on(text: &str) -> Result<FailOn, String> {
+    let (text, count) = text.split_once(':').unwrap_or((text, "1"));
+    let count = count.parse().ok().filter(|count| *count > 0).ok_or("the count is a number above zero: no_reply:5")?;
     if text == "any" {
-        return Ok(FailOn::Any);
+        return Ok(FailOn { outcome: None, count });
     }
-    let known = Outcome::ALL.into_iter().find(|outcome| outcome.name() == text).map(FailOn::Outcome);
+    let known = Outcome::ALL.into_iter().find(|outcome| outcome.name() == text);
+    let known = known.map(|outcome| FailOn { outcome: Some(outcome), count });
     known.ok_or_else(|| format!("no such outcome; these exist: any, {}", Outcome::ALL.map(Outcome::name).join(", ")))
 }
 

@@ -5,7 +5,9 @@
 use tcptrace_filter::Mistake;
 
 use crate::{
-    exit, limit,
+    exit,
+    ignore::NoList,
+    limit,
     live::{hooks::NoTc, interfaces, load::LoadError, privilege},
     log_file,
     offline::OwnInput,
@@ -15,7 +17,7 @@ use crate::{
 /// The exit code of an error: what the first type says that it is or holds, else [`exit::RUNTIME`].
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 8] = [
+    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 9] = [
         exit::code_of::<privilege::LacksPrivilege>,
         exit::code_of::<LoadError>,
         exit::code_of::<NoTc>,
@@ -24,6 +26,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         exit::code_of::<log_file::OpenError>,
         exit::code_of::<OwnInput>,
         exit::code_of::<target::Mistake>,
+        exit::code_of::<NoList>,
     ];
     TYPES.iter().find_map(|code_of| code_of(error)).unwrap_or(exit::RUNTIME)
 }

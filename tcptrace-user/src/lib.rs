@@ -14,6 +14,7 @@ pub mod explain;
 pub mod failure;
 pub mod generate;
 pub mod host;
+pub mod ignore;
 pub mod limit;
 pub mod live;
 pub mod log_file;

@@ -10,7 +10,7 @@ use clap::Parser as _;
 use tcptrace::{
     cli::{self, Args, Command},
     explain, failure, generate,
-    live::{guard, session},
+    live::{guard, on_incident, session},
     offline, output, probe, runtime, version,
 };
 use tcptrace_report::json;
@@ -29,6 +29,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Some(Command::Guard { index, added_qdisc, programs }) => {
             guard::run(*index, *added_qdisc, programs)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::IncidentRunner { command }) => {
+            on_incident::run(command)?;
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Diagnose(args)) => return probe::run(args),

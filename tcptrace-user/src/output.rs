@@ -5,7 +5,8 @@
 //! that cannot be written does not.
 
 use std::{
-    io::{self, BufWriter, Stdout, Write as _},
+    env,
+    io::{self, BufWriter, IsTerminal as _, Stdout, Write as _},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -175,6 +176,24 @@ impl Output {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Columns where there is no terminal, and the most that are pleasant to read.
+const COLUMNS: usize = 100;
+/// A terminal that is narrower has no room for names and sentences side by side anyway.
+const FEWEST: usize = 40;
+
+/// Columns of a line of text: as many as the terminal has, within these; a file has the most.
+#[must_use]
+pub fn width(is_file: bool) -> usize {
+    let terminal = terminal_size::terminal_size_of(io::stdout()).filter(|_| !is_file);
+    terminal.map_or(COLUMNS, |(width, _)| usize::from(width.0)).clamp(FEWEST, COLUMNS)
+}
+
+/// Whether standard error is a terminal that can erase a line.
+#[must_use]
+pub fn erases() -> bool {
+    io::stderr().is_terminal() && env::var_os("TERM").is_some_and(|it| it != "dumb")
 }
 
 /// Standard error behind a thread as well: a terminal that is stopped (Ctrl-S) or a pipe that nobody reads holds up

@@ -54,7 +54,9 @@ fn as_a_reader(mut schema: Value) -> Value {
 /// Panics if a line is not what both schemas allow, with the place and the reason.
 #[track_caller]
 pub fn hold(line: &Value) {
-    for (which, schema) in [("printed", &*PRINTED), ("first", &*FIRST)] {
+    // A reader of the first version passes over lines of a type that it does not know.
+    let first = (line["type"] != "incident").then_some(("first", &*FIRST));
+    for (which, schema) in [("printed", &*PRINTED)].into_iter().chain(first) {
         let errors = schema.iter_errors(line).map(|error| format!("{which}: {}: {error}", error.instance_path()));
         let errors: Vec<String> = errors.collect();
         assert!(errors.is_empty(), "{}\n{line:#}", errors.join("\n"));

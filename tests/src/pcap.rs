@@ -86,6 +86,8 @@ impl Drop for Stored {
 pub struct Read {
     /// Attempts and findings, in order.
     pub lines: Vec<Value>,
+    /// The lines of incidents, which repeat what the others say.
+    pub incidents: Vec<Value>,
     /// The last line.
     pub summary: Value,
     pub stderr: String,
@@ -116,6 +118,7 @@ pub fn read(path: &Path, args: &[&str]) -> Read {
         .collect();
     lines.iter().for_each(contract::hold);
     let summary = lines.pop_if(|it| it["type"] == "summary").unwrap_or_default();
+    let (incidents, lines) = lines.into_iter().partition(|it| it["type"] == "incident");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    Read { lines, summary, stderr, code: output.status.code() }
+    Read { lines, incidents, summary, stderr, code: output.status.code() }
 }

@@ -6,6 +6,7 @@ use std::{
     fmt::Write as _,
 };
 
+use jiff::tz::TimeZone;
 use serde_json::json;
 use tcptrace::clock::Clock;
 use tcptrace_core::{
@@ -13,7 +14,7 @@ use tcptrace_core::{
     handshake::{Handshake, Nanos, Point, State},
     pressure::Width,
 };
-use tcptrace_report::{Setting, finding::Finding};
+use tcptrace_report::{Latest, Setting, finding::Finding};
 use tcptrace_tests::contract;
 use tcptrace_verdict::patterns::{
     Claim, Pattern, Surroundings,
@@ -495,14 +496,18 @@ fn lines_are_as_they_were() {
         clock: Clock::EPOCH,
         interfaces: BTreeMap::from([(2, "eth0".to_owned())]),
         undirected: BTreeSet::new(),
-        dated: false,
+        zone: TimeZone::UTC,
+        width: 100,
+        is_capture: false,
+        latest: Latest::default(),
     };
     let mut golden = String::new();
     for it in findings {
         let line = serde_json::from_str(&it.line(&setting)).expect("a line is JSON");
         contract::hold(&line);
         assert_eq!(line["v"], json!(1));
-        let text: String = it.text(&setting).split("\x1b[").flat_map(|it| it.split_once('m').map(|it| it.1)).collect();
+        let text: String =
+            it.text(&setting, false).split("\x1b[").flat_map(|it| it.split_once('m').map(|it| it.1)).collect();
         let _ = writeln!(golden, "{text}\n{}\n{line:#}\n", it.plain());
     }
     let mut settings = insta::Settings::clone_current();

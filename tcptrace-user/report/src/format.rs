@@ -3,7 +3,11 @@
 //! Whoever prints goes through here; a new format is a new variant. `diagnose` prints one object and has its own two
 //! forms.
 
-use tcptrace_vocabulary::{report::Report, verdict::Unsent};
+use tcptrace_vocabulary::{
+    incident::{Course, Incident},
+    report::Report,
+    verdict::Unsent,
+};
 
 use crate::{Setting, finding::Finding, json, summary::Summary, text};
 
@@ -21,12 +25,22 @@ pub enum Format {
     Json,
 }
 
+/// Whether a line for people has to say it: a wider incident says what becomes of the narrower ones, and a single
+/// failure has said all.
+fn is_news(it: &Incident) -> bool {
+    match it.phase {
+        Course::Begun => it.took_over > 0,
+        Course::Update => true,
+        Course::Ended => it.absorbed_by.is_none() && it.attempts() + it.stalls > 1,
+    }
+}
+
 impl Format {
     /// A report's line, without its end.
     #[must_use]
     pub fn report(self, report: &Report, setting: &Setting) -> String {
         match self {
-            Self::Text { quiet, verbose } => text::line(report, setting, quiet, verbose),
+            Self::Text { quiet, verbose } => self.folded(text::line(report, setting, quiet, verbose), setting),
             Self::Json => json::line(report, setting),
         }
     }
@@ -43,8 +57,19 @@ impl Format {
     #[must_use]
     pub fn finding(self, finding: &Finding, setting: &Setting) -> String {
         match self {
-            Self::Text { .. } => finding.text(setting),
+            Self::Text { quiet, .. } => self.folded(finding.text(setting, quiet), setting),
             Self::Json => finding.line(setting),
+        }
+    }
+
+    /// An incident's line, without its end; `None` where other lines say it: in text the first failure says that it
+    /// began, and with `each` its failures say the rest.
+    #[must_use]
+    pub fn incident(self, incident: &Incident, setting: &Setting, each: bool) -> Option<String> {
+        match self {
+            Self::Text { quiet, verbose } => (!each && is_news(incident))
+                .then(|| self.folded(text::incident(incident, setting, quiet, verbose), setting)),
+            Self::Json => Some(json::incident(incident, setting)),
         }
     }
 
@@ -52,8 +77,16 @@ impl Format {
     #[must_use]
     pub fn unsent(self, unsent: &Unsent, setting: &Setting) -> String {
         match self {
-            Self::Text { quiet, .. } => text::connect(unsent, setting, quiet),
+            Self::Text { quiet, verbose } => self.folded(text::connect(unsent, setting, quiet, verbose), setting),
             Self::Json => json::connect(unsent, setting),
+        }
+    }
+
+    /// A report folded at the setting's width; not if it is to be one line.
+    fn folded(self, report: String, setting: &Setting) -> String {
+        match self {
+            Self::Text { quiet: false, .. } => text::fold(&report, setting.width),
+            Self::Text { quiet: true, .. } | Self::Json => report,
         }
     }
 
@@ -65,9 +98,9 @@ impl Format {
 
     /// What standard error says at the end; `None`: nothing.
     #[must_use]
-    pub fn closing(self, summary: &Summary) -> Option<String> {
+    pub fn closing(self, summary: &Summary, setting: &Setting) -> Option<String> {
         match self {
-            Self::Text { quiet: false, .. } => Some(summary.text()),
+            Self::Text { quiet: false, .. } => Some(self.folded(summary.text(), setting)),
             Self::Text { quiet: true, .. } => (!summary.is_complete()).then(|| summary.loss_line()),
             Self::Json => None,
         }

@@ -13,4 +13,4 @@ pub mod summary;
 pub mod text;
 
 pub use format::Format;
-pub use setting::Setting;
+pub use setting::{Latest, Setting};

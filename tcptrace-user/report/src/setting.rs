@@ -2,10 +2,11 @@
 
 use std::{
     borrow::Cow,
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
 };
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use tcptrace_core::handshake::Nanos;
 use tcptrace_vocabulary::clock::Clock;
 
@@ -18,11 +19,32 @@ pub struct Setting {
     pub interfaces: BTreeMap<u32, String>,
     /// Interfaces whose packets may have gone either way: a capture need not record the direction.
     pub undirected: BTreeSet<u32>,
-    /// Whether text lines carry the date.
-    pub dated: bool,
+    /// The zone of the times in text.
+    pub zone: TimeZone,
+    /// Columns of a line of text; what is longer continues on the next line.
+    pub width: usize,
+    /// Whether a capture is read: its attempts are in the order of their first packets, and text dates them so. Live,
+    /// text dates them by what is reported.
+    pub is_capture: bool,
+    /// The latest moment that a line of text had.
+    pub latest: Latest,
 }
 
+/// The latest moment that a line of text had, in nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Latest(Cell<u64>);
+
+/// A line that is earlier than another one above it by more than this is marked.
+const OUT_OF_ORDER: u64 = 1_000_000_000;
+
 impl Setting {
+    /// Whether a line of text comes much later than its moment: below lines of a later one.
+    pub(crate) fn is_late(&self, at: Nanos) -> bool {
+        let latest = self.latest.0.get();
+        self.latest.0.set(latest.max(at.0));
+        latest.saturating_sub(at.0) > OUT_OF_ORDER
+    }
+
     /// A moment of the kernel's clock as a point in time.
     #[must_use]
     pub fn timestamp(&self, at: Nanos) -> Timestamp {

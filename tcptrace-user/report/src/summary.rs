@@ -4,6 +4,7 @@
 
 use std::{cmp::Reverse, collections::HashMap};
 
+use jiff::Timestamp;
 use tcptrace_core::{
     event::{BUCKETS, Counter, Counters},
     flow::Endpoint,
@@ -79,10 +80,53 @@ pub struct Summary {
     pub tunnels: Vec<(&'static str, u64)>,
     /// Floods, scans and avoided networks.
     pub findings: Vec<Finding>,
+    /// Incidents, by what became of them.
+    pub incidents: IncidentCounts,
+    /// The entries of the ignore list.
+    pub ignored: Vec<Ignored>,
+    /// Runs of the command for incidents; `None` without one.
+    pub on_incident: Option<Runs>,
     /// How full the kernel's table got; `None` for captures.
     pub table: Option<Table>,
     /// Losses in userspace, by stage.
     pub user_losses: Vec<(&'static str, u64)>,
+}
+
+/// Numbers of incidents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IncidentCounts {
+    /// Those that began.
+    pub begun: u64,
+    /// Those of them that still run.
+    pub running: u64,
+    /// Failures that were counted together because too many incidents ran.
+    pub merged: u64,
+}
+
+/// An entry of the ignore list, and what it accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// Its filter, as written.
+    pub filter: String,
+    /// Why its failures are accepted.
+    pub reason: String,
+    /// When it expires.
+    pub until: Timestamp,
+    /// Whether it has expired: its failures are reported again.
+    pub has_expired: bool,
+    /// Attempts that it accepted: counted, not reported.
+    pub attempts: u64,
+}
+
+/// Runs of the command for incidents (`--on-incident`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Those that ended, well or not.
+    pub runs: u64,
+    /// Those of them that failed, or took too long.
+    pub failed: u64,
+    /// Beginnings and ends for which it did not run, because too many waited.
+    pub skipped: u64,
 }
 
 impl Summary {
@@ -239,6 +283,9 @@ pub(crate) fn of_nothing(tally: Result<Counters, String>, user_losses: Vec<(&'st
         out_of_order: 0,
         tunnels: Vec::new(),
         findings: Vec::new(),
+        incidents: IncidentCounts::default(),
+        ignored: Vec::new(),
+        on_incident: None,
         table: None,
         user_losses,
     }

@@ -43,6 +43,9 @@ pub trait View {
 
     fn is_ours(&mut self, report: &Report) -> bool;
 
+    /// The entry of the ignore list that accepts the failure.
+    fn ignored(&mut self, report: &Report) -> Option<usize>;
+
     fn probe(&mut self, report: &Report, now: Nanos) -> Claim;
 
     fn check(&mut self, report: &Report, now: Nanos) -> Claim;
@@ -64,6 +67,9 @@ pub fn consider(report: &Report, view: &mut impl View, now: Nanos) -> Dispositio
         return Disposition::NotOurs;
     }
     let all = view.lists_all();
+    if !all && let Some(entry) = view.ignored(report) {
+        return Disposition::Count(Harmless::Ignored { entry });
+    }
     if !all && let Some(harmless) = look_aside(report, view, now) {
         return harmless;
     }
@@ -91,11 +97,12 @@ pub fn consider(report: &Report, view: &mut impl View, now: Nanos) -> Dispositio
 
 /// The same for a connect(2) that put no SYN on the wire: nothing else stands for it, and nothing later changes it.
 #[must_use]
-pub(super) const fn consider_unsent(is_ours: bool, is_full: bool) -> Disposition {
-    match (is_ours, is_full) {
-        (false, _) => Disposition::NotOurs,
-        (true, true) => Disposition::Surplus,
-        (true, false) => Disposition::Print,
+pub(super) const fn consider_unsent(is_ours: bool, ignored: Option<usize>, is_full: bool) -> Disposition {
+    match (is_ours, ignored, is_full) {
+        (false, ..) => Disposition::NotOurs,
+        (true, Some(entry), _) => Disposition::Count(Harmless::Ignored { entry }),
+        (true, None, true) => Disposition::Surplus,
+        (true, None, false) => Disposition::Print,
     }
 }
 

@@ -10,39 +10,67 @@ use std::collections::VecDeque;
 
 use consider::consider_unsent;
 pub use consider::{Disposition, View, consider};
-use tcptrace_core::handshake::{Handshake, Nanos};
-use tcptrace_report::finding::Finding;
+use tcptrace_core::{
+    flow::Endpoint,
+    handshake::{Handshake, Nanos},
+};
+use tcptrace_report::{
+    finding::Finding,
+    summary::{Ignored, IncidentCounts},
+};
 use tcptrace_verdict::patterns::{
     Claim, Pattern as _,
     avoided::Networks,
     checks::{Checks, Probes},
     flood::{Floods, Passage},
+    incident::{Failure, Incidents},
     scan::Scans,
 };
 pub use tcptrace_verdict::patterns::{FindingId, Harmless, Surroundings};
 use tcptrace_vocabulary::outcome::Outcome;
-use tcptrace_vocabulary::{attempt::Attempt, report::Report, verdict::Unsent};
+use tcptrace_vocabulary::{
+    attempt::Attempt,
+    incident::{Incident, Symptom},
+    report::Report,
+    verdict::Unsent,
+};
 pub use totals::{ByOutcome, Servers, Totals};
+
+use crate::ignore::IgnoreList;
 
 /// Reports held at once; more are decided by what is known.
 const HELD: usize = 1 << 13;
 
-/// The reports that make the exit code 3 (`--fail-on`).
+/// What makes the exit code 3 (`--fail-on`): so many attempts of one incident that ended so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailOn {
-    /// Any failure and any finding.
-    Any,
-    Outcome(Outcome),
+pub struct FailOn {
+    /// `None`: any failure and any finding.
+    pub outcome: Option<Outcome>,
+    /// From 1 on.
+    pub count: u64,
 }
 
 impl FailOn {
-    /// Whether it is an attempt that ended so.
+    /// Any failure and any finding.
+    pub const ANY: Self = Self { outcome: None, count: 1 };
+
+    /// One attempt with this outcome.
+    #[must_use]
+    pub const fn one(outcome: Outcome) -> Self {
+        Self { outcome: Some(outcome), count: 1 }
+    }
+
+    /// Whether an attempt that ended so counts.
     #[must_use]
     pub fn covers(self, outcome: Outcome) -> bool {
-        match self {
-            Self::Any => outcome.is_failure(),
-            Self::Outcome(wanted) => wanted == outcome,
-        }
+        self.outcome.map_or_else(|| outcome.is_failure(), |wanted| wanted == outcome)
+    }
+
+    /// Whether there are enough among attempts that belong together.
+    fn is_reached(self, ends: &ByOutcome, not_sent: u64) -> bool {
+        let ends = Outcome::ALL.into_iter().filter(|it| self.covers(*it)).map(|it| ends[it as usize]);
+        let not_sent = if self.outcome.is_none() { not_sent } else { 0 };
+        ends.sum::<u64>() + not_sent >= self.count
     }
 }
 
@@ -51,6 +79,8 @@ impl FailOn {
 pub struct Asked {
     /// `--all`.
     pub all: bool,
+    /// Every failure is a line of its own: `--each`, and JSON. Otherwise the first of an incident is.
+    pub each: bool,
     /// `--count`: lines printed at most.
     pub count: Option<u64>,
     pub fail_on: Vec<FailOn>,
@@ -58,6 +88,15 @@ pub struct Asked {
     pub is_capture: bool,
     /// Servers that have a total of their own.
     pub servers: usize,
+    /// `--ignore`: failures that are accepted.
+    pub ignored: IgnoreList,
+}
+
+impl Asked {
+    /// Whether an incident has so many attempts that the exit code is 3.
+    fn is_reached(&self, incident: &Incident) -> bool {
+        self.fail_on.iter().any(|wanted| wanted.is_reached(&incident.outcomes, incident.not_sent))
+    }
 }
 
 /// The lookups that a desk needs.
@@ -99,6 +138,16 @@ struct Patterns {
     networks: Networks,
     checks: Checks,
     probes: Probes,
+    incidents: Incidents,
+}
+
+/// A report that is settled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// With its verdict and its incident.
+    pub report: Report,
+    /// Whether it is printed. If not, its incident stands for it.
+    pub is_line: bool,
 }
 
 impl Desk {
@@ -117,8 +166,13 @@ impl Desk {
         self.patterns.checks.see(handshake, outcome, last);
     }
 
-    /// Takes a report in; returns it if it is to be printed.
-    pub fn receive(&mut self, report: Report, world: &mut impl World, now: Nanos) -> Option<Report> {
+    /// Notes that an attempt worked, and when it began: incidents of its server say which share still works.
+    pub fn see_success(&mut self, server: Endpoint, began: Nanos) {
+        self.patterns.incidents.note_success(server, began);
+    }
+
+    /// Takes a report in; returns it if it is a line, or one more of an incident.
+    pub fn receive(&mut self, report: Report, world: &mut impl World, now: Nanos) -> Option<Settled> {
         let may_wait = !self.asked.is_capture && self.held.len() < HELD;
         self.decide(report, may_wait, world, now).1
     }
@@ -130,36 +184,72 @@ impl Desk {
         may_wait: bool,
         world: &mut impl World,
         now: Nanos,
-    ) -> (Disposition, Option<Report>) {
+    ) -> (Disposition, Option<Settled>) {
         let is_full = self.is_full();
         let mut scene = Scene { patterns: &mut self.patterns, asked: &self.asked, world, may_wait, is_full };
-        let disposition = consider(&report, &mut scene, now);
+        let mut disposition = consider(&report, &mut scene, now);
+        let is_settled = disposition == Disposition::Print;
+        if is_settled {
+            let attempt = report.attempt_mut();
+            if attempt.wants_cause() {
+                world.explain(attempt, self.patterns.checks.count(&attempt.handshake));
+                attempt.why.iter().for_each(|why| self.totals.causes.count(&why.verdict));
+            }
+            disposition = self.join(&mut report, now);
+        }
         self.totals.note(&report, disposition, &self.asked);
         self.found |= self.is_found(&report, disposition);
         match disposition {
             Disposition::Print => {
                 self.printed += u64::from(!matches!(report, Report::Stall(_)) && !is_sequel(&self.asked, &report));
-                let attempt = report.attempt_mut();
-                if attempt.wants_cause() {
-                    world.explain(attempt, self.patterns.checks.count(&attempt.handshake));
-                    attempt.why.iter().for_each(|why| self.totals.causes.count(&why.verdict));
-                }
-                return (disposition, Some(report));
             }
-            Disposition::Hold { until } => self.held.push_back((until, report)),
+            Disposition::Hold { until } => {
+                self.held.push_back((until, report));
+                return (disposition, None);
+            }
             Disposition::Count(Harmless::Overtaken) => {
                 self.patterns.networks.note(&report, world, now);
+            }
+            Disposition::Count(Harmless::Ignored { entry }) => {
+                if matches!(report, Report::Attempt(_)) {
+                    self.asked.ignored.count(entry);
+                }
             }
             Disposition::Count(Harmless::HealthCheck | Harmless::Probe | Harmless::Worked)
             | Disposition::Fold(_)
             | Disposition::Surplus
             | Disposition::NotOurs => {}
         }
-        (disposition, None)
+        let is_line = disposition == Disposition::Print;
+        (disposition, is_settled.then_some(Settled { report, is_line }))
     }
 
-    /// Decides what was held until now; with `all`, whatever is held. Returns what is to be printed.
-    pub fn due(&mut self, now: Nanos, all: bool, world: &mut impl World) -> Vec<Report> {
+    /// Joins a report to its incident, which may stand for it.
+    fn join(&mut self, report: &mut Report, now: Nanos) -> Disposition {
+        let attempt = report.attempt();
+        let incidents = &mut self.patterns.incidents;
+        let mut failure = Failure::of(attempt, matches!(report, Report::Attempt(_)), self.asked.is_capture);
+        // What was in trouble and came through belongs to what failed around it.
+        if failure.is_none() && attempt.outcome.is_open() && !is_sequel(&self.asked, report) {
+            if let Some(id) = incidents.of_stalled(attempt) {
+                report.attempt_mut().incident = Some(id.0);
+                return if self.asked.each { Disposition::Print } else { Disposition::Fold(id) };
+            }
+            failure = Failure::of_recovered(attempt, self.asked.is_capture);
+        }
+        let Some(failure) = failure else { return Disposition::Print };
+        let (incident, is_first) = incidents.note(&failure, now);
+        self.found |= self.asked.is_reached(incident);
+        // A wider incident says itself what its first failure was.
+        let is_first = is_first && incident.took_over == 0;
+        let id = FindingId(incident.id);
+        report.attempt_mut().incident = Some(id.0);
+        if self.asked.each || is_first { Disposition::Print } else { Disposition::Fold(id) }
+    }
+
+    /// Decides what was held until now; with `all`, whatever is held. Returns what is a line, or one more of an
+    /// incident.
+    pub fn due(&mut self, now: Nanos, all: bool, world: &mut impl World) -> Vec<Settled> {
         let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(until, _)| all || *until <= now);
         self.held = held;
         let due: VecDeque<(Nanos, Report)> = due;
@@ -170,6 +260,12 @@ impl Desk {
     #[must_use]
     pub fn waits(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// Whether an incident is running, whose end has to be seen.
+    #[must_use]
+    pub fn has_incidents(&self) -> bool {
+        self.patterns.incidents.are_on()
     }
 
     /// Whether a flood is running.
@@ -197,6 +293,16 @@ impl Desk {
         self.note_findings(found)
     }
 
+    /// Incidents to print: those that began since the last look, have news, or are over by now.
+    pub fn look_at_incidents(&mut self, now: Nanos) -> Vec<Incident> {
+        self.patterns.incidents.look(now)
+    }
+
+    /// The end of the run, at a moment: incidents to print.
+    pub fn end_incidents(&mut self, now: Nanos) -> Vec<Incident> {
+        self.patterns.incidents.end(now)
+    }
+
     /// The end of the run: findings to print.
     pub fn end(&mut self) -> Vec<Finding> {
         let Patterns { floods, scans, networks, .. } = &mut self.patterns;
@@ -205,18 +311,38 @@ impl Desk {
     }
 
     fn note_findings(&mut self, found: Vec<Finding>) -> Vec<Finding> {
-        self.found |= !found.is_empty() && self.asked.fail_on.contains(&FailOn::Any);
+        let attempts = |finding: &Finding| match finding {
+            Finding::Flood(flood) => flood.attempts,
+            Finding::Scan(scan) => scan.attempts,
+            Finding::Avoided(avoided) => avoided.attempts,
+        };
+        // A finding is reported before any of its attempts has ended.
+        let is_reached = |it: &Finding, wanted: &FailOn| wanted.count == 1 || wanted.is_reached(&attempts(it), 0);
+        let any: Vec<_> = self.asked.fail_on.iter().filter(|it| it.outcome.is_none()).collect();
+        self.found |= found.iter().any(|it| any.iter().any(|wanted| is_reached(it, wanted)));
         found
     }
 
     /// Takes in a connect(2) that put no SYN on the wire; returns what becomes of it. `is_ours`: the filter includes
     /// it.
-    pub fn receive_unsent(&mut self, unsent: &Unsent, is_ours: bool) -> Disposition {
-        let disposition = consider_unsent(is_ours, self.is_full());
+    pub fn receive_unsent(&mut self, unsent: &mut Unsent, is_ours: bool, now: Nanos) -> Disposition {
+        let client = unsent.client.unwrap_or_default();
+        let ignored = self.asked.ignored.find(client, unsent.server, Symptom::Local, unsent.called);
+        let mut disposition = consider_unsent(is_ours, ignored.filter(|_| !self.asked.all), self.is_full());
+        if let Disposition::Count(Harmless::Ignored { entry }) = disposition {
+            self.asked.ignored.count(entry);
+        }
         if disposition == Disposition::Print {
-            self.printed += 1;
+            let (incident, is_first) = self.patterns.incidents.note(&Failure::of_call(unsent), now);
+            let id = FindingId(incident.id);
+            self.found |= self.asked.is_reached(incident);
+            unsent.incident = Some(id.0);
+            if self.asked.each || is_first {
+                self.printed += 1;
+            } else {
+                disposition = Disposition::Fold(id);
+            }
             self.totals.causes.count(&unsent.verdict);
-            self.found |= self.asked.fail_on.contains(&FailOn::Any);
         }
         disposition
     }
@@ -231,6 +357,19 @@ impl Desk {
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
         self.patterns.floods.forgotten() + self.patterns.scans.forgotten() + self.patterns.networks.forgotten()
+    }
+
+    /// How many incidents began, and what became of them.
+    #[must_use]
+    pub fn incidents(&self) -> IncidentCounts {
+        let it = &self.patterns.incidents;
+        IncidentCounts { begun: it.begun(), running: it.running(), merged: it.merged() }
+    }
+
+    /// The entries of the ignore list, with what each accepted.
+    #[must_use]
+    pub fn ignored(&self, now: Nanos) -> Vec<Ignored> {
+        self.asked.ignored.counted(now)
     }
 
     #[must_use]
@@ -248,9 +387,10 @@ impl Desk {
     /// their ends by outcome. `lost` has the outcomes of failures whose reports were lost.
     #[must_use]
     pub fn is_failed(&self, connections: Option<&ByOutcome>, lost: &[Outcome]) -> bool {
-        let names = |outcome| self.asked.fail_on.iter().any(|it| it.covers(outcome));
+        let names = |outcome| self.asked.fail_on.iter().any(|it| it.count == 1 && it.covers(outcome));
         let worked = |ends: &ByOutcome| {
-            Outcome::ALL.into_iter().any(|it| !it.is_failure() && ends[it as usize] > 0 && names(it))
+            let named = self.asked.fail_on.iter().filter(|it| it.outcome.is_some_and(|outcome| !outcome.is_failure()));
+            named.into_iter().any(|it| it.is_reached(ends, 0))
         };
         self.found || connections.is_some_and(worked) || lost.iter().copied().any(names)
     }
@@ -262,13 +402,15 @@ impl Desk {
             Disposition::Print | Disposition::Fold(_) => true,
             // One half of an attempt that worked is no failure.
             Disposition::Count(Harmless::Worked) => !report.attempt().outcome.is_failure(),
-            Disposition::Count(Harmless::HealthCheck | Harmless::Overtaken | Harmless::Probe)
+            Disposition::Count(
+                Harmless::HealthCheck | Harmless::Overtaken | Harmless::Probe | Harmless::Ignored { .. },
+            )
             | Disposition::Hold { .. }
             | Disposition::Surplus
             | Disposition::NotOurs => false,
         };
         let Report::Attempt(attempt) = report else { return false };
-        counts && self.asked.fail_on.iter().any(|it| it.covers(attempt.outcome))
+        counts && self.asked.fail_on.iter().any(|it| it.count == 1 && it.covers(attempt.outcome))
     }
 }
 
@@ -315,6 +457,13 @@ impl<W: World> View for Scene<'_, W> {
 
     fn is_ours(&mut self, report: &Report) -> bool {
         self.world.is_ours(report)
+    }
+
+    fn ignored(&mut self, report: &Report) -> Option<usize> {
+        let attempt = report.attempt();
+        let hs = &attempt.handshake;
+        let symptom = Symptom::of(attempt.outcome)?;
+        self.asked.ignored.find(hs.client(), hs.server(), symptom, hs.first_syn)
     }
 
     fn probe(&mut self, report: &Report, now: Nanos) -> Claim {

@@ -25,6 +25,8 @@ pub struct Totals {
     pub health_checks: u64,
     pub overtaken: u64,
     pub probes: u64,
+    /// Attempts that the ignore list accepts.
+    pub ignored: u64,
     /// Attempts that a finding stands for.
     pub folded: u64,
 }
@@ -58,6 +60,7 @@ impl Totals {
             Disposition::Count(Harmless::HealthCheck) => {
                 (self.health_checks, is_servers) = (self.health_checks + 1, false);
             }
+            Disposition::Count(Harmless::Ignored { .. }) => (self.ignored, is_servers) = (self.ignored + 1, false),
             Disposition::Count(Harmless::Probe) => (self.probes, is_servers) = (self.probes + 1, false),
             Disposition::Count(Harmless::Overtaken) => self.overtaken += 1,
             Disposition::Fold(_) => self.folded += 1,

@@ -320,7 +320,15 @@ pub fn explain(
     let Verdict { cause, confidence, .. } = verdict;
     let is_proven = IS_OWN.contains(&cause) || cause == Cause::HostDown && confidence >= Confidence::Likely;
     let client = connect.sent.map(|sent| sent.client);
-    is_proven.then_some(Unsent { called: connect.called, client, server: connect.asked, process, errno, verdict })
+    is_proven.then_some(Unsent {
+        called: connect.called,
+        client,
+        server: connect.asked,
+        process,
+        errno,
+        verdict,
+        incident: None,
+    })
 }
 
 /// The errno of a call, by what stands for it; `None` where it had none, or nothing does.

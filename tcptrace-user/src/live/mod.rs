@@ -23,6 +23,7 @@ pub mod kernel;
 pub mod load;
 mod log;
 pub mod mapping;
+pub mod on_incident;
 mod onward;
 pub mod privilege;
 pub mod session;

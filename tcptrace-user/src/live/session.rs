@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use jiff::tz::TimeZone;
 use tcptrace_capture::write::{self, Writer};
 use tcptrace_core::{
     event::{Counter, Counters},
     handshake::Nanos,
 };
 use tcptrace_filter::Filter;
-use tcptrace_report::{Format, Setting};
+use tcptrace_report::{Format, Latest, Setting};
 use tokio::time;
 
 use super::{
@@ -19,7 +20,9 @@ use super::{
     hooks::Tc,
     interfaces::{self, HookChoice, Interface},
     kernel::{Kernel, Settings},
-    log, privilege,
+    log,
+    on_incident::Runner,
+    privilege,
     signals::{self, Signals, came, ended},
     why::Judge,
 };
@@ -27,6 +30,7 @@ use crate::{
     clock::{self, monotonic},
     desk::{Asked, Desk, FailOn},
     host::{Host, LocalFacts, Tunnels},
+    ignore::IgnoreList,
     log_file::LogFile,
     output::{self, Output, Sink},
     recorder::Recorder,
@@ -136,6 +140,14 @@ pub struct Options {
     pub decap: bool,
     /// Report completed handshakes as well.
     pub all: bool,
+    /// A command for each beginning and end of an incident.
+    pub on_incident: Option<String>,
+    /// Failures that are accepted.
+    pub ignored: IgnoreList,
+    /// The zone of the times in text.
+    pub zone: TimeZone,
+    /// Every failure is a line of its own.
+    pub each: bool,
     /// An attempt without progress for this time is stalled.
     pub stall_after: Duration,
     /// `None`: until a signal.
@@ -146,8 +158,6 @@ pub struct Options {
     pub format: Format,
     pub color: anstream::ColorChoice,
     pub quiet: bool,
-    /// Times of text are in UTC, otherwise in the local zone.
-    pub utc: bool,
     /// 1: more about each attempt; 2: the kernel programs' log as well.
     pub verbose: u8,
     /// The file for reports and summary, instead of standard output.
@@ -166,6 +176,8 @@ struct Session {
     judge: Judge,
     setting: Setting,
     evidence: Option<Evidence>,
+    /// `None` without `--on-incident`.
+    runner: Option<Runner>,
     /// `None` where tunnels are looked into.
     tunnels: Option<Tunnels>,
     printed: Printed,
@@ -256,12 +268,22 @@ impl Session {
         let interfaces = attachments.interfaces().map(|it| (it.index, it.name.clone())).collect();
         let accounts = feed.kernel.take_accounts().context("the accounts were taken already")?;
         let tunnels = (!options.decap).then(|| Tunnels::start(attachments.interfaces(), monotonic()));
+        let runner = options.on_incident.as_deref().map(Runner::start).transpose()?;
         Ok(Self {
+            runner,
             accounts,
             tunnels,
             desk: Desk::new(asked(&options)),
             judge: Judge::new(options.local, &mut feed.kernel),
-            setting: Setting { clock: clock::now(), interfaces, undirected: BTreeSet::new(), dated: false },
+            setting: Setting {
+                clock: clock::now(),
+                interfaces,
+                undirected: BTreeSet::new(),
+                zone: options.zone.clone(),
+                width: output::width(options.log.is_some()),
+                is_capture: false,
+                latest: Latest::default(),
+            },
             options,
             attachments,
             feed,
@@ -401,7 +423,7 @@ impl Session {
             tunnels.tick(self.attachments.interfaces(), now);
         }
         let unsent = self.judge.tick(now, &self.feed.kernel.table, unnoted);
-        self.tell_unsent(&unsent);
+        self.tell_unsent(unsent);
         let mut reports = Vec::new();
         let overview = self.feed.kernel.table.each_pending(now, changes, |it| {
             let (report, due) = self.feed.tracker.look(it, now);
@@ -415,9 +437,10 @@ impl Session {
         reports.extend(self.feed.tracker.sweep(now, |handshake| table.find(handshake)));
         self.tell(reports);
         self.tell_due(now, false);
+        self.look_at_incidents(now);
         self.feed.flush_log();
         let waits = self.attachments.is_stale || self.feed.tracker.waits();
-        if waits || self.desk.is_flooded() || self.desk.waits() {
+        if waits || self.desk.is_flooded() || self.desk.waits() || self.desk.has_incidents() {
             return SWEEP;
         }
         let longest = self.options.stall_after.clamp(SWEEP, LONGEST_SWEEP);
@@ -442,8 +465,10 @@ const SERVERS: usize = 1 << 16;
 fn asked(options: &Options) -> Asked {
     Asked {
         all: options.all,
+        each: options.each,
         count: options.count,
         fail_on: options.fail_on.clone(),
+        ignored: options.ignored.clone().with_clock(clock::now()),
         is_capture: false,
         servers: SERVERS,
     }

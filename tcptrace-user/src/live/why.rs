@@ -2,7 +2,7 @@
 //! lookups.
 
 use tcptrace_core::{
-    flow::Addr,
+    flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, State},
 };
 use tcptrace_filter::Filter;
@@ -39,6 +39,8 @@ use crate::{
 /// The shortest pause between two looks at established attempts; and the pause as a multiple of the last look's
 /// duration.
 const LOOK: u64 = 250_000_000;
+/// Attempts that worked, kept between two looks at the incidents.
+const SUCCESSES: usize = 1 << 14;
 const PAUSE: u64 = 50;
 
 /// The time for which an attempt is held back whose rivals may still succeed: they begin within a second (`calls.rs`),
@@ -50,6 +52,8 @@ pub struct Judge {
     past: Past,
     here: Option<ThisHost>,
     established: Established,
+    /// Attempts that worked, for the incidents.
+    successes: Vec<(Nanos, Endpoint)>,
 }
 
 /// Which connections of the kernel's table the past has.
@@ -99,7 +103,7 @@ impl Judge {
                 unnoted: (0, Nanos(0)),
             }
         });
-        Self { past: Past::default(), here, established: Established::default() }
+        Self { past: Past::default(), here, established: Established::default(), successes: Vec::new() }
     }
 
     /// The facts that stay unknown, a line each.
@@ -241,6 +245,15 @@ impl Judge {
         local
     }
 
+    /// Attempts that were established since this was last asked, as far as there was room: when each began, and its
+    /// server. Looks for more if they are wanted.
+    pub fn successes(&mut self, table: &Table, are_wanted: bool) -> Vec<(Nanos, Endpoint)> {
+        if are_wanted {
+            self.look(table);
+        }
+        std::mem::take(&mut self.successes)
+    }
+
     /// Reads what was established since the last look: sets that have changed.
     fn look(&mut self, table: &Table) {
         let now = monotonic();
@@ -251,6 +264,9 @@ impl Judge {
         table.each_changed(versions, |it| {
             if it.state() == State::Established && it.ended > *looked {
                 self.past.note(it, Outcome::Established);
+                if self.successes.len() < SUCCESSES {
+                    self.successes.push((it.first_syn, it.server()));
+                }
             }
         });
         *looked = now;
@@ -275,6 +291,11 @@ impl Surroundings for Here<'_> {
     fn answers(&mut self, network: Network, at: Nanos) -> bool {
         self.judge.look(self.table);
         self.judge.past.is_heard(network.addresses(), at)
+    }
+
+    fn has_opened(&mut self, server: Endpoint) -> bool {
+        self.judge.look(self.table);
+        self.judge.past.host(server.addr).is_some_and(|host| host.has_opened(server.port))
     }
 
     fn has_two_hosts(&mut self, handshake: &Handshake) -> bool {

@@ -93,6 +93,7 @@ pub struct Flows {
     listeners: Listeners,
     /// Ends of the shape of a health check that the desk has not seen yet.
     checks: Vec<(Handshake, Outcome, Nanos)>,
+    successes: Vec<(Nanos, Endpoint)>,
     /// Conversations that were reported before their end, because there were too many.
     pub evicted: u64,
     /// Packets of which too little was captured.
@@ -172,6 +173,7 @@ impl Flows {
             races: Races::default(),
             listeners,
             checks: Vec::new(),
+            successes: Vec::new(),
             evicted: 0,
             cut: 0,
             out_of_order: 0,

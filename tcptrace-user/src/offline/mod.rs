@@ -26,7 +26,7 @@ mod waiting;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fs::File,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     path::Path,
     process::ExitCode,
@@ -42,7 +42,7 @@ use tcptrace_core::{
     handshake::{Nanos, Point},
     segment::Link,
 };
-use tcptrace_report::{Setting, text};
+use tcptrace_report::{Latest, Setting, text};
 use tcptrace_verdict::patterns::flood::Passage;
 use tcptrace_vocabulary::verdict::Verdict;
 
@@ -51,6 +51,7 @@ use crate::{
     clock::Clock,
     desk::{Asked, Desk},
     exit::{self, ExitCode as Code},
+    ignore::IgnoreList,
     limit,
     log_file::LogFile,
     output, random,
@@ -84,7 +85,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let log = args.log.as_deref().map(open).transpose()?;
     let evidence =
         args.write.as_ref().filter(|_| readable).map(|path| Writer::create(path, cli::rotation(args))).transpose()?;
-    let mut run = Run::new(args, Flows::new(wanted, random::hash_key()?), evidence, log);
+    let ignored = cli::ignored(args)?;
+    let mut run = Run::new(args, ignored, Flows::new(wanted, random::hash_key()?), evidence, log);
     signals::listen(args.log.is_some()).context("cannot listen to signals")?;
     for path in &args.read {
         match run.read(path) {
@@ -167,16 +169,25 @@ struct Input {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a Args, flows: Flows, evidence: Option<Writer>, log: Option<LogFile>) -> Self {
+    fn new(args: &'a Args, ignored: IgnoreList, flows: Flows, evidence: Option<Writer>, log: Option<LogFile>) -> Self {
         let asked = Asked {
             all: args.all,
+            each: cli::lists_each(args),
             count: args.count,
             fail_on: args.fail_on.clone(),
+            ignored,
             is_capture: true,
             servers: cli::max_attempts(args) as usize,
         };
-        let setting =
-            Setting { clock: Clock::EPOCH, interfaces: BTreeMap::new(), undirected: BTreeSet::new(), dated: true };
+        let setting = Setting {
+            clock: Clock::EPOCH,
+            interfaces: BTreeMap::new(),
+            undirected: BTreeSet::new(),
+            zone: cli::zone(args),
+            width: output::width(args.log.is_some()),
+            is_capture: true,
+            latest: Latest::default(),
+        };
         let input = Input {
             files: Vec::new(),
             interfaces: 0,
@@ -185,7 +196,7 @@ impl<'a> Run<'a> {
             paused: (0, Instant::now()),
             damaged: 0,
             unsupported: BTreeMap::new(),
-            progress: (io::stderr().is_terminal() && !args.quiet).then(Instant::now),
+            progress: (output::erases() && !args.quiet).then(Instant::now),
         };
         Self {
             args,
@@ -349,6 +360,8 @@ impl<'a> Run<'a> {
         self.feed(Nanos(u64::MAX))?;
         let found = self.desk.end();
         self.print_findings(found)?;
+        let over = self.desk.end_incidents(self.flows.now);
+        self.print_incidents(&over)?;
         let shed = self.complete()?;
         if self.page.log.is_some() {
             // The summary has the lines that were lost.
@@ -362,7 +375,7 @@ impl<'a> Run<'a> {
             }
             self.page.out.flush().map_err(Stop::Output)?;
         }
-        if let Some(closing) = format.closing(&summary) {
+        if let Some(closing) = format.closing(&summary, &self.setting) {
             self.say(&closing)?;
         }
         Ok(())

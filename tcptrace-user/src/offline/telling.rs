@@ -1,11 +1,15 @@
 //! The desk of a run over captures: attempts go in, lines come out.
 
-use tcptrace_core::{flow::Addr, handshake::Nanos};
+use tcptrace_core::{
+    flow::{Addr, Endpoint},
+    handshake::Nanos,
+};
 use tcptrace_report::finding::Finding;
 use tcptrace_verdict::{case::Case, judge, past::Past, patterns::Surroundings};
 use tcptrace_vocabulary::{
     attempt::Attempt,
     facts::{Local, Missing},
+    incident::Incident,
     network::Network,
     report::Report,
     verdict::{Verdict, Why},
@@ -15,7 +19,10 @@ use super::{
     Run, Stop,
     flows::{Finished, Kept},
 };
-use crate::{cli, desk::World};
+use crate::{
+    cli,
+    desk::{Settled, World},
+};
 
 /// The longest time, in nanoseconds, by which a flood's attempts may have begun before it.
 const AHEAD: u64 = 3_000_000_000;
@@ -36,6 +43,9 @@ impl Run<'_> {
         for (handshake, outcome, last) in self.flows.checks() {
             self.desk.see_end(&handshake, outcome, last);
         }
+        for (began, server) in self.flows.successes() {
+            self.desk.see_success(server, began);
+        }
         let passages = self.flows.passages();
         for (last, passage) in &passages {
             self.flows.history.note_flood(passage.owner, passage.since, *last);
@@ -46,12 +56,14 @@ impl Run<'_> {
             self.feed(now)?;
             let recorded = self.recorded.remove(&told.attempt.id());
             let mut world = Captured { past: &self.flows.history, is_overtaken: told.is_overtaken, recorded };
-            let report = self.desk.receive(Report::Attempt(told.attempt), &mut world, now);
-            if let Some(report) = report {
-                self.tell_one(&report, &told.packets, told.decided)?;
+            let settled = self.desk.receive(Report::Attempt(told.attempt), &mut world, now);
+            if let Some(settled) = settled {
+                self.tell_one(&settled, &told.packets, told.decided)?;
             }
             let found = self.desk.look(now);
             self.print_findings(found)?;
+            let incidents = self.desk.look_at_incidents(now);
+            self.print_incidents(&incidents)?;
             if self.desk.is_full() {
                 return Err(Stop::Enough);
             }
@@ -70,15 +82,34 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tell_one(&mut self, report: &Report, packets: &[Kept], decided: usize) -> Result<(), Stop> {
+    fn tell_one(
+        &mut self,
+        Settled { report, is_line }: &Settled,
+        packets: &[Kept],
+        decided: usize,
+    ) -> Result<(), Stop> {
         if report.attempt().is_trouble()
             && let Err(error) = self.prove(report.attempt(), packets, decided)
         {
             self.on_evidence_error(error)?;
         }
+        if !is_line {
+            return Ok(());
+        }
         self.page.line.clear();
         cli::format(self.args).write_report(&mut self.page.line, report, &self.setting);
         self.page.print(self.proof.writer.is_some())
+    }
+
+    pub(super) fn print_incidents(&mut self, incidents: &[Incident]) -> Result<(), Stop> {
+        for incident in incidents {
+            let line = cli::format(self.args).incident(incident, &self.setting, cli::lists_each(self.args));
+            let Some(line) = line else { continue };
+            self.page.line.clear();
+            self.page.line.extend_from_slice(line.as_bytes());
+            self.page.print(self.proof.writer.is_some())?;
+        }
+        Ok(())
     }
 
     /// Prints what many attempts have in common.
@@ -109,6 +140,10 @@ impl Surroundings for Captured<'_> {
 
     fn answers(&mut self, network: Network, at: Nanos) -> bool {
         self.past.is_heard(network.addresses(), at)
+    }
+
+    fn has_opened(&mut self, server: Endpoint) -> bool {
+        self.past.host(server.addr).is_some_and(|host| host.has_opened(server.port))
     }
 
     fn is_here(&mut self, _address: Addr) -> bool {

@@ -5,8 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    env,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -14,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{limit, output::plain};
+use crate::{
+    limit,
+    output::{self, plain},
+};
 
 /// The pause between two looks; a step that is over sooner is not worth a line.
 const EACH: Duration = Duration::from_millis(100);
@@ -74,8 +76,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Shows it, where somebody sees it.
     pub(super) fn show(steps: &Steps, host: &str) -> Option<Self> {
-        let erases = env::var_os("TERM").is_some_and(|it| it != "dumb");
-        if !(erases && io::stderr().is_terminal()) {
+        if !output::erases() {
             return None;
         }
         let ((end, over), (finished, ended)) = (channel(), channel());

@@ -586,6 +586,12 @@ impl Host {
         (before, port.minutes.times(SYN_ACK).filter(|it| *it >= around.began).filter(near).min())
     }
 
+    /// Whether a port opened a connection within the minutes that are kept.
+    #[must_use]
+    pub fn has_opened(&self, port: u16) -> bool {
+        self.ports.get(&port).is_some_and(|it| it.minutes.times(SYN_ACK).next().is_some())
+    }
+
     /// Whether it opened a connection during an attempt, or between two others of the same minute.
     #[must_use]
     pub fn opened_during(&self, around: Around) -> bool {

@@ -44,6 +44,8 @@ pub struct Attempt {
     pub trust: Trust,
     /// Why it failed; `None` until a verdict is made, and for an attempt without trouble.
     pub why: Option<Box<Why>>,
+    /// The number of its incident; `None` for an attempt without trouble, or if a finding stands for it.
+    pub incident: Option<u64>,
 }
 
 impl Attempt {
@@ -62,6 +64,7 @@ impl Attempt {
             noted: Noted::default(),
             trust: Trust::default(),
             why: None,
+            incident: None,
             handshake,
         }
     }

@@ -11,6 +11,7 @@ pub mod errno;
 pub mod facts;
 pub mod foreign;
 pub mod icmp;
+pub mod incident;
 pub mod network;
 pub mod outcome;
 pub mod report;

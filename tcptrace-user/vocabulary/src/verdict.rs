@@ -35,6 +35,13 @@ impl Causes {
         *self.0.entry(verdict.cause).or_default() += 1;
     }
 
+    /// Counts those of others as well.
+    pub fn add(&mut self, others: &Self) {
+        for (cause, count) in &others.0 {
+            *self.0.entry(*cause).or_default() += count;
+        }
+    }
+
     /// The causes that occurred with their numbers, the most frequent first.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
@@ -68,6 +75,8 @@ pub struct Unsent {
     pub process: Process,
     /// The errno of the call; `None` if it had none, or none is known.
     pub errno: Option<i32>,
+    /// The number of its incident.
+    pub incident: Option<u64>,
     /// Why no SYN was sent.
     pub verdict: Verdict,
 }

@@ -80,12 +80,23 @@ impl Tracer {
 }
 
 impl Finished {
-    /// Every line of standard output as JSON. Panics on one that is not.
+    /// Every line of standard output as JSON, but those of incidents: they repeat what the others say. Panics on one
+    /// that is no JSON.
     #[track_caller]
     pub fn json(&self) -> Vec<Value> {
+        self.every_line().filter(|line| line["type"] != "incident").collect()
+    }
+
+    /// The lines of incidents. Panics on a line that is no JSON.
+    #[track_caller]
+    pub fn incidents(&self) -> Vec<Value> {
+        self.every_line().filter(|line| line["type"] == "incident").collect()
+    }
+
+    fn every_line(&self) -> impl Iterator<Item = Value> {
         let parse =
             |line: &String| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
-        self.lines.iter().map(parse).collect()
+        self.lines.iter().map(parse)
     }
 }
 

@@ -220,7 +220,7 @@ fn findings_are_printed_once_begun_and_once_over() {
     assert_eq!(desk.end().len(), 1);
     assert!(!desk.is_flooded() && desk.is_failed(None, &[]), "it was found");
 
-    let named = Asked { fail_on: vec![FailOn::Outcome(Outcome::Refused)], ..asked(false) };
+    let named = Asked { fail_on: vec![FailOn::one(Outcome::Refused)], ..asked(false) };
     let mut other = Desk::new(named);
     assert_eq!((other.flood(flood(25), at(300)).len(), other.look(at(320)).len()), (0, 1));
     assert!(!other.is_failed(None, &[]), "a finding has no outcome");
@@ -270,10 +270,10 @@ fn a_connection_that_is_named_fails() {
         ends[outcome as usize] = number;
         Desk::new(Asked { fail_on: vec![fail_on], ..asked(false) }).is_failed(Some(&ends), &[])
     };
-    let closed = FailOn::Outcome(Outcome::Closed);
+    let closed = FailOn::one(Outcome::Closed);
     assert!(fails(closed, Outcome::Closed, 1) && fails(closed, Outcome::Closed, 2));
     assert!(!fails(closed, Outcome::Closed, 0) && !fails(closed, Outcome::ResetByClient, 1));
-    assert!(!fails(FailOn::Any, Outcome::Closed, 1), "it is no failure");
-    assert!(!fails(FailOn::Any, Outcome::Refused, 1), "its own line says so");
-    assert!(!fails(FailOn::Outcome(Outcome::Refused), Outcome::Refused, 1));
+    assert!(!fails(FailOn::ANY, Outcome::Closed, 1), "it is no failure");
+    assert!(!fails(FailOn::ANY, Outcome::Refused, 1), "its own line says so");
+    assert!(!fails(FailOn::one(Outcome::Refused), Outcome::Refused, 1));
 }

@@ -17,7 +17,7 @@ use crate::files::refused;
 /// Long enough for a machine that builds beside this.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A tracer that reads a pipe, and its lines as they come.
+/// A tracer that reads a pipe, and its lines as they come but those of incidents.
 pub(crate) struct Reading {
     tracer: Child,
     lines: Receiver<Value>,
@@ -38,7 +38,10 @@ impl Reading {
         let stdout = BufReader::new(tracer.stdout.take().unwrap());
         thread::spawn(move || {
             for line in stdout.lines() {
-                let _ = to.send(serde_json::from_str(&line.unwrap()).unwrap());
+                let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+                if line["type"] != "incident" {
+                    let _ = to.send(line);
+                }
             }
         });
         let (to, messages) = channel();

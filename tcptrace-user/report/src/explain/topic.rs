@@ -74,12 +74,22 @@ pub enum Word {
     NotSent,
     /// `avoided`: a network where nothing answers and that clients avoid
     Avoided,
+    /// `incident`: failures that are reported once
+    Incident,
 }
 
 impl Word {
     /// Every word, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::Stalled, Self::Recovered, Self::Flood, Self::Scan, Self::Outage, Self::NotSent, Self::Avoided];
+    pub const ALL: [Self; 8] = [
+        Self::Stalled,
+        Self::Recovered,
+        Self::Flood,
+        Self::Scan,
+        Self::Outage,
+        Self::NotSent,
+        Self::Avoided,
+        Self::Incident,
+    ];
 
     /// The word in text and JSON.
     #[must_use]
@@ -92,6 +102,7 @@ impl Word {
             Self::Outage => "outage",
             Self::NotSent => "not_sent",
             Self::Avoided => "avoided",
+            Self::Incident => "incident",
         }
     }
 }
@@ -260,6 +271,7 @@ const fn word(word: Word) -> &'static str {
         Word::Outage => include_str!("words/outage.md"),
         Word::NotSent => include_str!("words/not_sent.md"),
         Word::Avoided => include_str!("words/avoided.md"),
+        Word::Incident => include_str!("words/incident.md"),
     }
 }
 

@@ -79,6 +79,8 @@ pub(super) struct AttemptLine<'a> {
     seen: Seen<'a>,
     cause: Option<CauseLine<'a>>,
     scope: Option<ScopeLine<'a>>,
+    /// the number of its incident; null without trouble, and if a flood or scan stands for it
+    incident: Option<u64>,
     local: Option<LocalLine<'a>>,
     trust: Trust,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,6 +263,7 @@ impl<'a> AttemptLine<'a> {
             seen: Seen { client: Where::of(hs.client_point, setting), server: Where::of(hs.server_point, setting) },
             cause: why.map(|why| CauseLine::of(&why.verdict, why.recorded)),
             scope: why.map(|why| ScopeLine::of(&why.verdict)),
+            incident: attempt.incident,
             local: why.and_then(LocalLine::of),
             trust: Trust::of(attempt),
             outer: attempt.outer.and_then(Outer::of),

@@ -29,6 +29,8 @@ pub(super) struct ConnectLine<'a> {
     errno: Option<String>,
     cause: CauseLine<'a>,
     scope: ScopeLine<'a>,
+    /// the number of its incident
+    incident: Option<u64>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -59,6 +61,7 @@ pub(crate) fn line(unsent: &Unsent, setting: &Setting) -> String {
         errno: unsent.errno.map(errno_name),
         cause: CauseLine::of(&unsent.verdict, false),
         scope: ScopeLine::of(&unsent.verdict),
+        incident: unsent.incident,
     };
     serde_json::to_string(&line).unwrap_or_default()
 }

@@ -21,6 +21,7 @@ macro_rules! schemas {
 mod attempt;
 mod connect;
 mod finding;
+mod incident;
 mod part;
 mod schema;
 mod short;
@@ -29,6 +30,7 @@ mod why;
 mod word;
 
 pub(crate) use connect::line as connect;
+pub(crate) use incident::line as incident;
 
 pub use attempt::{line, write};
 pub use schema::schema;

@@ -5,7 +5,9 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{attempt::AttemptLine, connect::ConnectLine, finding::FindingObject, summary::SummaryLine};
+use super::{
+    attempt::AttemptLine, connect::ConnectLine, finding::FindingObject, incident::IncidentObject, summary::SummaryLine,
+};
 
 /// Definitions of the object that `tcptrace diagnose --json` prints.
 const DIAGNOSIS: &str = include_str!("diagnosis.json");
@@ -18,6 +20,7 @@ pub fn schema() -> String {
         generator.subschema_for::<AttemptLine<'static>>().to_value(),
         generator.subschema_for::<ConnectLine<'static>>().to_value(),
         generator.subschema_for::<FindingObject>().to_value(),
+        generator.subschema_for::<IncidentObject>().to_value(),
         generator.subschema_for::<SummaryLine<'static>>().to_value(),
     ];
     lines.push(json!({ "$ref": "#/$defs/diagnosis" }));

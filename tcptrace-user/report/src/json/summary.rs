@@ -14,12 +14,15 @@ use tcptrace_vocabulary::outcome::Outcome;
 use super::{
     finding::FindingObject,
     part::{Counts, KnownOutcomeCounts, OutcomeCounts, Seconds},
-    short::Ip,
+    short::{Ip, Time},
     word::Version,
 };
 use crate::{
     Setting,
-    summary::{Hook, Summary, Table, Times, at_once, from_first_syn, is_packets, percentile, transition_name},
+    summary::{
+        Hook, Ignored, IncidentCounts, Runs, Summary, Table, Times, at_once, from_first_syn, is_packets, percentile,
+        transition_name,
+    },
 };
 
 /// The totals of a run: the last line.
@@ -42,6 +45,11 @@ pub(super) struct SummaryLine<'a> {
     counters: Option<Counts>,
     worst: Vec<ServerObject>,
     findings: Vec<FindingObject>,
+    incidents: IncidentsObject,
+    /// entries of the ignore list (--ignore)
+    ignored: Vec<IgnoredObject<'a>>,
+    /// runs of the command of --on-incident; null without one
+    on_incident: Option<RunsObject>,
     table: Option<TableObject>,
     /// packets of tunnels that were not looked into, by kind, without --decap; live a sample of them
     tunnels: Counts,
@@ -89,6 +97,40 @@ struct AttemptsObject {
     overtaken: u64,
     /// attempts of a hop walk of tcptrace diagnose on this host: counted and not reported, unless with --all
     probes: u64,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct IncidentsObject {
+    begun: u64,
+    /// those that had not ended when tracing did
+    running: u64,
+    /// failures that were counted together because too many incidents ran at once
+    merged: u64,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct RunsObject {
+    /// those that ended, well or not
+    runs: u64,
+    /// those of them that failed, or took too long
+    failed: u64,
+    /// beginnings and ends for which it did not run, because too many waited
+    skipped: u64,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct IgnoredObject<'a> {
+    filter: &'a str,
+    reason: &'a str,
+    /// when it expires
+    until: Time,
+    /// its failures are reported again
+    has_expired: bool,
+    /// attempts that it accepted: counted and not reported, unless with --all
+    attempts: u64,
 }
 
 /// How long completed handshakes took, in powers of two of microseconds.
@@ -164,6 +206,9 @@ impl<'a> SummaryLine<'a> {
             counters: tally.map(|tally| counters(tally, |counter| !is_packets(counter) && !is_attempts(counter))),
             worst: summary.worst().into_iter().map(|worst| ServerObject::of(worst, summary)).collect(),
             findings: summary.findings.iter().map(|finding| FindingObject::of(finding, None, setting)).collect(),
+            incidents: IncidentsObject::of(summary.incidents),
+            ignored: summary.ignored.iter().map(IgnoredObject::of).collect(),
+            on_incident: summary.on_incident.map(|Runs { runs, failed, skipped }| RunsObject { runs, failed, skipped }),
             table: summary.table.as_ref().map(TableObject::of),
             tunnels: Counts(summary.tunnels.iter().map(|&(kind, count)| (kind.into(), count)).collect()),
             losses: Counts(summary.losses().into_iter().map(|(stage, count)| (stage.into(), count)).collect()),
@@ -211,6 +256,20 @@ impl AttemptsObject {
             overtaken: summary.overtaken,
             probes: summary.probes,
         }
+    }
+}
+
+impl IncidentsObject {
+    const fn of(IncidentCounts { begun, running, merged }: IncidentCounts) -> Self {
+        Self { begun, running, merged }
+    }
+}
+
+impl<'a> IgnoredObject<'a> {
+    fn of(it: &'a Ignored) -> Self {
+        let Ignored { filter, reason, until, has_expired, attempts } = it;
+        let until = Time::of(until.as_nanosecond());
+        Self { filter, reason, until, has_expired: *has_expired, attempts: *attempts }
     }
 }
 
@@ -263,12 +322,19 @@ mod tests {
     use tcptrace_vocabulary::clock::Clock;
 
     use super::*;
-    use crate::summary::of_nothing;
+    use crate::{setting::Latest, summary::of_nothing};
 
     #[test]
     fn what_was_not_counted_is_null_with_its_reason() {
-        let setting =
-            Setting { clock: Clock::EPOCH, interfaces: BTreeMap::new(), undirected: BTreeSet::new(), dated: false };
+        let setting = Setting {
+            clock: Clock::EPOCH,
+            interfaces: BTreeMap::new(),
+            undirected: BTreeSet::new(),
+            zone: jiff::tz::TimeZone::UTC,
+            width: 100,
+            is_capture: false,
+            latest: Latest::default(),
+        };
         let json = |tally| serde_json::from_str::<Value>(&of_nothing(tally, vec![]).json(&setting)).expect("JSON");
         let unread = json(Err("Bad file descriptor".to_owned()));
         for field in ["/attempts/opened", "/attempts/by_outcome/closed", "/packets", "/segments", "/counters"] {

@@ -1,7 +1,4 @@
-//! One line an attempt, for people: its time, its outcome, its ends, its duration, its packets, its options; below it
-//! the cause.
-//!
-//! Columns line up for IPv4; nothing is cut.
+//! An attempt, for people: its time, its outcome, its ends, its duration; below them its packets, then the cause.
 
 use std::fmt::Write as _;
 
@@ -19,12 +16,13 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
-    columns::{DIM, GREEN, RED, YELLOW, columns},
+    columns::{DIM, GREEN, RED, YELLOW, head, with_story},
     recorded, why,
 };
 use crate::Setting;
 
-/// A report's line, without its end, styled. `quiet` leaves out the options, `verbose` adds each side's numbers.
+/// A report, without its end, styled and not folded. `quiet` makes it one line; `verbose` adds the options, each side's
+/// numbers and all evidence.
 #[must_use]
 pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> String {
     let (attempt, word, style, at) = match report {
@@ -41,14 +39,18 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
         }
         Report::Attempt(attempt) => (attempt, attempt.outcome.name(), style(attempt.outcome), attempt.seen.1),
     };
+    let at = if setting.is_capture { attempt.seen.0 } else { at };
     let hs = &attempt.handshake;
     let whom = format!("{} → {}", endpoint(hs.client()), endpoint(hs.server()));
     let lasted = match report {
         Report::Stall(_) => Some(at.since(hs.first_syn)),
         Report::Open(attempt) | Report::Attempt(attempt) => lasted(attempt),
     };
-    let mut line = columns(setting, at, style, word, &whom, lasted, &story(report, attempt));
-    if !quiet && attempt.outcome != Outcome::Midstream {
+    let mut line = with_story(&head(setting, at, style, word, &whom, lasted), &story(report, attempt), quiet);
+    if let Some(who) = why::who(attempt).filter(|_| !quiet) {
+        let _ = write!(line, "; {who}");
+    }
+    if verbose && attempt.outcome != Outcome::Midstream {
         let _ = write!(line, "  {DIM}[{}]{DIM:#}", options(hs));
     }
     if let Some((outer, kind)) = attempt.outer.and_then(|outer| Some((outer, outer.kind()?))) {
@@ -66,7 +68,7 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
             (count(attempt.trust.events_lost, "event"), count(attempt.trust.attempts_lost, "attempt"));
         let _ = write!(line, "  (while {events} and {attempts} were lost)");
     }
-    line.push_str(&why::text(attempt, quiet));
+    line.push_str(&why::text(attempt, quiet, verbose));
     line
 }
 

@@ -7,23 +7,24 @@ use tcptrace_vocabulary::{
     words::{count, endpoint, ip},
 };
 
-use super::columns::{RED, columns};
+use super::columns::{RED, head, percent, rate, with_story};
 use crate::{
     Setting,
     finding::{Finding, flooded_network, network_name},
 };
 
 impl Finding {
-    /// A line for people, without its end, styled.
+    /// A report for people, without its end, styled and not folded; `quiet` makes it one line.
     #[must_use]
-    pub fn text(&self, setting: &Setting) -> String {
+    pub fn text(&self, setting: &Setting, quiet: bool) -> String {
         let (word, is_over, at, began) = match self {
             Self::Flood(flood) => (flood_word(flood), flood.is_over, flood.last, flood.began),
             Self::Scan(scan) => ("scan", scan.is_over, scan.last, scan.began),
             Self::Avoided(avoided) => ("avoided", avoided.is_over, avoided.last, avoided.began),
         };
         let word = if is_over { format!("{word} over") } else { word.to_owned() };
-        columns(setting, at, RED, &word, &self.whom(), Some(at.since(began)), &self.story())
+        let lasted = Some(at.since(began)).filter(|lasted| *lasted > 0);
+        with_story(&head(setting, at, RED, &word, &self.whom(), lasted), &self.story(), quiet)
     }
 
     /// The same for the summary, which has neither time nor style.
@@ -130,23 +131,4 @@ fn outcomes(attempts: &[u64; Outcome::ALL.len()]) -> String {
     let some = Outcome::ALL.into_iter().filter(|it| attempts[*it as usize] > 0);
     let words: Vec<_> = some.map(|it| format!("{} {}", attempts[it as usize], it.name())).collect();
     if words.is_empty() { "none ended yet".to_owned() } else { words.join(", ") }
-}
-
-/// A rate in two digits and a unit.
-fn rate(per_second: f64) -> String {
-    match per_second {
-        1e6.. => format!("{:.1} M", per_second / 1e6),
-        1e4.. => format!("{:.0} k", per_second / 1e3),
-        _ => format!("{per_second:.0}"),
-    }
-}
-
-/// A share, never rounded to all or nothing.
-fn percent(share: f64) -> String {
-    match share * 100.0 {
-        it if it < 0.1 => "under 0.1 %".to_owned(),
-        it if it < 10.0 => format!("{it:.1} %"),
-        it if (99.5..100.0).contains(&it) => "over 99 %".to_owned(),
-        it => format!("{it:.0} %"),
-    }
 }

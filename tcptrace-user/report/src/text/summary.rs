@@ -13,7 +13,9 @@ use tcptrace_vocabulary::{
 };
 
 use super::columns::duration;
-use crate::summary::{Summary, Table, Times, at_once, from_first_syn, is_packets, percentile};
+use crate::summary::{
+    Ignored, IncidentCounts, Runs, Summary, Table, Times, at_once, from_first_syn, is_packets, percentile,
+};
 
 impl Summary {
     /// The paragraph for people, without its end.
@@ -24,6 +26,9 @@ impl Summary {
         lines.extend(self.tally.iter().flat_map(time_lines));
         lines.extend(self.order_line());
         lines.extend(self.worst().into_iter().map(|worst| self.server_line(worst)));
+        lines.extend(self.incident_line());
+        lines.extend(self.ignored.iter().map(ignored_line));
+        lines.extend(self.on_incident.as_ref().map(runs_line));
         lines.extend(self.findings.iter().map(|finding| format!("  {}", finding.plain())));
         lines.extend(self.table.as_ref().map(table_line));
         lines.extend(self.tally.as_ref().ok().map(packet_line));
@@ -77,6 +82,15 @@ impl Summary {
         (self.out_of_order > 0).then(|| format!("  order: {attempts} with packets out of order in the capture"))
     }
 
+    fn incident_line(&self) -> Option<String> {
+        let IncidentCounts { begun, running, merged } = self.incidents;
+        let mut line = format!("  incidents: {begun}, {running} not over");
+        if merged > 0 {
+            let _ = write!(line, "; {} counted together because too many ran", count(merged, "failure"));
+        }
+        (begun > 0).then_some(line)
+    }
+
     fn server_line(&self, (server, told, established): (Endpoint, [u64; Outcome::ALL.len()], u64)) -> String {
         let mut line = format!("  {}: {}", endpoint(server), counts(&told).collect::<Vec<_>>().join(", "));
         if established > 0 {
@@ -116,6 +130,17 @@ fn time_lines(tally: &Counters) -> Vec<String> {
         );
     }
     lines
+}
+
+fn runs_line(Runs { runs, failed, skipped }: &Runs) -> String {
+    format!("  on-incident: {}, {failed} failed, {skipped} skipped", count(*runs, "run"))
+}
+
+fn ignored_line(it: &Ignored) -> String {
+    let attempts = count(it.attempts, "attempt");
+    let end = if it.has_expired { "expired" } else { "until" };
+    let until = it.until.strftime("%Y-%m-%d %H:%MZ");
+    format!("  ignored: {attempts} of '{}' ({}; {end} {until})", it.filter.escape_debug(), it.reason.escape_debug())
 }
 
 fn tunnel_line((kind, number): &(&'static str, u64), is_all: bool) -> String {

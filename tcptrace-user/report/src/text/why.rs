@@ -2,29 +2,23 @@
 
 use std::fmt::Write as _;
 
-use tcptrace_vocabulary::{
-    attempt::Attempt,
-    cause::Cause,
-    facts::{Local, Process},
-    scope::Extent,
-    verdict::Verdict,
-};
+use tcptrace_vocabulary::{attempt::Attempt, cause::Cause, facts::Process, scope::Extent, verdict::Verdict};
 
-use super::columns::DIM;
+use super::columns::{DIM, INDENT};
 
-/// The column at which a cause stands: below the outcome.
-const INDENT: &str = "              ";
+/// Sentences of evidence that a report has without `-v`: the first are the strongest.
+const SENTENCES: usize = 3;
 
 /// The text below an attempt's line: cause and evidence, then what to do. It is empty without a verdict; `quiet` puts
 /// the word alone on the same line.
 #[must_use]
-pub(super) fn text(attempt: &Attempt, quiet: bool) -> String {
+pub(super) fn text(attempt: &Attempt, quiet: bool, verbose: bool) -> String {
     let Some(why) = attempt.why.as_deref() else { return String::new() };
-    verdict(&why.verdict, why.recorded, who(&why.local), quiet)
+    verdict(&why.verdict, why.recorded, quiet, verbose)
 }
 
-/// The same for a verdict, and whether it was recorded; with the processes at the ends.
-pub(super) fn verdict(verdict: &Verdict, recorded: bool, who: Option<String>, quiet: bool) -> String {
+/// The same for a verdict, and whether it was recorded.
+pub(super) fn verdict(verdict: &Verdict, recorded: bool, quiet: bool, verbose: bool) -> String {
     let mut word = if verdict.cause == Cause::Unknown {
         "cause unknown".to_owned()
     } else {
@@ -36,11 +30,10 @@ pub(super) fn verdict(verdict: &Verdict, recorded: bool, who: Option<String>, qu
     }
     let extent = verdict.scope.extent;
     let scope = if extent == Extent::Unknown { String::new() } else { format!(", {}", extent.words()) };
-    let evidence: Vec<_> = verdict.evidence.iter().chain(&verdict.scope.evidence).map(String::as_str).collect();
+    let most = if verbose { usize::MAX } else { SENTENCES };
+    let evidence = verdict.evidence.iter().chain(&verdict.scope.evidence).map(String::as_str);
+    let evidence: Vec<_> = evidence.take(most).collect();
     let mut text = format!("\n{INDENT}{word}{scope}: {}", evidence.join("; "));
-    if let Some(who) = who {
-        let _ = write!(text, "; {who}");
-    }
     if let Some(next) = verdict.next.first() {
         let _ = write!(text, "\n{INDENT}{DIM}→ {next}{DIM:#}");
     }
@@ -48,7 +41,8 @@ pub(super) fn verdict(verdict: &Verdict, recorded: bool, who: Option<String>, qu
 }
 
 /// The processes at the ends that are on this host.
-fn who(local: &Local) -> Option<String> {
+pub(super) fn who(attempt: &Attempt) -> Option<String> {
+    let local = &attempt.why.as_deref()?.local;
     let client = local.process.as_ref().ok().map(|it| format!("{} connects", name(it)));
     let listener = local.listener.as_ref().ok().and_then(Option::as_ref);
     let listener = listener.and_then(|it| it.process.as_ref().ok()).map(|it| format!("{} listens", name(it)));

@@ -19,7 +19,7 @@ use crate::{
     clock::monotonic,
     exit,
     host::Tunnels,
-    live::evidence::Evidence,
+    live::{evidence::Evidence, on_incident::Runner},
     output::{self, Output},
     recorder::FileTotals,
 };
@@ -70,6 +70,9 @@ impl Session {
             out_of_order: 0,
             tunnels: self.tunnels.as_ref().map(Tunnels::counts).unwrap_or_default(),
             findings: self.desk.findings(),
+            incidents: self.desk.incidents(),
+            on_incident: self.runner.as_ref().map(Runner::counts),
+            ignored: self.desk.ignored(now),
             traced_for: now.since(self.feed.started),
             hooks: self.attachments.attached_as.clone(),
             interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
@@ -102,6 +105,10 @@ impl Session {
         self.tell_due(self.feed.ended, true);
         let found = self.desk.end();
         self.print_findings(&found);
+        let over = self.desk.end_incidents(self.feed.ended);
+        self.print_incidents(&over);
+        // The summary has what became of them.
+        self.runner.iter_mut().for_each(Runner::settle);
         self.complete_evidence();
         if self.options.log.is_some() {
             // The summary has the lines that were lost.
@@ -125,7 +132,7 @@ impl Session {
 
     /// Prints the summary, and sees all lines out; false where the file of `--log` lacks some.
     fn finish_output(&mut self, summary: &Summary) -> bool {
-        let closing = self.options.format.closing(summary);
+        let closing = self.options.format.closing(summary, &self.setting);
         let is_logged = self.logs_text();
         let last = if is_logged {
             closing.as_deref().map(output::said)
@@ -147,7 +154,7 @@ impl Session {
         // A call that was under way when the programs were taken off has its SYN, or its failure, by then.
         thread::sleep(UNDER_WAY);
         let unsent = self.judge.unsent_at_end(monotonic(), &self.feed.kernel.table, self.feed.ended);
-        self.tell_unsent(&unsent);
+        self.tell_unsent(unsent);
     }
 
     fn complete_evidence(&mut self) {

@@ -4,12 +4,16 @@ use std::path::Path;
 
 use tcptrace_core::handshake::Nanos;
 use tcptrace_report::{Format, finding::Finding};
-use tcptrace_vocabulary::{report::Report, verdict::Unsent};
+use tcptrace_vocabulary::{
+    incident::{Course, Incident},
+    report::Report,
+    verdict::Unsent,
+};
 
 use super::Session;
 use crate::{
     clock::monotonic,
-    desk::Disposition,
+    desk::{Disposition, Settled},
     live::{findings, why::Here},
     output,
 };
@@ -32,6 +36,23 @@ impl Session {
         findings::feed(&mut self.accounts, &mut self.desk);
         let found = self.desk.look(now);
         self.print_findings(&found);
+    }
+
+    /// Prints what is news of incidents. While one runs, what works beside it counts.
+    pub(super) fn look_at_incidents(&mut self, now: Nanos) {
+        let successes = self.judge.successes(&self.feed.kernel.table, self.desk.has_incidents());
+        successes.into_iter().for_each(|(began, server)| self.desk.see_success(server, began));
+        let incidents = self.desk.look_at_incidents(now);
+        self.print_incidents(&incidents);
+    }
+
+    pub(super) fn print_incidents(&self, incidents: &[Incident]) {
+        if let Some(runner) = &self.runner {
+            let edges = incidents.iter().filter(|it| it.phase != Course::Update);
+            edges.filter_map(|it| Format::Json.incident(it, &self.setting, false)).for_each(|line| runner.run(line));
+        }
+        let line = |it| self.options.format.incident(it, &self.setting, self.options.each);
+        incidents.iter().filter_map(line).for_each(|line| self.line(line));
     }
 
     pub(super) fn print_findings(&self, found: &[Finding]) {
@@ -58,8 +79,8 @@ impl Session {
         let now = monotonic();
         for report in reports {
             let mut here = here!(self);
-            if let Some(report) = self.desk.receive(report, &mut here, now) {
-                self.print(&report);
+            if let Some(settled) = self.desk.receive(report, &mut here, now) {
+                self.print(&settled);
             }
         }
     }
@@ -67,27 +88,30 @@ impl Session {
     /// Prints what was held for long enough; with `all`, decides whatever is held.
     pub(super) fn tell_due(&mut self, now: Nanos, all: bool) {
         let mut here = here!(self);
-        for report in self.desk.due(now, all, &mut here) {
-            self.print(&report);
+        for settled in self.desk.due(now, all, &mut here) {
+            self.print(&settled);
         }
     }
 
-    fn print(&mut self, report: &Report) {
+    fn print(&mut self, Settled { report, is_line }: &Settled) {
         let attempt = report.attempt();
         let proven = attempt.is_trouble() && !matches!(report, Report::Stall(_));
         if let Some(evidence) = self.evidence.as_mut().filter(|_| proven) {
             evidence.verdict(attempt);
         }
-        self.line(self.options.format.report(report, &self.setting));
+        if *is_line {
+            self.line(self.options.format.report(report, &self.setting));
+        }
     }
 
     /// Prints calls of connect(2) that put no SYN on the wire.
-    pub(super) fn tell_unsent(&mut self, unsent: &[Unsent]) {
-        for call in unsent {
+    pub(super) fn tell_unsent(&mut self, unsent: Vec<Unsent>) {
+        let now = monotonic();
+        for mut call in unsent {
             let client = call.client.unwrap_or_default();
             let is_ours = self.options.filter.as_ref().is_none_or(|filter| filter.matches(client, call.server));
-            if self.desk.receive_unsent(call, is_ours) == Disposition::Print {
-                self.line(self.options.format.unsent(call, &self.setting));
+            if self.desk.receive_unsent(&mut call, is_ours, now) == Disposition::Print {
+                self.line(self.options.format.unsent(&call, &self.setting));
             }
         }
     }

@@ -1,6 +1,9 @@
 //! The ends of conversations: when one is over, how it is reported, and in which order.
 
-use tcptrace_core::handshake::{Facts, Handshake, Nanos};
+use tcptrace_core::{
+    flow::Endpoint,
+    handshake::{Facts, Handshake, Nanos},
+};
 use tcptrace_verdict::patterns::{checks::is_check, flood::Passage};
 use tcptrace_vocabulary::{
     attempt::{
@@ -128,6 +131,9 @@ impl Flows {
             self.listeners.note(&hs, outcome, self.history.view(), now);
         }
         let trouble = outcome.is_failure() || stalled.is_some() || recovered || is_unserved(&hs, outcome, last);
+        if !trouble && !outcome.is_failure() {
+            self.successes.push((hs.first_syn, hs.server()));
+        }
         if !trouble && !self.wanted.all {
             self.worked.note_worked(hs.server(), outcome, self.wanted.capacity);
         }
@@ -137,6 +143,11 @@ impl Flows {
     /// Ends of the shape of a health check since this was last asked.
     pub fn checks(&mut self) -> Vec<(Handshake, Outcome, Nanos)> {
         std::mem::take(&mut self.checks)
+    }
+
+    /// Attempts that worked since this was last asked: when each began, and its server.
+    pub fn successes(&mut self) -> Vec<(Nanos, Endpoint)> {
+        std::mem::take(&mut self.successes)
     }
 
     /// The packets for flooded listeners since the last call, each with the time of its last attempt.
@@ -269,6 +280,7 @@ impl Flows {
                 attempts_lost: 0,
             },
             why: None,
+            incident: None,
         };
         self.remove(slot);
         let is_overtaken = winner.is_some_and(|winner| self.races.is_lost(&hs, outcome, &winner));

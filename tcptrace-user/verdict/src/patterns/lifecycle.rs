@@ -112,6 +112,12 @@ impl<K: Copy + Eq + Hash, R: Course> Lifecycle<K, R> {
         all.into_iter().map(|(_, finding)| finding).collect()
     }
 
+    /// The number of findings that ever began.
+    #[must_use]
+    pub const fn begun(&self) -> u64 {
+        self.begun
+    }
+
     /// The number of findings that are not kept any more.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {

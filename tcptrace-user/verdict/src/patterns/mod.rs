@@ -6,12 +6,13 @@
 pub mod avoided;
 pub mod checks;
 pub mod flood;
+pub mod incident;
 pub mod lifecycle;
 pub mod race;
 pub mod scan;
 
 use tcptrace_core::{
-    flow::Addr,
+    flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos},
 };
 use tcptrace_vocabulary::{network::Network, report::Report};
@@ -32,6 +33,11 @@ pub enum Harmless {
     /// Nothing went wrong, and only `--all` lists such attempts; or it is one half of a translated attempt that came to
     /// something where its addresses are others.
     Worked,
+    /// An entry of the ignore list accepts it (`ignored` in the summary).
+    Ignored {
+        /// The entry's number.
+        entry: usize,
+    },
 }
 
 /// A pattern's decision on one report.
@@ -60,6 +66,11 @@ pub trait Surroundings {
         self.answers(Network::of(host), since)
     }
 
+    /// Whether a port is known to have opened a connection lately.
+    fn has_opened(&mut self, _server: Endpoint) -> bool {
+        false
+    }
+
     /// Whether two hosts lately claimed the client's address; false where this host's neighbours are not watched.
     fn has_two_hosts(&mut self, _handshake: &Handshake) -> bool {
         false
@@ -86,6 +97,6 @@ pub trait Pattern {
 }
 
 /// The client of an attempt and the listener that it looks at.
-fn pair(handshake: &Handshake) -> (Addr, tcptrace_core::flow::Endpoint) {
+fn pair(handshake: &Handshake) -> (Addr, Endpoint) {
     (handshake.client_addr, handshake.server())
 }

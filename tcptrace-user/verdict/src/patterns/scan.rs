@@ -64,13 +64,17 @@ pub struct Scans {
 impl Pattern for Scans {
     type Finding = Scan;
 
-    fn note(&mut self, report: &Report, _around: &mut dyn Surroundings, now: Nanos) -> Claim {
+    fn note(&mut self, report: &Report, around: &mut dyn Surroundings, now: Nanos) -> Claim {
         let attempt = report.attempt();
         if !attempt.outcome.is_failure() {
             return Claim::None;
         }
         let hs = &attempt.handshake;
         let pair = (hs.client_addr, hs.server_addr);
+        // A port that used to open is no guess: its client had been there, and its host is gone.
+        if self.findings.get_mut(&pair).is_none() && around.has_opened(hs.server()) {
+            return Claim::None;
+        }
         let begins = self.findings.get_mut(&pair).is_none() && self.is_scan(pair, hs.server_port, now);
         if begins {
             // A stall's is the sweep's, and so of many the same.

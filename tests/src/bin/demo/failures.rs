@@ -68,13 +68,13 @@ fn no_reply(lab: &Lab, client: &Shown) {
     let silent = connect(lab, SERVER_V4, 80);
     connect(lab, OTHER_V4, 80).finish(PATIENCE).expect("the other site works");
     client.wait_for_report(&["stalled", "203.0.113.2:80"]);
-    narrate("The client gives up after its third SYN. Once a fourth is overdue, the attempt ends.");
-    client.wait_for_report(&["no_reply", "203.0.113.2:80"]);
+    narrate("The client gives up after its third SYN. Its incident is over once nothing failed for ten seconds.");
+    client.wait_for_finding(&["over  ", "203.0.113.2"]);
     drop(silent);
 }
 
 fn recovered(lab: &Lab, client: &Shown) {
-    narrate("Two SYNs to port 443 get lost, the third gets through: a stall, and its recovery.");
+    narrate("Two SYNs to port 443 get lost, the third gets through: a stall, and its recovery in the incident's end.");
     let _web = lab.server.listen((SERVER_V4, 443).into());
     let wire = lab.client.raw_link("eth0");
     let rule = lab.router.filter("forward", "tcp dport 443 drop");
@@ -84,7 +84,7 @@ fn recovered(lab: &Lab, client: &Shown) {
     }
     drop(rule);
     let _ = connecting.finish(PATIENCE);
-    client.wait_for_report(&["recovered", "203.0.113.2:443"]);
+    client.wait_for_finding(&["over  ", "203.0.113.2:443"]);
 }
 
 fn aborted(lab: &Lab, client: &Shown) {

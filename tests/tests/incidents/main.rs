@@ -1,0 +1,101 @@
+//! The suite `incidents`: what one cause does is reported once, with exact counts.
+//!
+//! `outage` has real sockets, `width` has outages that are wider than a port, `capture` reads the same from files,
+//! `ignored` has the ignore list, `command` has `--on-incident`, `screen` has the text as people see it.
+
+mod capture;
+mod command;
+mod ignored;
+mod outage;
+mod screen;
+mod width;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tcptrace_tests::{
+    contract,
+    lab::{Finished, Ns, Tracer},
+};
+
+/// For what comes by itself; the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Two tracers on the client's interface, one for people and one for programs.
+struct Watch {
+    text: Tracer,
+    json: Tracer,
+}
+
+/// What they said.
+struct Account {
+    /// Lines of text, without the summary.
+    text: Vec<String>,
+    attempts: Vec<Value>,
+    incidents: Vec<Value>,
+    summary: Value,
+}
+
+impl Watch {
+    #[track_caller]
+    fn start(ns: &Ns, interface: &str) -> Self {
+        let args = ["-i", interface, "--local", "own"];
+        Self { text: Tracer::start(ns, args), json: Tracer::start(ns, args.iter().chain(&["--json"])) }
+    }
+
+    #[track_caller]
+    fn end(self) -> Account {
+        Account::of(&self.text.stop(), &self.json.stop())
+    }
+}
+
+impl Account {
+    #[track_caller]
+    fn of(text: &Finished, json: &Finished) -> Self {
+        let mut attempts = json.json();
+        let incidents = json.incidents();
+        attempts.iter().chain(&incidents).for_each(contract::hold);
+        let summary = attempts.pop().expect("a summary");
+        assert_eq!(summary["losses"], serde_json::json!({}));
+        attempts.retain(|it| it["type"] == "attempt" || it["type"] == "connect");
+        Self { text: text.lines.clone(), attempts, incidents, summary }
+    }
+
+    /// The last lines of incidents that no other took over, with their attempts.
+    fn ended(&self) -> Vec<&Value> {
+        let ended = self.incidents.iter().filter(|it| it["phase"] == "ended" && it["absorbed_by"].is_null());
+        ended.collect()
+    }
+
+    /// Each incident begins once and ends once, and has the attempts that name it or one that it took over.
+    #[track_caller]
+    fn assert_exact(&self) {
+        let of = |phase: &str| {
+            let mut ids: Vec<_> = self.incidents.iter().filter(|it| it["phase"] == phase).map(id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let (begun, ended) = (of("begun"), of("ended"));
+        assert_eq!(begun, ended);
+        assert!(begun.windows(2).all(|pair| pair[0] < pair[1]), "{begun:?}");
+        assert_eq!(self.summary["incidents"]["begun"], begun.len());
+        let heirs: Vec<_> =
+            self.incidents.iter().filter_map(|it| Some((id(it), it["absorbed_by"].as_u64()?))).collect();
+        let heir = |mut id: u64| {
+            while let Some((_, wider)) = heirs.iter().find(|(it, _)| *it == id) {
+                id = *wider;
+            }
+            id
+        };
+        for it in self.ended() {
+            let named = self.attempts.iter().filter_map(|line| line["incident"].as_u64());
+            let named = named.filter(|named| heir(*named) == id(it)).count();
+            let recovered = it["recovered"].as_u64().expect("a number") as usize;
+            assert_eq!(it["attempts"].as_u64().expect("a number") as usize + recovered, named, "{it:#}");
+        }
+    }
+}
+
+fn id(line: &Value) -> u64 {
+    line["id"].as_u64().expect("an incident has an id")
+}
