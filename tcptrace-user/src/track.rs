@@ -360,6 +360,7 @@ impl Tracker {
             noted: Noted::default(),
             trust: self.trust(handshake, still_open),
             why: None,
+            translated: None,
             incident: None,
         }
     }

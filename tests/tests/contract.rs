@@ -32,6 +32,13 @@ const TYPES: [&str; 1] = ["incident"];
 /// Fields that the first version has not.
 const ADDED: &[&str] = &[
     "attempt.incident",
+    "attempt.translated",
+    "translated.client",
+    "translated.client.ip",
+    "translated.client.port",
+    "translated.server",
+    "translated.server.ip",
+    "translated.server.port",
     "connect.incident",
     "summary.incidents",
     "incidents.begun",

@@ -110,6 +110,17 @@ pub trait World: Surroundings {
     /// Whether another address of the same port answered before this one, so that nobody waits for it.
     fn is_overtaken(&mut self, attempt: &Attempt, now: Nanos) -> bool;
 
+    /// The addresses of the other half of a translated attempt, the client's and the server's.
+    fn other_half(&mut self, _attempt: &Attempt) -> Option<(Endpoint, Endpoint)> {
+        None
+    }
+
+    /// Until when the first half of a translated attempt may still come, of which this would be the second.
+    fn half(&mut self, _attempt: &Attempt, now: Nanos) -> Option<Nanos> {
+        let _ = now;
+        None
+    }
+
     /// Whether it is one half of a translated attempt whose other half came to something.
     fn is_half_of_another(&mut self, _attempt: &Attempt) -> bool {
         false
@@ -191,6 +202,7 @@ impl Desk {
         let is_settled = disposition == Disposition::Print;
         if is_settled {
             let attempt = report.attempt_mut();
+            attempt.translated = world.other_half(attempt);
             if attempt.wants_cause() {
                 world.explain(attempt, self.patterns.checks.count(&attempt.handshake));
                 attempt.why.iter().for_each(|why| self.totals.causes.count(&why.verdict));
@@ -475,7 +487,7 @@ impl<W: World> View for Scene<'_, W> {
     }
 
     fn race(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos> {
-        self.world.race(attempt, now)
+        self.world.race(attempt, now).or_else(|| self.world.half(attempt, now))
     }
 
     fn finding(&mut self, report: &Report, now: Nanos) -> Claim {

@@ -41,6 +41,8 @@ use crate::{
 const LOOK: u64 = 250_000_000;
 /// Attempts that worked, kept between two looks at the incidents.
 const SUCCESSES: usize = 1 << 14;
+/// The time for which the first half of a translated attempt is waited for: its report is on its way.
+const HOLD_FOR_HALF: u64 = 100_000_000;
 const PAUSE: u64 = 50;
 
 /// The time for which an attempt is held back whose rivals may still succeed: they begin within a second (`calls.rs`),
@@ -347,6 +349,22 @@ impl World for Here<'_> {
             return recent.is_overtaken_by_other_family(&call, works);
         }
         recent.is_overtaken(&call, works)
+    }
+
+    fn other_half(&mut self, attempt: &Attempt) -> Option<(Endpoint, Endpoint)> {
+        self.judge.past.other_half(&attempt.handshake)
+    }
+
+    /// The second half of a translated attempt ends first: its answer passes there before it is translated back. A SYN that
+    /// is seen on its way out, and that no process here asked for, may be one.
+    fn half(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos> {
+        let hs = &attempt.handshake;
+        if !attempt.outcome.is_failure() || !hs.client_point.is_egress() || self.other_half(attempt).is_some() {
+            return None;
+        }
+        let Some(ThisHost { connects: Ok(connects), host, .. }) = &mut self.judge.here else { return None };
+        let is_forwarded = call_of(connects, hs, || host.socket_of(hs, now)).is_err();
+        is_forwarded.then(|| Nanos(now.0 + HOLD_FOR_HALF))
     }
 
     fn is_half_of_another(&mut self, attempt: &Attempt) -> bool {

@@ -165,6 +165,10 @@ impl World for Captured<'_> {
         self.is_overtaken
     }
 
+    fn other_half(&mut self, attempt: &Attempt) -> Option<(Endpoint, Endpoint)> {
+        self.past.other_half(&attempt.handshake)
+    }
+
     fn is_half_of_another(&mut self, attempt: &Attempt) -> bool {
         self.past.is_half_of_another(&attempt.handshake, attempt.outcome)
     }

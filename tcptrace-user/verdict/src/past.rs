@@ -354,13 +354,24 @@ impl Past {
         self.twins.of(handshake)
     }
 
-    /// Whether an attempt is one half of another that came to something: the same SYN, before its translation or after
-    /// it, of which this place saw no answer.
+    /// Whether an attempt is one half of another that is reported or worked: the same SYN, before its translation or after
+    /// it. The first half is reported; but where this place saw no answer to one half, that of which it did.
     #[must_use]
     pub fn is_half_of_another(&self, handshake: &Handshake, outcome: Outcome) -> bool {
+        let Some(twin) = self.twins.copy_of(handshake) else { return false };
+        let ended = |outcome: Outcome| outcome.is_open() || outcome == Outcome::Refused;
         let is_silent = outcome == Outcome::NoReply && !handshake.facts.any(Facts::RST_IGNORED);
-        let ended = |it: Twin| it.outcome.is_open() || it.outcome == Outcome::Refused;
-        is_silent && self.twins.copy_of(handshake).is_some_and(ended)
+        match (is_silent, twin.outcome) {
+            (true, other) if ended(other) => true,
+            (false, Outcome::NoReply) if ended(outcome) => false,
+            (_, other) => other.is_failure() && twin.at < handshake.first_syn,
+        }
+    }
+
+    /// The addresses of an attempt's other half, the client's and the server's, where a host that is watched translated it.
+    #[must_use]
+    pub fn other_half(&self, handshake: &Handshake) -> Option<(Endpoint, Endpoint)> {
+        self.twins.copy_of(handshake).map(|it| (it.client, it.server))
     }
 
     /// Takes note of a segment of a capture; `is_reply`: of a conversation whose other side was seen.

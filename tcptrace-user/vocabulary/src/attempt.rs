@@ -4,7 +4,7 @@
 
 use tcptrace_core::{
     event::STALLED_AT_TRY,
-    flow::{self, Addr},
+    flow::{self, Addr, Endpoint},
     handshake::{Facts, Handshake, Nanos, State},
     segment::Flags,
     seq::Seq,
@@ -44,6 +44,9 @@ pub struct Attempt {
     pub trust: Trust,
     /// Why it failed; `None` until a verdict is made, and for an attempt without trouble.
     pub why: Option<Box<Why>>,
+    /// The client's and the server's address of its other half, where a host that is watched translated it; `None` if no
+    /// other half was seen.
+    pub translated: Option<(Endpoint, Endpoint)>,
     /// The number of its incident; `None` for an attempt without trouble, or if a finding stands for it.
     pub incident: Option<u64>,
 }
@@ -64,6 +67,7 @@ impl Attempt {
             noted: Noted::default(),
             trust: Trust::default(),
             why: None,
+            translated: None,
             incident: None,
             handshake,
         }

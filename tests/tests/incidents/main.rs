@@ -1,13 +1,15 @@
 //! The suite `incidents`: what one cause does is reported once, with exact counts.
 //!
 //! `outage` has real sockets, `width` has outages that are wider than a port, `capture` reads the same from files,
-//! `ignored` has the ignore list, `command` has `--on-incident`, `screen` has the text as people see it.
+//! `translated` has attempts behind NAT, `ignored` the ignore list, `command` `--on-incident`, `screen` the text as people
+//! see it.
 
 mod capture;
 mod command;
 mod ignored;
 mod outage;
 mod screen;
+mod translated;
 mod width;
 
 use std::time::Duration;

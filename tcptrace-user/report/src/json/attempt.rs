@@ -79,6 +79,8 @@ pub(super) struct AttemptLine<'a> {
     seen: Seen<'a>,
     cause: Option<CauseLine<'a>>,
     scope: Option<ScopeLine<'a>>,
+    /// its other half, where a host that is watched translated it; null if no other half was seen
+    translated: Option<TranslatedObject>,
     /// the number of its incident; null without trouble, and if a flood or scan stands for it
     incident: Option<u64>,
     local: Option<LocalLine<'a>>,
@@ -194,6 +196,14 @@ struct Wireshark {
     completeness: u8,
 }
 
+/// The addresses of the other half of a translated attempt.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+struct TranslatedObject {
+    client: Endpoint,
+    server: Endpoint,
+}
+
 /// The interface and direction by which each side's packets were counted.
 #[derive(Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, inline)]
@@ -263,6 +273,10 @@ impl<'a> AttemptLine<'a> {
             seen: Seen { client: Where::of(hs.client_point, setting), server: Where::of(hs.server_point, setting) },
             cause: why.map(|why| CauseLine::of(&why.verdict, why.recorded)),
             scope: why.map(|why| ScopeLine::of(&why.verdict)),
+            translated: attempt.translated.map(|(client, server)| TranslatedObject {
+                client: Endpoint::of(client),
+                server: Endpoint::of(server),
+            }),
             incident: attempt.incident,
             local: why.and_then(LocalLine::of),
             trust: Trust::of(attempt),

@@ -41,7 +41,7 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     };
     let at = if setting.is_capture { attempt.seen.0 } else { at };
     let hs = &attempt.handshake;
-    let whom = format!("{} → {}", endpoint(hs.client()), endpoint(hs.server()));
+    let whom = format!("{} → {}{}", endpoint(hs.client()), endpoint(hs.server()), other_half(attempt));
     let lasted = match report {
         Report::Stall(_) => Some(at.since(hs.first_syn)),
         Report::Open(attempt) | Report::Attempt(attempt) => lasted(attempt),
@@ -70,6 +70,16 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     }
     line.push_str(&why::text(attempt, quiet, verbose));
     line
+}
+
+/// Where an attempt went after its translation, or whence it came before it.
+fn other_half(attempt: &Attempt) -> String {
+    match attempt.translated {
+        Some((client, server)) if client == attempt.handshake.client() => format!(" → {}", endpoint(server)),
+        Some((client, server)) if server == attempt.handshake.server() => format!(" (as {})", endpoint(client)),
+        Some((client, server)) => format!(" (as {} → {})", endpoint(client), endpoint(server)),
+        None => String::new(),
+    }
 }
 
 /// Nanoseconds from an attempt's first packet to its last. One with a single packet lasted until it was found stalled;

@@ -280,6 +280,7 @@ impl Flows {
                 attempts_lost: 0,
             },
             why: None,
+            translated: None,
             incident: None,
         };
         self.remove(slot);
