@@ -1,6 +1,6 @@
 //! The command line: its flags, their help, and the exit codes. It decides nothing about packets.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
@@ -9,7 +9,7 @@ use tcptrace_core::{
     table::{Set, Slot, WAYS},
     tunnel::Outer,
 };
-use tcptrace_filter::{Filter, Mistake};
+use tcptrace_filter::{Filter, Mistake, services};
 use tcptrace_report::{Format, explain::Topic};
 use tcptrace_vocabulary::outcome::Outcome;
 
@@ -19,6 +19,7 @@ use crate::{
     host::LocalFacts,
     ignore::IgnoreList,
     live::{hooks::Tc, interfaces::HookChoice, session::Options},
+    selection::{NoProcesses, Pattern, Selection},
 };
 
 /// The greatest value of `--max-attempts`: a table of 8 GiB.
@@ -142,7 +143,9 @@ pub struct Args {
     /// The times of JSON are always in UTC.
     #[arg(long, help_heading = REPORT)]
     pub utc: bool,
-    /// No effect: addresses and ports are always numbers
+    /// Leave out the names of ports that -v adds
+    ///
+    /// Addresses and ports are numbers in any case.
     #[arg(short, help_heading = REPORT)]
     pub numeric: bool,
     /// Print shorter lines and no banner
@@ -158,6 +161,31 @@ pub struct Args {
     /// These facts make a cause more certain. --json also names facts that could not be read.
     #[arg(long, value_enum, default_value_t, value_name = "WHERE", help_heading = TRACE)]
     pub local: LocalFacts,
+    /// List only attempts of this process
+    ///
+    /// The process that connects or listens is compared with NAME, its command; * stands for anything. Give it several
+    /// times for several. Attempts whose process is not known are only counted. It needs --local own or all.
+    #[arg(long, value_name = "NAME", conflicts_with = "read", value_parser = pattern, help_heading = TRACE)]
+    pub process: Vec<Pattern>,
+    /// List only attempts of this systemd unit
+    ///
+    /// As with --process; .service may be left out. Of several of --process, --unit, --container and --pod each has to
+    /// match.
+    #[arg(long, value_name = "NAME", conflicts_with = "read", value_parser = pattern, help_heading = TRACE)]
+    pub unit: Vec<Pattern>,
+    /// List only attempts of this container, by name or id
+    ///
+    /// As with --process. Docker, Podman, nerdctl, CRI-O and LXC have names here.
+    #[arg(long, value_name = "NAME", conflicts_with = "read", value_parser = pattern, help_heading = TRACE)]
+    pub container: Vec<Pattern>,
+    /// List only attempts of this pod: NAME or NAMESPACE/NAME
+    ///
+    /// As with --process.
+    #[arg(long, value_name = "NAME", conflicts_with = "read", value_parser = pattern, help_heading = TRACE)]
+    pub pod: Vec<Pattern>,
+    /// Look up names of containers and pods below this folder instead of /
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    pub names_below: Option<PathBuf>,
     /// Look into tunnels: VXLAN, Geneve, GRE, IP in IP, MPLS
     #[arg(long, help_heading = TRACE)]
     pub decap: bool,
@@ -295,6 +323,7 @@ const AFTER_LONG: &str = "\
 Examples:
   sudo tcptrace -i eth0                   report what fails or stalls on eth0
   sudo tcptrace -i eth0 dst port 443      only attempts to port 443
+  sudo tcptrace --container 'web-*'       only attempts of these containers
   sudo tcptrace --all -c 20               20 attempts on the default interface, successes too
   sudo tcptrace --json --duration 1m      a minute of JSON lines, then a summary
   sudo tcptrace --log /var/log/tcptrace   write reports to a file; SIGHUP opens it anew
@@ -422,6 +451,22 @@ fn likely_command(word: &str) -> Option<String> {
     names.into_iter().find(is_like).map(ToOwned::to_owned)
 }
 
+fn pattern(text: &str) -> Result<Pattern, String> {
+    if text.is_empty() { Err("no name has no letters; * stands for all".to_owned()) } else { Ok(Pattern::new(text)) }
+}
+
+/// The processes whose attempts are listed.
+fn selection(args: &mut Args) -> anyhow::Result<Selection> {
+    let selection = Selection {
+        processes: std::mem::take(&mut args.process),
+        units: std::mem::take(&mut args.unit),
+        containers: std::mem::take(&mut args.container),
+        pods: std::mem::take(&mut args.pod),
+    };
+    anyhow::ensure!(selection.is_empty() || args.local != LocalFacts::Off, NoProcesses);
+    Ok(selection)
+}
+
 fn log_path(text: &str) -> Result<PathBuf, String> {
     if text == "-" {
         Err("not a file; reports go to standard output without --log".to_owned())
@@ -438,6 +483,12 @@ pub fn ignored(args: &Args) -> anyhow::Result<IgnoreList> {
     args.ignore.as_deref().map_or_else(|| Ok(IgnoreList::default()), |path| IgnoreList::read(path, &zone(args)))
 }
 
+/// The names of ports that text prints beside their numbers.
+#[must_use]
+pub fn services(args: &Args) -> BTreeMap<u16, String> {
+    if args.verbose > 0 && !args.numeric && !args.json { services::by_port() } else { BTreeMap::new() }
+}
+
 /// The zone of the times in text.
 #[must_use]
 pub fn zone(args: &Args) -> TimeZone {
@@ -448,12 +499,16 @@ pub fn zone(args: &Args) -> TimeZone {
 ///
 /// # Errors
 /// When the words are not a filter, or a file is no ignore list; the error points at what is wrong.
-pub fn live(args: Args) -> anyhow::Result<Options> {
+pub fn live(mut args: Args) -> anyhow::Result<Options> {
     let (format, each, zone) = (format(&args), lists_each(&args), zone(&args));
+    let selection = selection(&mut args)?;
     Ok(Options {
+        selection,
+        names_below: args.names_below.take(),
         filter: filter(&args)?,
         ignored: ignored(&args)?,
         zone,
+        services: services(&args),
         max_attempts: max_attempts(&args),
         rotation: rotation(&args),
         color: args.color.choice(&std::io::stdout()),

@@ -12,12 +12,13 @@ use crate::{
     log_file,
     offline::OwnInput,
     probe::target,
+    selection::NoProcesses,
 };
 
 /// The exit code of an error: what the first type says that it is or holds, else [`exit::RUNTIME`].
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 9] = [
+    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 10] = [
         exit::code_of::<privilege::LacksPrivilege>,
         exit::code_of::<LoadError>,
         exit::code_of::<NoTc>,
@@ -27,6 +28,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         exit::code_of::<OwnInput>,
         exit::code_of::<target::Mistake>,
         exit::code_of::<NoList>,
+        exit::code_of::<NoProcesses>,
     ];
     TYPES.iter().find_map(|code_of| code_of(error)).unwrap_or(exit::RUNTIME)
 }

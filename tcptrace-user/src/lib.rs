@@ -25,6 +25,7 @@ pub mod probe;
 mod random;
 pub mod recorder;
 pub mod runtime;
+pub mod selection;
 mod socket;
 pub mod track;
 pub mod version;

@@ -498,6 +498,7 @@ fn lines_are_as_they_were() {
         undirected: BTreeSet::new(),
         zone: TimeZone::UTC,
         width: 100,
+        services: BTreeMap::new(),
         is_capture: false,
         latest: Latest::default(),
     };

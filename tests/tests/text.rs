@@ -94,6 +94,7 @@ fn setting(zone: TimeZone) -> Setting {
         undirected: BTreeSet::new(),
         zone,
         width: 100,
+        services: BTreeMap::new(),
         is_capture: false,
         latest: Latest::default(),
     }

@@ -3,17 +3,40 @@
 //! Knows TCP alone: a name that only UDP has is no name here. It uses no name service; getaddrinfo(3) would, and could
 //! hang. <https://man7.org/linux/man-pages/man5/services.5.html>
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, fs::File, io::Read as _, sync::LazyLock};
 
-/// Read once, and only when a filter has a name in it.
+/// Read once, and only when names are wanted: the first MiB of it.
 static SYSTEM: LazyLock<String> = LazyLock::new(|| {
-    std::fs::read("/etc/services").map_or_else(|_| String::new(), |it| String::from_utf8_lossy(&it).into_owned())
+    let mut bytes = Vec::new();
+    let _ = File::open("/etc/services").and_then(|file| file.take(1 << 20).read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
 });
 
 /// The port of a TCP service; `None`: no service has that name here (services(5)).
 #[must_use]
 pub fn port(name: &str) -> Option<u16> {
     listed(&SYSTEM, name).or_else(|| TABLE.iter().find(|(known, _)| *known == name).map(|(_, port)| *port))
+}
+
+/// The TCP services by port, each by its first name here.
+#[must_use]
+pub fn by_port() -> BTreeMap<u16, String> {
+    all(&SYSTEM)
+}
+
+/// A services file, and the table for what it lacks; the first line with a port applies.
+fn all(services: &str) -> BTreeMap<u16, String> {
+    let mut all = BTreeMap::new();
+    let listed = services.lines().filter_map(|line| {
+        let line = line.split_once('#').map_or(line, |(before, _)| before);
+        let mut words = line.split_ascii_whitespace();
+        let (name, port) = (words.next()?, words.next()?.strip_suffix("/tcp")?);
+        Some((name, port.parse().ok()?))
+    });
+    for (name, port) in listed.chain(TABLE.iter().copied()) {
+        all.entry(port).or_insert_with(|| name.to_owned());
+    }
+    all
 }
 
 /// A services file; the first line with a name applies.
@@ -73,6 +96,14 @@ mod tests {
         for unknown in ["tftp", "odd", "worse", "World", "#", ""] {
             assert_eq!(listed(file, unknown), None, "{unknown}");
         }
+    }
+
+    #[test]
+    fn ports_have_their_first_name() {
+        let all = all("# 7/tcp\nweb 80/tcp www\nlater 80/tcp\ntftp 69/udp\nworse 99999/tcp\nodd\n");
+        let name = |port| all.get(&port).map(String::as_str);
+        assert_eq!([80, 443, 143, 69, 7].map(name), [Some("web"), Some("https"), Some("imap2"), None, None]);
+        assert_eq!(all.len(), TABLE.len() - 1, "143 has two names");
     }
 
     #[test]

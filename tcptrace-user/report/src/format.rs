@@ -26,12 +26,12 @@ pub enum Format {
 }
 
 /// Whether a line for people has to say it: a wider incident says what becomes of the narrower ones, and a single
-/// failure has said all.
+/// failure that did not stall has said all.
 fn is_news(it: &Incident) -> bool {
     match it.phase {
         Course::Begun => it.took_over > 0,
         Course::Update => true,
-        Course::Ended => it.absorbed_by.is_none() && it.attempts() + it.stalls > 1,
+        Course::Ended => it.absorbed_by.is_none() && (it.failures() > 1 || it.stalls > 0),
     }
 }
 

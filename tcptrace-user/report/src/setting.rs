@@ -7,8 +7,8 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use tcptrace_core::handshake::Nanos;
-use tcptrace_vocabulary::clock::Clock;
+use tcptrace_core::{flow::Endpoint, handshake::Nanos};
+use tcptrace_vocabulary::{clock::Clock, words::endpoint};
 
 /// The context that rendering needs beside the report itself.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Setting {
     pub zone: TimeZone,
     /// Columns of a line of text; what is longer continues on the next line.
     pub width: usize,
+    /// Names of TCP ports, which text prints beside those of servers; empty if it is not to.
+    pub services: BTreeMap<u16, String>,
     /// Whether a capture is read: its attempts are in the order of their first packets, and text dates them so. Live,
     /// text dates them by what is reported.
     pub is_capture: bool,
@@ -43,6 +45,12 @@ impl Setting {
         let latest = self.latest.0.get();
         self.latest.0.set(latest.max(at.0));
         latest.saturating_sub(at.0) > OUT_OF_ORDER
+    }
+
+    /// A server's address and port, with the port's name if names are wanted: `203.0.113.2:443 (https)`.
+    pub(crate) fn server(&self, server: Endpoint) -> String {
+        let name = self.services.get(&server.port).map(|name| format!(" ({})", name.escape_debug()));
+        endpoint(server) + &name.unwrap_or_default()
     }
 
     /// A moment of the kernel's clock as a point in time.

@@ -68,6 +68,8 @@ pub struct Summary {
     pub overtaken: u64,
     /// Attempts of a hop walk on this host (`tcptrace diagnose`): counted, not reported.
     pub probes: u64,
+    /// Attempts of unknown processes, where attempts are listed by their processes: counted, not reported.
+    pub unlisted: u64,
     /// Verdicts reported, by cause.
     pub causes: Causes,
     /// Attempts still pending, whose end was not reported.
@@ -277,6 +279,7 @@ pub(crate) fn of_nothing(tally: Result<Counters, String>, user_losses: Vec<(&'st
         health_checks: 0,
         overtaken: 0,
         probes: 0,
+        unlisted: 0,
         causes: Causes::default(),
         in_flight: 0,
         servers: HashMap::new(),

@@ -24,6 +24,17 @@ pub enum Disposition {
     Surplus,
     /// The filter excludes it, or it began before every hook was there: it is not even counted.
     NotOurs,
+    /// Attempts are listed by their processes, and those of this one are not known: it is only counted.
+    Unlisted,
+}
+
+/// Whether a report is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Yes,
+    No,
+    /// It depends on a process that is not known.
+    Unknown,
 }
 
 /// The facts that the decision rests on. Each question is asked at most once a report, and only if the answers before
@@ -41,7 +52,7 @@ pub trait View {
     /// Whether the report is the end of an attempt that was reported as it opened: it is no other attempt.
     fn is_sequel(&self, report: &Report) -> bool;
 
-    fn is_ours(&mut self, report: &Report) -> bool;
+    fn is_wanted(&mut self, report: &Report) -> Wanted;
 
     /// The entry of the ignore list that accepts the failure.
     fn ignored(&mut self, report: &Report) -> Option<usize>;
@@ -63,8 +74,10 @@ pub trait View {
 
 /// Decides what becomes of a report.
 pub fn consider(report: &Report, view: &mut impl View, now: Nanos) -> Disposition {
-    if !view.is_ours(report) {
-        return Disposition::NotOurs;
+    match view.is_wanted(report) {
+        Wanted::Yes => {}
+        Wanted::No => return Disposition::NotOurs,
+        Wanted::Unknown => return Disposition::Unlisted,
     }
     let all = view.lists_all();
     if !all && let Some(entry) = view.ignored(report) {
@@ -97,12 +110,13 @@ pub fn consider(report: &Report, view: &mut impl View, now: Nanos) -> Dispositio
 
 /// The same for a connect(2) that put no SYN on the wire: nothing else stands for it, and nothing later changes it.
 #[must_use]
-pub(super) const fn consider_unsent(is_ours: bool, ignored: Option<usize>, is_full: bool) -> Disposition {
-    match (is_ours, ignored, is_full) {
-        (false, ..) => Disposition::NotOurs,
-        (true, Some(entry), _) => Disposition::Count(Harmless::Ignored { entry }),
-        (true, None, true) => Disposition::Surplus,
-        (true, None, false) => Disposition::Print,
+pub(super) const fn consider_unsent(wanted: Wanted, ignored: Option<usize>, is_full: bool) -> Disposition {
+    match (wanted, ignored, is_full) {
+        (Wanted::No, ..) => Disposition::NotOurs,
+        (Wanted::Unknown, ..) => Disposition::Unlisted,
+        (Wanted::Yes, Some(entry), _) => Disposition::Count(Harmless::Ignored { entry }),
+        (Wanted::Yes, None, true) => Disposition::Surplus,
+        (Wanted::Yes, None, false) => Disposition::Print,
     }
 }
 

@@ -9,7 +9,7 @@ mod totals;
 use std::collections::VecDeque;
 
 use consider::consider_unsent;
-pub use consider::{Disposition, View, consider};
+pub use consider::{Disposition, View, Wanted, consider};
 use tcptrace_core::{
     flow::Endpoint,
     handshake::{Handshake, Nanos},
@@ -101,8 +101,9 @@ impl Asked {
 
 /// The lookups that a desk needs.
 pub trait World: Surroundings {
-    /// Whether a report is wanted: the filter includes it, and every hook was there when it began.
-    fn is_ours(&mut self, report: &Report) -> bool;
+    /// Whether a report is wanted: the filter includes it, every hook was there when it began, and it is of a process
+    /// that is wanted.
+    fn is_wanted(&mut self, report: &Report) -> Wanted;
 
     /// Until when another address may still overtake an attempt that has failed; `None` where none can.
     fn race(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos>;
@@ -230,6 +231,7 @@ impl Desk {
             Disposition::Count(Harmless::HealthCheck | Harmless::Probe | Harmless::Worked)
             | Disposition::Fold(_)
             | Disposition::Surplus
+            | Disposition::Unlisted
             | Disposition::NotOurs => {}
         }
         let is_line = disposition == Disposition::Print;
@@ -335,15 +337,15 @@ impl Desk {
         found
     }
 
-    /// Takes in a connect(2) that put no SYN on the wire; returns what becomes of it. `is_ours`: the filter includes
-    /// it.
-    pub fn receive_unsent(&mut self, unsent: &mut Unsent, is_ours: bool, now: Nanos) -> Disposition {
+    /// Takes in a connect(2) that put no SYN on the wire; returns what becomes of it.
+    pub fn receive_unsent(&mut self, unsent: &mut Unsent, wanted: Wanted, now: Nanos) -> Disposition {
         let client = unsent.client.unwrap_or_default();
         let ignored = self.asked.ignored.find(client, unsent.server, Symptom::Local, unsent.called);
-        let mut disposition = consider_unsent(is_ours, ignored.filter(|_| !self.asked.all), self.is_full());
+        let mut disposition = consider_unsent(wanted, ignored.filter(|_| !self.asked.all), self.is_full());
         if let Disposition::Count(Harmless::Ignored { entry }) = disposition {
             self.asked.ignored.count(entry);
         }
+        self.totals.unlisted += u64::from(disposition == Disposition::Unlisted);
         if disposition == Disposition::Print {
             let (incident, is_first) = self.patterns.incidents.note(&Failure::of_call(unsent), now);
             let id = FindingId(incident.id);
@@ -419,6 +421,7 @@ impl Desk {
             )
             | Disposition::Hold { .. }
             | Disposition::Surplus
+            | Disposition::Unlisted
             | Disposition::NotOurs => false,
         };
         let Report::Attempt(attempt) = report else { return false };
@@ -467,8 +470,8 @@ impl<W: World> View for Scene<'_, W> {
         is_sequel(self.asked, report)
     }
 
-    fn is_ours(&mut self, report: &Report) -> bool {
-        self.world.is_ours(report)
+    fn is_wanted(&mut self, report: &Report) -> Wanted {
+        self.world.is_wanted(report)
     }
 
     fn ignored(&mut self, report: &Report) -> Option<usize> {

@@ -27,6 +27,8 @@ pub struct Totals {
     pub probes: u64,
     /// Attempts that the ignore list accepts.
     pub ignored: u64,
+    /// Attempts, and calls without a SYN, of processes that are not known, where attempts are listed by their processes.
+    pub unlisted: u64,
     /// Attempts that a finding stands for.
     pub folded: u64,
 }
@@ -34,6 +36,10 @@ pub struct Totals {
 impl Totals {
     /// Counts a report whose disposition is decided.
     pub(super) fn note(&mut self, report: &Report, disposition: Disposition, asked: &Asked) {
+        if disposition == Disposition::Unlisted {
+            self.unlisted += u64::from(matches!(report, Report::Attempt(_)));
+            return;
+        }
         if matches!(disposition, Disposition::Hold { .. } | Disposition::NotOurs) {
             return;
         }
@@ -68,6 +74,7 @@ impl Totals {
             | Disposition::Surplus
             | Disposition::Count(Harmless::Worked)
             | Disposition::Hold { .. }
+            | Disposition::Unlisted
             | Disposition::NotOurs => {}
         }
         // Live the kernel's table has the connections of each server.

@@ -10,6 +10,7 @@ mod counters;
 mod firewall;
 mod inside;
 mod listeners;
+mod names;
 mod namespaces;
 mod neighbours;
 mod processes;
@@ -22,6 +23,7 @@ use std::{
     collections::HashMap,
     fs, io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::Path,
 };
 
 pub use counters::cookies_sent;
@@ -32,7 +34,8 @@ use tcptrace_core::{
     handshake::{Handshake, Nanos, State},
 };
 use tcptrace_vocabulary::facts::{
-    Aborts, Counters, Fact, Listener, Local, Missing, Neighbour, Netns, Place, Process, Service, Socket, Suspect,
+    Aborts, Container, Counters, Fact, Listener, Local, Missing, Neighbour, Netns, Place, Process, Service, Socket,
+    Suspect,
 };
 pub use tunnels::Tunnels;
 
@@ -155,7 +158,11 @@ impl Host {
         let is_refused = attempt.state() == State::Refused;
         let known = |at: Fact<Option<Id>>| at?.ok_or(Missing::Elsewhere);
         let listener = known(server_at).and_then(|at| self.listener(at, server, way_in, is_refused, now));
+        let mut netns = |at: Fact<Option<Id>>| known(at).map(|at| self.netns_of(at, now));
+        let (client_netns, server_netns) = (netns(client_at), netns(server_at));
         Local {
+            client_netns,
+            server_netns,
             client_here: client_at.map(|it| it.is_some()),
             server_here: server_at.map(|it| it.is_some()),
             service: known(server_at).and_then(|at| self.service(at, server.port(), &listener, now)),
@@ -220,6 +227,11 @@ impl Host {
     /// Whether an address is known to be one of this host.
     pub fn has(&mut self, addr: Addr) -> bool {
         matches!(self.namespaces.which(address(addr)), Ok(Some(_)))
+    }
+
+    /// Has the names of containers and pods looked up below another root than `/`. Tests need it.
+    pub fn read_names_below(&mut self, root: &Path) {
+        self.processes.read_names_below(root);
     }
 
     /// A process, by its number.
@@ -294,9 +306,9 @@ impl Host {
     }
 
     /// The namespace that has an address, by name; `None` inside: it is this process's own, or has no name.
-    pub fn namespace_of(&mut self, addr: Addr) -> Fact<Option<Netns>> {
+    pub fn namespace_of(&mut self, addr: Addr, now: Nanos) -> Fact<Option<Netns>> {
         let id = self.namespaces.which(address(addr))?.ok_or(Missing::Elsewhere)?;
-        Ok(self.named(id))
+        Ok(self.netns_of(id, now))
     }
 
     /// Whether two link-layer addresses lately claimed an address, on the interface by which its packets come in.
@@ -306,19 +318,23 @@ impl Host {
     }
 
     /// A network namespace by name, by its cookie; `None`: it is this process's own, or was not found.
-    pub fn netns(&mut self, cookie: u64) -> Option<Netns> {
+    pub fn netns(&mut self, cookie: u64, now: Nanos) -> Option<Netns> {
         let id = self.namespaces.by_cookie(cookie)?;
-        self.named(id)
+        self.netns_of(id, now)
     }
 
-    fn named(&self, id: Id) -> Option<Netns> {
-        let path = self.namespaces.path(id)?;
-        let name = path.file_name()?.to_str()?;
-        if path.starts_with("/run/netns") {
-            return Some(Netns { name: format!("netns {name}"), enter: format!("ip netns exec {name}") });
-        }
-        let pid = path.components().nth(2)?.as_os_str().to_str()?;
-        Some(Netns { name: format!("the netns of process {pid}"), enter: format!("nsenter -t {pid} -n") })
+    /// The container that lives in a network namespace, by its cookie; `None`: it is this process's own, or no
+    /// container's.
+    pub fn container_within(&mut self, cookie: u64, now: Nanos) -> Option<Container> {
+        let id = self.namespaces.by_cookie(cookie)?;
+        let first = self.namespaces.entrance(id)?.first?;
+        self.processes.get(first, now).ok()?.container
+    }
+
+    fn netns_of(&mut self, id: Id, now: Nanos) -> Option<Netns> {
+        let entrance = self.namespaces.entrance(id)?;
+        let first = entrance.first.and_then(|pid| self.processes.get(pid, now).ok());
+        names::netns(&entrance.path, first.as_ref())
     }
 
     /// The growth of the counters of a network namespace, by its cookie.

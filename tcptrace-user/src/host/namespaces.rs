@@ -1,9 +1,9 @@
 //! The network namespaces of this host, and which of them has an address.
 //!
-//! They are found by their processes and by their names in /run/netns. A thread enters each, looks, and ends: a thread
-//! that has to go back is one that an error leaves in the wrong place. A namespace in which an attempt ends keeps its
-//! sockets open; the others cost no descriptor. An address that several namespaces have is nobody's but this process's
-//! own: containers of two networks may well use the same one.
+//! They are found by their processes and by their names in /run/netns and /run/docker/netns. A thread enters each, looks,
+//! and ends: a thread that has to go back is one that an error leaves in the wrong place. A namespace in which an attempt
+//! ends keeps its sockets open; the others cost no descriptor. An address that several namespaces have is nobody's but
+//! this process's own: containers of two networks may well use the same one.
 //! <https://man7.org/linux/man-pages/man7/network_namespaces.7.html>
 
 use std::{
@@ -60,9 +60,18 @@ pub(super) struct Namespaces {
     others: Option<Others>,
 }
 
+/// Where a namespace was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entrance {
+    /// A name, or the file of a process.
+    pub(super) path: PathBuf,
+    /// The first process that is in it, by number.
+    pub(super) first: Option<u32>,
+}
+
 #[derive(Debug, Default)]
 struct Others {
-    found: HashMap<Id, PathBuf>,
+    found: HashMap<Id, Entrance>,
     /// None: several have it.
     owners: HashMap<IpAddr, Option<Id>>,
     /// By cookie.
@@ -100,8 +109,8 @@ impl Namespaces {
     fn open_all(&mut self, now: Nanos) {
         let Some(others) = &mut self.others else { return };
         if others.found.len() <= OPEN {
-            for (id, path) in &others.found {
-                if let Ok(inside) = enter_and_open(path, *id, now) {
+            for (id, entrance) in &others.found {
+                if let Ok(inside) = enter_and_open(&entrance.path, *id, now) {
                     others.open.insert(*id, (now, inside));
                 }
             }
@@ -153,8 +162,8 @@ impl Namespaces {
         let (used, inside) = match others.open.entry(id) {
             hash_map::Entry::Occupied(it) => it.into_mut(),
             hash_map::Entry::Vacant(it) => {
-                let path = others.found.get(&id).ok_or(Missing::Gone)?;
-                it.insert((now, enter_and_open(path, id, now)?))
+                let entrance = others.found.get(&id).ok_or(Missing::Gone)?;
+                it.insert((now, enter_and_open(&entrance.path, id, now)?))
             }
         };
         *used = now;
@@ -172,9 +181,9 @@ impl Namespaces {
         found
     }
 
-    /// The path of another namespace.
-    pub(super) fn path(&self, id: Id) -> Option<&Path> {
-        self.others.as_ref()?.found.get(&id).map(PathBuf::as_path)
+    /// Where another namespace was found; `None`: it is this process's own, or was not found.
+    pub(super) fn entrance(&self, id: Id) -> Option<&Entrance> {
+        self.others.as_ref()?.found.get(&id)
     }
 
     pub(super) const fn memory_limit(&self) -> u64 {
@@ -218,7 +227,7 @@ impl Namespaces {
         others.open = old.open;
         (others.scanned, others.denied) = (now, scan.denied);
         for found in scan.found {
-            others.found.insert(found.id, found.path);
+            others.found.insert(found.id, found.entrance);
             others.cookies.extend(found.cookie.map(|cookie| (cookie, found.id)));
             self.histories.entry(found.id).or_default().extend(found.counters);
             for address in found.addresses {
@@ -246,7 +255,7 @@ struct Scan {
 #[derive(Debug)]
 struct Found {
     id: Id,
-    path: PathBuf,
+    entrance: Entrance,
     addresses: HashSet<IpAddr>,
     cookie: Option<u64>,
     counters: Option<Snapshot>,
@@ -259,10 +268,10 @@ fn start(own: Id) -> Option<JoinHandle<Scan>> {
 
 fn scan(own: Id) -> Scan {
     let mut scan = Scan::default();
-    let (paths, denied) = paths(own);
+    let (entrances, denied) = entrances(own);
     scan.denied = denied;
-    for (id, path) in paths {
-        match look_into(&path, id) {
+    for (id, entrance) in entrances {
+        match look_into(entrance, id) {
             Ok(found) => {
                 scan.memory_limit = scan.memory_limit.max(counters::memory_limit());
                 scan.found.push(found);
@@ -273,37 +282,49 @@ fn scan(own: Id) -> Scan {
     scan
 }
 
+/// Folders of names, as `ip netns` and Docker keep them; `/var/run` is `/run` on most hosts.
+const FOLDERS: [&str; 4] = ["/run/netns", "/var/run/netns", "/run/docker/netns", "/var/run/docker/netns"];
+
 /// Every namespace but the own one, once, and whether some were hidden for want of privilege: what a security module
 /// hides from whoever has it, no privilege would show.
-fn paths(own: Id) -> (HashMap<Id, PathBuf>, bool) {
-    let (mut paths, mut denied) = (HashMap::new(), false);
+fn entrances(own: Id) -> (HashMap<Id, Entrance>, bool) {
+    let (mut entrances, mut denied) = (HashMap::new(), false);
     let may_look = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false);
-    let Ok(here) = fs::metadata(OWN) else { return (paths, true) };
-    let named = fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|it| it.path());
+    let Ok(here) = fs::metadata(OWN) else { return (entrances, true) };
+    let folders = FOLDERS.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    let named = folders.map(|it| (it.path(), None));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbered = processes.filter(|it| it.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit));
-    for path in named.chain(numbered.map(|it| it.path().join("ns/net"))) {
+    let numbered = processes.filter_map(|it| {
+        let pid = it.file_name().to_str()?.parse().ok()?;
+        Some((it.path().join("ns/net"), Some(pid)))
+    });
+    for (path, pid) in named.chain(numbered) {
         match fs::metadata(&path) {
             // Another device: a name whose namespace is not mounted (any more).
-            Ok(it) if it.dev() == here.dev() && it.ino() != own && paths.len() < MOST => {
-                paths.entry(it.ino()).or_insert(path);
+            Ok(it) if it.dev() == here.dev() && it.ino() != own => {
+                let is_new = entrances.len() < MOST;
+                match entrances.entry(it.ino()) {
+                    hash_map::Entry::Vacant(entry) if is_new => drop(entry.insert(Entrance { path, first: pid })),
+                    hash_map::Entry::Vacant(_) => {}
+                    hash_map::Entry::Occupied(mut entry) => entry.get_mut().first = entry.get().first.or(pid),
+                }
             }
             Ok(_) => {}
             Err(error) => denied |= !may_look && error.kind() == ErrorKind::PermissionDenied,
         }
     }
-    (paths, denied)
+    (entrances, denied)
 }
 
 /// Leaves the calling thread in the namespace.
-fn look_into(path: &Path, id: Id) -> io::Result<Found> {
-    enter(path, id)?;
+fn look_into(entrance: Entrance, id: Id) -> io::Result<Found> {
+    enter(&entrance.path, id)?;
     let mut channel = Channel::route()?;
     let all = addresses::list(&mut channel)?.into_iter().map(|configured| configured.address);
     // Every namespace has those of loopback, and they name none.
     let addresses = all.filter(|address| !address.is_loopback()).collect();
     let cookie = getsockopt(&channel, NetnsCookie).ok();
-    Ok(Found { id, path: path.to_owned(), addresses, cookie, counters: Snapshot::here().ok() })
+    Ok(Found { id, entrance, addresses, cookie, counters: Snapshot::here().ok() })
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other error is a failure")]

@@ -15,7 +15,10 @@ use std::{
 use tcptrace_core::handshake::Nanos;
 use tcptrace_vocabulary::facts::{Fact, Missing, Process};
 
-use super::cgroup;
+use super::{
+    cgroup::{self, Marks},
+    names::Names,
+};
 
 /// For how long a process is what it was: numbers are used again, programs are replaced (execve(2)).
 const KEPT: u64 = 1_000_000_000;
@@ -42,9 +45,16 @@ pub(super) struct Processes {
     resume: u32,
     /// Whether one's descriptors could not be read.
     refused: bool,
+    names: Names,
 }
 
 impl Processes {
+    /// Has names of containers looked up below another root than `/`.
+    pub(super) fn read_names_below(&mut self, root: &Path) {
+        self.names = Names::below(root);
+        self.by_pid.clear();
+    }
+
     /// The process of this number.
     #[expect(clippy::wildcard_enum_match_arm, reason = "any other error is a failure")]
     pub(super) fn get(&mut self, pid: u32, now: Nanos) -> Fact<Process> {
@@ -56,7 +66,11 @@ impl Processes {
         if self.by_pid.len() >= MOST {
             self.by_pid.clear();
         }
-        let process = read(pid).map_err(|error| match error.kind() {
+        let read = read(pid).map(|(process, marks)| {
+            let container = marks.map(|marks| self.names.container(&marks, now));
+            Process { container, ..process }
+        });
+        let process = read.map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => Missing::Privilege,
             ErrorKind::NotFound => Missing::Gone,
             // ESRCH: it ends while it is read.
@@ -132,7 +146,8 @@ fn socket(descriptor: &Path) -> Option<u32> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn read(pid: u32) -> io::Result<Process> {
+/// A process, and the marks of its container.
+fn read(pid: u32) -> io::Result<(Process, Option<Marks>)> {
     let text = |file: &str, most: u64| {
         let mut bytes = Vec::new();
         File::open(format!("/proc/{pid}/{file}"))?.take(most).read_to_end(&mut bytes)?;
@@ -140,13 +155,14 @@ fn read(pid: u32) -> io::Result<Process> {
     };
     let comm = text("comm", LENGTH)?;
     let cgroup::Place { unit, container } = cgroup::place(&text("cgroup", CGROUPS).unwrap_or_default());
-    let cut = |it: String| it.chars().take(LENGTH as usize).collect();
-    Ok(Process {
+    let process = Process {
         pid,
         command: command(comm.trim_end_matches('\n'), &text("cmdline", LENGTH).unwrap_or_default()),
-        unit: unit.map(cut),
-        container: container.map(cut),
-    })
+        unit: unit.map(|it| it.chars().take(LENGTH as usize).collect()),
+        container: None,
+        is_gone: false,
+    };
+    Ok((process, container))
 }
 
 /// `comm` is cut off after 15 bytes (TASK_COMM_LEN). The program's name in the command line is whole, but a process may

@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn who_listened_last_is_remembered() {
-        let process = |pid| Process { pid, command: "web".to_owned(), unit: None, container: None };
+        let process = |pid| Process { pid, command: "web".to_owned(), ..Process::default() };
         let mut services = Services::default();
         services.saw(1, 80, &process(std::process::id()), Nanos(1));
         services.saw(1, 80, &process(1 << 23), Nanos(2));

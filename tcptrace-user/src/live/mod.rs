@@ -20,6 +20,7 @@ pub mod hooks;
 pub mod interfaces;
 pub mod keep;
 pub mod kernel;
+mod listed;
 pub mod load;
 mod log;
 pub mod mapping;

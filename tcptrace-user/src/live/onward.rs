@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn process(pid: u32, unit: Option<&str>) -> Process {
-        Process { pid, command: "proxy".to_owned(), unit: unit.map(str::to_owned), container: None }
+        Process { pid, command: "proxy".to_owned(), unit: unit.map(str::to_owned), ..Process::default() }
     }
 
     #[test]

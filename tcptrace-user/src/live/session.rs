@@ -1,6 +1,12 @@
 //! One run of the tracer, from the interfaces' names to the summary.
 
-use std::{collections::BTreeSet, io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use jiff::tz::TimeZone;
@@ -34,6 +40,7 @@ use crate::{
     log_file::LogFile,
     output::{self, Output, Sink},
     recorder::Recorder,
+    selection::Selection,
     track::{Losses, Tracker},
 };
 
@@ -133,6 +140,10 @@ pub struct Options {
     /// The way to attach TC programs; `None`: as the kernel can.
     pub tc: Option<Tc>,
     pub filter: Option<Filter>,
+    /// Attempts are listed by the processes at their ends.
+    pub selection: Selection,
+    /// The root below which the names of containers are looked up, if not `/`.
+    pub names_below: Option<PathBuf>,
     /// Slots of the table.
     pub max_attempts: u32,
     pub local: LocalFacts,
@@ -146,6 +157,8 @@ pub struct Options {
     pub ignored: IgnoreList,
     /// The zone of the times in text.
     pub zone: TimeZone,
+    /// Names of ports, for text.
+    pub services: BTreeMap<u16, String>,
     /// Every failure is a line of its own.
     pub each: bool,
     /// An attempt without progress for this time is stalled.
@@ -274,13 +287,14 @@ impl Session {
             accounts,
             tunnels,
             desk: Desk::new(asked(&options)),
-            judge: Judge::new(options.local, &mut feed.kernel),
+            judge: Judge::new(options.local, options.names_below.as_deref(), &mut feed.kernel),
             setting: Setting {
                 clock: clock::now(),
                 interfaces,
                 undirected: BTreeSet::new(),
                 zone: options.zone.clone(),
                 width: output::width(options.log.is_some()),
+                services: options.services.clone(),
                 is_capture: false,
                 latest: Latest::default(),
             },

@@ -1,6 +1,8 @@
 //! Verdicts while tracing: the recent past of hosts and the facts of this host, put to the rules; and the desk's
 //! lookups.
 
+use std::path::Path;
+
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Handshake, Nanos, State},
@@ -26,14 +28,16 @@ use super::{
     connects::{Connect, Connects, HandedOver},
     drops::{self, Drops},
     kernel::Kernel,
+    listed::{self, Listed},
     onward::Failures,
     source::Unavailable,
     table::Table,
 };
 use crate::{
     clock::monotonic,
-    desk::{Surroundings, World},
+    desk::{Surroundings, Wanted, World},
     host::{Host, LocalFacts},
+    selection::Selection,
 };
 
 /// The shortest pause between two looks at established attempts; and the pause as a multiple of the last look's
@@ -80,18 +84,20 @@ struct ThisHost {
     within: Option<u64>,
     /// The number of drops that were not noted, and when that was last seen to grow.
     unnoted: (u64, Nanos),
+    listed: Listed,
 }
 
 impl Judge {
     /// Asks this host as far as is wanted.
     #[must_use]
-    pub fn new(local: LocalFacts, kernel: &mut Kernel) -> Self {
+    pub fn new(local: LocalFacts, names_below: Option<&Path>, kernel: &mut Kernel) -> Self {
         let host = match local {
             LocalFacts::All => Some(Host::new()),
             LocalFacts::Own => Some(Host::own()),
             LocalFacts::Off => None,
         };
         let here = host.map(|mut host| {
+            names_below.into_iter().for_each(|root| host.read_names_below(root));
             let (connects, drops) = (kernel.attach_connects(), kernel.attach_drops());
             let within = (local == LocalFacts::Own).then(|| host.own_cookie());
             ThisHost {
@@ -103,6 +109,7 @@ impl Judge {
                 failures: Failures::default(),
                 within,
                 unnoted: (0, Nanos(0)),
+                listed: Listed::default(),
             }
         });
         Self { past: Past::default(), here, established: Established::default(), successes: Vec::new() }
@@ -217,10 +224,10 @@ impl Judge {
         local.drops = here.drops.as_ref().map_err(|off| off.missing).and_then(|it| it.of(hs, here.within));
         for drop in local.drops.iter_mut().flatten() {
             drop.place = here.host.place(drop.netns, hs.client_addr, hs.server_addr, now);
-            drop.within = here.host.netns(drop.netns);
+            drop.within = here.host.netns(drop.netns, now);
         }
         if let Some(from) = attempt.icmp_from {
-            local.error_from = here.host.namespace_of(from);
+            local.error_from = here.host.namespace_of(from, now);
         }
         drops::look_where(&mut here.host, &mut local, hs, now);
         // An empty list is no fact then.
@@ -245,6 +252,13 @@ impl Judge {
                 here.connects.as_ref().map_err(|off| off.missing).map(|_| here.failures.of(process, attempt));
         }
         local
+    }
+
+    /// Whether an attempt is listed by the processes at its ends.
+    fn is_selected(&mut self, attempt: &Attempt, selection: &Selection, now: Nanos) -> Wanted {
+        let Some(ThisHost { host, connects, listed, .. }) = &mut self.here else { return Wanted::Unknown };
+        let connects = connects.as_ref().map_err(|off| off.missing);
+        listed.decide(attempt.id(), || selection.wants(&listed::processes(host, connects, attempt, now)))
     }
 
     /// Attempts that were established since this was last asked, as far as there was room: when each began, and its
@@ -281,6 +295,7 @@ pub struct Here<'a> {
     pub judge: &'a mut Judge,
     pub table: &'a Table,
     pub filter: Option<&'a Filter>,
+    pub selection: &'a Selection,
     /// When the last hook was attached.
     pub started: Nanos,
 }
@@ -312,12 +327,17 @@ impl Surroundings for Here<'_> {
 }
 
 impl World for Here<'_> {
-    fn is_ours(&mut self, report: &Report) -> bool {
+    fn is_wanted(&mut self, report: &Report) -> Wanted {
         let attempt = report.attempt();
         let hs = &attempt.handshake;
         // A SYN was sent while a hook was still missing, by which its answer may have come.
         let is_before = attempt.outcome == Outcome::NoReply && hs.last_syn < self.started;
-        !is_before && self.filter.is_none_or(|filter| filter.matches(hs.client(), hs.server()))
+        let is_ours = !is_before && self.filter.is_none_or(|filter| filter.matches(hs.client(), hs.server()));
+        match is_ours {
+            false => Wanted::No,
+            true if self.selection.is_empty() => Wanted::Yes,
+            true => self.judge.is_selected(attempt, self.selection, monotonic()),
+        }
     }
 
     fn race(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos> {
@@ -381,7 +401,11 @@ impl World for Here<'_> {
 }
 
 /// The call behind an attempt: noted by its flow as it leaves SYN-SENT, and known by its socket before.
-fn call_of(connects: &Connects, hs: &Handshake, socket: impl FnOnce() -> Fact<Option<Socket>>) -> Fact<Connect> {
+pub(super) fn call_of(
+    connects: &Connects,
+    hs: &Handshake,
+    socket: impl FnOnce() -> Fact<Option<Socket>>,
+) -> Fact<Connect> {
     let by_flow = || connects.by_flow(hs.client(), hs.server(), hs.first_syn);
     by_flow().or_else(|why| match socket() {
         Ok(Some(socket)) => connects.by_socket(socket.cookie, hs.first_syn).ok_or(Missing::Gone),
@@ -392,11 +416,12 @@ fn call_of(connects: &Connects, hs: &Handshake, socket: impl FnOnce() -> Fact<Op
 }
 
 /// The process that called, by what is known of it now, or else by what the hook noted.
-fn process(host: &mut Host, connect: &Connect, now: Nanos) -> Process {
+pub(super) fn process(host: &mut Host, connect: &Connect, now: Nanos) -> Process {
     host.process(connect.pid, now).unwrap_or_else(|_| Process {
         pid: connect.pid,
         command: connect.comm.to_string(),
         unit: None,
-        container: None,
+        container: host.container_within(connect.netns, now),
+        is_gone: true,
     })
 }

@@ -185,6 +185,7 @@ impl<'a> Run<'a> {
             undirected: BTreeSet::new(),
             zone: cli::zone(args),
             width: output::width(args.log.is_some()),
+            services: cli::services(args),
             is_capture: true,
             latest: Latest::default(),
         };

@@ -41,6 +41,7 @@ impl Run<'_> {
             causes: totals.causes.clone(),
             overtaken: totals.overtaken,
             probes: totals.probes,
+            unlisted: totals.unlisted,
             in_flight: 0,
             servers,
             user_losses: vec![

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cli,
-    desk::{Settled, World},
+    desk::{Settled, Wanted, World},
 };
 
 /// The longest time, in nanoseconds, by which a flood's attempts may have begun before it.
@@ -153,8 +153,8 @@ impl Surroundings for Captured<'_> {
 
 impl World for Captured<'_> {
     /// The filter was asked when the attempt ended.
-    fn is_ours(&mut self, _report: &Report) -> bool {
-        true
+    fn is_wanted(&mut self, _report: &Report) -> Wanted {
+        Wanted::Yes
     }
 
     fn race(&mut self, _attempt: &Attempt, _now: Nanos) -> Option<Nanos> {

@@ -12,6 +12,7 @@ mod observed;
 pub mod page;
 pub mod past;
 pub mod patterns;
+mod place;
 pub mod proof;
 mod rules;
 mod scope;

@@ -22,7 +22,7 @@ use tcptrace_vocabulary::{
 
 use crate::{
     case::{Case, Part, is_firewall_reason},
-    observed,
+    observed, place,
     rules::serves_others,
 };
 
@@ -154,6 +154,11 @@ pub const fn next(cause: Cause) -> &'static [&'static str] {
 /// The next steps on one attempt.
 #[must_use]
 pub(super) fn of(case: &Case<'_>, cause: Cause) -> Vec<String> {
+    place::placed(case, cause, steps(case, cause))
+}
+
+/// The steps, without the way into the network namespace of an end.
+fn steps(case: &Case<'_>, cause: Cause) -> Vec<String> {
     match cause {
         Cause::Unknown => settling(case),
         Cause::NatMismatch if let Some(steps) = at_translation(case) => steps,
@@ -248,6 +253,12 @@ fn of_own_way(case: &Case<'_>, cause: Cause) -> Vec<String> {
             "let the client leave the port to the kernel, or end the connection that has it".to_owned(),
         ];
     }
+    if cause == Cause::ConnectFailed
+        && let Ok(process) = &case.local.process
+    {
+        let pid = format!("-p {}", process.pid);
+        return filled(cause, server, Some(client), None).iter().map(|it| it.replace("-p PID", &pid)).collect();
+    }
     // On the server, the way that fails is the answer's.
     let host = (is_way && case.is_here(Side::Server)).then_some(client);
     filled(cause, server, Some(client), host)
@@ -275,11 +286,10 @@ fn at_translation(case: &Case<'_>) -> Option<Vec<String>> {
     Some(filled(Cause::NatMismatch, asked, Some(case.hs().client_addr), Some(answers.addr)))
 }
 
-/// The steps in the network namespace that dropped it: the table's, with the way in for the first command.
+/// The steps in the network namespace that dropped it: the table's, with the way in for their commands.
 fn inside(steps: Vec<String>, within: &Netns) -> Vec<String> {
-    const HERE: [&str; 2] = [", in the netns that drops: ", ", in the netns that translates: "];
-    let enter = format!(": {} ", within.enter);
-    let step = |step: String| HERE.iter().fold(step, |step, here| step.replace(here, &enter));
+    const HERE: [&str; 2] = ["on this host, in the netns that drops", "on this host, in the netns that translates"];
+    let step = |step: String| HERE.iter().find_map(|here| place::inside(&step, here, within)).unwrap_or(step);
     steps.into_iter().map(step).collect()
 }
 

@@ -3,7 +3,7 @@
 
 use tcptrace_vocabulary::{
     cause::Cause,
-    facts::{Process, Service, Trouble},
+    facts::{Container, Process, Service, Trouble},
 };
 
 use crate::case::Case;
@@ -21,10 +21,12 @@ pub(super) fn troubles(case: &Case<'_>, cause: Cause) -> Vec<(String, String)> {
 }
 
 fn of(service: &Service, trouble: &Trouble) -> (String, String) {
-    let Process { pid, command, unit, .. } = &service.process;
-    let who = format!("{command} (pid {pid})");
-    let whose = unit.as_deref().map_or_else(|| "its cgroup".to_owned(), |unit| format!("the cgroup of {unit}"));
-    let status = match unit {
+    let Process { pid, command, unit, container, .. } = &service.process;
+    let place = container.as_ref().map(|it| format!(", {}", it.words())).unwrap_or_default();
+    let who = format!("{command} (pid {pid}{place})");
+    let owner = container.as_ref().map(Container::words).or_else(|| unit.clone());
+    let whose = owner.map_or_else(|| "its cgroup".to_owned(), |owner| format!("the cgroup of {owner}"));
+    let status = match unit.as_ref().filter(|_| container.is_none()) {
         Some(unit) => format!("on this host: systemctl status {unit}; journalctl -u {unit} -n 50"),
         None => format!("on this host: find out why {who} ended, and start it again"),
     };

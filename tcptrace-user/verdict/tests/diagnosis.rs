@@ -1007,7 +1007,7 @@ fn a_reset_before_the_first_byte_is_a_proxys() {
     assert_ne!(verdict(reset(Facts::SERVER_DATA), &alone).cause, Cause::NoBackend);
     assert_ne!(verdict(reset(Facts::SERVER_FIN), &alone).cause, Cause::NoBackend);
     let process = |command: &str| {
-        let process = Process { pid: 1, command: command.to_owned(), unit: None, container: None };
+        let process = Process { pid: 1, command: command.to_owned(), ..Process::default() };
         let listener = Some(Listener { process: Ok(process), queue: 0, queue_max: 1, sockets: 1, apart: None });
         let local = Local { listener: Ok(listener), ..here(true) };
         verdict(reset(0), &Around { local: Some(local), ..Around::default() }).confidence

@@ -15,12 +15,15 @@ use tcptrace_vocabulary::{
     attempt::Attempt,
     cause::{
         Cause::{
-            self, DuplicateIp, FirewallDrop, FirewallReject, HostDown, MiddleboxReset, NetworkUnreachable, NoBackend,
-            PortClosed, Unknown,
+            self, DuplicateIp, FirewallDrop, FirewallReject, HostDown, ListenQueueFull, MiddleboxReset,
+            NetworkUnreachable, NoBackend, PortClosed, Unknown,
         },
         Confidence::{self, Certain, Likely, Possible},
     },
-    facts::{Apart, Dropped, Fact, Listener, Local, Missing, Neighbour, Netns, Onward, Place, Process, Suspect},
+    facts::{
+        Apart, Container, Counters, Dropped, Fact, Listener, Local, Missing, Neighbour, Netns, Onward, Place, Process,
+        Suspect,
+    },
     outcome::Outcome,
     scope::Extent,
     verdict::Verdict,
@@ -307,7 +310,7 @@ fn a_proxy_is_known_by_its_own_failed_call() {
     let end = End { ttl: 60, window: 0, flags: Flags::RST | Flags::ACK };
     let it = Handshake { facts: Facts(Facts::SERVER_RST), end, ..it };
     let with = |onward| {
-        let process = Process { pid: 7, command: "python3".to_owned(), unit: None, container: None };
+        let process = Process { pid: 7, command: "python3".to_owned(), ..Process::default() };
         let listener = Listener { process: Ok(process), queue: 0, queue_max: 9, sockets: 1, apart: None };
         let local = Local { server_here: Ok(true), client_here: Ok(false), ..Local::unknown(Missing::NotAsked) };
         judged(&[it], &Local { listener: Ok(Some(listener)), onward, ..local }, None)
@@ -359,4 +362,33 @@ fn a_router_that_is_this_host_is_named_so() {
         let elsewhere = with(code, after, Err(Missing::Elsewhere));
         assert!(!format!("{elsewhere:?}").contains("this host"), "{elsewhere:#?}");
     }
+}
+
+/// A step in another network namespace has the way in, and one for the application the way into its container.
+#[test]
+fn steps_lead_into_the_namespace_and_the_container_of_an_end() {
+    let container = Container { id: "3f9a1c0b5e7d".to_owned(), name: Some("web-1".to_owned()), ..Container::default() };
+    let enter = Some("docker exec -it web-1".to_owned());
+    let process = |container| Process { pid: 812, command: "nginx".to_owned(), container, ..Process::default() };
+    let with = |netns: Option<Netns>, container| {
+        let local = Local { server_here: Ok(true), client_here: Ok(false), ..Local::unknown(Missing::NotAsked) };
+        let full = Listener { process: Ok(process(container)), queue: 9, queue_max: 1, sockets: 1, apart: None };
+        let counters = Ok(Counters { listen_overflows: 3, ..Counters::default() });
+        judged(
+            &[silent(SERVER, 3)],
+            &Local { listener: Ok(Some(full)), counters, server_netns: Ok(netns), ..local },
+            None,
+        )
+    };
+    let [own, inside] = [None, Some("nsenter -t 812 -n".to_owned())].map(|enter| {
+        let netns = enter.map(|enter| Netns { name: "container web-1".to_owned(), enter });
+        with(netns, Some(Container { enter: None, ..container.clone() }))
+    });
+    is(&own, ListenQueueFull, Likely, "accept queue");
+    assert!(own.next[0].starts_with("on 203.0.113.2, in its netns: ss -ltnp"), "the tracer's own: {own:#?}");
+    assert!(inside.next[0].starts_with("on this host, in container web-1: nsenter -t 812 -n ss -ltnp"), "{inside:#?}");
+    assert_eq!(inside.next.len(), own.next.len(), "nobody knows how to enter it");
+    let known = with(None, Some(Container { enter, ..container }));
+    let last = "on this host, to look into container web-1: docker exec -it web-1 sh";
+    assert_eq!(known.next.last().map(String::as_str), Some(last), "{known:#?}");
 }

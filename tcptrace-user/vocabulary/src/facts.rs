@@ -12,6 +12,7 @@ use tcptrace_core::{
 };
 
 use crate::outcome::Outcome;
+pub use crate::process::{Container, Pod, Process};
 
 /// A fact, or why there is none.
 pub type Fact<T> = Result<T, Missing>;
@@ -55,6 +56,10 @@ pub struct Local {
     pub client_here: Fact<bool>,
     /// Whether the server is on this host.
     pub server_here: Fact<bool>,
+    /// The network namespace that has the client's address, by name; `None`: it is the tracer's own, or was not found.
+    pub client_netns: Fact<Option<Netns>>,
+    /// The same of the server's address.
+    pub server_netns: Fact<Option<Netns>>,
     /// The process that called connect(2).
     pub process: Fact<Process>,
     /// The client's socket now; `None` if it is gone.
@@ -108,6 +113,8 @@ impl Local {
         Self {
             client_here: Err(why),
             server_here: Err(why),
+            client_netns: Err(why),
+            server_netns: Err(why),
             process: Err(why),
             socket: Err(why),
             syn_tries: Err(why),
@@ -130,19 +137,6 @@ impl Local {
             signs: Err(why),
         }
     }
-}
-
-/// A process by the names that people use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// The process id in this host's own namespace.
-    pub pid: u32,
-    /// `comm`, or the first word of the command line where that is longer.
-    pub command: String,
-    /// The systemd unit that it runs in.
-    pub unit: Option<String>,
-    /// The container's id, 12 digits of it.
-    pub container: Option<String>,
 }
 
 /// A TCP socket that is no listener.
@@ -288,7 +282,7 @@ pub struct Dropped {
 /// A network namespace by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Netns {
-    /// `netns web`, `the netns of process 4711`.
+    /// `netns web`, `container web-1`, `pod shop/web-0`, `the netns of process 4711`. Escaped.
     pub name: String,
     /// What a command begins with that runs in it: `ip netns exec web`, `nsenter -t 4711 -n`.
     pub enter: String,

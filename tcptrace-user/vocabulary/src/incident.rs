@@ -247,6 +247,12 @@ impl Incident {
         self.outcomes.iter().sum::<u64>() + self.not_sent
     }
 
+    /// Attempts that failed, stall or recovered, each once.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.attempts() + self.waiting + self.recovered
+    }
+
     /// The share of attempts there that worked, of those that were seen; `None` before any has ended.
     #[must_use]
     pub fn working(&self) -> Option<f64> {

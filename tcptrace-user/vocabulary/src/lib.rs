@@ -14,6 +14,7 @@ pub mod icmp;
 pub mod incident;
 pub mod network;
 pub mod outcome;
+pub mod process;
 pub mod report;
 pub mod scope;
 pub mod ttl;

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// What a cgroup's processes get no more of.
@@ -21,17 +23,19 @@ pub enum Limit {
 
 /// The cgroup. Dropping it removes it, once its processes have ended.
 #[derive(Debug)]
-pub struct Cgroup(PathBuf);
+pub struct Cgroup {
+    folder: PathBuf,
+    /// The one that holds it; none but its parent was there before.
+    top: PathBuf,
+}
 
 impl Cgroup {
     /// Makes it, by a name that no other has.
     #[track_caller]
     pub fn new(limit: Limit) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("tcptrace-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let controller = if matches!(limit, Limit::Cpu(_)) { "cpu" } else { "memory" };
         let (folder, is_first) = parent(controller);
-        let folder = folder.join(name);
+        let folder = folder.join(unique());
         fs::create_dir_all(&folder).expect("a cgroup can be made");
         let set = |file: &str, value: String| fs::write(folder.join(file), value).expect("a limit can be set");
         match (limit, is_first) {
@@ -43,47 +47,73 @@ impl Cgroup {
         }
         // Without it, what does not fit goes to the swap, and nobody is killed.
         let _ = fs::write(folder.join("memory.swap.max"), "0");
-        Self(folder)
+        Self { top: folder.clone(), folder }
+    }
+
+    /// Makes one of version 2 without a limit at this path below one of its own: `docker/ID`, `system.slice/web.service`, as
+    /// runtimes and systemd name them.
+    #[track_caller]
+    pub fn at(path: &str) -> Self {
+        let top = mount(&|kind, _| kind == "cgroup2").expect("cgroup2 is mounted").join(unique());
+        let folder = top.join(path);
+        fs::create_dir_all(&folder).expect("a cgroup can be made");
+        Self { folder, top }
     }
 
     /// Takes a process in.
     #[track_caller]
     pub fn take(&self, pid: i32) {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("a process can be moved");
+        fs::write(self.folder.join("cgroup.procs"), pid.to_string()).expect("a process can be moved");
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // A process that is just ending keeps it for a moment; rmdir(1) says more than remove_dir.
-        let _ = Command::new("rmdir").arg(&self.0).status();
+        // What its processes have started ends a moment later; rmdir(1) says more than remove_dir.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while fs::remove_dir(&self.folder).is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(50));
+        }
+        let left: Vec<_> =
+            self.folder.ancestors().take_while(|it| it.starts_with(&self.top)).filter(|it| it.exists()).collect();
+        if !left.is_empty() {
+            let _ = Command::new("rmdir").args(left).status();
+        }
     }
+}
+
+/// A name that no other has.
+fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("tcptrace-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The folder of this process's own cgroup that has a controller, and whether it is one of version 1. Of version 2 it is
 /// the root: no other cgroup may have both processes and controllers for its children.
 fn parent(controller: &str) -> (PathBuf, bool) {
     let own = fs::read_to_string("/proc/self/cgroup").expect("the cgroups of this process");
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("a list of mounts");
-    let place = |wanted: &dyn Fn(&str, &str) -> bool| {
-        let line = mounts.lines().find(|line| {
-            let mut words = line.split(" - ").nth(1).unwrap_or_default().split(' ');
-            let (kind, options) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
-            wanted(kind, options)
-        })?;
-        line.split(' ').nth(4).map(PathBuf::from)
-    };
     let has = |list: &str| list.split(',').any(|it| it == controller);
-    if let Some(root) = place(&|kind, options| kind == "cgroup" && has(options)) {
+    if let Some(root) = mount(&|kind, options| kind == "cgroup" && has(options)) {
         let path = own.lines().find_map(|line| {
             let mut parts = line.splitn(3, ':').skip(1);
             parts.next().filter(|controllers| has(controllers)).and(parts.next())
         });
         return (root.join(path.unwrap_or_default().trim_start_matches('/')), true);
     }
-    let root = place(&|kind, _| kind == "cgroup2").expect("cgroup2 is mounted");
+    let root = mount(&|kind, _| kind == "cgroup2").expect("cgroup2 is mounted");
     enable(&root, controller);
     (root, false)
+}
+
+/// Where the first hierarchy is mounted that is wanted by its kind and its options.
+fn mount(wanted: &dyn Fn(&str, &str) -> bool) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("a list of mounts");
+    let line = mounts.lines().find(|line| {
+        let mut words = line.split(" - ").nth(1).unwrap_or_default().split(' ');
+        let (kind, options) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+        wanted(kind, options)
+    })?;
+    line.split(' ').nth(4).map(PathBuf::from)
 }
 
 fn enable(root: &Path, controller: &str) {

@@ -144,7 +144,7 @@ fn an_address_that_is_missing_is_said_beside_the_route() {
 #[test]
 fn a_service_in_trouble_is_named_with_what_helps() {
     let process =
-        Process { pid: 7, command: "nginx".to_owned(), unit: Some("nginx.service".to_owned()), container: None };
+        Process { pid: 7, command: "nginx".to_owned(), unit: Some("nginx.service".to_owned()), ..Process::default() };
     let said = |trouble, outcome| {
         let handshake = Handshake { first_syn: Nanos(1), state: State::Refused as u8, ..Handshake::default() };
         let attempt = Attempt::from_handshake(handshake, outcome);

@@ -1,6 +1,6 @@
 //! The counts of a desk and their limits: held reports, printed lines, totals, servers, findings.
 
-use tcptrace::desk::{Asked, ByOutcome, Desk, Disposition, FailOn, Surroundings, Totals, World};
+use tcptrace::desk::{Asked, ByOutcome, Desk, Disposition, FailOn, Surroundings, Totals, Wanted, World};
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{Nanos, Offer},
@@ -146,8 +146,8 @@ impl Surroundings for Home {
 }
 
 impl World for Home {
-    fn is_ours(&mut self, _: &Report) -> bool {
-        true
+    fn is_wanted(&mut self, _: &Report) -> Wanted {
+        Wanted::Yes
     }
     fn race(&mut self, _: &Attempt, _: Nanos) -> Option<Nanos> {
         None

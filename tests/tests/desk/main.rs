@@ -3,7 +3,9 @@
 
 mod counts;
 
-use tcptrace::desk::{Asked, Desk, Disposition, FailOn, FindingId, Harmless, Surroundings, View, World, consider};
+use tcptrace::desk::{
+    Asked, Desk, Disposition, FailOn, FindingId, Harmless, Surroundings, View, Wanted, World, consider,
+};
 use tcptrace_core::{
     flow::{Addr, Endpoint},
     handshake::{End, Handshake, Nanos, Offer, Point, State},
@@ -63,7 +65,7 @@ struct Told {
     all: bool,
     full: bool,
     sequel: bool,
-    ours: bool,
+    wanted: Wanted,
     ignored: Option<usize>,
     wait: bool,
     probe: Claim,
@@ -78,7 +80,7 @@ const NOTHING: Told = Told {
     all: false,
     full: false,
     sequel: false,
-    ours: true,
+    wanted: Wanted::Yes,
     ignored: None,
     wait: true,
     probe: Claim::None,
@@ -102,8 +104,8 @@ impl View for Told {
     fn is_sequel(&self, _: &Report) -> bool {
         self.sequel
     }
-    fn is_ours(&mut self, _: &Report) -> bool {
-        self.ours
+    fn is_wanted(&mut self, _: &Report) -> Wanted {
+        self.wanted
     }
     fn ignored(&mut self, _: &Report) -> Option<usize> {
         self.ignored
@@ -149,7 +151,8 @@ fn what_becomes_of_a_report() {
     let table = [
         ("a failure", &failed, NOTHING, Disposition::Print),
         ("a stall", &stall, NOTHING, Disposition::Print),
-        ("excluded by the filter", &failed, Told { ours: false, ..folded }, Disposition::NotOurs),
+        ("excluded by the filter", &failed, Told { wanted: Wanted::No, ..folded }, Disposition::NotOurs),
+        ("of nobody known", &failed, Told { wanted: Wanted::Unknown, ..folded }, Disposition::Unlisted),
         ("it worked", &worked, NOTHING, counted(Harmless::Worked)),
         ("it worked, and all are listed", &worked, Told { all: true, ..NOTHING }, Disposition::Print),
         ("a probe", &failed, probe, counted(Harmless::Probe)),
@@ -197,8 +200,8 @@ impl Surroundings for Stub {
 }
 
 impl World for Stub {
-    fn is_ours(&mut self, report: &Report) -> bool {
-        report.attempt().handshake.server_port != 9
+    fn is_wanted(&mut self, report: &Report) -> Wanted {
+        if report.attempt().handshake.server_port == 9 { Wanted::No } else { Wanted::Yes }
     }
     fn race(&mut self, attempt: &Attempt, _: Nanos) -> Option<Nanos> {
         (attempt.handshake.server_port == 8443).then(|| Nanos(attempt.handshake.first_syn.0 + SECOND))
@@ -363,7 +366,7 @@ fn an_unsent_call_is_decided_like_a_report() {
         scope: Scope { extent: Extent::Unknown, evidence: Vec::new() },
         next: Vec::new(),
     };
-    let process = Process { pid: 1, command: "curl".to_owned(), unit: None, container: None };
+    let process = Process { pid: 1, command: "curl".to_owned(), ..Process::default() };
     let mut unsent = Unsent {
         called: at(0),
         client: None,
@@ -374,11 +377,13 @@ fn an_unsent_call_is_decided_like_a_report() {
         incident: None,
     };
     let mut desk = Desk::new(Asked { count: Some(1), ..asked(false) });
-    assert_eq!(desk.receive_unsent(&mut unsent, false, at(1)), Disposition::NotOurs);
+    assert_eq!(desk.receive_unsent(&mut unsent, Wanted::No, at(1)), Disposition::NotOurs);
+    assert_eq!(desk.receive_unsent(&mut unsent, Wanted::Unknown, at(1)), Disposition::Unlisted);
+    assert_eq!(desk.totals().unlisted, 1);
     assert!(!desk.is_failed(None, &[]) && !desk.is_full());
-    assert_eq!(desk.receive_unsent(&mut unsent, true, at(1)), Disposition::Print);
+    assert_eq!(desk.receive_unsent(&mut unsent, Wanted::Yes, at(1)), Disposition::Print);
     assert!(desk.is_failed(None, &[]) && desk.is_full());
-    assert_eq!(desk.receive_unsent(&mut unsent, true, at(1)), Disposition::Surplus);
+    assert_eq!(desk.receive_unsent(&mut unsent, Wanted::Yes, at(1)), Disposition::Surplus);
     assert_eq!(desk.totals().causes.counts(), [("no_route", 1)]);
 }
 

@@ -2,6 +2,7 @@
 
 mod counters;
 mod listeners;
+mod names;
 mod namespaces;
 mod neighbours;
 mod sockets;

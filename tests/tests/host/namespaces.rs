@@ -15,7 +15,7 @@ use crate::{PATIENCE, attempt, look, now, own};
 
 /// An address that no other lab has: theirs are all alike, and what several namespaces have is nobody's. Of the numbers
 /// for benchmarks (RFC 2544), by process and call.
-fn unique() -> IpAddr {
+pub(crate) fn unique() -> IpAddr {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id() << 4 | NUMBER.fetch_add(1, Ordering::Relaxed);
     IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | number & 0xff_ffff))

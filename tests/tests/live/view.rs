@@ -156,6 +156,8 @@ fn without_chance(line: &Value) -> Value {
     line["trust"].as_object_mut().expect("trust is an object").shift_remove("missing");
     for (path, name) in [
         ("/handshake_id", "[id]"),
+        // In the order in which the first failures came.
+        ("/incident", "[number]"),
         ("/stalled/at", "[time]"),
         ("/first_seen", "[time]"),
         ("/last_seen", "[time]"),

@@ -97,6 +97,8 @@ struct AttemptsObject {
     overtaken: u64,
     /// attempts of a hop walk of tcptrace diagnose on this host: counted and not reported, unless with --all
     probes: u64,
+    /// attempts of unknown processes, with --process, --unit, --container or --pod: counted and not reported
+    unlisted: u64,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -255,6 +257,7 @@ impl AttemptsObject {
             health_checks: summary.health_checks,
             overtaken: summary.overtaken,
             probes: summary.probes,
+            unlisted: summary.unlisted,
         }
     }
 }
@@ -332,6 +335,7 @@ mod tests {
             undirected: BTreeSet::new(),
             zone: jiff::tz::TimeZone::UTC,
             width: 100,
+            services: BTreeMap::new(),
             is_capture: false,
             latest: Latest::default(),
         };

@@ -44,6 +44,14 @@ pub(super) struct ScopeLine<'a> {
 pub(super) struct LocalLine<'a> {
     client_here: Option<bool>,
     server_here: Option<bool>,
+    /// the network namespace that has the client's address, by name, where it is not the tracer's own
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    client_netns: Option<&'a str>,
+    /// the same of the server's address
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    server_netns: Option<&'a str>,
     /// the process that called connect(2)
     process: Option<ProcessLine<'a>>,
     /// the state of the client's socket now, null where there is none
@@ -68,7 +76,20 @@ pub(super) struct ProcessLine<'a> {
     pid: u32,
     command: &'a str,
     unit: Option<&'a str>,
+    /// the first 12 digits of its id; of LXC its name
     container: Option<&'a str>,
+    /// the container's name, where a file of its runtime has it; in a pod, that of the pod's specification
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    container_name: Option<&'a str>,
+    /// the name of its pod of Kubernetes
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pod: Option<&'a str>,
+    /// the namespace of its pod
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    namespace: Option<&'a str>,
 }
 
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -219,6 +240,8 @@ impl<'a> LocalLine<'a> {
         Some(Self {
             client_here: local.client_here.ok(),
             server_here: local.server_here.ok(),
+            client_netns: present(&local.client_netns).map(|it| it.name.as_str()),
+            server_netns: present(&local.server_netns).map(|it| it.name.as_str()),
             process: local.process.as_ref().ok().map(ProcessLine::of),
             socket: present(&local.socket).map(|socket| socket.state),
             listening: local.listener.as_ref().ok().map(Option::is_some),
@@ -325,8 +348,17 @@ impl NeighbourLine {
 
 impl<'a> ProcessLine<'a> {
     pub(super) fn of(process: &'a Process) -> Self {
-        let Process { pid, command, unit, container } = process;
-        Self { pid: *pid, command, unit: unit.as_deref(), container: container.as_deref() }
+        let Process { pid, command, unit, container, is_gone: _ } = process;
+        let pod = container.as_ref().and_then(|it| it.pod.as_ref());
+        Self {
+            pid: *pid,
+            command,
+            unit: unit.as_deref(),
+            container: container.as_ref().map(|it| it.id.as_str()),
+            container_name: container.as_ref().and_then(|it| it.name.as_deref()),
+            pod: pod.map(|it| it.name.as_str()),
+            namespace: pod.map(|it| it.namespace.as_str()),
+        }
     }
 }
 

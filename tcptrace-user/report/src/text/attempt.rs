@@ -41,7 +41,7 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     };
     let at = if setting.is_capture { attempt.seen.0 } else { at };
     let hs = &attempt.handshake;
-    let whom = format!("{} → {}{}", endpoint(hs.client()), endpoint(hs.server()), other_half(attempt));
+    let whom = format!("{} → {}{}", endpoint(hs.client()), setting.server(hs.server()), other_half(attempt));
     let lasted = match report {
         Report::Stall(_) => Some(at.since(hs.first_syn)),
         Report::Open(attempt) | Report::Attempt(attempt) => lasted(attempt),

@@ -12,7 +12,7 @@ use crate::Setting;
 #[must_use]
 pub(crate) fn connect(unsent: &Unsent, setting: &Setting, quiet: bool, verbose: bool) -> String {
     let client = unsent.client.map_or_else(|| "*".to_owned(), endpoint);
-    let whom = format!("{client} → {}", endpoint(unsent.server));
+    let whom = format!("{client} → {}", setting.server(unsent.server));
     let errno = unsent.errno.map_or_else(String::new, |errno| format!(", {}", errno_name(errno)));
     let head = head(setting, unsent.called, RED, "not_sent", &whom, None);
     let story = format!("connect(2) by {}, no SYN{errno}", why::name(&unsent.process));

@@ -3,7 +3,7 @@
 use tcptrace_vocabulary::{
     incident::{Course, Incident, Place},
     outcome::Outcome,
-    words::{count, endpoint, ip},
+    words::{count, ip},
 };
 
 use super::{
@@ -22,7 +22,7 @@ pub(crate) fn incident(it: &Incident, setting: &Setting, quiet: bool, verbose: b
         Course::Ended => ("over", GREEN),
     };
     let lasted = Some(it.last.since(it.began)).filter(|lasted| *lasted > 0);
-    let report = with_story(&head(setting, it.at, style, word, &whom(it), lasted), &story(it), quiet);
+    let report = with_story(&head(setting, it.at, style, word, &whom(it, setting), lasted), &story(it), quiet);
     if it.phase == Course::Begun || it.is_cause_new || quiet {
         report + &why::verdict(&it.verdict, false, quiet, verbose)
     } else {
@@ -31,13 +31,13 @@ pub(crate) fn incident(it: &Incident, setting: &Setting, quiet: bool, verbose: b
 }
 
 /// From whom to whom.
-fn whom(it: &Incident) -> String {
+fn whom(it: &Incident, setting: &Setting) -> String {
     let from = match (it.clients, it.client) {
         (0 | 1, client) => client.map_or_else(|| "*".to_owned(), |client| ip(client).to_string()),
         (clients, _) => count(clients as u64, "client"),
     };
     let to = match it.place {
-        Place::Port(_) => endpoint(it.first),
+        Place::Port(_) => setting.server(it.first),
         Place::Host(addr) => format!("{}, all ports", ip(addr)),
         Place::Network(network) => network_name(network),
         Place::Everything => "everything".to_owned(),

@@ -23,6 +23,7 @@ impl Summary {
     pub fn text(&self) -> String {
         let mut lines = vec![self.totals()];
         lines.extend(self.cause_line());
+        lines.extend(self.unlisted_line());
         lines.extend(self.tally.iter().flat_map(time_lines));
         lines.extend(self.order_line());
         lines.extend(self.worst().into_iter().map(|worst| self.server_line(worst)));
@@ -75,6 +76,11 @@ impl Summary {
         let unlisted = unlisted.map(|(number, what)| format!("{} not listed (--all does)", count(number, what)));
         let all: Vec<_> = causes.chain(unlisted).collect();
         (!all.is_empty()).then(|| format!("  causes: {}", all.join(", ")))
+    }
+
+    fn unlisted_line(&self) -> Option<String> {
+        let attempts = count(self.unlisted, "attempt");
+        (self.unlisted > 0).then(|| format!("  not listed: {attempts} of unknown processes"))
     }
 
     fn order_line(&self) -> Option<String> {

@@ -82,6 +82,7 @@ impl Session {
             health_checks: totals.health_checks,
             overtaken: totals.overtaken + self.judge.overtaken_calls(),
             probes: totals.probes,
+            unlisted: totals.unlisted,
             causes: totals.causes.clone(),
             recovered: totals.recovered,
             in_flight,
@@ -116,8 +117,9 @@ impl Session {
         }
         let summary = self.summary();
         // The ends of connections are reported one by one with --all only, and counted by the kernel in any case: those
-        // that the filter wants, if the kernel knows it.
-        let are_exact = self.options.filter.as_ref().is_none_or(|filter| filter.tests().is_some());
+        // that the filter wants, if the kernel knows it. It knows no process.
+        let are_exact = self.options.selection.is_empty()
+            && self.options.filter.as_ref().is_none_or(|filter| filter.tests().is_some());
         let lost = summary.tally.as_ref().ok().filter(|_| are_exact).map(lost_failures).unwrap_or_default();
         let is_failed = self.desk.is_failed(are_exact.then_some(&summary.told), &lost);
         let is_logged = self.finish_output(&summary);

@@ -13,7 +13,7 @@ use tcptrace_vocabulary::{
 use super::Session;
 use crate::{
     clock::monotonic,
-    desk::{Disposition, Settled},
+    desk::{Disposition, Settled, Wanted},
     live::{findings, why::Here},
     output,
 };
@@ -25,6 +25,7 @@ macro_rules! here {
             judge: &mut $session.judge,
             table: &$session.feed.kernel.table,
             filter: $session.options.filter.as_ref(),
+            selection: &$session.options.selection,
             started: $session.feed.started,
         }
     };
@@ -110,7 +111,9 @@ impl Session {
         for mut call in unsent {
             let client = call.client.unwrap_or_default();
             let is_ours = self.options.filter.as_ref().is_none_or(|filter| filter.matches(client, call.server));
-            if self.desk.receive_unsent(&mut call, is_ours, now) == Disposition::Print {
+            let caller = || self.options.selection.wants(&[Ok(Some(call.process.clone()))]);
+            let wanted = if is_ours { caller() } else { Wanted::No };
+            if self.desk.receive_unsent(&mut call, wanted, now) == Disposition::Print {
                 self.line(self.options.format.unsent(&call, &self.setting));
             }
         }

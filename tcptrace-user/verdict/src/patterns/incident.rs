@@ -451,7 +451,7 @@ impl Running {
     fn begin_as_reported(&mut self, now: Nanos) {
         self.reported.1 = self.told.clients > 1;
         self.is_reminder_due(now);
-        self.failures = self.told.attempts() + self.told.stalls + self.told.recovered;
+        self.failures = self.told.failures();
     }
 
     /// Takes over what a narrower incident has counted.
@@ -506,7 +506,7 @@ impl Running {
         while due(self.reminded) <= age {
             self.reminded += 1;
         }
-        let failures = self.told.attempts() + self.told.stalls + self.told.recovered;
+        let failures = self.told.failures();
         let is_due = self.reminded > before && fails && failures > self.failures;
         if is_due {
             self.failures = failures;
