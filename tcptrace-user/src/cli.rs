@@ -11,14 +11,14 @@ use tcptrace_core::{
 };
 use tcptrace_filter::{Filter, Mistake, services};
 use tcptrace_report::{Format, explain::Topic};
-use tcptrace_vocabulary::outcome::Outcome;
+use tcptrace_vocabulary::{facts::Netns, outcome::Outcome};
 
 use crate::{
     desk::FailOn,
     duration,
     host::LocalFacts,
     ignore::IgnoreList,
-    live::{hooks::Tc, interfaces::HookChoice, session::Options},
+    live::{choice::Choice, hooks::Tc, interfaces::HookChoice, session::Options},
     selection::{NoProcesses, Pattern, Selection},
 };
 
@@ -41,11 +41,21 @@ const MOST_ATTEMPTS: u64 = 1 << 26;
 pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Trace this interface [default: that of the default route]
+    /// Trace this interface, any for all, or a pattern [default: that of the default route]
     ///
-    /// Give it several times for several interfaces. A packet that passes two of them is counted once.
+    /// Give it several times for several interfaces. A packet that passes two of them is counted once. any takes every
+    /// interface of the network namespace that can carry IP. A pattern takes those whose names match: * stands for any
+    /// number of characters, ? for one. A pattern behind ! is left out ('!lo': all but lo). With any and patterns,
+    /// interfaces that come later are traced too, and those that go are not reported; the banner counts them, and -v
+    /// lists each.
     #[arg(short, long = "iface", value_name = "INTERFACE", help_heading = TRACE)]
     pub interfaces: Vec<String>,
+    /// Trace in this network namespace: a name, a process or a container
+    ///
+    /// Write a name of `ip netns`, a path (/proc/42/ns/net), the number of a process, or the beginning of a container's
+    /// id. -i and the default route are those of that namespace. It needs CAP_SYS_ADMIN.
+    #[arg(long, value_name = "NETNS", help_heading = TRACE)]
+    pub netns: Option<String>,
     /// Read this capture instead of tracing
     ///
     /// The file is pcap or pcapng, plain or in gzip or zstd; - is standard input. Several files are read as one. It
@@ -54,7 +64,7 @@ pub struct Args {
         short,
         long,
         value_name = "FILE",
-        conflicts_with_all = ["interfaces", "hook", "duration"],
+        conflicts_with_all = ["interfaces", "netns", "hook", "duration"],
         help_heading = TRACE
     )]
     pub read: Vec<PathBuf>,
@@ -274,14 +284,9 @@ pub enum Command {
     /// Run a command for each incident
     #[command(name = crate::live::on_incident::SUBCOMMAND, hide = true)]
     IncidentRunner { command: String },
-    /// Take the filters of a killed tracer off an interface
+    /// Take the filters of a killed tracer off its interfaces
     #[command(name = crate::live::guard::SUBCOMMAND, hide = true)]
-    Guard {
-        index: u32,
-        #[arg(action = clap::ArgAction::Set)]
-        added_qdisc: bool,
-        programs: Vec<u32>,
-    },
+    Guard,
 }
 
 /// The arguments of `diagnose`.
@@ -324,6 +329,8 @@ Examples:
   sudo tcptrace -i eth0                   report what fails or stalls on eth0
   sudo tcptrace -i eth0 dst port 443      only attempts to port 443
   sudo tcptrace --container 'web-*'       only attempts of these containers
+  sudo tcptrace -i any -i '!lo'           every interface but lo, those that come later too
+  sudo tcptrace --netns web               trace in the network namespace web
   sudo tcptrace --all -c 20               20 attempts on the default interface, successes too
   sudo tcptrace --json --duration 1m      a minute of JSON lines, then a summary
   sudo tcptrace --log /var/log/tcptrace   write reports to a file; SIGHUP opens it anew
@@ -495,11 +502,11 @@ pub fn zone(args: &Args) -> TimeZone {
     if args.utc { TimeZone::UTC } else { TimeZone::system() }
 }
 
-/// The options of a live run.
+/// The options of a live run, in the network namespace that was entered for it.
 ///
 /// # Errors
 /// When the words are not a filter, or a file is no ignore list; the error points at what is wrong.
-pub fn live(mut args: Args) -> anyhow::Result<Options> {
+pub fn live(mut args: Args, netns: Option<Netns>) -> anyhow::Result<Options> {
     let (format, each, zone) = (format(&args), lists_each(&args), zone(&args));
     let selection = selection(&mut args)?;
     Ok(Options {
@@ -513,7 +520,8 @@ pub fn live(mut args: Args) -> anyhow::Result<Options> {
         rotation: rotation(&args),
         color: args.color.choice(&std::io::stdout()),
         on_incident: args.on_incident,
-        interfaces: args.interfaces,
+        interfaces: Choice::of(&args.interfaces),
+        netns,
         hook: args.hook,
         tc: args.tc,
         local: args.local,

@@ -9,7 +9,7 @@ use crate::{
     ignore::NoList,
     limit,
     live::{hooks::NoTc, interfaces, load::LoadError, privilege},
-    log_file,
+    log_file, netns,
     offline::OwnInput,
     probe::target,
     selection::NoProcesses,
@@ -18,11 +18,12 @@ use crate::{
 /// The exit code of an error: what the first type says that it is or holds, else [`exit::RUNTIME`].
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 10] = [
+    const TYPES: [fn(&anyhow::Error) -> Option<u8>; 11] = [
         exit::code_of::<privilege::LacksPrivilege>,
         exit::code_of::<LoadError>,
         exit::code_of::<NoTc>,
         exit::code_of::<interfaces::Error>,
+        exit::code_of::<netns::Error>,
         exit::code_of::<Mistake>,
         exit::code_of::<log_file::OpenError>,
         exit::code_of::<OwnInput>,

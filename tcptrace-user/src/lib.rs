@@ -19,6 +19,7 @@ pub mod limit;
 pub mod live;
 pub mod log_file;
 pub mod netlink;
+pub mod netns;
 pub mod offline;
 pub mod output;
 pub mod probe;

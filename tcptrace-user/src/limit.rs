@@ -5,7 +5,7 @@
 
 use std::{error::Error, io, thread};
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use tcptrace_capture::write;
 
 /// Files that are enough for a run on a host with many network namespaces.
@@ -67,6 +67,14 @@ pub fn memory() -> String {
     match soft(Resource::RLIMIT_AS) {
         Some(bytes) => format!("this process's limit of {} MiB (ulimit -v, LimitAS= in its unit)", bytes >> 20),
         None => "the limit of its cgroup (memory.max, MemoryMax= in its unit)".to_owned(),
+    }
+}
+
+/// Raises the limit of open files as far as this process may without a privilege. A failure leaves it as it is: what
+/// runs into it says so.
+pub fn raise_files() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

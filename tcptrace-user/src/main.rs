@@ -11,7 +11,7 @@ use tcptrace::{
     cli::{self, Args, Command},
     explain, failure, generate,
     live::{guard, on_incident, session},
-    offline, output, probe, runtime, version,
+    netns, offline, output, probe, runtime, version,
 };
 use tcptrace_report::json;
 
@@ -27,8 +27,8 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Some(Command::Guard { index, added_qdisc, programs }) => {
-            guard::run(*index, *added_qdisc, programs)?;
+        Some(Command::Guard) => {
+            guard::run()?;
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::IncidentRunner { command }) => {
@@ -58,8 +58,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     if !args.read.is_empty() {
         return offline::run(&args);
     }
+    // Before there is another thread.
+    let netns = args.netns.as_deref().map(netns::enter).transpose()?;
     let runtime = runtime::current_thread().context("cannot start")?;
-    runtime.block_on(session::run(cli::live(args)?))
+    runtime.block_on(session::run(cli::live(args, netns)?))
 }
 
 /// A reader that has seen enough (`| head`) is no error.

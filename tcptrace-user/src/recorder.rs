@@ -106,6 +106,11 @@ impl Recorder {
         self.shared.interfaces().insert(index, described);
     }
 
+    /// Forgets an interface of which no more packets come.
+    pub fn forget(&self, index: u32) {
+        self.shared.interfaces().remove(&index);
+    }
+
     /// Whether another handshake finds room in the queue.
     #[must_use]
     pub fn has_room(&self) -> bool {

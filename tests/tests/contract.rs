@@ -41,6 +41,7 @@ const ADDED: &[&str] = &[
     "translated.server.port",
     "connect.incident",
     "summary.incidents",
+    "summary.interfaces_gone",
     "incidents.begun",
     "incidents.running",
     "incidents.merged",

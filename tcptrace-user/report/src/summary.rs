@@ -51,6 +51,10 @@ pub struct Summary {
     pub traced_for: u64,
     /// Names of the interfaces; of captures, their files.
     pub interfaces: Vec<String>,
+    /// The words that selected them, where patterns are among these and there may be many.
+    pub selected: Option<String>,
+    /// The number of interfaces that a pattern took and that have gone.
+    pub interfaces_gone: u64,
     /// The hooks of each interface, and why they were chosen.
     pub hooks: Vec<Hook>,
     /// The counters of packets, transitions and losses: the kernel's live, the reader's for a capture. An error is the
@@ -271,6 +275,8 @@ pub(crate) fn of_nothing(tally: Result<Counters, String>, user_losses: Vec<(&'st
         offline: false,
         traced_for: 1_000_000_000,
         interfaces: vec!["eth0".to_owned()],
+        selected: None,
+        interfaces_gone: 0,
         hooks: Vec::new(),
         tally,
         told: [0; Outcome::ALL.len()],

@@ -38,16 +38,9 @@ pub(super) enum Runtime {
 /// Digits of a container's id that people use.
 const DIGITS: usize = 12;
 
-impl Marks {
-    /// The id as people use it.
-    pub(super) fn short(&self) -> &str {
-        match self.runtime {
-            Runtime::Lxc => &self.id,
-            Runtime::Docker | Runtime::Podman | Runtime::Nerdctl | Runtime::Cri | Runtime::Unknown => {
-                self.id.get(..DIGITS).unwrap_or(&self.id)
-            }
-        }
-    }
+/// An id as people write it; a name as it is.
+pub(super) fn short(id: &str) -> &str {
+    if is_id(id) { &id[..DIGITS] } else { id }
 }
 
 /// Reads the text of /proc/PID/cgroup. The innermost of each kind counts.
@@ -87,8 +80,11 @@ fn container(path: &str) -> Option<Marks> {
 fn id(name: &str) -> Option<(&str, &str)> {
     let name = name.strip_suffix(".scope").or_else(|| name.strip_suffix(".service")).unwrap_or(name);
     let (before, id) = name.rsplit_once(['-', ':']).unwrap_or(("", name));
-    let is_id = id.len() == 64 && id.bytes().all(|it| it.is_ascii_hexdigit());
-    (is_id && !before.ends_with("conmon")).then_some((before, id))
+    (is_id(id) && !before.ends_with("conmon")).then_some((before, id))
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
 /// By what is before the id, or else by the folder that holds it.
@@ -208,8 +204,8 @@ mod tests {
             ("0::/lxc.payload.web/system.slice/nginx.service", Some("nginx.service"), made("web", Runtime::Lxc)),
             ("0::/lxc.monitor.web", None, None),
         ]);
-        assert_eq!(made(ID, Runtime::Docker).expect("it is one").short(), "3f9a1c0b5e7d");
-        assert_eq!(made("a-long-name-of-lxc", Runtime::Lxc).expect("it is one").short(), "a-long-name-of-lxc");
+        assert_eq!(short(&made(ID, Runtime::Docker).expect("it is one").id), "3f9a1c0b5e7d");
+        assert_eq!(short(&made("a-long-name-of-lxc", Runtime::Lxc).expect("it is one").id), "a-long-name-of-lxc");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod arp;
 mod cgroup;
+mod containers;
 mod counters;
 mod firewall;
 mod inside;
@@ -26,6 +27,7 @@ use std::{
     path::Path,
 };
 
+pub use containers::{RunningContainer, command, containers};
 pub use counters::cookies_sent;
 pub use firewall::{Leg, Lost};
 pub use routes::Route;
@@ -64,6 +66,8 @@ pub struct Host {
     routing: Fact<Routing>,
     /// SYNs that its kernel sends, and when that was read: two files, which cost as much as all else that is asked.
     syn_tries: Option<(Nanos, Fact<u32>)>,
+    /// Its own network namespace, where that has a name (`--netns`).
+    own_name: Option<Netns>,
 }
 
 /// Look up sockets, processes and drop reasons here.
@@ -72,7 +76,7 @@ pub enum LocalFacts {
     /// In all network namespaces of this host, so in its containers too
     #[default]
     All,
-    /// In this network namespace only
+    /// In the traced network namespace only
     Own,
     /// Nowhere: the verdict rests on packets alone
     Off,
@@ -111,6 +115,7 @@ impl Host {
             remembered: Nanos(0),
             owners: HashMap::new(),
             syn_tries: None,
+            own_name: None,
         }
     }
 
@@ -317,7 +322,12 @@ impl Host {
         memory.is_some_and(|it| it.link_addresses(interface, address(addr), now).len() > 1)
     }
 
-    /// A network namespace by name, by its cookie; `None`: it is this process's own, or was not found.
+    /// Names this process's own network namespace.
+    pub fn name_own(&mut self, netns: Option<Netns>) {
+        self.own_name = netns;
+    }
+
+    /// A network namespace by name, by its cookie; `None`: it is this process's own and has none, or was not found.
     pub fn netns(&mut self, cookie: u64, now: Nanos) -> Option<Netns> {
         let id = self.namespaces.by_cookie(cookie)?;
         self.netns_of(id, now)
@@ -332,6 +342,9 @@ impl Host {
     }
 
     fn netns_of(&mut self, id: Id, now: Nanos) -> Option<Netns> {
+        if id == self.namespaces.own() {
+            return self.own_name.clone();
+        }
         let entrance = self.namespaces.entrance(id)?;
         let first = entrance.first.and_then(|pid| self.processes.get(pid, now).ok());
         names::netns(&entrance.path, first.as_ref())

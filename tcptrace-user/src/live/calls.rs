@@ -374,7 +374,8 @@ fn on_its_way(
     let drops =
         drops.and_then(|drops| drops.of_flow((sent.client, sent.server), None, connect.called, Some(connect.netns)));
     // Its own namespace was looked into, and no other; and since the call these ports are its own.
-    let at_home = |drop| Dropped { place: Place::Client, fits: Some(true), ..drop };
+    let within = host.netns(connect.netns, now);
+    let at_home = |drop| Dropped { place: Place::Client, fits: Some(true), within: within.clone(), ..drop };
     let mut local = Local {
         drops: drops.map(|drops| drops.into_iter().map(at_home).collect()),
         client_here: Ok(true),

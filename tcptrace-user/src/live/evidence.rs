@@ -65,6 +65,11 @@ impl Evidence {
             .interface(interface.index, Described { name: interface.name.clone(), link, snaplen: SNAPLEN as u32 });
     }
 
+    /// An interface that went long ago.
+    pub fn forget(&self, index: u32) {
+        self.recorder.forget(index);
+    }
+
     /// An attempt whose packets are wanted.
     pub fn verdict(&mut self, attempt: &Attempt) {
         self.new.push((attempt.id(), text::verdict(attempt)));

@@ -14,8 +14,8 @@ use aya::programs::{
 
 use super::{
     clsact,
-    guard::Guard,
-    interfaces::{HookChoice, Ingress, Interface, LinkType, ingress_hook},
+    guard::Guarded,
+    interfaces::{self, HookChoice, Ingress, Interface, LinkType, ingress_hook},
     kernel::{Kernel, Program},
     load::LoadError,
 };
@@ -34,7 +34,7 @@ pub struct Attached {
     // In this order: the links go, then the guard looks whether its qdisc may.
     _xdp: Option<FdLink>,
     _tc: Vec<SchedClassifierLink>,
-    _guard: Option<Guard>,
+    _guard: Option<Guarded>,
 }
 
 /// How a TC program is attached.
@@ -107,36 +107,68 @@ pub fn attach(kernel: &mut Kernel, interface: Interface, hook: HookChoice, tc: O
             Err(Refused::Driver(why)) => (ingress, reason) = (Ingress::Tc, format!("{ingress} refused: {why}")),
         }
     }
-    let mut wanted = Vec::new();
-    let ip = interface.link_type == LinkType::RawIp;
-    if ingress == Ingress::Tc {
-        wanted.push((
-            match (ip, kernel.decap) {
-                (false, false) => Program::TcIngress,
-                (true, false) => Program::TcIngressIp,
-                (false, true) => Program::TcIngressDecap,
-                (true, true) => Program::TcIngressIpDecap,
-            },
-            TcAttachType::Ingress,
-        ));
-    }
-    if interface.link_type != LinkType::Loopback {
-        wanted.push((
-            match (ip, kernel.decap) {
-                (false, false) => Program::TcEgress,
-                (true, false) => Program::TcEgressIp,
-                (false, true) => Program::TcEgressDecap,
-                (true, true) => Program::TcEgressIpDecap,
-            },
-            TcAttachType::Egress,
-        ));
-    }
+    let is_ip = interface.link_type == LinkType::RawIp;
+    let reads_in = (ingress == Ingress::Tc).then_some(TcAttachType::Ingress);
+    let reads_out = (interface.link_type != LinkType::Loopback).then_some(TcAttachType::Egress);
+    let directions = reads_in.into_iter().chain(reads_out);
+    let wanted: Vec<_> = directions.map(|it| (classifier(is_ip, kernel.decap, it), it)).collect();
     // Before ours are there.
     let beside = wanted.iter().flat_map(|&(_, direction)| tcx_programs(&interface.name, direction)).collect();
     let (tc, links, guard) =
         attach_tc(kernel, &interface, &wanted, tc).with_context(|| format!("cannot attach to '{}'", interface.name))?;
     let egress = (interface.link_type != LinkType::Loopback).then_some(tc);
     Ok(Attached { interface, ingress, reason, beside, egress, _xdp: xdp, _tc: links, _guard: guard })
+}
+
+/// Attaches to the interface with that index, whatever it is called now: a notice of it may be older than a new name,
+/// or than another interface by its name. `None`: it has gone.
+///
+/// # Errors
+/// Those of [`attach`].
+pub fn attach_if_there(
+    kernel: &mut Kernel,
+    index: u32,
+    hook: HookChoice,
+    tc: Option<Tc>,
+) -> anyhow::Result<Option<Attached>> {
+    loop {
+        let Some(interface) = interfaces::by_index(index)? else { return Ok(None) };
+        let name = interface.name.clone();
+        let attached = attach(kernel, interface, hook, tc);
+        match interfaces::by_index(index)? {
+            None => return Ok(None),
+            // TC programs are attached by name: it was this interface's all the while.
+            Some(now) if now.name == name => return attached.map(Some),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Loads the TC programs for every type of link.
+///
+/// # Errors
+/// When the verifier refuses one.
+pub fn load_tc(kernel: &mut Kernel) -> Result<(), LoadError> {
+    for is_ip in [false, true] {
+        for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
+            kernel.classifier(classifier(is_ip, kernel.decap, direction))?;
+        }
+    }
+    Ok(())
+}
+
+/// The TC program for a type of link and a direction.
+fn classifier(is_ip: bool, decap: bool, direction: TcAttachType) -> Program {
+    match (direction, is_ip, decap) {
+        (TcAttachType::Egress, false, false) => Program::TcEgress,
+        (TcAttachType::Egress, true, false) => Program::TcEgressIp,
+        (TcAttachType::Egress, false, true) => Program::TcEgressDecap,
+        (TcAttachType::Egress, true, true) => Program::TcEgressIpDecap,
+        (TcAttachType::Ingress | TcAttachType::Custom(_), false, false) => Program::TcIngress,
+        (TcAttachType::Ingress | TcAttachType::Custom(_), true, false) => Program::TcIngressIp,
+        (TcAttachType::Ingress | TcAttachType::Custom(_), false, true) => Program::TcIngressDecap,
+        (TcAttachType::Ingress | TcAttachType::Custom(_), true, true) => Program::TcIngressIpDecap,
+    }
 }
 
 enum Refused {
@@ -172,7 +204,7 @@ fn attach_xdp(kernel: &mut Kernel, interface: &Interface, ingress: Ingress) -> R
     FdLink::try_from(link).map_err(|error| refused(&error))
 }
 
-type TcLinks = (Tc, Vec<SchedClassifierLink>, Option<Guard>);
+type TcLinks = (Tc, Vec<SchedClassifierLink>, Option<Guarded>);
 
 fn attach_tc(
     kernel: &mut Kernel,
@@ -201,7 +233,7 @@ fn attach_tc(
         .iter()
         .map(|&(program, _)| Ok(kernel.classifier(program)?.info()?.id()))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let guard = Guard::start(interface.index, &programs, added)?;
+    let guard = kernel.guard.watch(interface.index, &programs, added)?;
     Ok((Tc::Clsact, links, Some(guard)))
 }
 

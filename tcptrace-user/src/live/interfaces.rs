@@ -42,7 +42,7 @@ fn netlink_remedy(error: &io::Error) -> String {
     limit::remedy(error).unwrap_or_else(|| "a sandbox around tcptrace has to allow AF_NETLINK sockets".to_owned())
 }
 
-fn those(existing: &[String]) -> String {
+pub(super) fn those(existing: &[String]) -> String {
     if existing.is_empty() {
         return "none exists in this network namespace".to_owned();
     }
@@ -63,10 +63,19 @@ pub fn find(name: &str) -> Result<Interface, Error> {
     if let Some(interface) = links::named(&all, name) {
         return Ok(interface.clone());
     }
-    // NICs before software devices: a host with hundreds of veths is to see its eth0 in the list.
-    all.sort_by(|a, b| (a.kind.is_some(), &a.name).cmp(&(b.kind.is_some(), &b.name)));
+    nics_first(&mut all);
     let existing = all.into_iter().map(|interface| interface.name).collect();
     Err(Error::NoSuchInterface { wanted: name.to_owned(), existing })
+}
+
+/// NICs before software devices: a host with hundreds of veths is to see its eth0 in a list, and to have it traced first.
+pub fn nics_first(all: &mut [Interface]) {
+    all.sort_by(|a, b| (a.kind.is_some(), &a.name).cmp(&(b.kind.is_some(), &b.name)));
+}
+
+/// The interface with that index as it is now; `None` if it has gone.
+pub fn by_index(index: u32) -> Result<Option<Interface>, Error> {
+    links::by_index(index).map_err(|error| Error::Netlink { table: "network interfaces", error })
 }
 
 /// The index of the interface that the default route goes out of; `None` without such a route.

@@ -3,6 +3,8 @@
 //! Map sizes and policy are set before loading and never change. `hooks` attaches.
 #![expect(unsafe_code, reason = "aya asks for an unsafe promise that a type is plain data")]
 
+use std::sync::Arc;
+
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, MapData, PerCpuArray, RingBuf},
@@ -28,6 +30,7 @@ use super::{
     connects::{self, Connects},
     drops::{Drops, Layout},
     embedded::OBJECT,
+    guard::Guard,
     load::{LoadError, OLDEST, array, loaded, refused},
     source::Unavailable,
     table::Table,
@@ -102,6 +105,8 @@ pub struct Kernel {
     pub keeps_packets: bool,
     /// Whether the programs to attach are those that look into tunnels.
     pub decap: bool,
+    /// Takes TC filters off if this process is killed.
+    pub(super) guard: Arc<Guard>,
 }
 
 #[derive(Clone, Copy)]
@@ -228,6 +233,7 @@ impl Kernel {
             sockets,
             keeps_packets: settings.packets > 0,
             decap: settings.decap,
+            guard: Arc::default(),
         })
     }
 

@@ -11,8 +11,8 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
+    caller::{call_of, process},
     connects::Connects,
-    why::{call_of, process},
 };
 use crate::{desk::Wanted, host::Host};
 

@@ -5,8 +5,10 @@
 
 pub mod accounts;
 pub mod btf;
+mod caller;
 pub mod calls;
 mod cgroup;
+pub mod choice;
 pub mod clsact;
 pub mod connects;
 pub mod decode;

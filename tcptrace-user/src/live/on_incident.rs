@@ -107,13 +107,13 @@ impl Runner {
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(LOOK);
         }
-        // Before the runner, which reaps it: until then the number is nobody else's.
-        if let group @ 1.. = self.counts.group.load(Relaxed) {
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
+        // The runner first: it would begin the next one.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.threads.drain(..).for_each(|it| drop(it.join()));
+        if let group @ 1.. = self.counts.group.load(Relaxed) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
         let left = self.counts.queued.load(Relaxed).saturating_sub(self.counts.ended.load(Relaxed));
         self.counts.skipped.fetch_add(left, Relaxed);
         self.counts.queued.fetch_sub(left, Relaxed);

@@ -17,10 +17,12 @@ use tcptrace_core::{
 };
 use tcptrace_filter::Filter;
 use tcptrace_report::{Format, Latest, Setting};
+use tcptrace_vocabulary::facts::Netns;
 use tokio::time;
 
 use super::{
     accounts::Accounts,
+    choice::Choice,
     events::{self, Reader},
     evidence::{self, Evidence},
     hooks::Tc,
@@ -37,6 +39,7 @@ use crate::{
     desk::{Asked, Desk, FailOn},
     host::{Host, LocalFacts, Tunnels},
     ignore::IgnoreList,
+    limit,
     log_file::LogFile,
     output::{self, Output, Sink},
     recorder::Recorder,
@@ -51,11 +54,12 @@ macro_rules! say {
 
 // After the macro, which they use.
 mod attachments;
+mod banner;
 mod ending;
 mod links;
 mod telling;
 
-use attachments::Attachments;
+use attachments::{Attachments, Plan};
 
 /// The interval between two looks for silence, where something is due, or may end.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -72,6 +76,9 @@ const LONGEST_SWEEP: Duration = Duration::from_millis(500);
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let settings = settings(&options);
     let wanted = wanted(&options.interfaces)?;
+    if options.interfaces.has_patterns() {
+        limit::raise_files();
+    }
     privilege::check()?;
     // Before signals are obeyed: a pipe without a reader is waited for here.
     let open = |path| LogFile::open(path, &[], options.write.as_deref(), output::say);
@@ -106,21 +113,24 @@ fn settings(options: &Options) -> Settings {
     }
 }
 
-/// The interfaces to trace: those named, or the default route's.
-fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
+/// The interfaces to trace from the start on: those named, or the default route's.
+fn wanted(choice: &Choice) -> anyhow::Result<Vec<Interface>> {
     let mut wanted: Vec<Interface> = Vec::new();
-    for name in names {
+    for name in choice.names() {
         let interface = interfaces::find(name)?;
         if !wanted.iter().any(|it| it.index == interface.index) {
             wanted.push(interface);
         }
     }
-    if wanted.is_empty() {
+    if choice.is_empty() {
         let all = interfaces::list()?;
         let index = interfaces::default_route()?;
         let Some(interface) = all.iter().find(|it| Some(it.index) == index) else {
             let names: Vec<_> = all.iter().map(|it| it.name.escape_debug().to_string()).collect();
-            anyhow::bail!("cannot choose an interface: no default route; name one with --iface: {}", names.join(", "));
+            anyhow::bail!(
+                "cannot choose an interface: no default route; name one with --iface, or trace all with --iface any: {}",
+                names.join(", ")
+            );
         };
         say!("no interface given: tracing {}, which has the default route", interface.name);
         wanted.push(interface.clone());
@@ -131,11 +141,18 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Interface>> {
     Ok(wanted)
 }
 
+fn plan(options: &Options) -> Plan {
+    let Options { interfaces, hook, tc, verbose, .. } = options;
+    Plan { choice: interfaces.clone(), hook: *hook, tc: *tc, lists_each: *verbose > 0 }
+}
+
 /// The options of a run, whoever starts it.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// By name; none: the default route's.
-    pub interfaces: Vec<String>,
+    /// None: the default route's.
+    pub interfaces: Choice,
+    /// The network namespace that was entered; `None`: the one it was started in.
+    pub netns: Option<Netns>,
     pub hook: HookChoice,
     /// The way to attach TC programs; `None`: as the kernel can.
     pub tc: Option<Tc>,
@@ -269,7 +286,7 @@ impl Session {
         log: Option<LogFile>,
     ) -> anyhow::Result<Self> {
         let mut kernel = Kernel::load(settings)?;
-        let attachments = Attachments::open(&mut kernel, wanted, options.hook, options.tc)?;
+        let attachments = Attachments::open(&mut kernel, wanted, plan(&options))?;
         let mut feed = Feed::start(kernel, settings)?;
         let ring = feed.kernel.take_packets();
         let recorder = writer.map(Recorder::start).transpose()?;
@@ -287,7 +304,7 @@ impl Session {
             accounts,
             tunnels,
             desk: Desk::new(asked(&options)),
-            judge: Judge::new(options.local, options.names_below.as_deref(), &mut feed.kernel),
+            judge: Judge::new(options.local, options.names_below.as_deref(), options.netns.clone(), &mut feed.kernel),
             setting: Setting {
                 clock: clock::now(),
                 interfaces,
@@ -304,37 +321,6 @@ impl Session {
             evidence,
             printed,
         })
-    }
-
-    fn banner(&self) {
-        if self.options.quiet {
-            return;
-        }
-        self.attachments.banner();
-        let all = interfaces::list().unwrap_or_else(|error| {
-            say!("unknown which interfaces carry the same packets: {error}");
-            Vec::new()
-        });
-        let name = |index| self.setting.interface(index);
-        for (lower, upper) in interfaces::overlapping(&all) {
-            if self.setting.interfaces.contains_key(&lower) && self.setting.interfaces.contains_key(&upper) {
-                say!("{} and {} carry the same packets: each is counted once", name(lower), name(upper));
-            }
-        }
-        if let Some(path) = &self.options.write {
-            let memory = evidence::MEMORY >> 20;
-            say!("packets of failed attempts go to {}; up to {memory} MiB wait for a verdict", path.display());
-        }
-        if let Some(path) = &self.options.log {
-            say!("reports go to {}; SIGHUP opens it anew", path.display());
-        }
-        self.judge.unknown().iter().for_each(|it| say!("{it}"));
-        let table = &self.feed.kernel.table;
-        say!(
-            "tracing; the table holds {} attempts in {} MiB; Ctrl-C ends",
-            table.capacity(),
-            table.size().div_ceil(1 << 20)
-        );
     }
 
     /// The loop: events, silence, interfaces, signals, limits.

@@ -16,7 +16,7 @@ use tcptrace_verdict::{
 };
 use tcptrace_vocabulary::{
     attempt::Attempt,
-    facts::{Fact, Listener, Local, Missing, Process, Socket},
+    facts::{Listener, Local, Missing, Netns},
     network::Network,
     outcome::Outcome,
     report::Report,
@@ -24,8 +24,9 @@ use tcptrace_vocabulary::{
 };
 
 use super::{
+    caller::{call_of, process},
     calls::{self, Calls, Recent, Whereabouts},
-    connects::{Connect, Connects, HandedOver},
+    connects::{Connects, HandedOver},
     drops::{self, Drops},
     kernel::Kernel,
     listed::{self, Listed},
@@ -89,8 +90,10 @@ struct ThisHost {
 
 impl Judge {
     /// Asks this host as far as is wanted.
+    ///
+    /// `netns` is the network namespace of the calling thread, where that has a name.
     #[must_use]
-    pub fn new(local: LocalFacts, names_below: Option<&Path>, kernel: &mut Kernel) -> Self {
+    pub fn new(local: LocalFacts, names_below: Option<&Path>, netns: Option<Netns>, kernel: &mut Kernel) -> Self {
         let host = match local {
             LocalFacts::All => Some(Host::new()),
             LocalFacts::Own => Some(Host::own()),
@@ -98,6 +101,7 @@ impl Judge {
         };
         let here = host.map(|mut host| {
             names_below.into_iter().for_each(|root| host.read_names_below(root));
+            host.name_own(netns);
             let (connects, drops) = (kernel.attach_connects(), kernel.attach_drops());
             let within = (local == LocalFacts::Own).then(|| host.own_cookie());
             ThisHost {
@@ -398,30 +402,4 @@ impl World for Here<'_> {
         let verdict = judge(&Case { attempt, local: &local, past: &self.judge.past, checks });
         attempt.why = Some(Box::new(Why { verdict, local, recorded: false }));
     }
-}
-
-/// The call behind an attempt: noted by its flow as it leaves SYN-SENT, and known by its socket before.
-pub(super) fn call_of(
-    connects: &Connects,
-    hs: &Handshake,
-    socket: impl FnOnce() -> Fact<Option<Socket>>,
-) -> Fact<Connect> {
-    let by_flow = || connects.by_flow(hs.client(), hs.server(), hs.first_syn);
-    by_flow().or_else(|why| match socket() {
-        Ok(Some(socket)) => connects.by_socket(socket.cookie, hs.first_syn).ok_or(Missing::Gone),
-        // It may have left in the meantime.
-        Ok(None) => by_flow(),
-        Err(_) => Err(why),
-    })
-}
-
-/// The process that called, by what is known of it now, or else by what the hook noted.
-pub(super) fn process(host: &mut Host, connect: &Connect, now: Nanos) -> Process {
-    host.process(connect.pid, now).unwrap_or_else(|_| Process {
-        pid: connect.pid,
-        command: connect.comm.to_string(),
-        unit: None,
-        container: host.container_within(connect.netns, now),
-        is_gone: true,
-    })
 }

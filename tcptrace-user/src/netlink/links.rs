@@ -11,7 +11,7 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-use netlink_packet_core::{Parseable, parse_u16, parse_u32};
+use netlink_packet_core::{Emitable, Parseable, parse_u16, parse_u32};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkMessage, LinkXdp, XdpAttached},
@@ -206,6 +206,22 @@ pub(crate) fn list_by(channel: &mut Channel) -> io::Result<Vec<Interface>> {
     Ok(all)
 }
 
+/// The interface with that index in the calling thread's network namespace; `None` if there is none.
+///
+/// # Errors
+/// Those of netlink(7).
+pub fn by_index(index: u32) -> io::Result<Option<Interface>> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let mut body = vec![0; message.buffer_len()];
+    message.emit(&mut body);
+    match Channel::route()?.get(libc::RTM_GETLINK, &body, Interface::decode) {
+        Err(error) if error.refused() == Some(libc::ENODEV) => Ok(None),
+        found => Ok(found?),
+    }
+}
+
 /// The interface of that name, or else of that alternative name.
 #[must_use]
 pub fn named<'a>(all: &'a [Interface], name: &str) -> Option<&'a Interface> {
@@ -301,7 +317,6 @@ pub(crate) fn nic(index: u32, name: &str) -> Interface {
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_core::Emitable;
     use netlink_packet_route::link::{InfoKind, LinkInfo, LinkLayerType, Prop};
 
     use super::*;

@@ -32,6 +32,8 @@ impl Run<'_> {
             offline: true,
             traced_for: self.flows.now.since(self.flows.began.unwrap_or(self.flows.now)),
             interfaces: self.input.files.clone(),
+            selected: None,
+            interfaces_gone: 0,
             hooks: Vec::new(),
             tally: Ok(self.flows.tally),
             told: self.ends(),

@@ -273,7 +273,7 @@ impl<'a> Case<'a> {
         self.local.call.ok().and_then(|it| it.errno).is_some_and(|errno| errno != libc::ETIMEDOUT)
     }
 
-    /// The namespace that dropped a packet of the handshake, if it is another than the tracer's own.
+    /// The namespace that dropped a packet of the handshake, if it is another than the tracer's own, or that has a name.
     pub(super) fn dropped_within(&self) -> Option<&'a Netns> {
         let mut drops = self.local.drops.iter().flatten().filter(|it| it.fits != Some(false));
         drops.find(|it| !it.reason.starts_with("NO_SOCKET"))?.within.as_ref()

@@ -58,7 +58,10 @@ impl Account {
         let incidents = json.incidents();
         attempts.iter().chain(&incidents).for_each(contract::hold);
         let summary = attempts.pop().expect("a summary");
-        assert_eq!(summary["losses"], serde_json::json!({}));
+        // A processor that its host stops while it holds a set's lock loses the account of a segment, and counts it.
+        let mut losses = summary["losses"].clone();
+        losses.as_object_mut().expect("an object").shift_remove("table_contended");
+        assert_eq!(losses, serde_json::json!({}));
         attempts.retain(|it| it["type"] == "attempt" || it["type"] == "connect");
         Self { text: text.lines.clone(), attempts, incidents, summary }
     }

@@ -8,7 +8,7 @@ use tcptrace_tests::lab::{
 use crate::view::{BOTH, PATIENCE, View};
 
 /// A bridge with two ports, `left` and `right`; hosts are to be at `left-host` and `right-host`.
-fn make_bridge(ns: &Ns) {
+pub(crate) fn make_bridge(ns: &Ns) {
     ns.ip("link add br0 type bridge
         link add left type veth peer name left-host
         link add right type veth peer name right-host

@@ -22,7 +22,8 @@ fn assert_error(output: &Output, code: i32, expected: &str) {
 fn no_default_route() {
     let lab = Lab::new();
     lab.client.ip(&format!("route del default via {CLIENT_GATEWAY_V4}\nroute del default via {CLIENT_GATEWAY_V6}"));
-    let error = "cannot choose an interface: no default route; name one with --iface: lo, eth0";
+    let error =
+        "cannot choose an interface: no default route; name one with --iface, or trace all with --iface any: lo, eth0";
     assert_error(&run(&lab.client, &[], &[]), 1, error);
 }
 

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
-use tcptrace_tests::lab::{Lab, SERVER_V4, SERVER_V6, Tracer};
+use tcptrace_tests::lab::{Lab, SERVER_V4, SERVER_V6, Tracer, eventually};
 
 use crate::attached::{assert_nothing_left, attached};
+use crate::interfaces::make_pair;
 use crate::view::{Account, PATIENCE, View};
 
 const CLOSED: [(u16, SocketAddr); 2] =
@@ -44,6 +45,26 @@ fn a_kill_leaves_nothing() {
     }
 }
 
+/// One guard for all interfaces, also for those that came later.
+#[test]
+fn a_kill_leaves_nothing_on_any_interface_with_clsact() {
+    let lab = Lab::new();
+    let view = View::start(&lab.client, &["-i", "any", "--tc", "clsact"]);
+    make_pair(&lab.client, "gone");
+    let is_attached = |name: &str| eventually(PATIENCE, || (attached(&lab.client, name).len() == 3).then_some(()));
+    ["gone", "far"].into_iter().for_each(is_attached);
+    lab.client.ip("link del gone");
+    make_pair(&lab.client, "near");
+    ["near", "far"].into_iter().for_each(is_attached);
+    let tracer = view.process().pid();
+    let children = || std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap();
+    assert_eq!(children().split_whitespace().count(), 1);
+    view.process().signal(Signal::SIGKILL);
+    for interface in ["lo", "eth0", "near", "far"] {
+        assert_nothing_left(&lab.client, interface);
+    }
+}
+
 /// The guard takes off what the killed tracer attached, and neither the qdisc that was there before nor the filters of
 /// another tracer.
 #[test]
@@ -53,7 +74,7 @@ fn a_kill_leaves_what_others_have_in_clsact() {
     let [killed, other] = [(); 2].map(|()| View::start(&lab.client, &["-i", "eth0", "--tc", "clsact"]));
     assert_eq!(attached(&lab.client, "eth0").len(), 5);
     killed.process().signal(Signal::SIGKILL);
-    tcptrace_tests::lab::eventually(PATIENCE, || {
+    eventually(PATIENCE, || {
         (attached(&lab.client, "eth0") == ["clsact", "filter ingress", "filter egress"]).then_some(())
     });
     be_refused(&lab);

@@ -162,9 +162,13 @@ fn a_folder_that_has_gone_costs_lines_until_it_is_back() {
     let log = lines(&path);
     let lost = log.last().unwrap()["losses"]["log_lost"].as_u64().expect("a loss");
     assert_eq!(ports(&lines(format!("{moved}/log"))), [43_000]);
-    assert_eq!(1 + lost + ports(&log).len() as u64, u64::from(next.start - 43_000), "every line is there or counted");
+    let (there, all) = (1 + lost + ports(&log).len() as u64, u64::from(next.start - 43_000));
+    assert!((all..=all + INCIDENTS).contains(&there), "every line is there or counted: {there} of {all}");
     assert!(finished.stderr.contains(&format!("{lost} lines of the log '{path}' are lost")), "{}", finished.stderr);
 }
+
+/// Lines of the incident that all of these failures are, which may be among those lost.
+const INCIDENTS: u64 = 4;
 
 /// On a full disk lines are lost, whole ones, until there is room again.
 #[test]
@@ -186,11 +190,13 @@ fn a_full_disk_costs_lines_and_not_the_trace() {
     // Until all are reported; half a line is there until it is taken back.
     let kept = eventually(PATIENCE, || {
         process.signal(Signal::SIGUSR1);
-        let text = fs::read_to_string(&inside).ok()?;
-        let lost = usize::from(next.start - 44_000) - text.lines().count();
-        let sum = format!("losses: {lost} log_lost");
-        let is_reported = process.streams().stderr.iter().any(|line| line.contains(&sum));
-        (is_reported && text.ends_with('\n')).then(|| parsed(&text))
+        let text = fs::read_to_string(&inside).ok().filter(|text| text.ends_with('\n'))?;
+        let lost = u64::from(next.start - 44_000) - ports(&parsed(&text)).len() as u64;
+        let sums = process.streams().stderr;
+        let counts = sums.iter().filter_map(|line| line.trim().strip_prefix("losses: ")?.strip_suffix(" log_lost"));
+        let is_reported =
+            counts.filter_map(|it| it.parse::<u64>().ok()).any(|it| (lost..=lost + INCIDENTS).contains(&it));
+        is_reported.then(|| parsed(&text))
     });
     // Somebody makes room.
     fs::File::options().write(true).open(&inside).unwrap().set_len(0).unwrap();
@@ -208,5 +214,5 @@ fn a_full_disk_costs_lines_and_not_the_trace() {
     let all = u64::from(last - 43_999);
     // The summary may find room, or be one more that is lost.
     let there = (ports(&kept).len() + ports(&written).len()) as u64;
-    assert!([all, all + 1].contains(&(there + lost)), "{there} written, {lost} lost, of {all}");
+    assert!((all..=all + 1 + INCIDENTS).contains(&(there + lost)), "{there} written, {lost} lost, of {all}");
 }

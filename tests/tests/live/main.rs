@@ -4,9 +4,11 @@
 //! It runs the binary that `TCPTRACE_BIN` names, or this workspace's release build, and needs root.
 
 mod aborted;
+mod any;
 mod attached;
 mod bridge;
 mod choice;
+mod churn;
 mod closed;
 mod ends;
 mod established;
@@ -19,6 +21,7 @@ mod hooks;
 mod interfaces;
 mod limits;
 mod log;
+mod netns;
 mod no_reply;
 mod odd;
 mod privilege;

@@ -32,8 +32,10 @@ pub(super) struct SummaryLine<'a> {
     v: Version,
     r#type: SummaryType,
     traced_for_s: Seconds,
-    /// of captures: their files
+    /// of captures: their files; of a pattern's (-i any) those that have not gone
     interfaces: &'a [String],
+    /// a pattern's that have gone
+    interfaces_gone: u64,
     hooks: Vec<HookObject<'a>>,
     attempts: AttemptsObject,
     /// of completed handshakes; null without any
@@ -199,6 +201,7 @@ impl<'a> SummaryLine<'a> {
             r#type: SummaryType::Summary,
             traced_for_s: Seconds::of(summary.traced_for),
             interfaces: &summary.interfaces,
+            interfaces_gone: summary.interfaces_gone,
             hooks: summary.hooks.iter().map(HookObject::of).collect(),
             attempts: AttemptsObject::of(summary),
             times: tally.and_then(TimesObject::of),

@@ -60,12 +60,19 @@ impl Summary {
                 format!("{}, {established} completed", count(opened, "attempt"))
             },
         );
-        let mut line = format!("{} on {}: {attempts}", duration(self.traced_for), self.interfaces.join(", "));
+        let mut line = format!("{} on {}: {attempts}", duration(self.traced_for), self.place());
         for counted in counts(&self.told) {
             let _ = write!(line, ", {counted}");
         }
         let _ = write!(line, "; {} stalled, {} recovered, {} in flight", self.stalls, self.recovered, self.in_flight);
         line
+    }
+
+    /// The interfaces by name, or a pattern's by their number.
+    fn place(&self) -> String {
+        let Some(words) = &self.selected else { return self.interfaces.join(", ") };
+        let gone = if self.interfaces_gone == 0 { String::new() } else { format!(", {} gone", self.interfaces_gone) };
+        format!("{words} ({}{gone})", count(self.interfaces.len() as u64, "interface"))
     }
 
     fn cause_line(&self) -> Option<String> {

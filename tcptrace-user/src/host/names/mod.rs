@@ -19,7 +19,7 @@ use tcptrace_core::handshake::Nanos;
 use tcptrace_vocabulary::facts::{Container, Netns, Process};
 
 use self::parse::Label;
-use super::cgroup::{Marks, Runtime};
+use super::cgroup::{self, Marks, Runtime};
 
 /// For how long a name is what it was, and for how long one that no file has is not looked for again.
 const KEPT: u64 = 60_000_000_000;
@@ -103,7 +103,7 @@ impl Names {
 
 /// A container with the names that were found.
 fn named(marks: &Marks, label: Label, runtime: Runtime) -> Container {
-    let short = marks.short();
+    let short = cgroup::short(&marks.id);
     let Label { name, pod, .. } = label;
     let name = name.or_else(|| (marks.runtime == Runtime::Lxc).then(|| short.to_owned()));
     // A name in a command is one that no shell takes for anything else.

@@ -49,17 +49,6 @@ impl Session {
         if let Ok(tally) = &tally {
             count_ends(tally, &mut told);
         }
-        let mut user_losses = vec![
-            ("undecodable", self.feed.reader.undecodable),
-            ("untracked", self.feed.tracker.untracked),
-            ("servers_forgotten", totals.servers.forgotten),
-            ("connects_unexplained", self.judge.unexamined()),
-            ("findings_forgotten", self.desk.forgotten()),
-            ("output_shed", self.printed.output.as_ref().map_or(0, Output::shed)),
-            ("messages_shed", output::shed_messages()),
-            ("log_lost", self.printed.output.as_ref().map_or(0, Output::log_lost)),
-        ];
-        user_losses.extend(self.evidence.iter().flat_map(Evidence::losses));
         Summary {
             offline: false,
             table: Some(summary::Table {
@@ -74,8 +63,10 @@ impl Session {
             on_incident: self.runner.as_ref().map(Runner::counts),
             ignored: self.desk.ignored(now),
             traced_for: now.since(self.feed.started),
-            hooks: self.attachments.attached_as.clone(),
-            interfaces: self.setting.interfaces.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            hooks: self.attachments.hooks(),
+            interfaces: self.interfaces(),
+            interfaces_gone: self.attachments.went,
+            selected: self.options.interfaces.has_patterns().then(|| self.options.interfaces.to_string()),
             tally,
             told,
             stalls: totals.stalls,
@@ -87,8 +78,30 @@ impl Session {
             recovered: totals.recovered,
             in_flight,
             servers,
-            user_losses,
+            user_losses: self.user_losses(),
         }
+    }
+
+    fn user_losses(&self) -> Vec<(&'static str, u64)> {
+        let mut losses = vec![
+            ("undecodable", self.feed.reader.undecodable),
+            ("untracked", self.feed.tracker.untracked),
+            ("servers_forgotten", self.desk.totals().servers.forgotten),
+            ("connects_unexplained", self.judge.unexamined()),
+            ("interfaces_untraced", self.attachments.untraced),
+            ("findings_forgotten", self.desk.forgotten()),
+            ("output_shed", self.printed.output.as_ref().map_or(0, Output::shed)),
+            ("messages_shed", output::shed_messages()),
+            ("log_lost", self.printed.output.as_ref().map_or(0, Output::log_lost)),
+        ];
+        losses.extend(self.evidence.iter().flat_map(Evidence::losses));
+        losses
+    }
+
+    /// Names of the interfaces, without those of a pattern that have gone.
+    fn interfaces(&self) -> Vec<String> {
+        let named = self.setting.interfaces.iter().filter(|(index, _)| !self.attachments.has_gone(**index));
+        named.map(|(_, name)| name.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Tells what is still open, and sums up: in the last JSON line, or behind the last text line.

@@ -451,7 +451,8 @@ impl Running {
     fn begin_as_reported(&mut self, now: Nanos) {
         self.reported.1 = self.told.clients > 1;
         self.is_reminder_due(now);
-        self.failures = self.told.failures();
+        // The one that began it is reported as well.
+        self.failures = self.told.failures() + 1;
     }
 
     /// Takes over what a narrower incident has counted.
@@ -514,10 +515,11 @@ impl Running {
         is_due
     }
 
-    /// Whether nothing has failed for as long as it lasted.
+    /// Whether nothing has failed for as long as it lasted, and no attempt is stalled, or none has an end any more.
     fn is_over(&self, now: Nanos) -> bool {
-        let lasted = self.told.last.since(self.told.began);
-        now.since(self.told.last) >= lasted.clamp(QUIET.0, QUIET.1)
+        let (lasted, quiet) = (self.told.last.since(self.told.began), now.since(self.told.last));
+        let waits = self.told.waiting > 0 && quiet < QUIET.1;
+        quiet >= lasted.clamp(QUIET.0, QUIET.1) && !waits
     }
 }
 
