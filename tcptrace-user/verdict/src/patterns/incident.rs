@@ -411,7 +411,7 @@ impl Running {
             told,
             clients: HashSet::new(),
             recent: 0,
-            counted: now,
+            counted: failure.began.min(now),
             reported: (0, false),
             cause,
             reminded: 0,
@@ -437,8 +437,9 @@ impl Running {
             Stall::Ends => told.waiting = told.waiting.saturating_sub(1),
             Stall::Whole => told.stalls += 1,
         }
+        // One that stalled was counted then.
+        self.recent += u64::from(failure.stall != Stall::Ends);
         let Some(ended) = failure.ended else { return };
-        self.recent += 1;
         told.causes.count(failure.verdict);
         match ended {
             Ended::As(outcome) => told.outcomes[outcome as usize] += 1,
