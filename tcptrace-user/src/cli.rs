@@ -114,6 +114,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = STOP)]
     pub duration: Option<Duration>,
     /// Stop after this many reported attempts
+    ///
+    /// Attempts that an incident stands for do not count.
     #[arg(short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), help_heading = STOP)]
     pub count: Option<u64>,
     /// Exit with 3 if an attempt with this outcome is reported

@@ -118,14 +118,15 @@ impl IgnoreList {
 }
 
 impl Entry {
-    fn of(it: WrittenEntry, zone: &TimeZone) -> anyhow::Result<Self> {
-        let filter = Filter::parse(&it.filter).map_err(|mistake| anyhow::anyhow!("filter: {mistake}"))?;
-        let symptom = it.symptom.as_deref().map(symptom).transpose()?;
-        if it.reason.trim().is_empty() {
+    fn of(written: WrittenEntry, zone: &TimeZone) -> anyhow::Result<Self> {
+        let filter = Filter::parse(&written.filter).map_err(|mistake| anyhow::anyhow!("filter: {mistake}"))?;
+        let symptom = written.symptom.as_deref().map(symptom).transpose()?;
+        if written.reason.trim().is_empty() {
             bail!("its reason is empty: write why this failure is accepted");
         }
-        let until = until(&it.until, zone)?;
-        let counted = Ignored { filter: it.filter, reason: it.reason, until, has_expired: false, attempts: 0 };
+        let until = until(&written.until, zone)?;
+        let counted =
+            Ignored { filter: written.filter, reason: written.reason, until, has_expired: false, attempts: 0 };
         Ok(Self { filter, symptom, counted })
     }
 }

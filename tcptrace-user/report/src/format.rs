@@ -4,7 +4,7 @@
 //! forms.
 
 use tcptrace_vocabulary::{
-    incident::{Course, Incident},
+    incident::{Incident, Phase},
     report::Report,
     verdict::Unsent,
 };
@@ -27,11 +27,11 @@ pub enum Format {
 
 /// Whether a line for people has to say it: a wider incident says what becomes of the narrower ones, and a single
 /// failure that did not stall has said all.
-fn is_news(it: &Incident) -> bool {
-    match it.phase {
-        Course::Begun => it.took_over > 0,
-        Course::Update => true,
-        Course::Ended => it.absorbed_by.is_none() && (it.failures() > 1 || it.stalls > 0),
+fn is_news(incident: &Incident) -> bool {
+    match incident.phase {
+        Phase::Begun => incident.took_over > 0,
+        Phase::Update => true,
+        Phase::Ended => incident.absorbed_by.is_none() && (incident.failures() > 1 || incident.stalls > 0),
     }
 }
 

@@ -30,6 +30,7 @@ pub use tcptrace_verdict::patterns::{FindingId, Harmless, Surroundings};
 use tcptrace_vocabulary::outcome::Outcome;
 use tcptrace_vocabulary::{
     attempt::Attempt,
+    cause::Cause,
     incident::{Incident, Symptom},
     report::Report,
     verdict::Unsent,
@@ -117,8 +118,7 @@ pub trait World: Surroundings {
     }
 
     /// Until when the first half of a translated attempt may still come, of which this would be the second.
-    fn half(&mut self, _attempt: &Attempt, now: Nanos) -> Option<Nanos> {
-        let _ = now;
+    fn first_half(&mut self, _attempt: &Attempt, _now: Nanos) -> Option<Nanos> {
         None
     }
 
@@ -208,7 +208,9 @@ impl Desk {
                 world.explain(attempt, self.patterns.checks.count(&attempt.handshake));
                 attempt.why.iter().for_each(|why| self.totals.causes.count(&why.verdict));
             }
-            disposition = self.join(&mut report, now);
+            if !self.is_harmless(&report, world, now) {
+                disposition = self.join(&mut report, now);
+            }
         }
         self.totals.note(&report, disposition, &self.asked);
         self.found |= self.is_found(&report, disposition);
@@ -238,21 +240,30 @@ impl Desk {
         (disposition, is_settled.then_some(Settled { report, is_line }))
     }
 
+    /// Whether only `--all` lists a report: it is of no incident then.
+    fn is_harmless(&self, report: &Report, world: &mut impl World, now: Nanos) -> bool {
+        let attempt = report.attempt();
+        if !self.asked.all || !attempt.is_trouble() {
+            return false;
+        }
+        let is_check = attempt.why.as_deref().is_some_and(|why| why.verdict.cause == Cause::HealthCheck);
+        is_check
+            || ignored(&self.asked, report).is_some()
+            || world.is_half_of_another(attempt)
+            || world.is_overtaken(attempt, now)
+    }
+
     /// Joins a report to its incident, which may stand for it.
     fn join(&mut self, report: &mut Report, now: Nanos) -> Disposition {
         let attempt = report.attempt();
-        let incidents = &mut self.patterns.incidents;
-        let mut failure = Failure::of(attempt, matches!(report, Report::Attempt(_)), self.asked.is_capture);
+        let (is_end, is_capture) = (matches!(report, Report::Attempt(_)), self.asked.is_capture);
+        let mut failure = Failure::of(attempt, is_end, is_capture).filter(|_| attempt.is_trouble());
         // What was in trouble and came through belongs to what failed around it.
-        if failure.is_none() && attempt.outcome.is_open() && !is_sequel(&self.asked, report) {
-            if let Some(id) = incidents.of_stalled(attempt) {
-                report.attempt_mut().incident = Some(id.0);
-                return if self.asked.each { Disposition::Print } else { Disposition::Fold(id) };
-            }
-            failure = Failure::of_recovered(attempt, self.asked.is_capture);
+        if failure.is_none() && !is_sequel(&self.asked, report) {
+            failure = Failure::of_recovered(attempt, is_capture);
         }
         let Some(failure) = failure else { return Disposition::Print };
-        let (incident, is_first) = incidents.note(&failure, now);
+        let (incident, is_first) = self.patterns.incidents.note(&failure, now);
         self.found |= self.asked.is_reached(incident);
         // A wider incident says itself what its first failure was.
         let is_first = is_first && incident.took_over == 0;
@@ -429,6 +440,13 @@ impl Desk {
     }
 }
 
+/// The entry of the ignore list that accepts a failure.
+fn ignored(asked: &Asked, report: &Report) -> Option<usize> {
+    let attempt = report.attempt();
+    let hs = &attempt.handshake;
+    asked.ignored.find(hs.client(), hs.server(), Symptom::of(attempt.outcome)?, hs.first_syn)
+}
+
 /// Whether a report is the end of an attempt that was reported as it opened.
 fn is_sequel(asked: &Asked, report: &Report) -> bool {
     let Report::Attempt(attempt) = report else { return false };
@@ -475,10 +493,7 @@ impl<W: World> View for Scene<'_, W> {
     }
 
     fn ignored(&mut self, report: &Report) -> Option<usize> {
-        let attempt = report.attempt();
-        let hs = &attempt.handshake;
-        let symptom = Symptom::of(attempt.outcome)?;
-        self.asked.ignored.find(hs.client(), hs.server(), symptom, hs.first_syn)
+        ignored(self.asked, report)
     }
 
     fn probe(&mut self, report: &Report, now: Nanos) -> Claim {
@@ -490,7 +505,7 @@ impl<W: World> View for Scene<'_, W> {
     }
 
     fn race(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos> {
-        self.world.race(attempt, now).or_else(|| self.world.half(attempt, now))
+        self.world.race(attempt, now).or_else(|| self.world.first_half(attempt, now))
     }
 
     fn finding(&mut self, report: &Report, now: Nanos) -> Claim {

@@ -381,19 +381,26 @@ impl World for Here<'_> {
 
     /// The second half of a translated attempt ends first: its answer passes there before it is translated back. A SYN that
     /// is seen on its way out, and that no process here asked for, may be one.
-    fn half(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos> {
+    fn first_half(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos> {
         let hs = &attempt.handshake;
         if !attempt.outcome.is_failure() || !hs.client_point.is_egress() || self.other_half(attempt).is_some() {
             return None;
         }
+        // Looking for a socket is dear, and a client that is elsewhere has none.
+        let is_here = self.judge.is_here(hs.client_addr);
         let Some(ThisHost { connects: Ok(connects), host, .. }) = &mut self.judge.here else { return None };
-        let is_forwarded = call_of(connects, hs, || host.socket_of(hs, now)).is_err();
+        let is_forwarded = !is_here || call_of(connects, hs, || host.socket_of(hs, now)).is_err();
         is_forwarded.then(|| Nanos(now.0 + HOLD_FOR_HALF))
     }
 
     fn is_half_of_another(&mut self, attempt: &Attempt) -> bool {
         self.judge.look(self.table);
-        self.judge.past.is_half_of_another(&attempt.handshake, attempt.outcome)
+        // The other half stands for it only if it is listed.
+        let filter = self.filter;
+        let is_listed = |(client, server)| filter.is_none_or(|filter| filter.matches(client, server));
+        self.selection.is_empty()
+            && self.other_half(attempt).is_some_and(is_listed)
+            && self.judge.past.is_half_of_another(&attempt.handshake, attempt.outcome)
     }
 
     fn explain(&mut self, attempt: &mut Attempt, checks: u32) {

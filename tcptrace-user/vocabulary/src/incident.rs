@@ -166,7 +166,7 @@ impl Place {
 
 /// How far an incident has come. The name is the value in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Course {
+pub enum Phase {
     /// Its first failure.
     Begun,
     /// It has news, or is brought to mind.
@@ -175,7 +175,10 @@ pub enum Course {
     Ended,
 }
 
-impl Course {
+impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Begun, Self::Update, Self::Ended];
+
     /// The word in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -207,7 +210,7 @@ pub struct Incident {
     /// The last packet of its last failure.
     pub last: Nanos,
     /// How far it has come.
-    pub phase: Course,
+    pub phase: Phase,
     /// When it had come so far.
     pub at: Nanos,
     /// Whether tracing ended while it ran.

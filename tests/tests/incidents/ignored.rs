@@ -51,6 +51,28 @@ fn what_is_accepted_is_counted() {
     assert_eq!(read.summary["incidents"]["begun"], 1);
     let all = pcap::read(&capture.0, &["--ignore", list, "--all"]);
     assert_eq!(all.attempts().count(), 40, "--all lists all");
+    assert_eq!(all.summary["incidents"]["begun"], 1, "and what is accepted is of no incident all the same");
+}
+
+/// Clients that end what they opened with a RST, and looks at a port, are listed with `--all` and are no incidents.
+#[test]
+fn what_is_no_failure_is_of_no_incident() {
+    let mut capture = Pcap::new(Link::Ethernet);
+    for number in 1..=6u16 {
+        let from = ([198, 51, 100, 2], number).into();
+        let syn = TcpFrame::new(MACS, from, ([203, 0, 113, 2], 80 + number % 2).into(), flags::SYN, 7);
+        let answer = syn.answer(flags::SYN | flags::ACK, 9);
+        let ack = answer.answer(flags::ACK, syn.next_seq());
+        let reset = answer.answer(flags::RST | flags::ACK, syn.next_seq());
+        capture.frame(Duration::from_secs(5), &syn.bytes());
+        for frame in [&answer, &ack, &reset] {
+            capture.frame(Duration::from_millis(1), &frame.bytes());
+        }
+    }
+    let read = pcap::read(&capture.store().0, &["--all"]);
+    assert_eq!(read.attempts().count(), 6);
+    assert!(read.attempts().all(|it| it["outcome"] == "reset_by_client" && it["incident"].is_null()));
+    assert_eq!((&read.summary["incidents"]["begun"], read.incidents.len()), (&json!(0), 0));
 }
 
 /// Five of ten come before it expires, on 2023-11-14 at 22:13:31.

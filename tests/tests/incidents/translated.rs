@@ -117,3 +117,21 @@ fn text_has_both_addresses() {
     assert!(text.contains(" → 192.0.2.10:8081 → 203.0.113.2:8081"), "{text}");
     assert_eq!(text.matches("refused").count(), 1, "{text}");
 }
+
+/// The half that the filter asks for is reported, though another half came first.
+#[test]
+fn a_filter_chooses_the_half() {
+    let lab = Lab::new();
+    lab.client.ip("route add 192.0.2.10 via 198.51.100.1");
+    let _nat = lab.router.nft(DNAT);
+    // The kernel tests the first; the second is tested here.
+    for filter in ["dst host 203.0.113.2", "not ( dst host 192.0.2.10 or dst host 192.0.2.11 or dst portrange 1-2 )"] {
+        let args = ["-i", "client0", "-i", "server0", "--local", "own", "--json"];
+        let tracer = Tracer::start(&lab.router, args.into_iter().chain(filter.split(' ')));
+        assert!(lab.client.connect((SERVICE, CLOSED).into(), PATIENCE).is_err(), "nobody listens");
+        let lines = tracer.stop().json();
+        let attempts: Vec<_> = lines.iter().filter(|it| it["type"] == "attempt").collect();
+        assert_eq!(attempts.len(), 1, "{filter}: {lines:#?}");
+        assert_eq!(attempts[0]["server"]["ip"], "203.0.113.2", "{filter}");
+    }
+}

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tcptrace_vocabulary::{
     cause::Confidence,
-    incident::{Course, Incident, Place, Role, Symptom},
+    incident::{Incident, Phase, Place, Role, Symptom},
     words::ip,
 };
 
@@ -24,11 +24,11 @@ use crate::{Setting, finding::network_name};
 pub(super) struct IncidentObject {
     v: Version,
     r#type: IncidentType,
-    phase: Phase,
+    phase: Word<Phase>,
     /// unique in a run; every attempt's line has its incident's
     id: u64,
     edge: Edge,
-    symptom: SymptomWord,
+    symptom: Word<Symptom>,
     /// others: what there was no room for, counted together
     width: WidthWord,
     /// what it covers beyond one port: an address, or a network with the length of its prefix
@@ -74,42 +74,13 @@ enum IncidentType {
     Incident,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-enum Phase {
-    Begun,
-    Update,
-    Ended,
-}
-
 /// The server of the first failure, as this host sees it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, inline)]
 struct Edge {
     /// where this host stands; between: neither end is known to be here
-    role: RoleWord,
+    role: Word<Role>,
     server: Endpoint,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-enum RoleWord {
-    Client,
-    Server,
-    Between,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-enum SymptomWord {
-    Silence,
-    Refusal,
-    Reset,
-    Unfinished,
-    Local,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
@@ -144,66 +115,40 @@ struct IncidentCause {
 }
 
 impl IncidentObject {
-    fn of(it: &Incident, setting: &Setting) -> Self {
+    fn of(incident: &Incident, setting: &Setting) -> Self {
         let time = |at| Time::of(setting.clock.wall(at));
         let words = |them: &[String]| them.iter().cloned().map(Cow::Owned).collect();
         Self {
             v: Version,
             r#type: IncidentType::Incident,
-            phase: match it.phase {
-                Course::Begun => Phase::Begun,
-                Course::Update => Phase::Update,
-                Course::Ended => Phase::Ended,
-            },
-            id: it.id,
-            edge: Edge { role: RoleWord::of(it.role), server: Endpoint::of(it.first) },
-            symptom: SymptomWord::of(it.symptom),
-            width: WidthWord::of(it.place),
-            covers: covers(it.place),
-            began: time(it.began),
-            last: time(it.last),
-            at: time(it.at),
-            still_open: it.is_cut,
-            attempts: it.attempts(),
-            causes: Counts(it.causes.counts().into_iter().map(|(name, count)| (name.into(), count)).collect()),
-            outcomes: OutcomeCounts::some(&it.outcomes),
-            not_sent: it.not_sent,
-            stalls: it.stalls,
-            waiting: it.waiting,
-            recovered: it.recovered,
-            working: it.working().map(|share| Working { attempts: it.worked, share, sample: true }),
-            clients: it.clients as u64,
-            rate: Rate(it.rate),
+            phase: Word(incident.phase),
+            id: incident.id,
+            edge: Edge { role: Word(incident.role), server: Endpoint::of(incident.first) },
+            symptom: Word(incident.symptom),
+            width: WidthWord::of(incident.place),
+            covers: covers(incident.place),
+            began: time(incident.began),
+            last: time(incident.last),
+            at: time(incident.at),
+            still_open: incident.is_cut,
+            attempts: incident.attempts(),
+            causes: Counts(incident.causes.counts().into_iter().map(|(name, count)| (name.into(), count)).collect()),
+            outcomes: OutcomeCounts::some(&incident.outcomes),
+            not_sent: incident.not_sent,
+            stalls: incident.stalls,
+            waiting: incident.waiting,
+            recovered: incident.recovered,
+            working: incident.working().map(|share| Working { attempts: incident.worked, share, sample: true }),
+            clients: incident.clients as u64,
+            rate: Rate(incident.rate),
             cause: IncidentCause {
-                name: it.verdict.cause.name(),
-                confidence: Word(it.verdict.confidence),
-                evidence: words(&it.verdict.evidence),
-                next: words(&it.verdict.next),
+                name: incident.verdict.cause.name(),
+                confidence: Word(incident.verdict.confidence),
+                evidence: words(&incident.verdict.evidence),
+                next: words(&incident.verdict.next),
             },
-            took_over: it.took_over,
-            absorbed_by: it.absorbed_by,
-        }
-    }
-}
-
-impl RoleWord {
-    const fn of(role: Role) -> Self {
-        match role {
-            Role::Client => Self::Client,
-            Role::Server => Self::Server,
-            Role::Between => Self::Between,
-        }
-    }
-}
-
-impl SymptomWord {
-    const fn of(symptom: Symptom) -> Self {
-        match symptom {
-            Symptom::Silence => Self::Silence,
-            Symptom::Refusal => Self::Refusal,
-            Symptom::Reset => Self::Reset,
-            Symptom::Unfinished => Self::Unfinished,
-            Symptom::Local => Self::Local,
+            took_over: incident.took_over,
+            absorbed_by: incident.absorbed_by,
         }
     }
 }
@@ -230,6 +175,6 @@ fn covers(place: Place) -> Option<String> {
 
 /// A JSON line, without its end.
 #[must_use]
-pub(crate) fn line(it: &Incident, setting: &Setting) -> String {
-    serde_json::to_string(&IncidentObject::of(it, setting)).unwrap_or_default()
+pub(crate) fn line(incident: &Incident, setting: &Setting) -> String {
+    serde_json::to_string(&IncidentObject::of(incident, setting)).unwrap_or_default()
 }

@@ -272,8 +272,8 @@ impl IncidentsObject {
 }
 
 impl<'a> IgnoredObject<'a> {
-    fn of(it: &'a Ignored) -> Self {
-        let Ignored { filter, reason, until, has_expired, attempts } = it;
+    fn of(entry: &'a Ignored) -> Self {
+        let Ignored { filter, reason, until, has_expired, attempts } = entry;
         let until = Time::of(until.as_nanosecond());
         Self { filter, reason, until, has_expired: *has_expired, attempts: *attempts }
     }

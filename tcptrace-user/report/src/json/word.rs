@@ -9,6 +9,7 @@ use tcptrace_vocabulary::{
     attempt::StalledBy,
     cause::{Cause, Confidence},
     facts::Missing,
+    incident::{Phase, Role, Symptom},
     outcome::Outcome,
     scope::Extent,
 };
@@ -93,6 +94,9 @@ words! {
     Missing, "missing", &[Self::NotAsked, Self::Elsewhere, Self::Privilege, Self::Kernel, Self::Gone, Self::Failed];
     StalledBy, "stalled_by", &[Self::ThirdSyn, Self::ThirdSynAck, Self::Silence];
     drops::Kind, "packet", &[Self::Syn, Self::SynAck, Self::Ack, Self::Rst, Self::Fin, Self::Data];
+    Role, "role", &Self::ALL;
+    Symptom, "symptom", &Self::ALL;
+    Phase, "phase", &Self::ALL;
     Kind, "tunnel", &[Self::Vxlan, Self::Geneve, Self::Gre, Self::Ipip, Self::Sit, Self::Mpls];
 }
 

@@ -149,11 +149,15 @@ fn runs_line(Runs { runs, failed, skipped }: &Runs) -> String {
     format!("  on-incident: {}, {failed} failed, {skipped} skipped", count(*runs, "run"))
 }
 
-fn ignored_line(it: &Ignored) -> String {
-    let attempts = count(it.attempts, "attempt");
-    let end = if it.has_expired { "expired" } else { "until" };
-    let until = it.until.strftime("%Y-%m-%d %H:%MZ");
-    format!("  ignored: {attempts} of '{}' ({}; {end} {until})", it.filter.escape_debug(), it.reason.escape_debug())
+fn ignored_line(entry: &Ignored) -> String {
+    let attempts = count(entry.attempts, "attempt");
+    let end = if entry.has_expired { "expired" } else { "until" };
+    let until = entry.until.strftime("%Y-%m-%d %H:%MZ");
+    format!(
+        "  ignored: {attempts} of '{}' ({}; {end} {until})",
+        entry.filter.escape_debug(),
+        entry.reason.escape_debug()
+    )
 }
 
 fn tunnel_line((kind, number): &(&'static str, u64), is_all: bool) -> String {

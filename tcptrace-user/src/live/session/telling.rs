@@ -5,7 +5,7 @@ use std::path::Path;
 use tcptrace_core::handshake::Nanos;
 use tcptrace_report::{Format, finding::Finding};
 use tcptrace_vocabulary::{
-    incident::{Course, Incident},
+    incident::{Incident, Phase},
     report::Report,
     verdict::Unsent,
 };
@@ -49,7 +49,7 @@ impl Session {
 
     pub(super) fn print_incidents(&self, incidents: &[Incident]) {
         if let Some(runner) = &self.runner {
-            let edges = incidents.iter().filter(|it| it.phase != Course::Update);
+            let edges = incidents.iter().filter(|it| it.phase != Phase::Update);
             edges.filter_map(|it| Format::Json.incident(it, &self.setting, false)).for_each(|line| runner.run(line));
         }
         let line = |it| self.options.format.incident(it, &self.setting, self.options.each);

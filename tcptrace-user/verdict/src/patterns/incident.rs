@@ -14,18 +14,15 @@ use tcptrace_core::{
     handshake::Nanos,
 };
 use tcptrace_vocabulary::{
-    attempt::{Attempt, StalledBy},
+    attempt::Attempt,
     cause::{Cause, Confidence},
     facts::Local,
-    incident::{Course as Phase, Incident, Place, Role, Symptom},
+    incident::{Incident, Phase, Place, Role, Symptom},
     outcome::Outcome,
     verdict::{Causes, Unsent, Verdict},
 };
 
-use super::{
-    FindingId,
-    lifecycle::{Course, Lifecycle},
-};
+use super::lifecycle::{Course, Lifecycle};
 
 /// Incidents that run at once. Beyond these, the failures of new ones are counted together.
 const RUNNING: usize = 768;
@@ -132,7 +129,8 @@ impl<'a> Failure<'a> {
     pub fn of_recovered(attempt: &'a Attempt, is_capture: bool) -> Option<Self> {
         let why = attempt.why.as_deref().filter(|_| attempt.recovered && attempt.outcome.is_open())?;
         let hs = &attempt.handshake;
-        let is_answered = attempt.stalled.is_some_and(|it| it.by == StalledBy::ThirdSynAck);
+        // As it looked when it stalled.
+        let is_answered = attempt.stalled.is_some_and(|it| hs.answer.tries > 0 && hs.first_answer <= it.at);
         Some(Self {
             began: hs.first_syn,
             last: hs.last_seen(),
@@ -213,6 +211,7 @@ impl Incidents {
         if self.end_if_over(failure, place) {
             place = self.place(failure);
         }
+        self.merged += u64::from(place == Place::Others);
         let key = Key { role: failure.role, symptom: failure.symptom, place };
         let is_first = self.findings.get_mut(&key).is_none();
         if is_first {
@@ -224,19 +223,6 @@ impl Incidents {
         }
         let (_, running) = self.findings.get_mut(&key).expect("it runs");
         (&running.told, is_first)
-    }
-
-    /// The incident of an attempt that stalled and then worked.
-    pub fn of_stalled(&mut self, attempt: &Attempt) -> Option<FindingId> {
-        let server = attempt.handshake.server();
-        attempt.stalled.filter(|_| attempt.outcome.is_open())?;
-        let is_its = |it: &Incident| {
-            matches!(it.symptom, Symptom::Silence | Symptom::Unfinished) && it.stalls > 0 && it.place.covers(server)
-        };
-        let (id, running) = self.findings.running_mut().find(|(_, running)| is_its(&running.told))?;
-        running.told.recovered += u64::from(attempt.recovered);
-        running.told.waiting = running.told.waiting.saturating_sub(attempt.recovered.into());
-        Some(id)
     }
 
     /// Takes note of an attempt that worked, and of when it began. Incidents of that time may still begin: it is counted
@@ -335,10 +321,7 @@ impl Incidents {
             Some(place) if !own.is_wider_than(place) => place,
             Some(_) | None if self.findings.running() < RUNNING => own,
             Some(place) => place,
-            None => {
-                self.merged += 1;
-                Place::Others
-            }
+            None => Place::Others,
         }
     }
 
