@@ -181,8 +181,8 @@ pub struct Args {
     pub process: Vec<Pattern>,
     /// List only attempts of this systemd unit
     ///
-    /// As with --process; .service may be left out. Of several of --process, --unit, --container and --pod each has to
-    /// match.
+    /// As with --process; .service may be left out. If you give several of --process, --unit, --container and --pod, each
+    /// has to match.
     #[arg(long, value_name = "NAME", conflicts_with = "read", value_parser = pattern, help_heading = TRACE)]
     pub unit: Vec<Pattern>,
     /// List only attempts of this container, by name or id

@@ -175,9 +175,9 @@ impl LogFile {
 
     /// Writes all that waits; counts the lines of which less than the whole was written.
     fn try_write(&mut self) -> Result<(), (&'static str, io::Error)> {
-        let lines = |octets: &[u8]| octets.iter().filter(|octet| **octet == b'\n').count() as u64;
-        let lost = |octets: &[u8]| {
-            self.handle.0.lost.fetch_add(lines(octets), Relaxed);
+        let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let lost = |bytes: &[u8]| {
+            self.handle.0.lost.fetch_add(lines(bytes), Relaxed);
         };
         if self.file.is_none() {
             let file = open(&self.path).inspect_err(|_| lost(&self.waiting)).map_err(|error| ("open", error))?;
@@ -190,7 +190,7 @@ impl LogFile {
         }
         let (count, result) = write_most(file, &self.waiting);
         let Err(error) = result else { return Ok(()) };
-        let whole = self.waiting[..count].iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
+        let whole = self.waiting[..count].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         lost(&self.waiting[whole..]);
         self.is_torn = count > whole && take_back(file, (count - whole) as u64).is_err();
         Err(("write to", error))
@@ -232,10 +232,10 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// The bytes that were written, and the error that the others met.
-fn write_most(file: &mut File, octets: &[u8]) -> (usize, io::Result<()>) {
+fn write_most(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut count = 0;
-    while count < octets.len() {
-        match file.write(&octets[count..]) {
+    while count < bytes.len() {
+        match file.write(&bytes[count..]) {
             Ok(0) => return (count, Err(io::ErrorKind::WriteZero.into())),
             Ok(more) => count += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
