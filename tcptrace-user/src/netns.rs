@@ -16,6 +16,7 @@ use tcptrace_vocabulary::facts::Netns;
 use crate::{
     exit::{self, ExitCode},
     host::{RunningContainer, command, containers},
+    limit,
 };
 
 /// Where `ip netns` keeps names.
@@ -44,7 +45,10 @@ pub enum Error {
         .wanted.escape_debug()
     )]
     Privilege { wanted: String, error: io::Error },
-    #[error("cannot trace in netns '{}': cannot open {}: {error}", .wanted.escape_debug(), .path.display())]
+    #[error(
+        "cannot trace in netns '{}': cannot open {}: {}",
+        .wanted.escape_debug(), .path.display(), limit::explained(.error)
+    )]
     Failed { wanted: String, path: PathBuf, error: io::Error },
 }
 

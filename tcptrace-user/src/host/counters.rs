@@ -262,12 +262,19 @@ impl Reader {
         }
     }
 
-    /// Their growth since the newest snapshot that is no younger than `since`. Only the caller knows memory's limit.
-    pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Fact<Counters> {
+    /// The same, read after `moment`, at which something may have been counted.
+    fn after(&mut self, moment: Nanos, now: Nanos) -> Fact<(Snapshot, u64)> {
+        self.last = self.last.filter(|(it, _)| it.at > moment);
+        self.now(now).map_err(|_| Missing::Failed)
+    }
+
+    /// Their growth from the newest snapshot that is no younger than an attempt's first packet to one that is younger
+    /// than its last (`seen`). Only the caller knows memory's limit.
+    pub(super) fn growth(&mut self, history: &History, seen: (Nanos, Nanos), now: Nanos) -> Fact<Counters> {
         // Began before anybody looked.
-        let before = history.before(since).ok_or(Missing::NotAsked)?;
-        let (after, memory_pages) = self.now(now).map_err(|_| Missing::Failed)?;
-        let (grown, table) = (after.minus(before), history.fullest(since).fuller(after.table));
+        let before = history.before(seen.0).ok_or(Missing::NotAsked)?;
+        let (after, memory_pages) = self.after(seen.1, now)?;
+        let (grown, table) = (after.minus(before), history.fullest(seen.0).fuller(after.table));
         let [overflows, listen_drops, cookies, queue_drops, on_memory, pressures, challenges, ..] = grown;
         let [.., reverse_path, no_routes, checksums, conntrack_drops, insert_failed, _, _, _, _] = grown;
         Ok(Counters {
@@ -291,12 +298,10 @@ impl Reader {
         })
     }
 
-    /// The same of what TCP resets by itself, around a RST: it is counted after that was sent, so that what was read a
-    /// moment before does not do.
+    /// The same of what TCP resets by itself, around a RST.
     pub(super) fn aborts(&mut self, history: &History, reset: Nanos, now: Nanos) -> Fact<Aborts> {
         let before = history.before(reset).ok_or(Missing::NotAsked)?;
-        self.last = self.last.filter(|(it, _)| it.at > reset);
-        let (after, _) = self.now(now).map_err(|_| Missing::Failed)?;
+        let (after, _) = self.after(reset, now)?;
         let [_, _, _, _, for_memory, .., on_close, on_data, on_linger, on_timeout] = after.minus(before);
         Ok(Aborts { for_memory, otherwise: on_close + on_data + on_linger + on_timeout })
     }

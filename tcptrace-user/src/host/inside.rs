@@ -112,8 +112,8 @@ impl Inside {
         }
     }
 
-    pub(super) fn growth(&mut self, history: &History, since: Nanos, now: Nanos) -> Fact<Counters> {
-        self.counters.as_mut().map_err(|why| *why)?.growth(history, since, now)
+    pub(super) fn growth(&mut self, history: &History, seen: (Nanos, Nanos), now: Nanos) -> Fact<Counters> {
+        self.counters.as_mut().map_err(|why| *why)?.growth(history, seen, now)
     }
 
     pub(super) fn suspects(&mut self, lost: &Lost, since: Nanos, now: Nanos) -> Fact<Vec<Suspect>> {

@@ -161,6 +161,7 @@ impl Host {
         let passed = attempt.client_point;
         let (way_out, way_in) = if passed.is_egress() { (passed.ifindex(), 0) } else { (0, passed.ifindex()) };
         let is_refused = attempt.state() == State::Refused;
+        let seen = (attempt.first_syn, attempt.last_seen());
         let known = |at: Fact<Option<Id>>| at?.ok_or(Missing::Elsewhere);
         let listener = known(server_at).and_then(|at| self.listener(at, server, way_in, is_refused, now));
         let mut netns = |at: Fact<Option<Id>>| known(at).map(|at| self.netns_of(at, now));
@@ -177,9 +178,7 @@ impl Host {
             // They were read for the listener.
             listening_at: known(server_at)
                 .and_then(|at| Ok(self.namespaces.inside(at, now)?.0.listeners.addresses(server.port()))),
-            counters: known(server_at)
-                .or_else(|_| known(client_at))
-                .and_then(|at| self.counters(at, attempt.first_syn, now)),
+            counters: known(server_at).or_else(|_| known(client_at)).and_then(|at| self.counters(at, seen, now)),
             neighbour: match (known(client_at), known(server_at)) {
                 (Ok(from), Ok(to)) if from == to => Ok(None),
                 (Ok(from), _) => self.neighbour(from, server.ip(), Some(client.ip()), attempt.first_syn, now),
@@ -350,10 +349,10 @@ impl Host {
         names::netns(&entrance.path, first.as_ref())
     }
 
-    /// The growth of the counters of a network namespace, by its cookie.
-    pub fn counters_of(&mut self, cookie: u64, since: Nanos, now: Nanos) -> Fact<Counters> {
+    /// The growth of the counters of a network namespace, by its cookie, while an attempt was `seen`.
+    pub fn counters_of(&mut self, cookie: u64, seen: (Nanos, Nanos), now: Nanos) -> Fact<Counters> {
         let id = self.namespaces.by_cookie(cookie).ok_or(Missing::Elsewhere)?;
-        self.counters(id, since, now)
+        self.counters(id, seen, now)
     }
 
     /// The rules and policies that can have dropped a packet in a network namespace, by its cookie.
@@ -401,10 +400,10 @@ impl Host {
         Ok(Some(Listener { process, queue, queue_max, sockets: group.sockets, apart }))
     }
 
-    fn counters(&mut self, at: Id, since: Nanos, now: Nanos) -> Fact<Counters> {
+    fn counters(&mut self, at: Id, seen: (Nanos, Nanos), now: Nanos) -> Fact<Counters> {
         let memory_limit = self.namespaces.memory_limit();
         let (inside, history) = self.namespaces.inside(at, now)?;
-        Ok(Counters { memory_limit, ..inside.growth(history, since, now)? })
+        Ok(Counters { memory_limit, ..inside.growth(history, seen, now)? })
     }
 
     fn neighbour(

@@ -27,8 +27,10 @@ pub(super) fn root() -> Result<File, (Missing, String)> {
         .map_err(|error| (Missing::Failed, format!("cannot read {MOUNTS}: {}", limit::explained(&error))))?;
     let places = places(&mounts);
     let Some(first) = places.first() else {
-        let it = unmounted()
-            .map_err(|error| (Missing::Kernel, format!("no cgroup2 is mounted, and none can be: {error}")))?;
+        let it = unmounted().map_err(|error| {
+            let missing = if limit::remedy(&error).is_some() { Missing::Failed } else { Missing::Kernel };
+            (missing, format!("no cgroup2 is mounted, and none can be: {}", limit::explained(&error)))
+        })?;
         let is_root = it.metadata().is_ok_and(|it| it.ino() == ROOT);
         let elsewhere = || (Missing::Elsewhere, "no cgroup2 is mounted, and its root is not visible here".to_owned());
         return is_root.then_some(it).ok_or_else(elsewhere);
@@ -42,7 +44,7 @@ pub(super) fn root() -> Result<File, (Missing, String)> {
             // A container's own begins further down: there the processes of others would be taken for foreign ones.
             Ok((ROOT, it)) => return Ok(it),
             Ok(_) => {}
-            Err(error) => reason = format!("cannot open {}: {error}", place.display()),
+            Err(error) => reason = format!("cannot open {}: {}", place.display(), limit::explained(&error)),
         }
     }
     Err((Missing::Elsewhere, reason))

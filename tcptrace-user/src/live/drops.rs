@@ -232,7 +232,7 @@ pub(super) fn look_where(host: &mut Host, local: &mut Local, hs: &Handshake, now
     let is_asked = |it: &Dropped| it.fits != Some(false) && ASKED.contains(&it.reason.as_str());
     let Some(drop) = local.drops.iter_mut().flatten().find(|it| is_asked(it)) else { return };
     // Those of another namespace would say that nothing grew.
-    local.counters = host.counters_of(drop.netns, hs.first_syn, now);
+    local.counters = host.counters_of(drop.netns, (hs.first_syn, hs.last_seen()), now);
     if drop.reason != ASKED[0] {
         return;
     }

@@ -3,7 +3,7 @@
 //!
 //! Programs of others stay where they are: where one of them holds XDP, TC is used, and TC passes every packet on.
 
-use std::io;
+use std::{io, os::fd::AsFd as _};
 
 use anyhow::Context as _;
 use aya::programs::{
@@ -247,6 +247,8 @@ fn attach_each(
         .iter()
         .map(|&(program, direction)| {
             let program: &mut SchedClassifier = kernel.classifier(program)?;
+            // libc opens a socket for the interface's number, and says ENOENT where it may open no more.
+            io::stderr().as_fd().try_clone_to_owned()?;
             let id = program.attach_with_options(&interface.name, direction, options())?;
             Ok(program.take_link(id)?)
         })

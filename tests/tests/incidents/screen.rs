@@ -41,7 +41,11 @@ fn capture() -> Stored {
 fn terminal(capture: &Stored, columns: u16, settings: &[(&str, &str)]) -> String {
     let run = format!("stty rows 40 cols {columns} && exec {} -r {}", Tracer::binary().display(), capture.0.display());
     let mut script = Command::new("script");
-    script.args(["-q", "-e", "-c", &run, "/dev/null"]).env("TZ", "UTC").env("TERM", "xterm").env_remove("NO_COLOR");
+    script.args(["-q", "-e", "-c", &run, "/dev/null"]).env("TZ", "UTC").env("TERM", "xterm");
+    // Each of them decides about colour as well.
+    for other in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+        script.env_remove(other);
+    }
     script.envs(settings.iter().copied()).stdin(Stdio::null());
     let output = script.output().expect("script(1) is there");
     assert!(output.status.success(), "{output:?}");

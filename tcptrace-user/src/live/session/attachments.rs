@@ -136,7 +136,8 @@ impl Attachments {
         self.untraced += 1;
         // What keeps one of hundreds from being traced keeps the next as well.
         if self.untraced == 1 || self.plan.lists_each {
-            say!("{name} is not traced: {error:#}; the summary counts such interfaces (interfaces_untraced)");
+            let error = crate::failure::text(&error);
+            say!("{name} is not traced: {error}; the summary counts such interfaces (interfaces_untraced)");
         }
         Some(error)
     }
@@ -225,7 +226,7 @@ impl Attachments {
             // Its next notice says so.
             Ok(None) => Change::None,
             Err(error) => {
-                say!("{} is back, not traced: {error:#}", now.name);
+                say!("{} is back, not traced: {}", now.name, crate::failure::text(&error));
                 Change::None
             }
         }
