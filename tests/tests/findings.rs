@@ -456,11 +456,13 @@ fn lines_are_as_they_were() {
         Finding::Flood(Box::new(flood))
     };
     let mut scanned = Scan {
+        id: 3,
         client: client(1),
         host: SERVER.addr,
         began: at(0),
         last: at(3),
         is_over: false,
+        is_cut: false,
         ports: 65_536,
         attempts: [0; Outcome::ALL.len()],
     };
@@ -469,7 +471,16 @@ fn lines_are_as_they_were() {
     let v6 = Addr { hi: 0x2001_0db8_0000_0000, lo: 1 };
     let mut attempts = [0; Outcome::ALL.len()];
     (attempts[Outcome::NoReply as usize], attempts[Outcome::Unreachable as usize]) = (3, 1);
-    let round = |network| Avoided { network, began: at(0), last: at(300), is_over: false, clients: 2, attempts };
+    let round = |network| Avoided {
+        id: 7,
+        is_cut: false,
+        network,
+        began: at(0),
+        last: at(300),
+        is_over: false,
+        clients: 2,
+        attempts,
+    };
     let coarse = |scope, addr| {
         let clients = [client(1), client(2)];
         Passage { scope, owner: Endpoint { addr, port: 0 }, ..passage(IN, clients) }

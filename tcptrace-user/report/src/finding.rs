@@ -16,6 +16,18 @@ pub enum Finding {
     Avoided(Avoided),
 }
 
+impl Finding {
+    /// Its number, unique in a run among incidents as well.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        match self {
+            Self::Flood(flood) => flood.id,
+            Self::Scan(scan) => scan.id,
+            Self::Avoided(avoided) => avoided.id,
+        }
+    }
+}
+
 /// The network that a flood goes to, as people write it; `None` for a flood of anything else.
 pub(crate) fn flooded_network(flood: &Flood) -> Option<String> {
     let prefix = flood.scope.prefix(flood.owner.addr.is_v4())?;

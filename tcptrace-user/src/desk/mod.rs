@@ -24,6 +24,7 @@ use tcptrace_verdict::patterns::{
     checks::{Checks, Probes},
     flood::{Floods, Passage},
     incident::{Failure, Incidents},
+    lifecycle::Numbers,
     scan::Scans,
 };
 pub use tcptrace_verdict::patterns::{FindingId, Harmless, Surroundings};
@@ -143,7 +144,6 @@ pub struct Desk {
     found: bool,
 }
 
-#[derive(Default)]
 struct Patterns {
     floods: Floods,
     scans: Scans,
@@ -151,6 +151,20 @@ struct Patterns {
     checks: Checks,
     probes: Probes,
     incidents: Incidents,
+}
+
+impl Default for Patterns {
+    fn default() -> Self {
+        let numbers = Numbers::default();
+        Self {
+            floods: Floods::numbered(&numbers),
+            scans: Scans::numbered(&numbers),
+            networks: Networks::numbered(&numbers),
+            checks: Checks::default(),
+            probes: Probes::default(),
+            incidents: Incidents::numbered(&numbers),
+        }
+    }
 }
 
 /// A report that is settled.

@@ -8,6 +8,7 @@ use tcptrace_core::{
 use crate::{
     network::Network,
     outcome::Outcome,
+    process::Process,
     scope::Extent,
     verdict::{Causes, Verdict},
 };
@@ -71,6 +72,16 @@ impl Symptom {
             }
             Outcome::Established | Outcome::Closed | Outcome::HalfClosed | Outcome::Midstream => None,
         }
+    }
+
+    /// The symptom that most attempts of these outcomes have; `None` while none has failed.
+    #[must_use]
+    pub fn of_most(outcomes: &[u64; Outcome::ALL.len()]) -> Option<Self> {
+        let count = |symptom: &Self| -> u64 {
+            Outcome::ALL.into_iter().filter(|it| Self::of(*it) == Some(*symptom)).map(|it| outcomes[it as usize]).sum()
+        };
+        // Of two with as many, the first that is named here.
+        Self::ALL.into_iter().rev().filter(|it| count(it) > 0).max_by_key(count)
     }
 
     /// The word in JSON.
@@ -231,6 +242,9 @@ pub struct Incident {
     pub worked: u64,
     /// Different clients, up to 256.
     pub clients: usize,
+    /// Processes of the end that is here (who connects, or listens), as far as they are known: those that differ by name or
+    /// place, up to eight. The first failure's is the first.
+    pub processes: Vec<Process>,
     /// Failures a second, over the last ten seconds or more; zero until ten have passed.
     pub rate: f64,
     /// The surest of its verdicts, and of those the last.
@@ -243,7 +257,17 @@ pub struct Incident {
     pub absorbed_by: Option<u64>,
 }
 
+/// Processes that an incident names.
+const PROCESSES: usize = 8;
+
 impl Incident {
+    /// Takes note of a process. One that runs again and again, each time as another number, is named once.
+    pub fn add_process(&mut self, process: &Process) {
+        if self.processes.len() < PROCESSES && !self.processes.iter().any(|it| it.is_like(process)) {
+            self.processes.push(process.clone());
+        }
+    }
+
     /// Failures that ended.
     #[must_use]
     pub fn attempts(&self) -> u64 {

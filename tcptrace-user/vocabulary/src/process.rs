@@ -19,6 +19,15 @@ pub struct Process {
     pub is_gone: bool,
 }
 
+impl Process {
+    /// Whether another is the same program at the same place.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let place = |it: &Self| it.container.as_ref().map(|it| it.id.clone());
+        (&self.command, &self.unit, place(self)) == (&other.command, &other.unit, place(other))
+    }
+}
+
 /// A container by the names that people use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {

@@ -64,6 +64,32 @@ fn it_runs_at_each_beginning_and_end() {
     assert_eq!(summary["on_incident"], json!({ "runs": 6, "failed": 0, "skipped": 0 }));
 }
 
+/// A scan begins and ends as an incident does, and has a number that none of the incidents has.
+#[test]
+fn it_runs_for_scans() {
+    let (lab, seen) = (Lab::new(), Scratch::new());
+    let command = format!("cat >> {}", seen.0.display());
+    let tracer = Tracer::start(&lab.client, ["-i", "eth0", "--local", "own", "--json", "--on-incident", &command]);
+    for port in 6000..6040 {
+        assert!(lab.client.connect((SERVER_V4, port).into(), PATIENCE).is_err(), "it is closed");
+    }
+    let of = |kind: &str| -> Vec<Value> {
+        let lines = seen.lines().into_iter().filter_map(|it| serde_json::from_str::<Value>(&it).ok());
+        lines.filter(|it| it["type"] == kind).collect()
+    };
+    eventually(PATIENCE, || (!of("scan").is_empty()).then_some(()));
+    let finished = tracer.stop();
+    let scans = of("scan");
+    let field = |name: &str| scans.iter().map(|it| it[name].clone()).collect::<Vec<_>>();
+    assert_eq!(field("phase"), [json!("begun"), json!("ended")]);
+    assert_eq!(field("still_open"), [json!(false), json!(true)], "tracing ended first");
+    assert_eq!((&field("symptom")[1], &field("width")[1]), (&json!("refusal"), &json!("host")));
+    assert_eq!(field("id")[0], field("id")[1]);
+    let incidents = finished.incidents();
+    assert!(!incidents.is_empty() && incidents.iter().all(|it| id(it) != id(&scans[0])), "{scans:?}");
+    scans.iter().for_each(contract::hold);
+}
+
 #[test]
 fn what_fails_is_said_once_and_counted() {
     let lab = Lab::new();

@@ -16,13 +16,16 @@ fn ask(lab: &Lab, servers: impl IntoIterator<Item = SocketAddr>) -> Vec<Connecti
     servers.into_iter().map(ask).collect()
 }
 
-/// The only incident that no other took over, and how many reports the text had.
+/// The only incident that no other took over. Text had at most three reports: it began, it turned out wider, it ended.
 #[track_caller]
-fn only(account: &Account) -> (&Value, usize) {
+fn only(account: &Account) -> &Value {
     account.assert_exact();
     let ended = account.ended();
     assert_eq!(ended.len(), 1, "{ended:#?}\n{}", account.text.join("\n"));
-    (ended[0], account.text.iter().filter(|line| !line.starts_with(' ')).count())
+    // On a machine so busy that it lasts for ten seconds it is brought to mind as well.
+    let reports = account.text.iter().filter(|line| !line.starts_with(' ') && !line.contains("  still failing  "));
+    assert!(reports.count() <= 3, "{}", account.text.join("\n"));
+    ended[0]
 }
 
 /// A host that works, and then is gone, with fifty ports.
@@ -46,10 +49,9 @@ fn a_host_with_fifty_ports() {
     thread::sleep(Duration::from_secs(5));
     drop(waiting);
     let account = watch.end();
-    let (incident, lines) = only(&account);
+    let incident = only(&account);
     assert_eq!((&incident["width"], &incident["covers"]), (&"host".into(), &"203.0.113.3".into()), "{incident:#}");
     assert_eq!(incident["attempts"], 50);
-    assert!(lines <= 4, "{lines} reports:\n{}", account.text.join("\n"));
 }
 
 /// Every host of a network behind the router, while another network works.
@@ -71,10 +73,9 @@ fn a_network_behind_the_router() {
     thread::sleep(Duration::from_secs(5));
     drop(waiting);
     let account = watch.end();
-    let (incident, lines) = only(&account);
+    let incident = only(&account);
     assert_eq!((&incident["width"], &incident["attempts"]), (&"network".into(), &20.into()), "{incident:#}");
     assert_eq!(incident["covers"], "192.0.2.0/24");
-    assert!(lines <= 4, "{lines} reports:\n{}", account.text.join("\n"));
 }
 
 /// No way out at all.
@@ -92,9 +93,8 @@ fn the_uplink() {
     thread::sleep(Duration::from_secs(5));
     drop(waiting);
     let account = watch.end();
-    let (incident, lines) = only(&account);
+    let incident = only(&account);
     assert_eq!((&incident["width"], &incident["attempts"]), (&"everything".into(), &40.into()), "{incident:#}");
-    assert!(lines <= 4, "{lines} reports:\n{}", account.text.join("\n"));
 }
 
 /// One backend of a service: it stays one port, beside others that work.
@@ -108,7 +108,6 @@ fn one_backend() {
         lab.client.connect((SERVER_V4, 80).into(), PATIENCE).expect("the other port works");
     }
     let account = watch.end();
-    let (incident, lines) = only(&account);
+    let incident = only(&account);
     assert_eq!((&incident["width"], &incident["attempts"]), (&"port".into(), &30.into()), "{incident:#}");
-    assert!(lines <= 3, "{lines} reports:\n{}", account.text.join("\n"));
 }

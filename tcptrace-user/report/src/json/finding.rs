@@ -8,11 +8,17 @@ use tcptrace_verdict::patterns::{
     flood::{Flood, Passed},
     scan::Scan,
 };
+use tcptrace_vocabulary::{
+    incident::{Phase, Place, Symptom},
+    network::Network,
+    outcome::Outcome,
+};
 
 use super::{
+    incident::{WidthWord, Working},
     part::{Direction, Endpoint, OutcomeCounts, Rate, Share},
     short::{Ip, Time},
-    word::Version,
+    word::{Version, Word},
 };
 use crate::{
     Setting,
@@ -39,7 +45,9 @@ pub(super) struct FloodObject {
     #[schemars(with = "Version")]
     v: Option<Version>,
     r#type: FloodType,
-    state: Phase,
+    state: State,
+    #[serde(flatten)]
+    common: Common,
     /// syn_ack: SYN/ACKs without SYN, by backscatter or an asymmetric path
     kind: FloodKind,
     /// what is flooded: one listener, all ports of a host, a network, all that one client tries, everything
@@ -84,9 +92,30 @@ enum FloodType {
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-enum Phase {
+enum State {
     Began,
     Over,
+}
+
+/// The fields that an incident has as well, so that one query reads all of them.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Common {
+    /// unique in a run, among incidents as well
+    id: u64,
+    phase: Word<Phase>,
+    /// tracing ended while it ran
+    still_open: bool,
+    /// of most of its attempts; null while none has failed
+    symptom: Option<Word<Symptom>>,
+    width: WidthWord,
+    /// the same as attempts
+    outcomes: OutcomeCounts,
+    /// different ones, up to 1024; of a flood those in the sample, so at least so many
+    clients: u64,
+    /// attempts a second, of a flood packets; 0 until ten seconds have passed
+    rate: Rate,
+    /// the share that worked: of a flood by its sample, else null
+    working: Option<Working>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
@@ -155,7 +184,9 @@ pub(super) struct ScanObject {
     #[schemars(with = "Version")]
     v: Option<Version>,
     r#type: ScanType,
-    state: Phase,
+    state: State,
+    #[serde(flatten)]
+    common: Common,
     client: Host,
     host: Host,
     began: Time,
@@ -182,13 +213,13 @@ pub(super) struct AvoidedObject {
     #[schemars(with = "Version")]
     v: Option<Version>,
     r#type: AvoidedType,
-    state: Phase,
+    state: State,
+    #[serde(flatten)]
+    common: Common,
     /// address and length of its prefix: 24, in IPv6 64; 0 stands for a whole family
     network: String,
     began: Time,
     last: Time,
-    /// different ones, up to 1024
-    clients: usize,
     /// those that were overtaken, and are not reported one by one
     attempts: OutcomeCounts,
 }
@@ -205,6 +236,45 @@ impl Finding {
     #[must_use]
     pub fn line(&self, setting: &Setting) -> String {
         serde_json::to_string(&FindingObject::of(self, Some(Version), setting)).unwrap_or_default()
+    }
+}
+
+impl Common {
+    fn of(is_over: bool, (began, last): (Nanos, Nanos), attempts: &[u64; Outcome::ALL.len()]) -> Self {
+        let seconds = last.since(began) as f64 / 1e9;
+        let rate = if seconds < 10.0 { 0.0 } else { attempts.iter().sum::<u64>() as f64 / seconds };
+        Self {
+            id: 0,
+            phase: Word(if is_over { Phase::Ended } else { Phase::Begun }),
+            still_open: false,
+            symptom: Symptom::of_most(attempts).map(Word),
+            width: WidthWord::of(Place::Everything),
+            outcomes: OutcomeCounts::some(attempts),
+            clients: 0,
+            rate: Rate(rate),
+            working: None,
+        }
+    }
+
+    fn of_flood(flood: &Flood) -> Self {
+        let (passed, owner) = (flood.passed(), flood.owner);
+        let place = match flood.scope {
+            Width::Listener => Place::Port(owner),
+            Width::Host => Place::Host(owner.addr),
+            Width::Network | Width::WideNetwork => Place::Network(Network::of(owner.addr)),
+            Width::Client | Width::Everything => Place::Everything,
+        };
+        let rate = if flood.lasted() < 10_000_000_000 { 0.0 } else { flood.rate() };
+        let working = Working { attempts: passed.completed, share: flood.completed_share(), sample: true };
+        Self {
+            id: flood.id,
+            still_open: flood.is_cut,
+            width: WidthWord::of(place),
+            clients: flood.sources().clients,
+            rate: Rate(rate),
+            working: (passed.opens > 0).then_some(working),
+            ..Self::of(flood.is_over, (flood.began, flood.last), &flood.attempts)
+        }
     }
 }
 
@@ -226,7 +296,8 @@ impl FloodObject {
         Self {
             v,
             r#type: FloodType::Flood,
-            state: Phase::of(flood.is_over),
+            state: State::of(flood.is_over),
+            common: Common::of_flood(flood),
             kind: if flood.is_of_answers() { FloodKind::SynAck } else { FloodKind::Syn },
             scope: FloodScope::of(flood.scope),
             server: (flood.scope == Width::Listener).then(|| Endpoint::of(flood.owner)),
@@ -274,7 +345,14 @@ impl ScanObject {
         Self {
             v,
             r#type: ScanType::Scan,
-            state: Phase::of(scan.is_over),
+            state: State::of(scan.is_over),
+            common: Common {
+                id: scan.id,
+                still_open: scan.is_cut,
+                width: WidthWord::of(Place::Host(scan.host)),
+                clients: 1,
+                ..Common::of(scan.is_over, (scan.began, scan.last), &scan.attempts)
+            },
             client: Host::of(scan.client),
             host: Host::of(scan.host),
             began: time(scan.began, setting),
@@ -290,17 +368,23 @@ impl AvoidedObject {
         Self {
             v,
             r#type: AvoidedType::Avoided,
-            state: Phase::of(avoided.is_over),
+            state: State::of(avoided.is_over),
+            common: Common {
+                id: avoided.id,
+                still_open: avoided.is_cut,
+                width: WidthWord::of(Place::Network(avoided.network)),
+                clients: avoided.clients as u64,
+                ..Common::of(avoided.is_over, (avoided.began, avoided.last), &avoided.attempts)
+            },
             network: network_name(avoided.network),
             began: time(avoided.began, setting),
             last: time(avoided.last, setting),
-            clients: avoided.clients,
             attempts: OutcomeCounts::some(&avoided.attempts),
         }
     }
 }
 
-impl Phase {
+impl State {
     const fn of(is_over: bool) -> Self {
         if is_over { Self::Over } else { Self::Began }
     }

@@ -13,6 +13,7 @@ use tcptrace_vocabulary::{
 use super::{
     part::{Counts, Endpoint, OutcomeCounts, Rate},
     short::Time,
+    why::ProcessLine,
     word::{Version, Word},
 };
 use crate::{Setting, finding::network_name};
@@ -21,7 +22,7 @@ use crate::{Setting, finding::network_name};
 /// news or is brought to mind, and when it is over.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "incident", deny_unknown_fields)]
-pub(super) struct IncidentObject {
+pub(super) struct IncidentObject<'a> {
     v: Version,
     r#type: IncidentType,
     phase: Word<Phase>,
@@ -57,6 +58,9 @@ pub(super) struct IncidentObject {
     working: Option<Working>,
     /// different ones, up to 256
     clients: u64,
+    /// those that connect, or listen where the server is here, as far as they are known: the first failure's first, up
+    /// to eight that differ by name or place
+    processes: Vec<ProcessLine<'a>>,
     /// failures a second over the last ten seconds or more; 0 until ten seconds have passed
     rate: Rate,
     /// the surest verdict so far
@@ -86,7 +90,7 @@ struct Edge {
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-enum WidthWord {
+pub(super) enum WidthWord {
     Port,
     Host,
     Network,
@@ -96,13 +100,13 @@ enum WidthWord {
 
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, inline)]
-struct Working {
+pub(super) struct Working {
     /// attempts that worked
-    attempts: u64,
+    pub(super) attempts: u64,
     /// of those that worked or failed, between 0 and 1
-    share: f64,
+    pub(super) share: f64,
     /// successes are read from the table now and then: there may have been more
-    sample: bool,
+    pub(super) sample: bool,
 }
 
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -114,8 +118,8 @@ struct IncidentCause {
     next: Vec<Cow<'static, str>>,
 }
 
-impl IncidentObject {
-    fn of(incident: &Incident, setting: &Setting) -> Self {
+impl<'a> IncidentObject<'a> {
+    fn of(incident: &'a Incident, setting: &Setting) -> Self {
         let time = |at| Time::of(setting.clock.wall(at));
         let words = |them: &[String]| them.iter().cloned().map(Cow::Owned).collect();
         Self {
@@ -140,6 +144,7 @@ impl IncidentObject {
             recovered: incident.recovered,
             working: incident.working().map(|share| Working { attempts: incident.worked, share, sample: true }),
             clients: incident.clients as u64,
+            processes: incident.processes.iter().map(ProcessLine::of).collect(),
             rate: Rate(incident.rate),
             cause: IncidentCause {
                 name: incident.verdict.cause.name(),
@@ -154,7 +159,7 @@ impl IncidentObject {
 }
 
 impl WidthWord {
-    const fn of(place: Place) -> Self {
+    pub(super) const fn of(place: Place) -> Self {
         match place {
             Place::Port(_) => Self::Port,
             Place::Host(_) => Self::Host,

@@ -17,14 +17,19 @@ impl Finding {
     /// A report for people, without its end, styled and not folded; `quiet` makes it one line.
     #[must_use]
     pub fn text(&self, setting: &Setting, quiet: bool) -> String {
-        let (word, is_over, at, began) = match self {
-            Self::Flood(flood) => (flood_word(flood), flood.is_over, flood.last, flood.began),
-            Self::Scan(scan) => ("scan", scan.is_over, scan.last, scan.began),
-            Self::Avoided(avoided) => ("avoided", avoided.is_over, avoided.last, avoided.began),
+        let (word, is_over, is_cut, at, began) = match self {
+            Self::Flood(flood) => (flood_word(flood), flood.is_over, flood.is_cut, flood.last, flood.began),
+            Self::Scan(scan) => ("scan", scan.is_over, scan.is_cut, scan.last, scan.began),
+            Self::Avoided(avoided) => ("avoided", avoided.is_over, avoided.is_cut, avoided.last, avoided.began),
         };
-        let word = if is_over { format!("{word} over") } else { word.to_owned() };
+        let word = match (is_over, is_cut) {
+            (true, true) => format!("{word} not over"),
+            (true, false) => format!("{word} over"),
+            (false, _) => word.to_owned(),
+        };
         let lasted = Some(at.since(began)).filter(|lasted| *lasted > 0);
-        with_story(&head(setting, at, RED, &word, &self.whom(), lasted), &self.story(), quiet)
+        let story = format!("{} [incident {}]", self.story(), self.id());
+        with_story(&head(setting, at, RED, &word, &self.whom(), lasted), &story, quiet)
     }
 
     /// The same for the summary, which has neither time nor style.

@@ -1,7 +1,7 @@
 //! An incident that runs or is over, for people. Its first failure was printed in full.
 
 use tcptrace_vocabulary::{
-    incident::{Incident, Phase, Place},
+    incident::{Incident, Phase, Place, Role},
     outcome::Outcome,
     words::{count, ip},
 };
@@ -57,6 +57,11 @@ fn story(incident: &Incident) -> String {
             0 => "none worked".to_owned(),
             worked => format!("{worked} worked ({})", percent(share)),
         });
+    }
+    if let [first, more @ ..] = &incident.processes[..] {
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        let end = if incident.role == Role::Server { "listener" } else { "client" };
+        parts.push(format!("{end} {}{more}", why::name(first)));
     }
     if incident.took_over > 0 && incident.phase == Phase::Begun {
         parts.push(format!("stands for {} from now on", count(incident.took_over, "earlier incident")));

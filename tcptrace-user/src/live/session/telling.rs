@@ -58,6 +58,9 @@ impl Session {
 
     pub(super) fn print_findings(&self, found: &[Finding]) {
         for finding in found {
+            if let Some(runner) = &self.runner {
+                runner.run(Format::Json.finding(finding, &self.setting));
+            }
             self.line(self.options.format.finding(finding, &self.setting));
         }
     }

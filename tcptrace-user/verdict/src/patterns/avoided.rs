@@ -11,7 +11,7 @@ use tcptrace_vocabulary::{network::Network, outcome::Outcome, report::Report};
 
 use super::{
     Claim, Pattern, Surroundings,
-    lifecycle::{Course, KEPT, Lifecycle},
+    lifecycle::{Course, KEPT, Lifecycle, Numbers},
 };
 
 /// The number of attempts within [`WHILE`] that make a finding; for a whole family, the number of networks.
@@ -27,6 +27,8 @@ const CLIENTS: usize = 1 << 10;
 /// A network where nothing answers and that clients avoid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Avoided {
+    /// Unique in a run, among incidents as well.
+    pub id: u64,
     /// The network, or a whole family of addresses.
     pub network: Network,
     /// The first SYN of its first attempt.
@@ -35,6 +37,8 @@ pub struct Avoided {
     pub last: Nanos,
     /// Something there answers, or an hour has passed without an attempt.
     pub is_over: bool,
+    /// Tracing ended while it ran.
+    pub is_cut: bool,
     /// Different ones, up to a thousand.
     pub clients: usize,
     /// By outcome: those that were overtaken.
@@ -105,12 +109,19 @@ impl Pattern for Networks {
     }
 
     fn end(&mut self) -> Vec<Avoided> {
+        self.findings.running_mut().for_each(|(_, running)| running.told.is_cut = true);
         self.findings.end(|_| true);
         self.findings.news()
     }
 }
 
 impl Networks {
+    /// None yet; see [`Numbers`].
+    #[must_use]
+    pub fn numbered(numbers: &Numbers) -> Self {
+        Self { findings: Lifecycle::numbered(numbers), ..Self::default() }
+    }
+
     /// Every one so far.
     #[must_use]
     pub fn all(&self) -> Vec<Avoided> {
@@ -174,16 +185,21 @@ impl Networks {
         let recent = self.recent.remove(&network).unwrap_or_default();
         let Some(first) = recent.front() else { return };
         let told = Avoided {
+            id: 0,
             network,
             began: first.at,
             last: first.at,
             is_over: false,
+            is_cut: false,
             clients: 0,
             attempts: [0; Outcome::ALL.len()],
         };
         let mut running = Running { told, clients: HashSet::new() };
         recent.iter().for_each(|it| running.add(it));
-        self.findings.begin(network, running);
+        self.findings.begin(network, |id| {
+            running.told.id = id.0;
+            running
+        });
         self.findings.announce(&network);
     }
 

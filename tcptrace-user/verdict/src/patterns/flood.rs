@@ -16,7 +16,7 @@ use tcptrace_vocabulary::{attempt::Attempt, outcome::Outcome, report::Report};
 
 use super::{
     Claim, FindingId, Pattern, Surroundings,
-    lifecycle::{Course, Lifecycle},
+    lifecycle::{Course, Lifecycle, Numbers},
 };
 
 /// A flood that pauses for less continues.
@@ -63,6 +63,8 @@ pub struct Passage {
 /// A flood, as it is reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flood {
+    /// Unique in a run, among incidents as well.
+    pub id: u64,
     /// Its width.
     pub scope: Width,
     /// As in [`Passage`].
@@ -73,6 +75,8 @@ pub struct Flood {
     pub last: Nanos,
     /// It has paused for ten seconds, or tracing has ended.
     pub is_over: bool,
+    /// Tracing ended while it ran.
+    pub is_cut: bool,
     /// The greatest number of packets in a second, by the looks at them.
     pub peak: f64,
     /// The packets, by point.
@@ -121,6 +125,8 @@ impl Passed {
 pub struct Sources {
     /// Clients drawn.
     pub sample: u64,
+    /// Different ones among them: there are at least this many.
+    pub clients: u64,
     /// Networks (/24, in IPv6 /48) in the sample: there are at least this many.
     pub networks: usize,
     /// The packets that the sample stands for.
@@ -134,7 +140,9 @@ impl Sources {
     fn add(&mut self, addr: Addr, weight: f64) {
         self.sample += 1;
         self.weight += weight;
-        if self.by_addr.len() < SOURCES || self.by_addr.contains_key(&addr) {
+        let is_known = self.by_addr.contains_key(&addr);
+        if is_known || self.by_addr.len() < SOURCES {
+            self.clients += u64::from(!is_known);
             *self.by_addr.entry(addr).or_default() += weight;
         }
         if self.known.len() < SOURCES && self.known.insert(network(addr)) {
@@ -172,11 +180,13 @@ fn network(addr: Addr) -> Addr {
 impl Flood {
     fn new(passage: &Passage, cookies: Option<u64>) -> Self {
         Self {
+            id: 0,
             scope: passage.scope,
             owner: passage.owner,
             began: passage.since,
             last: passage.since,
             is_over: false,
+            is_cut: false,
             peak: 0.0,
             points: BTreeMap::new(),
             attempts: [0; Outcome::ALL.len()],
@@ -387,12 +397,19 @@ impl Pattern for Floods {
 
     fn end(&mut self) -> Vec<Flood> {
         self.findings.withdraw(|flood| !flood.is_told && !flood.is_worth_telling());
+        self.findings.running_mut().for_each(|(_, flood)| flood.is_cut = true);
         self.findings.end(|_| true);
         self.findings.news()
     }
 }
 
 impl Floods {
+    /// None yet; see [`Numbers`].
+    #[must_use]
+    pub fn numbered(numbers: &Numbers) -> Self {
+        Self { findings: Lifecycle::numbered(numbers), ..Self::default() }
+    }
+
     /// Whether any flood runs.
     #[must_use]
     pub fn are_on(&self) -> bool {
@@ -456,6 +473,9 @@ impl Floods {
         let mut flood = Flood::new(passage, self.cookies);
         flood.points.insert(passage.point.0, Passed::default());
         self.findings.withdraw(|it| flood.was(it)).into_iter().for_each(|it| flood.absorb(it));
-        self.findings.begin((passage.scope as u8, passage.owner), flood);
+        self.findings.begin((passage.scope as u8, passage.owner), |id| {
+            flood.id = id.0;
+            flood
+        });
     }
 }

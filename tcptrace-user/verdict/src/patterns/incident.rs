@@ -16,13 +16,13 @@ use tcptrace_core::{
 use tcptrace_vocabulary::{
     attempt::Attempt,
     cause::{Cause, Confidence},
-    facts::Local,
+    facts::{Local, Process},
     incident::{Incident, Phase, Place, Role, Symptom},
     outcome::Outcome,
     verdict::{Causes, Unsent, Verdict},
 };
 
-use super::lifecycle::{Course, Lifecycle};
+use super::lifecycle::{Course, Lifecycle, Numbers};
 
 /// Incidents that run at once. Beyond these, the failures of new ones are counted together.
 const RUNNING: usize = 768;
@@ -62,6 +62,8 @@ pub struct Failure<'a> {
     pub role: Role,
     /// What went wrong, as anybody can see it.
     pub symptom: Symptom,
+    /// The process of the end that is here: who connects, or listens.
+    pub process: Option<&'a Process>,
     /// Its verdict.
     pub verdict: &'a Verdict,
     /// What became of a stall.
@@ -118,6 +120,7 @@ impl<'a> Failure<'a> {
             server: hs.server(),
             role: role(&why.local),
             symptom: Symptom::of(attempt.outcome)?,
+            process: process(&why.local),
             verdict: &why.verdict,
             stall: if is_end { Stall::of(attempt, is_capture) } else { Stall::Begins },
             ended: is_end.then_some(Ended::As(attempt.outcome)),
@@ -138,6 +141,7 @@ impl<'a> Failure<'a> {
             server: hs.server(),
             role: role(&why.local),
             symptom: if is_answered { Symptom::Unfinished } else { Symptom::Silence },
+            process: process(&why.local),
             verdict: &why.verdict,
             stall: Stall::of(attempt, is_capture),
             ended: Some(Ended::Recovered),
@@ -154,6 +158,7 @@ impl<'a> Failure<'a> {
             server: call.server,
             role: Role::Client,
             symptom: Symptom::Local,
+            process: Some(&call.process),
             verdict: &call.verdict,
             stall: Stall::None,
             ended: Some(Ended::NotSent),
@@ -173,6 +178,15 @@ fn role(local: &Local) -> Role {
         (true, _) => Role::Client,
         (false, true) => Role::Server,
         (false, false) => Role::Between,
+    }
+}
+
+/// The process of the end that is here.
+fn process(local: &Local) -> Option<&Process> {
+    match role(local) {
+        Role::Client => local.process.as_ref().ok(),
+        Role::Server => local.listener.as_ref().ok()?.as_ref()?.process.as_ref().ok(),
+        Role::Between => None,
     }
 }
 
@@ -205,6 +219,12 @@ pub struct Incidents {
 }
 
 impl Incidents {
+    /// None yet; see [`Numbers`].
+    #[must_use]
+    pub fn numbered(numbers: &Numbers) -> Self {
+        Self { findings: Lifecycle::numbered(numbers), ..Self::default() }
+    }
+
     /// Takes a failure in; returns its incident, and whether it is the first there.
     pub fn note(&mut self, failure: &Failure<'_>, now: Nanos) -> (&Incident, bool) {
         let mut place = self.place(failure);
@@ -334,15 +354,13 @@ impl Incidents {
                 && is_covered
                 && !has_own_cause(&it.told.verdict, failure.verdict)
         };
-        let running = Running::new(key, failure, now);
-        let id = self.findings.begin(key, running);
+        let id = self.findings.begin(key, |id| Running::new(id.0, key, failure, now));
         let mut taken = Vec::new();
         for (_, narrower) in self.findings.running_mut().filter(|(it, running)| *it != id && is_narrower(running)) {
             (narrower.told.absorbed_by, narrower.told.at) = (Some(id.0), now);
             taken.push((narrower.told.clone(), std::mem::take(&mut narrower.clients)));
         }
         let (_, running) = self.findings.get_mut(&key).expect("it has just begun");
-        running.told.id = id.0;
         taken.into_iter().for_each(|(told, clients)| running.take_over(&told, clients));
         running.begin_as_reported(now);
         self.findings.end(|it| it.told.absorbed_by.is_some());
@@ -362,9 +380,9 @@ impl Course for Running {
 }
 
 impl Running {
-    fn new(key: Key, failure: &Failure<'_>, now: Nanos) -> Self {
+    fn new(id: u64, key: Key, failure: &Failure<'_>, now: Nanos) -> Self {
         let told = Incident {
-            id: 0,
+            id,
             role: key.role,
             symptom: key.symptom,
             place: key.place,
@@ -383,6 +401,7 @@ impl Running {
             recovered: 0,
             worked: 0,
             clients: 0,
+            processes: Vec::new(),
             rate: 0.0,
             verdict: failure.verdict.clone(),
             is_cause_new: false,
@@ -410,6 +429,7 @@ impl Running {
             self.clients.insert(client);
         }
         told.clients = self.clients.len();
+        failure.process.iter().for_each(|it| told.add_process(it));
         // What comes later is known better.
         if failure.verdict.confidence >= told.verdict.confidence {
             told.verdict = failure.verdict.clone();
@@ -454,6 +474,7 @@ impl Running {
         told.took_over += 1 + narrower.took_over;
         self.clients.extend(clients.into_iter().take(CLIENTS.saturating_sub(self.clients.len())));
         told.clients = self.clients.len();
+        narrower.processes.iter().for_each(|it| told.add_process(it));
     }
 
     /// The incident, if it has news: its rate changed by a decade, a second client joined, or it is time.
@@ -535,6 +556,7 @@ mod tests {
             server,
             role: Role::Client,
             symptom: Symptom::Silence,
+            process: None,
             verdict,
             stall: Stall::None,
             ended: Some(Ended::As(Outcome::NoReply)),

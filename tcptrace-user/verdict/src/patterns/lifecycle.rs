@@ -4,6 +4,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use super::FindingId;
@@ -23,8 +27,19 @@ pub trait Course {
     fn close(self) -> Self::Finding;
 }
 
+/// Numbers for findings. Patterns that share them never give two findings the same.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers(Arc<AtomicU64>);
+
+impl Numbers {
+    fn next(&self) -> FindingId {
+        FindingId(self.0.fetch_add(1, Relaxed))
+    }
+}
+
 /// All findings of one pattern, by their keys.
 pub struct Lifecycle<K, R: Course> {
+    numbers: Numbers,
     running: HashMap<K, (FindingId, R)>,
     over: VecDeque<(FindingId, R::Finding)>,
     /// To be reported.
@@ -35,13 +50,28 @@ pub struct Lifecycle<K, R: Course> {
 
 impl<K, R: Course> Default for Lifecycle<K, R> {
     fn default() -> Self {
-        Self { running: HashMap::new(), over: VecDeque::new(), news: Vec::new(), begun: 0, forgotten: 0 }
+        Self::numbered(&Numbers::default())
+    }
+}
+
+impl<K, R: Course> Lifecycle<K, R> {
+    /// None yet; they get numbers that other patterns' findings do not have.
+    #[must_use]
+    pub fn numbered(numbers: &Numbers) -> Self {
+        Self {
+            numbers: numbers.clone(),
+            running: HashMap::new(),
+            over: VecDeque::new(),
+            news: Vec::new(),
+            begun: 0,
+            forgotten: 0,
+        }
     }
 }
 
 impl<K: Copy + Eq + Hash, R: Course> Lifecycle<K, R> {
-    /// Begins a finding. Where there are too many the oldest that is over makes room, or else the oldest that runs.
-    pub fn begin(&mut self, key: K, course: R) -> FindingId {
+    /// Begins a finding, made with its number. Where there are too many the oldest that is over makes room, or else the oldest that runs.
+    pub fn begin(&mut self, key: K, course: impl FnOnce(FindingId) -> R) -> FindingId {
         if self.running.len() + self.over.len() >= KEPT {
             self.forgotten += 1;
             if self.over.pop_front().is_none() {
@@ -49,9 +79,9 @@ impl<K: Copy + Eq + Hash, R: Course> Lifecycle<K, R> {
                 oldest.map(|key| self.running.remove(&key));
             }
         }
-        let id = FindingId(self.begun);
+        let id = self.numbers.next();
         self.begun += 1;
-        self.running.insert(key, (id, course));
+        self.running.insert(key, (id, course(id)));
         id
     }
 

@@ -17,7 +17,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{network::Network, report::Report};
 
-/// A finding's number, unique among those of its pattern.
+/// A finding's number, unique in a run where its patterns share [`lifecycle::Numbers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FindingId(pub u64);
 
@@ -81,7 +81,7 @@ pub trait Surroundings {
 }
 
 /// Something that many attempts have in common. It sees every report that nothing else has claimed, and may fold it
-/// into a finding. Incidents will be the next pattern.
+/// into a finding.
 pub trait Pattern {
     /// The finding that it reports of the attempts together; `()` where it only sorts them.
     type Finding;

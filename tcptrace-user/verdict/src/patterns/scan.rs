@@ -7,7 +7,7 @@ use tcptrace_vocabulary::{outcome::Outcome, report::Report};
 
 use super::{
     Claim, FindingId, Pattern, Surroundings,
-    lifecycle::{Course, Lifecycle},
+    lifecycle::{Course, Lifecycle, Numbers},
 };
 
 /// Ports of a host that fail for one client within [`WHILE`] before they count as a scan. No service has this many.
@@ -21,6 +21,8 @@ const SCANS: usize = 256;
 /// A scan, as it is reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
+    /// Unique in a run, among incidents as well.
+    pub id: u64,
     /// The client that scans.
     pub client: Addr,
     /// The host whose ports are tried.
@@ -31,6 +33,8 @@ pub struct Scan {
     pub last: Nanos,
     /// No port failed for a minute, or tracing has ended.
     pub is_over: bool,
+    /// Tracing ended while it ran.
+    pub is_cut: bool,
     /// Different ports.
     pub ports: usize,
     /// Attempts that ended, by outcome.
@@ -95,12 +99,19 @@ impl Pattern for Scans {
     }
 
     fn end(&mut self) -> Vec<Scan> {
+        self.findings.running_mut().for_each(|(_, running)| running.scan.is_cut = true);
         self.findings.end(|_| true);
         self.findings.news()
     }
 }
 
 impl Scans {
+    /// None yet; see [`Numbers`].
+    #[must_use]
+    pub fn numbered(numbers: &Numbers) -> Self {
+        Self { findings: Lifecycle::numbered(numbers), ..Self::default() }
+    }
+
     /// Every scan so far.
     #[must_use]
     pub fn all(&self) -> Vec<Scan> {
@@ -116,17 +127,22 @@ impl Scans {
     fn begin(&mut self, pair: (Addr, Addr), first_syn: Nanos, since: Nanos, now: Nanos) {
         let known = self.pairs.remove(&pair);
         let scan = Scan {
+            id: 0,
             client: pair.0,
             host: pair.1,
             began: known.as_ref().map_or(first_syn, |it| it.began),
             last: now,
             is_over: false,
+            is_cut: false,
             ports: 0,
             attempts: [0; Outcome::ALL.len()],
         };
         let mut running = Running { scan, since, seen: Box::new([[0; 2]; 1024]) };
         known.into_iter().flat_map(|it| it.ports).for_each(|port| running.see(port));
-        self.findings.begin(pair, running);
+        self.findings.begin(pair, |id| {
+            running.scan.id = id.0;
+            running
+        });
     }
 
     /// Notes a port that failed, and whether it makes the pair a scan.
