@@ -157,7 +157,15 @@ table! {
     translation_without_a_port: of(NatExhausted, Router, firewall::translation_without_a_port)
         .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(NatExhausted)])
         .evidence(&["insert_failed"]).facts(&[("/local/drops/0/fits", "true")]),
+    translation_without_a_port_v6: of(NatExhausted, Router, firewall::translation_without_a_port).v6()
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(NatExhausted)])
+        .evidence(&["insert_failed"]).facts(&[("/local/drops/0/fits", "true")]),
+    masquerade_without_a_port: of(NatExhausted, Router, firewall::masquerade_without_a_port)
+        .fails(ETIMEDOUT).told(Stalled("no_reply")).right(&[likely(NatExhausted)])
+        .evidence(&["insert_failed"]).facts(&[("/local/drops/0/fits", "true")]),
     translation_with_a_port: fine(Router, firewall::translation_with_a_port).socket(Open),
+    translation_with_a_port_v6: fine(Router, firewall::translation_with_a_port).v6().socket(Open),
+    masquerade_with_a_port: fine(Router, firewall::masquerade_with_a_port).socket(Open),
     no_way_back: of(NoRoute, Server, way::no_way_back)
         .fails(ETIMEDOUT).told(Ended("no_reply")).right(&[maybe(NoRoute)]).evidence(&["OutNoRoutes grew by 3"]),
     half_open_queue_is_full: of(SynQueueFull, Server, listener::half_open_queue_is_full)

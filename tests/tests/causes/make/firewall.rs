@@ -187,7 +187,14 @@ pub(crate) fn bad_checksum(scene: &Scene) -> Socket {
 
 /// The router translates what is for the port to one port of its own.
 fn translate(scene: &Scene) {
-    let rule = "ip saddr 198.51.100.0/24 tcp dport 80 counter snat to 203.0.113.1:50000-50000";
+    translate_to(
+        scene,
+        if scene.server().is_ipv6() { "snat ip6 to [2001:db8:2::1]:50000" } else { "snat ip to 203.0.113.1:50000" },
+    );
+}
+
+fn translate_to(scene: &Scene, to: &str) {
+    let rule = format!("iifname client0 tcp dport 80 counter {to}");
     let chain = format!("chain c {{ type nat hook postrouting priority 100; {rule}; }}");
     scene.keep(scene.lab.router.nft(&chain));
     scene.keep(scene.lab.server.listen(scene.to(WORKING)));
@@ -195,9 +202,19 @@ fn translate(scene: &Scene) {
 
 /// The one port is taken.
 pub(crate) fn translation_without_a_port(scene: &Scene) -> Socket {
+    translate(scene);
+    connect_without_a_port(scene)
+}
+
+/// The same of masquerading.
+pub(crate) fn masquerade_without_a_port(scene: &Scene) -> Socket {
+    translate_to(scene, "masquerade to :50000");
+    connect_without_a_port(scene)
+}
+
+fn connect_without_a_port(scene: &Scene) -> Socket {
     scene.keep(Quiet::begin());
     scene.lab.client_gives_up_after_three_syns();
-    translate(scene);
     scene.keep(scene.lab.client.connect_from(PORT + 1, scene.to(WORKING), PATIENCE).expect("one port is there"));
     scene.connect(scene.to(WORKING))
 }
@@ -205,6 +222,12 @@ pub(crate) fn translation_without_a_port(scene: &Scene) -> Socket {
 /// The one port is free.
 pub(crate) fn translation_with_a_port(scene: &Scene) -> Socket {
     translate(scene);
+    scene.connect(scene.to(WORKING))
+}
+
+/// The same of masquerading.
+pub(crate) fn masquerade_with_a_port(scene: &Scene) -> Socket {
+    translate_to(scene, "masquerade to :50000");
     scene.connect(scene.to(WORKING))
 }
 
