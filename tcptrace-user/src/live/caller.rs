@@ -3,18 +3,29 @@
 use tcptrace_core::handshake::{Handshake, Nanos};
 use tcptrace_vocabulary::facts::{Fact, Missing, Process, Socket};
 
-use super::connects::{Connect, Connects};
+use super::{
+    calls::Recent,
+    connects::{Connect, Connects},
+};
 use crate::host::Host;
 
-/// The call behind an attempt: noted by its flow as it leaves SYN-SENT, and known by its socket before.
+/// The call behind an attempt: noted by its flow as it leaves SYN-SENT, and known by its socket before. Where a later
+/// call has taken the place of its flow or of its record, it is as it was last read.
 pub(super) fn call_of(
     connects: &Connects,
+    recent: &Recent,
     hs: &Handshake,
     socket: impl FnOnce() -> Fact<Option<Socket>>,
 ) -> Fact<Connect> {
-    let by_flow = || connects.by_flow(hs.client(), hs.server(), hs.first_syn);
+    let by_flow = || match connects.by_flow(hs.client(), hs.server(), hs.first_syn) {
+        Err(Missing::Gone) => recent.by_flow(hs).ok_or(Missing::Gone),
+        call => call,
+    };
     by_flow().or_else(|why| match socket() {
-        Ok(Some(socket)) => connects.by_socket(socket.cookie, hs.first_syn).ok_or(Missing::Gone),
+        Ok(Some(Socket { cookie, .. })) => {
+            let call = connects.by_socket(cookie, hs.first_syn);
+            call.or_else(|| recent.lost_by_socket(cookie, hs.first_syn)).ok_or(Missing::Gone)
+        }
         // It may have left in the meantime.
         Ok(None) => by_flow(),
         Err(_) => Err(why),

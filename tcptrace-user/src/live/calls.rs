@@ -44,6 +44,8 @@ const UNSEEN: u64 = 4_000_000_000;
 const CALLS_READ: u64 = 30_000_000_000;
 /// The time for which a reading of the calls is kept: less than lies between two sweeps.
 const KEPT: u64 = 100_000_000;
+/// Lost calls that are kept, the newest: as many as have a place.
+const LOST: usize = 1 << 14;
 /// Calls of one process to one port that are compared.
 const RIVALS: usize = 64;
 /// Calls that are made within this time, by one process to one port, are one try of several addresses (RFC 8305).
@@ -52,16 +54,21 @@ const RIVAL_WINDOW: u64 = 1_000_000_000;
 /// Calls explained at a look: each asks the kernel several times, and any process can make them by the thousand.
 const EXPLAINED: usize = 16;
 
-/// By network namespace, process and port.
-type ByPort = HashMap<(u64, u32, u16), Vec<usize>>;
+/// By network namespace, process and port, the first call first.
+type ByPort = HashMap<(u64, u32, u16), Vec<Connect>>;
 
 /// Calls of late.
 #[derive(Debug, Default)]
 pub struct Recent {
     read: Nanos,
     calls: Vec<Connect>,
-    /// Made when it is first asked for.
+    /// As they were last read: later calls have taken the places of their records. What became of them since is not
+    /// known, but who called, and from where to where if the SYN was made by then.
+    lost: Vec<Connect>,
+    /// Made when they are first asked for.
     by_port: OnceCell<ByPort>,
+    by_flow: OnceCell<HashMap<(Endpoint, Endpoint), Connect>>,
+    lost_by_socket: OnceCell<HashMap<u64, Connect>>,
 }
 
 impl Recent {
@@ -70,16 +77,44 @@ impl Recent {
         if now.since(self.read) < KEPT {
             return;
         }
-        let calls = connects.recent(Nanos(now.0.saturating_sub(CALLS_READ)));
-        *self = Self { read: now, calls, by_port: OnceCell::new() };
+        let since = Nanos(now.0.saturating_sub(CALLS_READ));
+        let calls = connects.recent(since);
+        self.replace(calls, now, since, |call| connects.has(call.cookie));
+    }
+
+    /// Takes a new reading in, and keeps of the one before what is not there any more.
+    fn replace(&mut self, calls: Vec<Connect>, now: Nanos, since: Nanos, is_there: impl Fn(&Connect) -> bool) {
+        let mut lost = std::mem::take(&mut self.lost);
+        lost.extend(std::mem::take(&mut self.calls).into_iter().filter(|it| !is_there(it)));
+        lost.retain(|it| it.called >= since);
+        lost.drain(..lost.len().saturating_sub(LOST));
+        *self = Self { read: now, calls, lost, ..Self::default() };
+    }
+
+    /// The last call with that flow that was made before its first SYN, as it was last read.
+    pub fn by_flow(&self, hs: &Handshake) -> Option<Connect> {
+        let by_flow = self.by_flow.get_or_init(|| {
+            // What is there comes last: it is known better.
+            let flows = self.lost.iter().chain(&self.calls);
+            flows.filter_map(|it| it.sent.map(|sent| ((sent.client, sent.server), *it))).collect()
+        });
+        let is_its = |it: &Connect| it.called <= hs.first_syn && it.failed.is_none_or(|end| end.at >= hs.first_syn);
+        by_flow.get(&(hs.client(), hs.server())).copied().filter(is_its)
+    }
+
+    /// The last call of a socket that was made before `since`, if its record is lost.
+    pub fn lost_by_socket(&self, cookie: u64, since: Nanos) -> Option<Connect> {
+        let by_socket = self.lost_by_socket.get_or_init(|| self.lost.iter().map(|it| (it.cookie, *it)).collect());
+        by_socket.get(&cookie).copied().filter(|it| it.called <= since)
     }
 
     fn by_port(&self) -> &ByPort {
         self.by_port.get_or_init(|| {
             let mut by_port = ByPort::new();
-            for (index, it) in self.calls.iter().enumerate() {
-                by_port.entry((it.netns, it.pid, it.asked.port)).or_default().push(index);
+            for it in self.lost.iter().chain(&self.calls) {
+                by_port.entry((it.netns, it.pid, it.asked.port)).or_default().push(*it);
             }
+            by_port.values_mut().for_each(|calls| calls.sort_unstable_by_key(|it| it.called));
             by_port
         })
     }
@@ -103,12 +138,11 @@ impl Recent {
     ) -> bool {
         let key = (connect.netns, connect.pid, connect.asked.port);
         let rivals = self.by_port().get(&key).map_or(&[][..], Vec::as_slice);
+        let first = rivals.partition_point(|it| connect.called.since(it.called) > RIVAL_WINDOW);
+        let rivals = rivals[first..].iter().take_while(|it| it.called.since(connect.called) <= RIVAL_WINDOW);
         // A process that connects to more addresses at a time is no browser.
-        rivals.iter().take(RIVALS).map(|index| &self.calls[*index]).any(|other| {
-            other.asked.addr != connect.asked.addr
-                && may_be(other.asked.addr)
-                && other.called.since(connect.called).max(connect.called.since(other.called)) <= RIVAL_WINDOW
-                && other.sent.is_some_and(&works)
+        rivals.take(RIVALS).any(|other| {
+            other.asked.addr != connect.asked.addr && may_be(other.asked.addr) && other.sent.is_some_and(&works)
         })
     }
 }
@@ -413,5 +447,79 @@ fn way(connect: &Connect, host: &mut Host) -> Fact<Way> {
         Route::Many => Ok(Way::Many),
         // The state of the interface was not read.
         Route::Local | Route::Through { .. } => Err(Missing::NotAsked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tcptrace_core::connect;
+
+    const SERVER: Endpoint = Endpoint { addr: Addr::v4(0x0a00_0001), port: 443 };
+
+    fn call(cookie: u64, called: u64, client_port: Option<u16>) -> Connect {
+        let client = |port| Endpoint { addr: Addr::v4(0x0a00_0002), port };
+        let sent = client_port.map(|port| HandedOver { at: Nanos(called + 1), client: client(port), server: SERVER });
+        let blank = Connect::of(&connect::Connect::default(), &connect::Fate::default());
+        Connect { cookie, called: Nanos(called), asked: SERVER, sent, ..blank }
+    }
+
+    fn attempt(client_port: u16, first_syn: u64) -> Handshake {
+        Handshake {
+            client_addr: Addr::v4(0x0a00_0002),
+            client_port,
+            server_addr: SERVER.addr,
+            server_port: SERVER.port,
+            first_syn: Nanos(first_syn),
+            ..Handshake::default()
+        }
+    }
+
+    #[test]
+    fn a_call_that_lost_its_place_is_known_as_it_was() {
+        let mut recent = Recent::default();
+        recent.replace(vec![call(1, 100, Some(40_000)), call(2, 100, None)], Nanos(200), Nanos(0), |_| true);
+        let by_flow = |recent: &Recent, port, at| recent.by_flow(&attempt(port, at)).map(|it| it.cookie);
+        assert_eq!(by_flow(&recent, 40_000, 150), Some(1), "it has its place");
+        let newer = vec![call(3, 300, Some(40_001))];
+        recent.replace(newer.clone(), Nanos(400), Nanos(0), |it| it.cookie == 3);
+        assert_eq!(by_flow(&recent, 40_000, 150), Some(1));
+        assert_eq!(by_flow(&recent, 40_000, 99), None, "its call came after that SYN");
+        assert_eq!(by_flow(&recent, 40_001, 350), Some(3));
+        let by_socket = |cookie, at| recent.lost_by_socket(cookie, Nanos(at)).map(|it| it.cookie);
+        assert_eq!([by_socket(2, 150), by_socket(2, 99), by_socket(3, 350)], [Some(2), None, None]);
+        recent.replace(newer, Nanos(500), Nanos(101), |it| it.cookie == 3);
+        assert_eq!(by_flow(&recent, 40_000, 150), None, "too old");
+    }
+
+    /// Sixty calls at a time are few enough, however many there were before.
+    #[test]
+    fn a_race_is_among_the_calls_of_its_time() {
+        let mut recent = Recent::default();
+        let at = |second: u64| second * 1_000_000_000;
+        let elsewhere = |it: Connect| Connect { asked: Endpoint { addr: Addr::v4(0x0a00_0009), ..SERVER }, ..it };
+        let mut calls: Vec<_> = (0..600).map(|it| elsewhere(call(it, at(it / 60), Some(1000 + it as u16)))).collect();
+        let loser = call(1000, at(20), Some(40_000));
+        calls.push(loser);
+        recent.replace(calls.clone(), Nanos(at(30)), Nanos(0), |_| true);
+        assert!(!recent.is_overtaken(&loser, |_| true), "the others were long before");
+        let winner = elsewhere(call(1001, at(20) + RIVAL_WINDOW, Some(40_001)));
+        recent.replace([calls.clone(), vec![winner]].concat(), Nanos(at(30)), Nanos(0), |_| true);
+        assert!(recent.is_overtaken(&loser, |it| it.client.port == 40_001));
+        assert!(!recent.is_overtaken(&loser, |it| it.client.port != 40_001), "it did not work there");
+        let late = Connect { called: Nanos(winner.called.0 + 1), ..winner };
+        recent.replace([calls, vec![late]].concat(), Nanos(at(30)), Nanos(0), |_| true);
+        assert!(!recent.is_overtaken(&loser, |_| true));
+    }
+
+    #[test]
+    fn the_lost_are_bounded() {
+        let mut recent = Recent::default();
+        for round in 0..4 {
+            let calls = (0..LOST as u64).map(|at| call(round * LOST as u64 + at, 100 + round, None));
+            recent.replace(calls.collect(), Nanos(100 + round), Nanos(0), |_| false);
+        }
+        assert_eq!(recent.lost.len(), LOST);
+        assert_eq!(recent.lost[0].cookie, 2 * LOST as u64, "the newest are kept");
     }
 }

@@ -122,7 +122,7 @@ impl fmt::Debug for Comm {
 }
 
 impl Connect {
-    fn of(record: &Record, fate: &Fate) -> Self {
+    pub(super) fn of(record: &Record, fate: &Fate) -> Self {
         let end = |addr, port| Endpoint { addr, port };
         // That of an earlier call of the socket is none, and on the way to SYN-SENT there is none yet.
         let is_its = fate.cookie == record.cookie && fate.at >= record.called && fate.step > Fate::BOUND;
@@ -246,6 +246,15 @@ impl Connects {
     pub fn by_socket(&self, cookie: u64, since: Nanos) -> Option<Connect> {
         let places = self.flows.words().len() as u64;
         self.record(connect::place(cookie, places) as usize).filter(|it| it.cookie == cookie && it.called <= since)
+    }
+
+    /// Whether a socket's call has its place still.
+    #[must_use]
+    pub fn has(&self, cookie: u64) -> bool {
+        const WORDS: usize = size_of::<Record>() / 8;
+        const COOKIE: usize = std::mem::offset_of!(Record, cookie) / 8;
+        let place = connect::place(cookie, self.flows.words().len() as u64) as usize;
+        self.records.words()[place * WORDS + COOKIE].load(Relaxed) == cookie
     }
 
     /// Every call since a moment of which the record is there.

@@ -12,6 +12,7 @@ use tcptrace_vocabulary::{
 
 use super::{
     caller::{call_of, process},
+    calls::Recent,
     connects::Connects,
 };
 use crate::{desk::Wanted, host::Host};
@@ -46,6 +47,7 @@ impl Listed {
 pub(super) fn processes(
     host: &mut Host,
     connects: Result<&Connects, Missing>,
+    recent: &Recent,
     attempt: &Attempt,
     now: Nanos,
 ) -> [Fact<Option<Process>>; 2] {
@@ -54,7 +56,8 @@ pub(super) fn processes(
     let elsewhere = |other: Fact<bool>| if other == Ok(true) { Ok(None) } else { Err(Missing::Elsewhere) };
     let client = match (connects, local.client_here) {
         (Ok(connects), Ok(true)) => {
-            call_of(connects, hs, || local.socket.clone()).map(|call| Some(process(host, &call, now)))
+            let call = call_of(connects, recent, hs, || local.socket.clone());
+            call.map(|call| Some(process(host, &call, now)))
         }
         (Err(why), Ok(true)) | (_, Err(why)) => Err(why),
         (_, Ok(false)) => elsewhere(local.server_here),

@@ -240,7 +240,7 @@ impl Judge {
         }
         local.process = match &here.connects {
             Ok(connects) if local.client_here == Ok(true) => {
-                let call = call_of(connects, hs, || local.socket.clone());
+                let call = call_of(connects, &here.recent, hs, || local.socket.clone());
                 call.map(|call| process(&mut here.host, &call, now))
             }
             Ok(_) => Err(Missing::Elsewhere),
@@ -260,9 +260,9 @@ impl Judge {
 
     /// Whether an attempt is listed by the processes at its ends.
     fn is_selected(&mut self, attempt: &Attempt, selection: &Selection, now: Nanos) -> Wanted {
-        let Some(ThisHost { host, connects, listed, .. }) = &mut self.here else { return Wanted::Unknown };
+        let Some(ThisHost { host, connects, recent, listed, .. }) = &mut self.here else { return Wanted::Unknown };
         let connects = connects.as_ref().map_err(|off| off.missing);
-        listed.decide(attempt.id(), || selection.wants(&listed::processes(host, connects, attempt, now)))
+        listed.decide(attempt.id(), || selection.wants(&listed::processes(host, connects, recent, attempt, now)))
     }
 
     /// Attempts that were established since this was last asked, as far as there was room: when each began, and its
@@ -351,8 +351,8 @@ impl World for Here<'_> {
         if !is_soon || hs.syn.tries != 1 || !hs.client_point.is_egress() {
             return None;
         }
-        let Some(ThisHost { connects: Ok(connects), host, .. }) = &mut self.judge.here else { return None };
-        let is_known = call_of(connects, hs, || host.socket_of(hs, now)).is_ok();
+        let Some(ThisHost { connects: Ok(connects), host, recent, .. }) = &mut self.judge.here else { return None };
+        let is_known = call_of(connects, recent, hs, || host.socket_of(hs, now)).is_ok();
         is_known.then(|| Nanos(now.0 + HOLD_FOR_RIVAL))
     }
 
@@ -365,8 +365,8 @@ impl World for Here<'_> {
             return false;
         }
         let Some(ThisHost { connects: Ok(connects), host, recent, .. }) = &mut self.judge.here else { return false };
-        let Ok(call) = call_of(connects, hs, || host.socket_of(hs, now)) else { return false };
         recent.read(connects, now);
+        let Ok(call) = call_of(connects, recent, hs, || host.socket_of(hs, now)) else { return false };
         let works = |it: HandedOver| self.table.has_established(it.client, it.server);
         // A host without that family hears so for its first address; within a family something is wrong with this one.
         if attempt.outcome == Outcome::Unreachable {
@@ -388,8 +388,8 @@ impl World for Here<'_> {
         }
         // Looking for a socket is dear, and a client that is elsewhere has none.
         let is_here = self.judge.is_here(hs.client_addr);
-        let Some(ThisHost { connects: Ok(connects), host, .. }) = &mut self.judge.here else { return None };
-        let is_forwarded = !is_here || call_of(connects, hs, || host.socket_of(hs, now)).is_err();
+        let Some(ThisHost { connects: Ok(connects), host, recent, .. }) = &mut self.judge.here else { return None };
+        let is_forwarded = !is_here || call_of(connects, recent, hs, || host.socket_of(hs, now)).is_err();
         is_forwarded.then(|| Nanos(now.0 + HOLD_FOR_HALF))
     }
 
