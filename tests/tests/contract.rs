@@ -102,8 +102,8 @@ const ADDED: &[&str] = &[
 ];
 
 /// What findings have in common with incidents.
-const OF_INCIDENTS: [&str; 9] =
-    ["id", "phase", "still_open", "symptom", "width", "outcomes", "clients", "rate", "working"];
+const OF_INCIDENTS: [&str; 10] =
+    ["id", "phase", "at", "still_open", "symptom", "width", "outcomes", "clients", "rate", "working"];
 
 /// Whether a field is one that findings have in common with incidents, or below one.
 fn is_of_incidents(path: &str) -> bool {

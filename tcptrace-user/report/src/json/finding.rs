@@ -103,6 +103,8 @@ struct Common {
     /// unique in a run, among incidents as well
     id: u64,
     phase: Word<Phase>,
+    /// when this was so
+    at: Time,
     /// tracing ended while it ran
     still_open: bool,
     /// of most of its attempts; null while none has failed
@@ -240,12 +242,13 @@ impl Finding {
 }
 
 impl Common {
-    fn of(is_over: bool, (began, last): (Nanos, Nanos), attempts: &[u64; Outcome::ALL.len()]) -> Self {
+    fn of(is_over: bool, at: Time, (began, last): (Nanos, Nanos), attempts: &[u64; Outcome::ALL.len()]) -> Self {
         let seconds = last.since(began) as f64 / 1e9;
         let rate = if seconds < 10.0 { 0.0 } else { attempts.iter().sum::<u64>() as f64 / seconds };
         Self {
             id: 0,
             phase: Word(if is_over { Phase::Ended } else { Phase::Begun }),
+            at,
             still_open: false,
             symptom: Symptom::of_most(attempts).map(Word),
             width: WidthWord::of(Place::Everything),
@@ -256,7 +259,7 @@ impl Common {
         }
     }
 
-    fn of_flood(flood: &Flood) -> Self {
+    fn of_flood(flood: &Flood, setting: &Setting) -> Self {
         let (passed, owner) = (flood.passed(), flood.owner);
         let place = match flood.scope {
             Width::Listener => Place::Port(owner),
@@ -273,7 +276,7 @@ impl Common {
             clients: flood.sources().clients,
             rate: Rate(rate),
             working: (passed.opens > 0).then_some(working),
-            ..Self::of(flood.is_over, (flood.began, flood.last), &flood.attempts)
+            ..Self::of(flood.is_over, time(flood.at, setting), (flood.began, flood.last), &flood.attempts)
         }
     }
 }
@@ -297,7 +300,7 @@ impl FloodObject {
             v,
             r#type: FloodType::Flood,
             state: State::of(flood.is_over),
-            common: Common::of_flood(flood),
+            common: Common::of_flood(flood, setting),
             kind: if flood.is_of_answers() { FloodKind::SynAck } else { FloodKind::Syn },
             scope: FloodScope::of(flood.scope),
             server: (flood.scope == Width::Listener).then(|| Endpoint::of(flood.owner)),
@@ -351,7 +354,7 @@ impl ScanObject {
                 still_open: scan.is_cut,
                 width: WidthWord::of(Place::Host(scan.host)),
                 clients: 1,
-                ..Common::of(scan.is_over, (scan.began, scan.last), &scan.attempts)
+                ..Common::of(scan.is_over, time(scan.at, setting), (scan.began, scan.last), &scan.attempts)
             },
             client: Host::of(scan.client),
             host: Host::of(scan.host),
@@ -374,7 +377,12 @@ impl AvoidedObject {
                 still_open: avoided.is_cut,
                 width: WidthWord::of(Place::Network(avoided.network)),
                 clients: avoided.clients as u64,
-                ..Common::of(avoided.is_over, (avoided.began, avoided.last), &avoided.attempts)
+                ..Common::of(
+                    avoided.is_over,
+                    time(avoided.at, setting),
+                    (avoided.began, avoided.last),
+                    &avoided.attempts,
+                )
             },
             network: network_name(avoided.network),
             began: time(avoided.began, setting),

@@ -17,17 +17,22 @@ impl Finding {
     /// A report for people, without its end, styled and not folded; `quiet` makes it one line.
     #[must_use]
     pub fn text(&self, setting: &Setting, quiet: bool) -> String {
-        let (word, is_over, is_cut, at, began) = match self {
-            Self::Flood(flood) => (flood_word(flood), flood.is_over, flood.is_cut, flood.last, flood.began),
-            Self::Scan(scan) => ("scan", scan.is_over, scan.is_cut, scan.last, scan.began),
-            Self::Avoided(avoided) => ("avoided", avoided.is_over, avoided.is_cut, avoided.last, avoided.began),
+        let (word, at) = match self {
+            Self::Flood(flood) => (flood_word(flood), flood.at),
+            Self::Scan(scan) => ("scan", scan.at),
+            Self::Avoided(avoided) => ("avoided", avoided.at),
+        };
+        let (is_over, is_cut, began, last) = match self {
+            Self::Flood(flood) => (flood.is_over, flood.is_cut, flood.began, flood.last),
+            Self::Scan(scan) => (scan.is_over, scan.is_cut, scan.began, scan.last),
+            Self::Avoided(avoided) => (avoided.is_over, avoided.is_cut, avoided.began, avoided.last),
         };
         let word = match (is_over, is_cut) {
             (true, true) => format!("{word} not over"),
             (true, false) => format!("{word} over"),
             (false, _) => word.to_owned(),
         };
-        let lasted = Some(at.since(began)).filter(|lasted| *lasted > 0);
+        let lasted = Some(last.since(began)).filter(|lasted| *lasted > 0);
         let story = format!("{} [incident {}]", self.story(), self.id());
         with_story(&head(setting, at, RED, &word, &self.whom(), lasted), &story, quiet)
     }

@@ -35,6 +35,8 @@ pub struct Avoided {
     pub began: Nanos,
     /// Its last attempt's first SYN.
     pub last: Nanos,
+    /// When this was so: when it had begun for sure, or was over.
+    pub at: Nanos,
     /// Something there answers, or an hour has passed without an attempt.
     pub is_over: bool,
     /// Tracing ended while it ran.
@@ -72,7 +74,7 @@ impl Pattern for Networks {
     type Finding = Avoided;
 
     /// Takes note of an attempt that was overtaken. It claims nothing: what overtook the attempt already has.
-    fn note(&mut self, report: &Report, around: &mut dyn Surroundings, _now: Nanos) -> Claim {
+    fn note(&mut self, report: &Report, around: &mut dyn Surroundings, now: Nanos) -> Claim {
         let attempt = report.attempt();
         let hs = &attempt.handshake;
         // It came too late, and it came.
@@ -96,7 +98,7 @@ impl Pattern for Networks {
             let networks: HashSet<_> = recent.iter().map(|it| it.network).collect();
             let often = if network == family { networks.len() } else { recent.len() };
             if often >= OFTEN && self.findings.running() < KEPT && !around.answers(network, last_seen) {
-                self.begin(network);
+                self.begin(network, now);
                 return Claim::None;
             }
         }
@@ -104,6 +106,7 @@ impl Pattern for Networks {
     }
 
     fn look(&mut self, now: Nanos) -> Vec<Avoided> {
+        self.findings.running_mut().for_each(|(_, it)| it.told.at = now.max(it.told.last));
         self.expire(now);
         self.findings.news()
     }
@@ -181,7 +184,7 @@ impl Networks {
         lost.push_back(at);
     }
 
-    fn begin(&mut self, network: Network) {
+    fn begin(&mut self, network: Network, now: Nanos) {
         let recent = self.recent.remove(&network).unwrap_or_default();
         let Some(first) = recent.front() else { return };
         let told = Avoided {
@@ -189,6 +192,7 @@ impl Networks {
             network,
             began: first.at,
             last: first.at,
+            at: now,
             is_over: false,
             is_cut: false,
             clients: 0,

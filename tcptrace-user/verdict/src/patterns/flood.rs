@@ -73,6 +73,8 @@ pub struct Flood {
     pub began: Nanos,
     /// When it was last seen going on.
     pub last: Nanos,
+    /// When this was so: when it had begun for sure, or was over.
+    pub at: Nanos,
     /// It has paused for ten seconds, or tracing has ended.
     pub is_over: bool,
     /// Tracing ended while it ran.
@@ -185,6 +187,7 @@ impl Flood {
             owner: passage.owner,
             began: passage.since,
             last: passage.since,
+            at: passage.since,
             is_over: false,
             is_cut: false,
             peak: 0.0,
@@ -377,6 +380,7 @@ impl Pattern for Floods {
         self.take_in(now);
         let mut begun = Vec::new();
         for (_, flood) in self.findings.running_mut() {
+            flood.at = now.max(flood.last);
             let packets = flood.packets();
             // When the first packets of one that has just begun came is not known.
             if let Some(before) = flood.before.replace(packets) {

@@ -31,6 +31,8 @@ pub struct Scan {
     pub began: Nanos,
     /// Its last attempt's end.
     pub last: Nanos,
+    /// When this was so: when it had begun for sure, or was over.
+    pub at: Nanos,
     /// No port failed for a minute, or tracing has ended.
     pub is_over: bool,
     /// Tracing ended while it ran.
@@ -94,6 +96,7 @@ impl Pattern for Scans {
     }
 
     fn look(&mut self, now: Nanos) -> Vec<Scan> {
+        self.findings.running_mut().for_each(|(_, it)| it.scan.at = now.max(it.scan.last));
         self.findings.end(|it| now.since(it.scan.last) >= WHILE);
         self.findings.news()
     }
@@ -132,6 +135,7 @@ impl Scans {
             host: pair.1,
             began: known.as_ref().map_or(first_syn, |it| it.began),
             last: now,
+            at: now,
             is_over: false,
             is_cut: false,
             ports: 0,

@@ -54,9 +54,15 @@ impl Shown {
         shown
     }
 
-    /// Waits for a finding, which is one line with all these words in it.
+    /// Waits for the report of an incident, the first line of which has all these words in it. A verdict may follow at
+    /// once.
     pub(crate) fn wait_for_finding(&self, words: &[&str]) {
-        self.wait_for(&words.join(" "), |streams| streams.stdout.iter().any(|line| has(line, words)));
+        self.wait_for(&words.join(" "), |streams| {
+            let mut lines = streams.stdout.iter().skip_while(|line| !has(line, words));
+            lines.any(|line| line.contains("[incident "))
+        });
+        thread::sleep(Duration::from_millis(100));
+        self.wait_for("what follows", |_| true);
     }
 
     /// Waits for the whole report of an attempt, the first line of which has all these words in it. Its other lines may
