@@ -207,8 +207,10 @@ impl Judge {
             Report::Open(_) => {}
             Report::Stall(_) => self.past.note(&attempt.handshake, attempt.outcome),
             Report::Attempt(_) => {
-                // A stalled attempt was noted as it stalled.
-                if !attempt.outcome.is_open() && attempt.stalled.is_none() {
+                if attempt.outcome.is_open() {
+                    self.past.note_half(&attempt.handshake, attempt.outcome);
+                } else if attempt.stalled.is_none() {
+                    // A stalled attempt was noted as it stalled.
                     self.past.note(&attempt.handshake, attempt.outcome);
                 }
             }
@@ -283,7 +285,7 @@ impl Judge {
         }
         table.each_changed(versions, |it| {
             if it.state() == State::Established && it.ended > *looked {
-                self.past.note(it, Outcome::Established);
+                self.past.note(it, Outcome::to_the_end(it).unwrap_or(Outcome::Established));
                 if self.successes.len() < SUCCESSES {
                     self.successes.push((it.first_syn, it.server()));
                 }
@@ -379,11 +381,12 @@ impl World for Here<'_> {
         self.judge.past.other_half(&attempt.handshake)
     }
 
-    /// The second half of a translated attempt ends first: its answer passes there before it is translated back. A SYN that
+    /// The second half of a translated attempt ends first: the answer passes there before it is translated back. A SYN that
     /// is seen on its way out, and that no process here asked for, may be one.
     fn first_half(&mut self, attempt: &Attempt, now: Nanos) -> Option<Nanos> {
         let hs = &attempt.handshake;
-        if !attempt.outcome.is_failure() || !hs.client_point.is_egress() || self.other_half(attempt).is_some() {
+        let may_come = self.judge.past.lacks_other_half(hs);
+        if !attempt.is_trouble() || !hs.client_point.is_egress() || !may_come {
             return None;
         }
         // Looking for a socket is dear, and a client that is elsewhere has none.

@@ -364,8 +364,20 @@ impl Past {
         match (is_silent, twin.outcome) {
             (true, other) if ended(other) => true,
             (false, Outcome::NoReply) if ended(outcome) => false,
-            (_, other) => other.is_failure() && twin.at < handshake.first_syn,
+            // Where they ended in different ways, each is news.
+            (_, other) => (other.is_failure() || other == outcome) && twin.at < handshake.first_syn,
         }
+    }
+
+    /// Takes note of an attempt that opened and is reported: its other half may be as well.
+    pub fn note_half(&mut self, handshake: &Handshake, outcome: Outcome) {
+        self.twins.note(handshake, outcome);
+    }
+
+    /// Whether the other half of an attempt is not known, or is known to have opened only: its end may still come.
+    #[must_use]
+    pub fn lacks_other_half(&self, handshake: &Handshake) -> bool {
+        self.twins.copy_of(handshake).is_none_or(|it| it.outcome == Outcome::Established)
     }
 
     /// The addresses of an attempt's other half, the client's and the server's, where a host that is watched translated it.

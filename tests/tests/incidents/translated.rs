@@ -1,19 +1,27 @@
 //! Attempts that a router translates: one report each, with both addresses. Success is not reported.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    thread,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-use tcptrace_tests::lab::{ConnectOptions, Finished, Lab, SERVER_V4, Tracer};
+use tcptrace_tests::lab::{
+    CLIENT_MAC, CLIENT_V4, ConnectOptions, Lab, Ns, OnAccept, SERVER_MAC, SERVER_V4, Tracer, mac_text,
+};
 
 use crate::PATIENCE;
 
 /// The address that clients use, which is the router's alone.
 const SERVICE: [u8; 4] = [192, 0, 2, 10];
-/// The service's port, and the backend's ports: one listens, one is closed, one is dropped, one is rejected.
+/// The service's port, and the backend's ports: one listens, one is closed, one is dropped, one is rejected, and one
+/// accepts and resets.
 const OPEN: u16 = 8080;
 const CLOSED: u16 = 8081;
 const DROPPED: u16 = 8082;
 const REJECTED: u16 = 8083;
+const RESETS: u16 = 8084;
 
 /// A way to translate, as nftables has it; whether the destination is, and the source.
 struct Setup {
@@ -37,47 +45,62 @@ const SETUPS: [Setup; 4] = [
     Setup { name: "both", rules: BOTH, is_destination: true, is_source: true },
 ];
 
-/// One attempt that works and four that fail in different ways, behind a translation.
-fn play(lab: &Lab, to: impl Fn(u16) -> SocketAddr) -> Finished {
-    let _listener = lab.server.listen((SERVER_V4, OPEN).into());
+/// Plays one attempt that works and four that fail in different ways, and holds that each failure is one report, from
+/// the client's address to the `asked` one, and translated to a backend by a client's address.
+#[track_caller]
+fn assert_one_report_each(
+    lab: &Lab,
+    name: &str,
+    interfaces: &[&str],
+    asked: IpAddr,
+    translated: (&str, (&Ns, IpAddr)),
+) {
+    let (client, (host, backend)) = translated;
+    let _open = host.listen((backend, OPEN).into());
+    let _resets = host.listen_and((backend, RESETS).into(), OnAccept::Reset);
     let _rules = [("drop", DROPPED), ("reject with icmp admin-prohibited", REJECTED)]
-        .map(|(verb, port)| lab.server.filter("input", &format!("tcp dport {port} {verb}")));
-    let tracer = Tracer::start(&lab.router, ["-i", "client0", "-i", "server0", "--local", "own", "--json"]);
-    lab.client.connect(to(OPEN), PATIENCE).expect("the backend listens");
-    let connecting = |port| lab.client.start_connect(to(port), ConnectOptions::default()).expect("a socket is made");
+        .map(|(verb, port)| host.filter("input", &format!("tcp dport {port} {verb}")));
+    let points = interfaces.iter().flat_map(|it| ["-i", it]);
+    let tracer = Tracer::start(&lab.router, points.chain(["--local", "own", "--json"]));
+    let connecting =
+        |port| lab.client.start_connect((asked, port).into(), ConnectOptions::default()).expect("a socket is made");
+    let open = connecting(OPEN).finish(PATIENCE).expect("the backend listens");
     let waiting = connecting(DROPPED);
     for port in [CLOSED, REJECTED] {
-        assert!(connecting(port).finish(PATIENCE).is_err(), "port {port}");
+        assert!(connecting(port).finish(PATIENCE).is_err(), "{name}: port {port}");
     }
+    // Its connect may still fail or not.
+    let reset = connecting(RESETS).finish(PATIENCE);
     // Until the silent one is a stall.
     thread::sleep(Duration::from_secs(4));
-    drop(waiting);
-    tracer.stop()
+    drop((open, reset, waiting));
+    let lines = tracer.stop().json();
+    let attempts: Vec<&Value> = lines.iter().filter(|it| it["type"] == "attempt").collect();
+    let mut ends: Vec<_> = attempts.iter().map(|it| (it["server"]["port"].as_u64(), it["outcome"].as_str())).collect();
+    ends.sort_unstable();
+    let expected = [(CLOSED, "refused"), (DROPPED, "no_reply"), (REJECTED, "unreachable"), (RESETS, "reset_by_server")];
+    let expected = expected.map(|(port, outcome)| (Some(port.into()), Some(outcome)));
+    assert_eq!(ends, expected, "{name}: {attempts:#?}");
+    for it in attempts {
+        assert_eq!((&it["client"]["ip"], &it["server"]["ip"]), (&json!(CLIENT_V4), &json!(asked)), "{name}: {it:#}");
+        let server = json!({ "ip": backend, "port": it["server"]["port"] });
+        assert_eq!(it["translated"]["server"], server, "{name}: {it:#}");
+        assert_eq!(it["translated"]["client"]["ip"], client, "{name}: {it:#}");
+    }
+    let stalls = lines.iter().filter(|it| it["type"] == "stall").count();
+    assert_eq!(stalls, 1, "{name}: {lines:#?}");
+    assert_eq!(lines.last().expect("a summary")["incidents"]["begun"], 4, "{name}");
 }
 
 #[test]
 fn each_failure_is_one_report_with_both_addresses() {
-    for setup in SETUPS {
+    for Setup { name, rules, is_destination, is_source } in SETUPS {
         let lab = Lab::new();
         lab.client.ip("route add 192.0.2.10 via 198.51.100.1");
-        let _nat = lab.router.nft(setup.rules);
-        let asked = if setup.is_destination { SERVICE.into() } else { SERVER_V4 };
-        let finished = play(&lab, |port| (asked, port).into());
-        let lines = finished.json();
-        let attempts: Vec<&Value> = lines.iter().filter(|it| it["type"] == "attempt").collect();
-        let ends: Vec<_> = attempts.iter().map(|it| (&it["server"]["port"], &it["outcome"])).collect();
-        assert_eq!(ends.len(), 3, "{}: {attempts:#?}", setup.name);
-        for it in attempts {
-            let port = &it["server"]["port"];
-            assert_eq!((&it["client"]["ip"], &it["server"]["ip"]), (&json!("198.51.100.2"), &json!(asked)), "{it:#}");
-            let translated = &it["translated"];
-            assert_eq!(translated["server"], json!({ "ip": "203.0.113.2", "port": port }), "{}: {it:#}", setup.name);
-            let client = if setup.is_source { "203.0.113.1" } else { "198.51.100.2" };
-            assert_eq!(translated["client"]["ip"], client, "{}: {it:#}", setup.name);
-        }
-        let stalls = lines.iter().filter(|it| it["type"] == "stall").count();
-        assert_eq!(stalls, 1, "{}: {lines:#?}", setup.name);
-        assert_eq!(lines.last().expect("a summary")["incidents"]["begun"], 3, "{}", setup.name);
+        let _nat = lab.router.nft(rules);
+        let asked = if is_destination { SERVICE.into() } else { SERVER_V4 };
+        let client = if is_source { "203.0.113.1" } else { "198.51.100.2" };
+        assert_one_report_each(&lab, name, &["client0", "server0"], asked, (client, (&lab.server, SERVER_V4)));
     }
 }
 
@@ -91,18 +114,39 @@ fn hairpin() {
         "chain pre { type nat hook prerouting priority -100; ip daddr 192.0.2.10 dnat to 198.51.100.3; }
          chain post { type nat hook postrouting priority 100; oifname client0 masquerade; }",
     );
-    let tracer = Tracer::start(&lab.router, ["-i", "client0", "--local", "own", "--json"]);
-    for port in [CLOSED, DROPPED] {
-        assert!(lab.client.connect((SERVICE, port).into(), PATIENCE).is_err(), "nobody listens on {port}");
-    }
-    let lines = tracer.stop().json();
-    let attempts: Vec<_> = lines.iter().filter(|it| it["type"] == "attempt").collect();
-    assert_eq!(attempts.len(), 2, "{attempts:#?}");
-    for it in attempts {
-        assert_eq!((&it["outcome"], &it["server"]["ip"]), (&json!("refused"), &json!("192.0.2.10")), "{it:#}");
-        assert_eq!(it["translated"]["server"]["ip"], "198.51.100.3");
-        assert_eq!(it["translated"]["client"]["ip"], "198.51.100.1");
-    }
+    let backend = (&lab.client, Ipv4Addr::new(198, 51, 100, 3).into());
+    assert_one_report_each(&lab, "hairpin", &["client0"], SERVICE.into(), ("198.51.100.1", backend));
+}
+
+/// Client and backend are in one network, on two ports of a bridge that gives what it forwards to netfilter
+/// (br_netfilter). The service has an address of that network.
+#[test]
+fn a_bridge() {
+    let lab = Lab::new();
+    let (service, backend) = (Ipv4Addr::new(198, 51, 100, 10), Ipv4Addr::new(198, 51, 100, 20));
+    lab.router.ip(&format!(
+        "link add br0 type bridge
+        addr flush dev client0
+        link set client0 master br0
+        link set server0 master br0
+        link set br0 addrgenmode none up
+        addr add 198.51.100.1/24 dev br0
+        neigh replace 198.51.100.2 lladdr {} dev br0 nud permanent
+        neigh replace {backend} lladdr {} dev br0 nud permanent",
+        mac_text(CLIENT_MAC),
+        mac_text(SERVER_MAC)
+    ));
+    lab.router.sysctl("net.bridge.bridge-nf-call-iptables", "1");
+    lab.client.ip(&format!("neigh replace {service} lladdr {} dev eth0 nud permanent", mac_text(SERVER_MAC)));
+    lab.server.ip(&format!(
+        "addr add {backend}/24 dev eth0
+        neigh replace 198.51.100.2 lladdr {} dev eth0 nud permanent",
+        mac_text(CLIENT_MAC)
+    ));
+    let rule = format!("ip daddr {service} dnat to {backend}");
+    let _nat = lab.router.nft(&format!("chain pre {{ type nat hook prerouting priority -100; {rule}; }}"));
+    let backend = (&lab.server, backend.into());
+    assert_one_report_each(&lab, "bridge", &["client0", "server0"], service.into(), ("198.51.100.2", backend));
 }
 
 /// Text names both in the order in which the SYN passed them.
