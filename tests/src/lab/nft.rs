@@ -40,6 +40,12 @@ impl NftTable {
         counts.filter_map(|it| it.split(' ').next()?.parse::<u64>().ok()).sum()
     }
 
+    /// Adds an element to a set of it, or takes it out.
+    pub fn set_element(&self, set: &str, element: &str, is_there: bool) {
+        let verb = if is_there { "add" } else { "delete" };
+        self.ns.run(["nft", verb, "element", "inet", &self.name, set, &format!("{{ {element} }}")]);
+    }
+
     /// The table as `nft list` shows it, counters included.
     pub fn list(&self) -> String {
         self.ns.run(["nft", "list", "table", "inet", &self.name])

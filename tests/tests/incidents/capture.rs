@@ -15,7 +15,7 @@ use tcptrace_tests::{
     traffic::MACS,
 };
 
-use crate::id;
+use crate::{Random, id};
 
 const SERVERS: u32 = 1000;
 const MILLIS: u64 = 600_000;
@@ -23,16 +23,6 @@ const MILLIS: u64 = 600_000;
 const QUIET: (u64, u64) = (10_000, 600_000);
 /// Milliseconds until a server answers.
 const ANSWER: u64 = 1;
-
-/// Numbers that are the same in each run.
-struct Random(u64);
-
-impl Random {
-    fn between(&mut self, least: u64, most: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        least + (self.0 >> 33) % (most - least + 1)
-    }
-}
 
 /// Attempts by time: the server, and whether it is down.
 fn attempts() -> Vec<(u64, u32, bool)> {

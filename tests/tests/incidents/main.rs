@@ -1,6 +1,6 @@
 //! The suite `incidents`: what one cause does is reported once, with exact counts.
 //!
-//! `outage` has real sockets, `width` has outages that are wider than a port, `capture` reads the same from files,
+//! `outage` has real sockets, `soak` has them by the thousand, `width` those that are wider than a port, `capture` reads the same from files,
 //! `translated` has attempts behind NAT, `ignored` the ignore list, `command` `--on-incident`, `screen` the text as people
 //! see it.
 
@@ -9,6 +9,7 @@ mod command;
 mod ignored;
 mod outage;
 mod screen;
+mod soak;
 mod translated;
 mod width;
 
@@ -98,6 +99,16 @@ impl Account {
             let recovered = it["recovered"].as_u64().expect("a number") as usize;
             assert_eq!(it["attempts"].as_u64().expect("a number") as usize + recovered, named, "{it:#}");
         }
+    }
+}
+
+/// Numbers that are the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn between(&mut self, least: u64, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        least + (self.0 >> 33) % (most - least + 1)
     }
 }
 

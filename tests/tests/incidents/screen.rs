@@ -39,7 +39,12 @@ fn capture() -> Stored {
 
 /// What a terminal of so many columns shows.
 fn terminal(capture: &Stored, columns: u16, settings: &[(&str, &str)]) -> String {
-    let run = format!("stty rows 40 cols {columns} && exec {} -r {}", Tracer::binary().display(), capture.0.display());
+    terminal_with(capture, columns, settings, "")
+}
+
+fn terminal_with(capture: &Stored, columns: u16, settings: &[(&str, &str)], args: &str) -> String {
+    let (binary, file) = (Tracer::binary(), capture.0.display());
+    let run = format!("stty rows 40 cols {columns} && exec {} -r {file} {args}", binary.display());
     let mut script = Command::new("script");
     script.args(["-q", "-e", "-c", &run, "/dev/null"]).env("TZ", "UTC").env("TERM", "xterm");
     // Each of them decides about colour as well.
@@ -92,6 +97,29 @@ fn colour_is_for_terminals_that_have_it() {
         assert!(escapes == 0 && (settings.0 != "TERM" || !screen.contains('\x1b')), "{settings:?}: {screen:?}");
         assert_eq!(plain(&screen, &capture), plain(&coloured, &capture));
     }
+}
+
+/// The zone is the reader's, or UTC if asked for; the moment and all else is the same. JSON has UTC.
+#[test]
+fn times_are_of_the_zone_that_is_asked_for() {
+    let capture = capture();
+    let india = [("TZ", "IST-5:30")];
+    let (local, utc) = (terminal(&capture, 200, &india), terminal_with(&capture, 200, &india, "--utc"));
+    assert_eq!(utc, terminal(&capture, 200, &[("TZ", "UTC")]));
+    assert_ne!(local, utc);
+    assert!(local.contains("2023-11-15 03:43:20.000+05:30  ") && utc.contains("2023-11-14 22:13:20.000Z  "), "{local}");
+    let moments = |screen: &str| -> Vec<jiff::Timestamp> {
+        let time = |line: &str| Some(line.get(..29)?.trim_end().replacen(' ', "T", 1).split(' ').next()?.parse().ok()?);
+        plain(screen, &capture).lines().filter_map(time).collect()
+    };
+    assert!(moments(&utc).len() > 4);
+    assert_eq!(moments(&local), moments(&utc));
+    let json = |zone: &str| {
+        let mut run = Command::new(Tracer::binary());
+        run.arg("--json").arg("-r").arg(&capture.0).env("TZ", zone).stderr(Stdio::null());
+        run.output().expect("it runs").stdout
+    };
+    assert_eq!(json("IST-5:30"), json("UTC"));
 }
 
 /// A file has what a wide terminal has; a pipe that is slow loses nothing of a capture.
