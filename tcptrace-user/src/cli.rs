@@ -52,8 +52,9 @@ pub struct Args {
     pub interfaces: Vec<String>,
     /// Trace in this network namespace: a name, a process or a container
     ///
-    /// Write a name of `ip netns`, a path (/proc/42/ns/net), the number of a process, or the beginning of a container's
-    /// id. -i and the default route are those of that namespace. It needs CAP_SYS_ADMIN.
+    /// Write a name of `ip netns`, a path (/proc/42/ns/net), the number of a process, the name or the beginning of the id
+    /// of a container, or a pod (shop/web-0). -i and the default route are those of that namespace. It needs
+    /// CAP_SYS_ADMIN.
     #[arg(long, value_name = "NETNS", help_heading = TRACE)]
     pub netns: Option<String>,
     /// Read this capture instead of tracing

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
@@ -59,7 +60,8 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         return offline::run(&args);
     }
     // Before there is another thread.
-    let netns = args.netns.as_deref().map(netns::enter).transpose()?;
+    let names_below = args.names_below.as_deref().unwrap_or(Path::new("/"));
+    let netns = args.netns.as_deref().map(|wanted| netns::enter(wanted, names_below)).transpose()?;
     let runtime = runtime::current_thread().context("cannot start")?;
     runtime.block_on(session::run(cli::live(args, netns)?))
 }

@@ -71,17 +71,19 @@ fn listed(what: &str, all: &[String]) -> String {
     if more == 0 { format!("{what}: {shown}") } else { format!("{what}: {shown} and {more} more") }
 }
 
-/// Moves the calling thread, and whatever threads it starts, into the network namespace that a word names.
+/// Moves the calling thread, and whatever threads it starts, into the network namespace that a word names. The files with
+/// names of containers are below a directory: `/` but in tests.
 ///
 /// # Errors
 /// If nothing or several things are called so, or the namespace cannot be entered.
-pub fn enter(wanted: &str) -> Result<Netns, Error> {
-    let (path, netns) = find(wanted)?;
+pub fn enter(wanted: &str, names_below: &Path) -> Result<Netns, Error> {
+    let containers = || containers(names_below);
+    let (path, netns) = find(wanted, &containers)?;
     let entered = File::open(&path).and_then(|file| Ok(setns(file, CloneFlags::CLONE_NEWNET)?));
-    entered.map(|()| netns).map_err(|error| failure(wanted, path, error))
+    entered.map(|()| netns).map_err(|error| failure(wanted, path, error, &containers))
 }
 
-fn failure(wanted: &str, path: PathBuf, error: io::Error) -> Error {
+fn failure(wanted: &str, path: PathBuf, error: io::Error, containers: &impl Fn() -> Vec<RunningContainer>) -> Error {
     let wanted = wanted.to_owned();
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => Error::Privilege { wanted, error },
@@ -92,9 +94,11 @@ fn failure(wanted: &str, path: PathBuf, error: io::Error) -> Error {
     }
 }
 
-/// The file of the namespace, and its words. A path has a slash; a name comes before a process, that before a container.
-fn find(wanted: &str) -> Result<(PathBuf, Netns), Error> {
-    if wanted.contains('/') {
+/// The file of the namespace, and its words. A path has a slash, as a pod does, and is there; a name comes before a
+/// process, that before a container.
+fn find(wanted: &str, containers: &impl Fn() -> Vec<RunningContainer>) -> Result<(PathBuf, Netns), Error> {
+    let is_pod = || !Path::new(wanted).exists() && containers().iter().any(|it| it.is_called(wanted));
+    if wanted.contains('/') && !is_pod() {
         let enter = format!("nsenter --net={wanted}");
         return Ok((wanted.into(), Netns { name: format!("netns {wanted}"), enter }));
     }
@@ -108,7 +112,7 @@ fn find(wanted: &str) -> Result<(PathBuf, Netns), Error> {
         return Ok(of_process(pid, &format!("process {pid} ({})", command(pid))));
     }
     let container = container(wanted, &containers())?;
-    Ok(of_process(container.pid, &format!("container {} ({})", container.short(), container.command)))
+    Ok(of_process(container.pid, &format!("container {} ({})", container.best_name(), container.command)))
 }
 
 fn of_process(pid: u32, what: &str) -> (PathBuf, Netns) {
@@ -116,14 +120,16 @@ fn of_process(pid: u32, what: &str) -> (PathBuf, Netns) {
     (format!("/proc/{pid}/ns/net").into(), netns)
 }
 
-/// The only container that is called so, or else the only one whose id or name begins so.
+/// The only container that is called so, or else the only one whose id or name begins so. Those of a pod that is called
+/// so share its namespace.
 fn container(wanted: &str, all: &[RunningContainer]) -> Result<RunningContainer, Error> {
-    let called = all.iter().find(|it| it.is_called(wanted));
+    let called: Vec<_> = all.iter().filter(|it| it.is_called(wanted)).collect();
     let beginning: Vec<_> = all.iter().filter(|it| !wanted.is_empty() && it.begins_with(wanted)).collect();
-    match (called, beginning.as_slice()) {
-        (Some(only), _) | (None, &[only]) => Ok(only.clone()),
-        (None, &[]) => Err(unknown(wanted.to_owned(), all)),
-        (None, several) => Err(Error::Ambiguous {
+    match (called.as_slice(), beginning.as_slice()) {
+        (&[only], _) | (&[], &[only]) => Ok(only.clone()),
+        (&[first, ..], _) if wanted.contains('/') => Ok(first.clone()),
+        (&[], &[]) => Err(unknown(wanted.to_owned(), all)),
+        (&[], several) | (several, _) => Err(Error::Ambiguous {
             wanted: wanted.to_owned(),
             containers: several.iter().map(|it| shown(it)).collect(),
         }),
@@ -135,7 +141,8 @@ fn unknown(wanted: String, all: &[RunningContainer]) -> Error {
 }
 
 fn shown(container: &RunningContainer) -> String {
-    format!("{} ({})", container.short().escape_debug(), container.command)
+    let name = container.names.first().map(|it| format!("{} ", it.escape_debug())).unwrap_or_default();
+    format!("{name}{} ({})", container.short().escape_debug(), container.command)
 }
 
 /// The names that `ip netns` knows, in their order.
@@ -165,6 +172,15 @@ mod tests {
         {
             assert_eq!(container(wanted, &all).ok().map(|it| it.pid), pid, "{wanted}");
         }
+        let named = |id: &str, names: &[&str]| RunningContainer {
+            names: names.iter().map(|&it| it.to_owned()).collect(),
+            ..ids(&[id]).remove(0)
+        };
+        let pods = [named("1a", &["nginx", "shop/web-0"]), named("1b", &["log", "shop/web-0"]), named("2", &["nginx"])];
+        assert_eq!(container("shop/web-0", &pods).ok().map(|it| it.id), Some("1a".to_owned()), "either will do");
+        assert_eq!(container("log", &pods).ok().map(|it| it.id), Some("1b".to_owned()));
+        let error = container("nginx", &pods).expect_err("there are two").to_string();
+        assert!(error.ends_with("give more of one of these: nginx 1a (nginx), nginx 2 (nginx)"), "{error}");
         let error = container("3f", &all).expect_err("there are two").to_string();
         let expected = "cannot trace in netns '3f': several containers begin with it; give more of one of these: 3f9a1c \
                         (nginx), 3f9b (nginx)";

@@ -3,17 +3,21 @@
 //! A runtime is never asked: it may be none that this program knows, and its socket is a privilege of its own.
 //! <https://man7.org/linux/man-pages/man7/cgroups.7.html>
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use super::cgroup;
+use super::{
+    cgroup::{self, Marks},
+    names::Names,
+};
+use crate::clock;
 
 /// A container, and the process by which it is entered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningContainer {
     /// All digits of its id, or its name where the runtime goes by that (LXC).
     pub id: String,
-    /// The names that people know it by. The cgroups have none but LXC's, which is the id: whoever reads a runtime's
-    /// files adds them here.
+    /// The names that people know it by: its own, and its pod's with the namespace (`shop/web-0`). Empty where no file
+    /// has them.
     pub names: Vec<String>,
     /// The number of its oldest process, as this process sees it.
     pub pid: u32,
@@ -34,6 +38,12 @@ impl RunningContainer {
         self.id.starts_with(word) || self.names.iter().any(|name| name.starts_with(word))
     }
 
+    /// A name, or else the id as people write it. Escaped.
+    #[must_use]
+    pub fn best_name(&self) -> String {
+        self.names.first().map_or_else(|| self.short(), String::as_str).escape_debug().to_string()
+    }
+
     /// The id as people write it.
     #[must_use]
     pub fn short(&self) -> &str {
@@ -41,20 +51,25 @@ impl RunningContainer {
     }
 }
 
-/// All containers that have a process, by their ids.
+/// All containers that have a process, by their ids. The files with their names are below `root`: `/` but in tests.
 #[must_use]
-pub fn containers() -> Vec<RunningContainer> {
-    let mut oldest: BTreeMap<String, (u64, u32)> = BTreeMap::new();
+pub fn containers(root: &Path) -> Vec<RunningContainer> {
+    let mut oldest: BTreeMap<String, (u64, u32, Marks)> = BTreeMap::new();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     for pid in processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok()) {
         let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-        let Some(id) = read("cgroup").and_then(|text| cgroup::place(&text).container.map(|it| it.id)) else { continue };
+        let Some(marks) = read("cgroup").and_then(|text| cgroup::place(&text).container) else { continue };
         let Some(started) = read("stat").and_then(|text| started(&text)) else { continue };
-        let process = oldest.entry(id).or_insert((started, pid));
-        *process = (*process).min((started, pid));
+        let oldest = oldest.entry(marks.id.clone()).or_insert((started, pid, marks));
+        (oldest.0, oldest.1) = (oldest.0, oldest.1).min((started, pid));
     }
-    let container = |(id, (_, pid))| RunningContainer { id, names: Vec::new(), pid, command: command(pid) };
-    oldest.into_iter().map(container).collect()
+    let (mut names, now) = (Names::below(root), clock::monotonic());
+    let mut container = |(id, (_, pid, marks)): (String, (u64, u32, Marks))| {
+        let known = names.container(&marks, now);
+        let pod = known.pod.map(|it| format!("{}/{}", it.namespace, it.name));
+        RunningContainer { id, names: known.name.into_iter().chain(pod).collect(), pid, command: command(pid) }
+    };
+    oldest.into_iter().map(&mut container).collect()
 }
 
 /// The name of a process; empty if it has ended.

@@ -1,8 +1,10 @@
 //! The suite `names`: processes, units, containers and pods in what the tracer prints, and lists chosen by them. It needs
 //! root.
 //!
-//! The containers are cgroups with the names that runtimes give them, and files below a root of the test's own.
+//! The containers are cgroups with the names that runtimes give them, and files below a root of the test's own; where
+//! there is podman, one is its.
 
+mod podman;
 mod selection;
 
 use std::{
@@ -109,6 +111,22 @@ fn json_has_the_names_and_the_next_step_the_way_in() {
     assert_eq!(web_line["local"].get("client_netns"), None, "it is the tracer's own");
     let step = format!("on this host: ip netns exec {name} ss -ltnp 'sport = :81'; no line: start the service");
     assert_eq!(web_line["cause"]["next"][0], step, "{web_line:#}");
+}
+
+/// A container's name and a pod's stand for its network namespace.
+#[test]
+fn tracing_begins_in_the_namespace_of_a_container_by_name() {
+    let (lab, root) = (Lab::new(), root());
+    let to = server(&lab);
+    for (cgroup, name, port) in [(docker(), "web-1", 81), (pod(), "shop/web-0", 82)] {
+        let _caller = Caller::start(&lab.client, Some(&cgroup), to, port);
+        // The other one's process may be there still, and both are one.
+        let tracer = trace(&lab.server, root.path(), &["--json", "--netns", name]);
+        let line = attempt(&tracer, port);
+        assert_eq!(line["client"]["ip"], "198.51.100.2", "{line:#}");
+        let said = tracer.stop().stderr;
+        assert!(said.contains(&format!("in the netns of container {}", name.replace("shop/web-0", "nginx"))), "{said}");
+    }
 }
 
 /// The client lives in a namespace without a name, which is its container's.
