@@ -4,39 +4,26 @@
 //! An incident is as wide as the scope of its verdicts. One that turns out wider takes the narrower ones over, with
 //! their counts. Nothing here decides what is printed.
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashSet},
-};
+mod failure;
+mod running;
 
-use tcptrace_core::{
-    flow::{Addr, Endpoint},
-    handshake::Nanos,
-};
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use tcptrace_core::{flow::Endpoint, handshake::Nanos};
 use tcptrace_vocabulary::{
-    attempt::Attempt,
-    cause::{Cause, Confidence},
-    facts::{Local, Process},
+    cause::Confidence,
     incident::{Incident, Phase, Place, Role, Symptom},
-    outcome::Outcome,
-    verdict::{Causes, Unsent, Verdict},
+    verdict::Verdict,
 };
 
-use super::lifecycle::{Course, Lifecycle, Numbers};
+pub use self::failure::{Ended, Failure, Stall};
+use self::running::Running;
+use super::lifecycle::{Lifecycle, Numbers};
 
 /// Incidents that run at once. Beyond these, the failures of new ones are counted together.
 const RUNNING: usize = 768;
-/// Clients that are counted separately.
-const CLIENTS: usize = 256;
 /// Attempts that worked, kept between two looks.
 const SUCCESSES: usize = 1 << 17;
-/// The quiet after which it is over: as long as it lasted, and within these.
-const QUIET: (u64, u64) = (10 * SECOND, 600 * SECOND);
-/// The time over which a rate is taken.
-const RATE: u64 = 10 * SECOND;
-/// When it is brought to mind, since its beginning; then every hour.
-const REMINDERS: [u64; 3] = [10 * SECOND, 60 * SECOND, 600 * SECOND];
-const HOUR: u64 = 3600 * SECOND;
 const SECOND: u64 = 1_000_000_000;
 
 /// What tells incidents apart.
@@ -45,165 +32,6 @@ struct Key {
     role: Role,
     symptom: Symptom,
     place: Place,
-}
-
-/// A failure, as an incident takes it in.
-#[derive(Clone, Copy, Debug)]
-pub struct Failure<'a> {
-    /// Its first SYN, or its call of connect(2).
-    pub began: Nanos,
-    /// Its last packet.
-    pub last: Nanos,
-    /// Its client, if that had an address.
-    pub client: Option<Addr>,
-    /// The server's address and port.
-    pub server: Endpoint,
-    /// Where this host stands.
-    pub role: Role,
-    /// What went wrong, as anybody can see it.
-    pub symptom: Symptom,
-    /// The process of the end that is here: who connects, or listens.
-    pub process: Option<&'a Process>,
-    /// Its verdict.
-    pub verdict: &'a Verdict,
-    /// What became of a stall.
-    pub stall: Stall,
-    /// `None`: it stalls, and its end follows.
-    pub ended: Option<Ended>,
-}
-
-/// The part of a failure that is a stall.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stall {
-    /// There was none.
-    None,
-    /// It begins, and the attempt's end follows.
-    Begins,
-    /// It was noted before.
-    Ends,
-    /// It is known with its end.
-    Whole,
-}
-
-impl Stall {
-    /// The stall of an attempt that has ended; a capture's is known with its end.
-    const fn of(attempt: &Attempt, is_capture: bool) -> Self {
-        match (attempt.stalled.is_some(), is_capture) {
-            (false, _) => Self::None,
-            (true, false) => Self::Ends,
-            (true, true) => Self::Whole,
-        }
-    }
-}
-
-/// How a failure ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// As an attempt.
-    As(Outcome),
-    /// It was established after all.
-    Recovered,
-    /// connect(2) put no SYN on the wire.
-    NotSent,
-}
-
-impl<'a> Failure<'a> {
-    /// An attempt with a verdict, as it stalls or ends; `None` if it has none, or is no failure.
-    #[must_use]
-    pub fn of(attempt: &'a Attempt, is_end: bool, is_capture: bool) -> Option<Self> {
-        let why = attempt.why.as_deref()?;
-        let hs = &attempt.handshake;
-        Some(Self {
-            began: hs.first_syn,
-            last: attempt.seen.1,
-            client: Some(hs.client_addr),
-            server: hs.server(),
-            role: role(&why.local),
-            symptom: Symptom::of(attempt.outcome)?,
-            process: process(&why.local),
-            verdict: &why.verdict,
-            stall: if is_end { Stall::of(attempt, is_capture) } else { Stall::Begins },
-            ended: is_end.then_some(Ended::As(attempt.outcome)),
-        })
-    }
-
-    /// An attempt that was in trouble and then worked; `None` for any other.
-    #[must_use]
-    pub fn of_recovered(attempt: &'a Attempt, is_capture: bool) -> Option<Self> {
-        let why = attempt.why.as_deref().filter(|_| attempt.recovered && attempt.outcome.is_open())?;
-        let hs = &attempt.handshake;
-        // As it looked when it stalled.
-        let is_answered = attempt.stalled.is_some_and(|it| hs.answer.tries > 0 && hs.first_answer <= it.at);
-        Some(Self {
-            began: hs.first_syn,
-            last: hs.last_seen(),
-            client: Some(hs.client_addr),
-            server: hs.server(),
-            role: role(&why.local),
-            symptom: if is_answered { Symptom::Unfinished } else { Symptom::Silence },
-            process: process(&why.local),
-            verdict: &why.verdict,
-            stall: Stall::of(attempt, is_capture),
-            ended: Some(Ended::Recovered),
-        })
-    }
-
-    /// A call that put no SYN on the wire.
-    #[must_use]
-    pub fn of_call(call: &'a Unsent) -> Self {
-        Self {
-            began: call.called,
-            last: call.called,
-            client: call.client.map(|it| it.addr),
-            server: call.server,
-            role: Role::Client,
-            symptom: Symptom::Local,
-            process: Some(&call.process),
-            verdict: &call.verdict,
-            stall: Stall::None,
-            ended: Some(Ended::NotSent),
-        }
-    }
-}
-
-/// Whether a verdict is sure of a cause that is not the other's: a port that a rule rejects stays that, though its host is
-/// gone meanwhile.
-fn has_own_cause(verdict: &Verdict, other: &Verdict) -> bool {
-    verdict.confidence == Confidence::Certain && verdict.cause != other.cause
-}
-
-/// Where this host stands. An end that is not known to be here is taken to be elsewhere.
-fn role(local: &Local) -> Role {
-    match (local.client_here == Ok(true), local.server_here == Ok(true)) {
-        (true, _) => Role::Client,
-        (false, true) => Role::Server,
-        (false, false) => Role::Between,
-    }
-}
-
-/// The process of the end that is here.
-fn process(local: &Local) -> Option<&Process> {
-    match role(local) {
-        Role::Client => local.process.as_ref().ok(),
-        Role::Server => local.listener.as_ref().ok()?.as_ref()?.process.as_ref().ok(),
-        Role::Between => None,
-    }
-}
-
-/// An incident that runs.
-struct Running {
-    told: Incident,
-    clients: HashSet<Addr>,
-    /// Failures since `counted`, of which the rate is taken.
-    recent: u64,
-    counted: Nanos,
-    /// The power of ten of the rate, and the clients, that were last reported.
-    reported: (i32, bool),
-    /// The cause that was last reported.
-    cause: Cause,
-    reminded: usize,
-    /// Failures that the last reminder, or the first report, had.
-    failures: u64,
 }
 
 /// The incidents of a run.
@@ -367,171 +195,21 @@ impl Incidents {
     }
 }
 
-impl Course for Running {
-    type Finding = Incident;
-
-    fn finding(&self) -> Incident {
-        self.told.clone()
-    }
-
-    fn close(self) -> Incident {
-        Incident { phase: Phase::Ended, ..self.told }
-    }
-}
-
-impl Running {
-    fn new(id: u64, key: Key, failure: &Failure<'_>, now: Nanos) -> Self {
-        let told = Incident {
-            id,
-            role: key.role,
-            symptom: key.symptom,
-            place: key.place,
-            first: failure.server,
-            client: failure.client,
-            began: failure.began,
-            last: failure.last,
-            phase: Phase::Begun,
-            at: failure.last,
-            is_cut: false,
-            causes: Causes::default(),
-            outcomes: [0; Outcome::ALL.len()],
-            not_sent: 0,
-            stalls: 0,
-            waiting: 0,
-            recovered: 0,
-            worked: 0,
-            clients: 0,
-            processes: Vec::new(),
-            rate: 0.0,
-            verdict: failure.verdict.clone(),
-            is_cause_new: false,
-            took_over: 0,
-            absorbed_by: None,
-        };
-        let cause = told.verdict.cause;
-        Self {
-            told,
-            clients: HashSet::new(),
-            recent: 0,
-            counted: failure.began.min(now),
-            reported: (0, false),
-            cause,
-            reminded: 0,
-            failures: 1,
-        }
-    }
-
-    fn add(&mut self, failure: &Failure<'_>) {
-        let told = &mut self.told;
-        told.began = told.began.min(failure.began);
-        told.last = told.last.max(failure.last);
-        if let Some(client) = failure.client.filter(|_| self.clients.len() < CLIENTS) {
-            self.clients.insert(client);
-        }
-        told.clients = self.clients.len();
-        failure.process.iter().for_each(|it| told.add_process(it));
-        // What comes later is known better.
-        if failure.verdict.confidence >= told.verdict.confidence {
-            told.verdict = failure.verdict.clone();
-        }
-        match failure.stall {
-            Stall::None => {}
-            Stall::Begins => (told.stalls, told.waiting) = (told.stalls + 1, told.waiting + 1),
-            Stall::Ends => told.waiting = told.waiting.saturating_sub(1),
-            Stall::Whole => told.stalls += 1,
-        }
-        // One that stalled was counted then.
-        self.recent += u64::from(failure.stall != Stall::Ends);
-        let Some(ended) = failure.ended else { return };
-        told.causes.count(failure.verdict);
-        match ended {
-            Ended::As(outcome) => told.outcomes[outcome as usize] += 1,
-            Ended::NotSent => told.not_sent += 1,
-            Ended::Recovered => told.recovered += 1,
-        }
-    }
-
-    /// Its beginning says what it took over: that is no news any more.
-    fn begin_as_reported(&mut self, now: Nanos) {
-        self.reported.1 = self.told.clients > 1;
-        self.is_reminder_due(now);
-        // The one that began it is reported as well.
-        self.failures = self.told.failures() + 1;
-    }
-
-    /// Takes over what a narrower incident has counted.
-    fn take_over(&mut self, narrower: &Incident, clients: HashSet<Addr>) {
-        let told = &mut self.told;
-        told.began = told.began.min(narrower.began);
-        told.last = told.last.max(narrower.last);
-        told.causes.add(&narrower.causes);
-        told.outcomes.iter_mut().zip(narrower.outcomes).for_each(|(own, its)| *own += its);
-        told.not_sent += narrower.not_sent;
-        told.stalls += narrower.stalls;
-        told.waiting += narrower.waiting;
-        told.recovered += narrower.recovered;
-        told.worked += narrower.worked;
-        told.took_over += 1 + narrower.took_over;
-        self.clients.extend(clients.into_iter().take(CLIENTS.saturating_sub(self.clients.len())));
-        told.clients = self.clients.len();
-        narrower.processes.iter().for_each(|it| told.add_process(it));
-    }
-
-    /// The incident, if it has news: its rate changed by a decade, a second client joined, or it is time.
-    fn news(&mut self, now: Nanos) -> Option<Incident> {
-        self.told.at = now.max(self.told.at);
-        self.told.is_cause_new = self.told.verdict.cause != self.cause;
-        let passed = now.since(self.counted);
-        if passed >= RATE {
-            self.told.rate = self.recent as f64 / (passed as f64 / SECOND as f64);
-            (self.recent, self.counted) = (0, now);
-        }
-        let decade = if self.told.rate >= 1.0 { self.told.rate.log10().floor() as i32 + 1 } else { 0 };
-        let state = (decade, self.told.clients > 1);
-        let is_due = self.is_reminder_due(now);
-        // While it fades its rate falls, and its end says the rest.
-        let is_news = decade > self.reported.0 || state.1 && !self.reported.1;
-        if is_news {
-            self.reported = (decade.max(self.reported.0), state.1 || self.reported.1);
-        }
-        (is_news || is_due).then(|| {
-            self.cause = self.told.verdict.cause;
-            self.told.phase = Phase::Update;
-            self.told.clone()
-        })
-    }
-
-    /// Whether a reminder has come due: of what still fails.
-    fn is_reminder_due(&mut self, now: Nanos) -> bool {
-        let age = now.since(self.told.began);
-        let due = |number: usize| {
-            REMINDERS.get(number).copied().unwrap_or_else(|| (number - REMINDERS.len() + 1) as u64 * HOUR)
-        };
-        let fails = now.since(self.told.last) < QUIET.0;
-        let before = self.reminded;
-        while due(self.reminded) <= age {
-            self.reminded += 1;
-        }
-        let failures = self.told.failures();
-        let is_due = self.reminded > before && fails && failures > self.failures;
-        if is_due {
-            self.failures = failures;
-        }
-        is_due
-    }
-
-    /// Whether nothing has failed for as long as it lasted, and no attempt is stalled, or none has an end any more.
-    fn is_over(&self, now: Nanos) -> bool {
-        let (lasted, quiet) = (self.told.last.since(self.told.began), now.since(self.told.last));
-        let waits = self.told.waiting > 0 && quiet < QUIET.1;
-        quiet >= lasted.clamp(QUIET.0, QUIET.1) && !waits
-    }
+/// Whether a verdict is sure of a cause that is not the other's: a port that a rule rejects stays that, though its host is
+/// gone meanwhile.
+fn has_own_cause(verdict: &Verdict, other: &Verdict) -> bool {
+    verdict.confidence == Confidence::Certain && verdict.cause != other.cause
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tcptrace_vocabulary::scope::{Extent, Scope};
+    use tcptrace_core::flow::Addr;
+    use tcptrace_vocabulary::{
+        cause::Cause,
+        outcome::Outcome,
+        scope::{Extent, Scope},
+    };
 
     fn verdict(cause: Cause, extent: Extent) -> Verdict {
         let scope = Scope { extent, evidence: Vec::new() };
