@@ -13,7 +13,7 @@ mod soak;
 mod translated;
 mod width;
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use serde_json::Value;
 use tcptrace_tests::{
@@ -85,17 +85,20 @@ impl Account {
         assert_eq!(begun, ended);
         assert!(begun.windows(2).all(|pair| pair[0] < pair[1]), "{begun:?}");
         assert_eq!(self.summary["incidents"]["begun"], begun.len());
-        let heirs: Vec<_> =
+        let heirs: HashMap<_, _> =
             self.incidents.iter().filter_map(|it| Some((id(it), it["absorbed_by"].as_u64()?))).collect();
         let heir = |mut id: u64| {
-            while let Some((_, wider)) = heirs.iter().find(|(it, _)| *it == id) {
+            while let Some(wider) = heirs.get(&id) {
                 id = *wider;
             }
             id
         };
+        let mut named = HashMap::<u64, usize>::new();
+        for line in self.attempts.iter().filter_map(|line| line["incident"].as_u64()) {
+            *named.entry(heir(line)).or_default() += 1;
+        }
         for it in self.ended() {
-            let named = self.attempts.iter().filter_map(|line| line["incident"].as_u64());
-            let named = named.filter(|named| heir(*named) == id(it)).count();
+            let named = named.get(&id(it)).copied().unwrap_or_default();
             let recovered = it["recovered"].as_u64().expect("a number") as usize;
             assert_eq!(it["attempts"].as_u64().expect("a number") as usize + recovered, named, "{it:#}");
         }
