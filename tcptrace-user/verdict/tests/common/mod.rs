@@ -6,11 +6,11 @@ use tcptrace_core::{
     drops::Kind,
     flow::{Addr, Endpoint},
     handshake::{End, Facts, Handshake, Nanos, Offer, Point, Side, State},
-    segment::Flags,
+    segment::{Flags, Kind as SegmentKind},
 };
 use tcptrace_verdict::{case::Case, judge, past::Past, proof::Proof};
 use tcptrace_vocabulary::{
-    attempt::{Attempt, Trust},
+    attempt::{Attempt, Noted, Trust},
     cause::{Cause, Confidence},
     facts::{Counters, Dropped, Listener, Local, Missing, Place, Suspect},
     outcome::Outcome,
@@ -89,6 +89,12 @@ pub(crate) struct Around {
     pub(crate) icmp_from: Option<Addr>,
     pub(crate) still_open: bool,
     pub(crate) lost: u64,
+    /// What the bytes of its packets show, and those of others; whether any packet has the right checksum.
+    pub(crate) noted: Noted,
+    pub(crate) bytes: Vec<(Handshake, Noted)>,
+    pub(crate) some_right: bool,
+    /// The segments of the capture: the kind, and whether it is of a conversation whose other side was seen. None: live.
+    pub(crate) segments: Vec<(SegmentKind, bool)>,
 }
 
 pub(crate) fn verdict(handshake: Handshake, around: &Around) -> Verdict {
@@ -107,9 +113,17 @@ fn with_case<T>(handshake: Handshake, around: &Around, of: impl FnOnce(&Case<'_>
         history.note(it, Outcome::of(it).expect("an attempt"));
     }
     history.note(&handshake, outcome);
+    for (it, noted) in around.bytes.iter().chain([&(handshake, around.noted)]) {
+        history.note_bytes(it, Outcome::to_the_end(it).expect("an attempt"), noted);
+    }
+    if around.some_right {
+        history.note_checksum(true);
+    }
+    around.segments.iter().for_each(|(kind, is_reply)| history.note_segment(*kind, *is_reply));
     let attempt = Attempt {
         icmp_from: around.icmp_from,
         answered_from: around.answered_from,
+        noted: around.noted,
         trust: Trust { still_open: around.still_open, events_lost: around.lost, ..Trust::default() },
         ..Attempt::from_handshake(handshake, outcome)
     };

@@ -1,9 +1,14 @@
 //! The suite `look_alikes`: pairs of attempts that differ in one fact, a limit just below and just above, and the verdict
 //! that follows each. Pure, as `diagnosis` is; a suite of `xtask mutants`, which changes the rules one sign at a time.
 
+mod capture;
+mod clients;
+mod clocks;
 #[path = "../common/mod.rs"]
 mod common;
+mod copies;
 mod here;
+mod observed;
 mod past;
 mod path;
 mod peer;

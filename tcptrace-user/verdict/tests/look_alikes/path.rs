@@ -9,7 +9,7 @@ use tcptrace_core::{
 };
 use tcptrace_vocabulary::{
     cause::{
-        Cause::{AsymmetricPath, DuplicateIp, NatMismatch, OptionsBlocked},
+        Cause::{AsymmetricPath, DuplicateIp, NatMismatch, OptionsBlocked, PortReuse},
         Confidence::{Certain, Likely, Possible},
     },
     facts::{Local, Neighbour},
@@ -30,6 +30,25 @@ fn an_answer_without_a_syn_says_how_often() {
     let twice = verdict(unasked(2), &Around::default());
     assert_eq!(short(&twice), (AsymmetricPath, Likely));
     assert_eq!(twice.evidence[0], "2 SYN/ACKs passed here, and no SYN");
+}
+
+#[test]
+fn another_port_of_the_same_address_is_named_as_one() {
+    let words = |from| verdict(answered(0), &Around { answered_from: Some(from), ..Around::default() }).evidence;
+    let port = "the SYN went to port 6036 of 203.0.113.2, and another port of it acknowledged it";
+    assert_eq!(words(SERVER.addr), [port]);
+    assert_eq!(words(NEIGHBOUR.addr), ["the SYN went to 203.0.113.2, and 203.0.113.9 acknowledged it"]);
+}
+
+#[test]
+fn a_challenge_says_what_may_have_made_it() {
+    let older = "a challenge ACK, or a packet of the older connection (its FIN/ACK, its data) sent again";
+    let first = Handshake { facts: Facts(Facts::CHALLENGED), ..silent(CLIENT, SERVER) };
+    let opened = Handshake { facts: Facts(Facts::CHALLENGED), ..established(CLIENT, SERVER) };
+    for it in [first, opened] {
+        let it = verdict(it, &Around::default());
+        assert_eq!((short(&it), it.evidence[1].as_str()), ((PortReuse, Likely), older));
+    }
 }
 
 /// SYNs that were sent again as they were, and got lost or not, decide nothing about those that fell back.

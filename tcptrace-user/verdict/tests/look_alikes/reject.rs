@@ -95,6 +95,8 @@ fn a_call_that_a_rule_rejected_has_an_errno_and_no_syn() {
     assert_eq!(by([rejecting(), vec![suspect(None)]].concat()), (FirewallReject, Likely), "either may have done it");
     let counted = Suspect { rejects: true, ..suspect(Some(1)) };
     assert_eq!(by(vec![counted, suspect(None)]), (FirewallReject, Certain), "its counter grew");
+    let still = Suspect { rejects: true, ..suspect(Some(0)) };
+    assert_eq!(by(vec![still, suspect(None)]), (FirewallReject, Likely), "its counter stood still");
     assert_eq!(by(vec![suspect(None)]), (DroppedByLocalFirewall, Likely), "what drops in silence answers nothing");
     let likely = told(unsent(), Local { rules: Err(Missing::Privilege), ..local(libc::ECONNREFUSED) });
     assert_eq!(short(&likely), (FirewallReject, Likely));
@@ -195,4 +197,86 @@ fn a_drop_of_the_wrong_kind_rejects_nothing() {
     assert_eq!(said(refused(64, 0, RST_ACK), fin(Kind::Syn)), (FirewallReject, Certain));
     assert_eq!(said(refused(64, 0, RST_ACK), fin(Kind::Fin)).0, PortClosed);
     assert_eq!(said(tried(1, 0), fin(Kind::Fin)).0, Unknown);
+}
+
+/// The witness of a net-unreachable: the client of the attempt, another one, or the port that answered it.
+#[test]
+fn a_net_unreachable_is_weighed_by_whom_the_host_answered() {
+    let at = |after| Handshake { ended: Nanos(NOW.0 + after), ..unreachable(3, 0) };
+    let weighed = |it, from, worked| {
+        let it = verdict(it, &Around { icmp_from: Some(from), worked, ..Around::default() });
+        (it.cause, it.confidence, it.evidence.get(1).cloned().unwrap_or_default())
+    };
+    let (soon, late) = (SECOND / 1000, SECOND);
+    let others = "203.0.113.2 answers other clients on port 6036".to_owned();
+    let by_rule = (FirewallReject, Possible, others);
+    let meanwhile = || vec![established(OTHER_CLIENT, SERVER)];
+    assert_eq!(weighed(at(late), SERVER.addr, meanwhile()), by_rule, "from the host itself");
+    assert_eq!(weighed(at(late), ROUTER, meanwhile()), by_rule);
+    let lately = || vec![earlier(established(OTHER_CLIENT, SERVER), 5)];
+    assert_eq!(weighed(at(soon), ROUTER, lately()), by_rule, "nobody looked so soon");
+    let own_lately = vec![earlier(established(CLIENT, PORT_80), 10)];
+    assert_eq!(weighed(at(late), ROUTER, own_lately).0, NetworkUnreachable, "the way may have gone since");
+    // Another port answered a minute ago, and this client five minutes ago: neither is of this time.
+    let old = [meanwhile(), vec![earlier(established(OTHER_CLIENT, PORT_80), 60)]].concat();
+    assert_eq!(weighed(at(late), ROUTER, old), by_rule);
+    let after = [meanwhile(), vec![later(established(OTHER_CLIENT, PORT_80), 60)]].concat();
+    assert_eq!(weighed(at(late), ROUTER, after), by_rule);
+    let own = [meanwhile(), vec![earlier(established(CLIENT, SERVER), 300)]].concat();
+    assert_eq!(weighed(at(late), ROUTER, own), by_rule);
+    // Five seconds after the clock began: a client that was never answered was not answered at zero.
+    let early = |it: Handshake| {
+        let back = |at: Nanos| Nanos(at.0.saturating_sub(NOW.0 - 5 * SECOND));
+        let (first_syn, last_syn, ended) = (back(it.first_syn), back(it.last_syn), back(it.ended));
+        let (first_answer, last_answer) = (back(it.first_answer), back(it.last_answer));
+        Handshake { first_syn, last_syn, ended, first_answer, last_answer, ..it }
+    };
+    assert_eq!(weighed(early(at(late)), ROUTER, vec![early(established(OTHER_CLIENT, SERVER))]), by_rule);
+}
+
+/// Nobody knows when a SYN was sent that nobody saw, nor that its error came at once.
+#[test]
+fn an_error_for_a_syn_that_nobody_saw_has_no_time() {
+    let it = Handshake { ended: Nanos(NOW.0 + SECOND / 1000), ..unreachable(3, 1) };
+    assert_eq!(beside(it, Vec::new()), (FirewallReject, Possible));
+    let unseen = Handshake { syn: unsent().syn, ..it };
+    assert_eq!(beside(unseen, Vec::new()), (HostDown, Possible));
+}
+
+/// A gateway that is silent is no reason for an error that another router sent, nor for another error of this host.
+#[test]
+fn a_silent_gateway_is_behind_this_hosts_own_host_unreachable() {
+    let with = |from, code| {
+        let neighbour = Ok(Some(neighbour(false, true)));
+        error_from(from, 3, code, 3 * SECOND, Local { neighbour, ..here(false) })
+    };
+    assert_eq!(with(CLIENT, 1), (GatewayDown, Possible));
+    assert_eq!(with(ROUTER, 1), (HostDown, Likely));
+    assert_eq!(with(CLIENT, 3), (FirewallReject, Likely));
+    assert_eq!(with(CLIENT, 5).0, Unknown, "no look-up says so");
+    assert_eq!(with(ROUTER, 0), (NetworkUnreachable, Likely));
+    let capture = Local::unknown(Missing::NotAsked);
+    assert_eq!(error_from(CLIENT, 3, 1, 3 * SECOND, capture), (HostDown, Possible), "nobody knows who the next hop is");
+    assert_eq!(error_from(CLIENT, 3, 1, 3 * SECOND, here(false)), (HostDown, Likely));
+}
+
+/// A SYN that never left this host met nobody, whatever TCP says of it.
+#[test]
+fn a_port_is_not_closed_to_a_syn_that_never_left() {
+    let drops = Ok(dropped(Side::Client, "NO_SOCKET"));
+    let local = Local { listener: Ok(None), drops, ..here(true) };
+    let with = |left| said(refused(64, 0, RST_ACK), Local { left, ..local.clone() });
+    assert_eq!(with(Ok(1)), (PortClosed, Certain));
+    assert_ne!(with(Ok(0)).0, PortClosed);
+}
+
+/// A rule between the ends dropped the SYN in silence, and somebody else answered: not where the rule is the client's.
+#[test]
+fn a_rule_of_the_clients_own_drops_no_syn_that_was_refused() {
+    let with = |place| {
+        let drops = Ok(drop_at(Side::Client, "NETFILTER_DROP", place));
+        said(refused(60, 0, RST_ACK), Local { drops, ..here(false) })
+    };
+    assert_eq!(with(Place::Between), (DroppedByLocalFirewall, Likely));
+    assert_ne!(with(Place::Client).0, DroppedByLocalFirewall);
 }

@@ -71,6 +71,9 @@ fn what_leaves_by_the_same_way_fails_alike() {
     };
     let one = "local port 40000 alone is taken towards 203.0.113.2".to_owned();
     assert_eq!(reach(call(libc::EADDRNOTAVAIL)), (NoLocalPort, Extent::Attempt, one));
+    let no_port = Handshake { client_port: 0, ..unsent() };
+    let it = told(no_port, call(libc::EADDRNOTAVAIL)).scope;
+    assert_eq!((it.extent, it.evidence[0].as_str()), (Extent::Host, "this host has no port left for that address"));
     let refuses = "this host refuses all of that route".to_owned();
     for errno in [libc::ENETUNREACH, libc::ENETDOWN, libc::EHOSTUNREACH, libc::EINVAL] {
         assert_eq!(reach(call(errno)), (NoRoute, Extent::Network, refuses.clone()));

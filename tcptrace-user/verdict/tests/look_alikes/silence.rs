@@ -162,7 +162,7 @@ fn what_loss_explains_is_no_rule() {
         let it = established(client, server);
         Handshake { syn: Offer { tries: 2, ..it.syn }, answered_try: 2, ..it }
     };
-    let refused_first = |it: Handshake| Handshake { facts: Facts(Facts::RECOVERING), ..it };
+    let by = |it: Handshake, fact| Handshake { facts: Facts(fact), ..it };
     let others = || vec![established(OTHER_CLIENT, SERVER)];
     for (lost, expected, why) in [
         (again(CLIENT, PORT_80), Possible, "another port of it"),
@@ -171,7 +171,9 @@ fn what_loss_explains_is_no_rule() {
         (later(again(CLIENT, PORT_80), 20), Possible, "a little later"),
         (later(again(CLIENT, PORT_80), 200), Likely, "long after"),
         (earlier(again(CLIENT, PORT_80), 200), Likely, "long before"),
-        (refused_first(again(CLIENT, PORT_80)), Likely, "it was refused first, and not lost"),
+        (by(again(CLIENT, PORT_80), Facts::RECOVERING), Likely, "it was refused first, and not lost"),
+        (by(again(CLIENT, PORT_80), Facts::CHALLENGED), Likely, "it was challenged first"),
+        (by(again(CLIENT, PORT_80), Facts::CROSSED), Likely, "both sent a SYN"),
         (established(CLIENT, PORT_80), Likely, "nothing was lost"),
     ] {
         let port = vec![established(CLIENT, PORT_80), lost];
@@ -189,6 +191,9 @@ fn a_client_that_was_just_answered_is_no_rules() {
         beside(tried(3, 3), vec![own, established(OTHER_CLIENT, SERVER)])
     };
     assert_eq!(beside(5), (FirewallDrop, Possible));
+    let worked = vec![earlier(established(CLIENT, SERVER), 5), established(OTHER_CLIENT, SERVER)];
+    let words = verdict(tried(3, 3), &Around { worked, ..Around::default() }).evidence;
+    assert_eq!(words[1], "it answered another attempt of this client 5.0 s before: perhaps one path is dead");
     assert_eq!(beside(19), (FirewallDrop, Possible));
     assert_eq!(beside(40), (FirewallDrop, Possible), "the first time");
     assert_eq!(beside(900), (FirewallDrop, Likely), "long ago");
@@ -284,4 +289,17 @@ fn a_short_ttl_is_a_traceroutes_own() {
     assert_eq!(sent(6, Err(Missing::NotAsked)), (NetworkUnreachable, Possible), "a capture, near the client");
     let unread = Local { walk: Err(Missing::NotAsked), ..here(false) };
     assert_eq!(said(unreachable(3, 0), unread), (NetworkUnreachable, Likely));
+}
+
+/// A next hop that is silent now may not be the one that the SYNs left by.
+#[test]
+fn a_silent_next_hop_is_doubted_by_what_left() {
+    let words = |tries| {
+        let local = Local { neighbour: Ok(Some(neighbour(true, true))), ..here(false) };
+        let it = told(tried(tries, 0), local);
+        assert_eq!(short(&it), (HostDown, Possible));
+        it.evidence[1].clone()
+    };
+    assert_eq!(words(0), "SYNs may have left by another next hop, where nobody traces");
+    assert_eq!(words(1), "SYNs left this host, perhaps by another next hop");
 }

@@ -11,7 +11,7 @@ use tcptrace_vocabulary::{
         Cause::{ConnectFailed, FirewallReject, GatewayDown, HostDown, NoLocalPort, NoRoute, Unknown},
         Confidence::{Certain, Likely, Possible},
     },
-    facts::{Call, Counters, Fact, Local, Missing, Place, Way},
+    facts::{Call, Counters, Fact, Local, Missing, Netns, Place, Way},
 };
 
 use super::{ROUTER, drop_at, neighbour, said, told, tried, unsent};
@@ -180,4 +180,33 @@ fn a_next_hop_without_an_address_is_the_senders_matter() {
     assert_ne!(said(silent(CLIENT, SERVER), other).0, GatewayDown, "the server is on another host");
     let queue = local(here(false), Side::Client, "TCP_RFC7323_PAWS", Place::Client);
     assert_eq!(said(silent(CLIENT, SERVER), queue).0, Unknown, "TCP's own reasons are a receiver's");
+}
+
+/// This host's own error about its own SYN is no answer, and an error that is a router's is one.
+#[test]
+fn a_route_that_leads_nowhere_is_no_reason_for_a_routers_error() {
+    let from = |icmp_from| {
+        let local = Some(Local { way: nowhere(libc::EHOSTUNREACH), ..here(false) });
+        verdict(unreachable(3, 1), &Around { icmp_from, local, ..Around::default() }).cause
+    };
+    assert_eq!(from(Some(CLIENT)), NoRoute);
+    assert_eq!(from(None), NoRoute, "nobody is known to have sent it");
+    assert_ne!(from(Some(ROUTER)), NoRoute);
+}
+
+/// The sender's steps lead into the client's network namespace, or the server's where the answer has no way.
+#[test]
+fn steps_lead_into_the_senders_namespace() {
+    let netns = |name: &str| Ok(Some(Netns { name: format!("netns {name}"), enter: format!("ip netns exec {name}") }));
+    let inside = |server: bool| {
+        let (side, place) = if server { (Side::Server, Place::Server) } else { (Side::Client, Place::Client) };
+        let drops = Ok(drop_at(side, "IP_OUTNOROUTES", place));
+        let local = Local { client_netns: netns("web"), server_netns: netns("db"), drops, ..here(server) };
+        told(if server { tried(1, 0) } else { unsent() }, local)
+    };
+    for (server, enter) in [(false, "ip netns exec web ip route get"), (true, "ip netns exec db ip route get")] {
+        let it = inside(server);
+        assert_eq!(it.cause, NoRoute);
+        assert!(it.next[0].contains(enter), "{it:#?}");
+    }
 }
