@@ -2,6 +2,7 @@
 //! and in a capture.
 
 mod counts;
+mod joined;
 
 use tcptrace::desk::{
     Asked, Desk, Disposition, FailOn, FindingId, Harmless, Surroundings, View, Wanted, World, consider,
@@ -148,6 +149,7 @@ fn what_becomes_of_a_report() {
     let folded = Told { finding: fold, ..NOTHING };
     let full = Told { full: true, ..NOTHING };
     let half = Told { half: true, ..NOTHING };
+    let accepted = Told { ignored: Some(4), ..NOTHING };
     let table = [
         ("a failure", &failed, NOTHING, Disposition::Print),
         ("a stall", &stall, NOTHING, Disposition::Print),
@@ -155,6 +157,8 @@ fn what_becomes_of_a_report() {
         ("of nobody known", &failed, Told { wanted: Wanted::Unknown, ..folded }, Disposition::Unlisted),
         ("it worked", &worked, NOTHING, counted(Harmless::Worked)),
         ("it worked, and all are listed", &worked, Told { all: true, ..NOTHING }, Disposition::Print),
+        ("it is accepted", &failed, accepted, counted(Harmless::Ignored { entry: 4 })),
+        ("it is accepted, and all are listed", &failed, Told { all: true, ..accepted }, Disposition::Print),
         ("a probe", &failed, probe, counted(Harmless::Probe)),
         ("a probe, and all are listed", &failed, Told { all: true, ..probe }, Disposition::Print),
         ("a check", &failed, checked, counted(Harmless::HealthCheck)),
