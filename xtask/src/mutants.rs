@@ -47,7 +47,7 @@ const AREAS: [Area; 3] = [
             "tcptrace-user/verdict/src/twins.rs",
             "tcptrace-user/verdict/src/view.rs",
             "tcptrace-user/verdict/src/patterns/checks.rs",
-            "tcptrace-user/verdict/src/patterns/incident.rs",
+            "tcptrace-user/verdict/src/patterns/incident/*.rs",
             "tcptrace-user/verdict/src/patterns/lifecycle.rs",
             "tcptrace-user/verdict/src/patterns/race.rs",
         ],

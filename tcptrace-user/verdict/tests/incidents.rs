@@ -52,6 +52,7 @@ fn failure(server: Endpoint, verdict: &Verdict, when: Nanos) -> Failure<'_> {
         server,
         role: Role::Client,
         symptom: Symptom::Silence,
+        process: None,
         verdict,
         stall: Stall::None,
         ended: Some(Ended::As(Outcome::NoReply)),

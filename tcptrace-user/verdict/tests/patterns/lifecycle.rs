@@ -21,7 +21,7 @@ impl Course for Number {
 fn begun(number: usize) -> Lifecycle<usize, Number> {
     let mut all = Lifecycle::default();
     for it in 0..number {
-        all.begin(it, Number(it));
+        all.begin(it, |_| Number(it));
     }
     all
 }
@@ -40,9 +40,9 @@ fn the_oldest_makes_room_if_too_many_run() {
 fn what_is_over_makes_room_first() {
     let mut all = begun(KEPT - 1);
     all.end(|it| it.0 == 7);
-    all.begin(KEPT, Number(KEPT));
+    all.begin(KEPT, |_| Number(KEPT));
     assert_eq!((all.running(), all.forgotten(), all.over_mut().count()), (KEPT - 1, 0, 1));
-    all.begin(KEPT + 1, Number(KEPT + 1));
+    all.begin(KEPT + 1, |_| Number(KEPT + 1));
     assert_eq!((all.running(), all.forgotten(), all.over_mut().count()), (KEPT, 1, 0));
 }
 
