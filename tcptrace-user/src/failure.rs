@@ -7,7 +7,6 @@ use tcptrace_filter::Mistake;
 use crate::{
     exit,
     ignore::NoList,
-    limit,
     live::{hooks::NoTc, interfaces, load::LoadError, privilege},
     log_file, netns,
     offline::OwnInput,
@@ -32,15 +31,6 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         exit::code_of::<NoProcesses>,
     ];
     TYPES.iter().find_map(|code_of| code_of(error)).unwrap_or(exit::RUNTIME)
-}
-
-/// What is said of an error: its causes, and the remedy if a limit is behind it.
-#[must_use]
-pub fn text(error: &anyhow::Error) -> String {
-    match limit::remedy(&**error) {
-        Some(remedy) => format!("{error:#}; {remedy}"),
-        None => format!("{error:#}"),
-    }
 }
 
 #[cfg(test)]

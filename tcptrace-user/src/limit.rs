@@ -20,6 +20,15 @@ pub fn explained(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// The same, with the causes of the error.
+#[must_use]
+pub fn with_causes(error: &anyhow::Error) -> String {
+    match remedy(&**error) {
+        Some(remedy) => format!("{error:#}; {remedy}"),
+        None => format!("{error:#}"),
+    }
+}
+
 /// What to do about an error, if a limit is behind it.
 #[must_use]
 pub fn remedy(error: &(dyn Error + 'static)) -> Option<String> {

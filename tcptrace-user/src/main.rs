@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tcptrace::{
     cli::{self, Args, Command},
-    explain, failure, generate,
+    explain, failure, generate, limit,
     live::{guard, on_incident, session},
     netns, offline, output, probe, runtime, version,
 };
@@ -19,7 +19,7 @@ use tcptrace_report::json;
 fn main() -> ExitCode {
     let args = Args::parse();
     let code = run(args).unwrap_or_else(|error| {
-        output::say(&failure::text(&error));
+        output::say(&limit::with_causes(&error));
         ExitCode::from(failure::exit_code(&error))
     });
     output::settle();

@@ -9,11 +9,14 @@ use anyhow::Context as _;
 use tcptrace_report::summary;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::live::{
-    choice::Choice,
-    hooks::{self, Attached, Tc},
-    interfaces::{self, HookChoice, Interface, LinkWatch},
-    kernel::Kernel,
+use crate::{
+    limit,
+    live::{
+        choice::Choice,
+        hooks::{self, Attached, Tc},
+        interfaces::{self, HookChoice, Interface, LinkWatch},
+        kernel::Kernel,
+    },
 };
 
 /// The number of interfaces that are known by name after they have gone: reports about their packets may follow.
@@ -136,7 +139,7 @@ impl Attachments {
         self.untraced += 1;
         // What keeps one of hundreds from being traced keeps the next as well.
         if self.untraced == 1 || self.plan.lists_each {
-            let error = crate::failure::text(&error);
+            let error = limit::with_causes(&error);
             say!("{name} is not traced: {error}; the summary counts such interfaces (interfaces_untraced)");
         }
         Some(error)
@@ -226,7 +229,7 @@ impl Attachments {
             // Its next notice says so.
             Ok(None) => Change::None,
             Err(error) => {
-                say!("{} is back, not traced: {}", now.name, crate::failure::text(&error));
+                say!("{} is back, not traced: {}", now.name, limit::with_causes(&error));
                 Change::None
             }
         }
