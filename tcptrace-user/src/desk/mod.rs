@@ -30,7 +30,7 @@ use tcptrace_verdict::patterns::{
 pub use tcptrace_verdict::patterns::{FindingId, Harmless, Surroundings};
 use tcptrace_vocabulary::outcome::Outcome;
 use tcptrace_vocabulary::{
-    attempt::Attempt,
+    attempt::{Attempt, OtherHalf},
     cause::Cause,
     incident::{Incident, Symptom},
     report::Report,
@@ -113,8 +113,8 @@ pub trait World: Surroundings {
     /// Whether another address of the same port answered before this one, so that nobody waits for it.
     fn is_overtaken(&mut self, attempt: &Attempt, now: Nanos) -> bool;
 
-    /// The addresses of the other half of a translated attempt, the client's and the server's.
-    fn other_half(&mut self, _attempt: &Attempt) -> Option<(Endpoint, Endpoint)> {
+    /// The other half of a translated attempt.
+    fn other_half(&mut self, _attempt: &Attempt) -> Option<OtherHalf> {
         None
     }
 

@@ -18,6 +18,7 @@ mod processes;
 mod routes;
 mod routing;
 mod service;
+mod translations;
 mod tunnels;
 
 use std::{
@@ -35,9 +36,12 @@ use tcptrace_core::{
     flow::Addr,
     handshake::{Handshake, Nanos, State},
 };
-use tcptrace_vocabulary::facts::{
-    Aborts, Container, Counters, Fact, Listener, Local, Missing, Neighbour, Netns, Place, Process, Service, Socket,
-    Suspect,
+use tcptrace_vocabulary::{
+    attempt::OtherHalf,
+    facts::{
+        Aborts, Container, Counters, Fact, Listener, Local, Missing, Neighbour, Netns, Place, Process, Service, Socket,
+        Suspect,
+    },
 };
 pub use tunnels::Tunnels;
 
@@ -47,6 +51,7 @@ use self::{
     processes::Processes,
     routing::Routing,
     service::Services,
+    translations::Translations,
 };
 use crate::{clock, netlink::sockets::Pending};
 
@@ -68,6 +73,7 @@ pub struct Host {
     syn_tries: Option<(Nanos, Fact<u32>)>,
     /// Its own network namespace, where that has a name (`--netns`).
     own_name: Option<Netns>,
+    translations: Translations,
 }
 
 /// Look up sockets, processes and drop reasons here.
@@ -116,6 +122,7 @@ impl Host {
             owners: HashMap::new(),
             syn_tries: None,
             own_name: None,
+            translations: Translations::open(),
         }
     }
 
@@ -228,6 +235,11 @@ impl Host {
         let at = self.namespaces.which(address(from))?.ok_or(Missing::Elsewhere)?;
         let (inside, history) = self.namespaces.inside(at, now)?;
         inside.aborts(history, reset, now)
+    }
+
+    /// An attempt's other half, where its own network namespace translates it; `None`: it does not, or that is not known.
+    pub fn other_half(&mut self, attempt: &Handshake, now: Nanos) -> Option<OtherHalf> {
+        self.translations.other_half(attempt, now)
     }
 
     /// Whether an address is known to be one of this host.

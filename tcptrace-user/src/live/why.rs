@@ -15,7 +15,7 @@ use tcptrace_verdict::{
     patterns::checks::{PROBE_HOPS, is_probe},
 };
 use tcptrace_vocabulary::{
-    attempt::Attempt,
+    attempt::{Attempt, OtherHalf},
     facts::{Listener, Local, Missing, Netns},
     network::Network,
     outcome::Outcome,
@@ -377,8 +377,11 @@ impl World for Here<'_> {
         recent.is_overtaken(&call, works)
     }
 
-    fn other_half(&mut self, attempt: &Attempt) -> Option<(Endpoint, Endpoint)> {
-        self.judge.past.other_half(&attempt.handshake)
+    fn other_half(&mut self, attempt: &Attempt) -> Option<OtherHalf> {
+        let hs = &attempt.handshake;
+        // Only one half may be traced.
+        let asked = || self.judge.here.as_mut()?.host.other_half(hs, monotonic());
+        self.judge.past.other_half(hs).or_else(asked)
     }
 
     /// The second half of a translated attempt ends first: the answer passes there before it is translated back. A SYN that
@@ -400,9 +403,9 @@ impl World for Here<'_> {
         self.judge.look(self.table);
         // The other half stands for it only if it is listed.
         let filter = self.filter;
-        let is_listed = |(client, server)| filter.is_none_or(|filter| filter.matches(client, server));
+        let is_listed = |it: OtherHalf| filter.is_none_or(|filter| filter.matches(it.client, it.server));
         self.selection.is_empty()
-            && self.other_half(attempt).is_some_and(is_listed)
+            && self.judge.past.other_half(&attempt.handshake).is_some_and(is_listed)
             && self.judge.past.is_half_of_another(&attempt.handshake, attempt.outcome)
     }
 

@@ -7,6 +7,7 @@
 
 pub(crate) mod addresses;
 mod channel;
+pub(crate) mod conntrack;
 pub(crate) mod firewall;
 pub mod links;
 mod message;

@@ -7,7 +7,7 @@ use tcptrace_core::{
 use tcptrace_report::finding::Finding;
 use tcptrace_verdict::{case::Case, judge, past::Past, patterns::Surroundings};
 use tcptrace_vocabulary::{
-    attempt::Attempt,
+    attempt::{Attempt, OtherHalf},
     facts::{Local, Missing},
     incident::Incident,
     network::Network,
@@ -165,7 +165,7 @@ impl World for Captured<'_> {
         self.is_overtaken
     }
 
-    fn other_half(&mut self, attempt: &Attempt) -> Option<(Endpoint, Endpoint)> {
+    fn other_half(&mut self, attempt: &Attempt) -> Option<OtherHalf> {
         self.past.other_half(&attempt.handshake)
     }
 

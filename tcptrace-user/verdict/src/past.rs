@@ -16,7 +16,7 @@ use tcptrace_core::{
     segment::{Kind, Options},
 };
 use tcptrace_vocabulary::{
-    attempt::{Noted, is_answer_unseen},
+    attempt::{Noted, OtherHalf, is_answer_unseen},
     outcome::Outcome,
     ttl::hops,
 };
@@ -380,10 +380,12 @@ impl Past {
         self.twins.copy_of(handshake).is_none_or(|it| it.outcome == Outcome::Established)
     }
 
-    /// The addresses of an attempt's other half, the client's and the server's, where a host that is watched translated it.
+    /// An attempt's other half, where a host that is watched translated it.
     #[must_use]
-    pub fn other_half(&self, handshake: &Handshake) -> Option<(Endpoint, Endpoint)> {
-        self.twins.copy_of(handshake).map(|it| (it.client, it.server))
+    pub fn other_half(&self, handshake: &Handshake) -> Option<OtherHalf> {
+        let half =
+            |it: Twin| OtherHalf { client: it.client, server: it.server, is_before: it.at < handshake.first_syn };
+        self.twins.copy_of(handshake).map(half)
     }
 
     /// Takes note of a segment of a capture; `is_reply`: of a conversation whose other side was seen.

@@ -24,7 +24,7 @@ fn stand_back(first: Outcome, second: Outcome) -> (bool, bool) {
     for (half, outcome) in [(&one, first), (&other, second)] {
         if outcome.is_open() { past.note_half(half, outcome) } else { past.note(half, outcome) }
     }
-    assert_eq!(past.other_half(&one).map(|it| it.1), Some(BEHIND));
+    assert_eq!(past.other_half(&one).map(|it| (it.server, it.is_before)), Some((BEHIND, false)));
     (past.is_half_of_another(&one, first), past.is_half_of_another(&other, second))
 }
 

@@ -44,11 +44,21 @@ pub struct Attempt {
     pub trust: Trust,
     /// Why it failed; `None` until a verdict is made, and for an attempt without trouble.
     pub why: Option<Box<Why>>,
-    /// The client's and the server's address of its other half, where a host that is watched translated it; `None` if no
-    /// other half was seen.
-    pub translated: Option<(Endpoint, Endpoint)>,
+    /// Its other half, where a host that is watched translated it; `None` if no other half is known.
+    pub translated: Option<OtherHalf>,
     /// The number of its incident; `None` for an attempt without trouble, or if a finding stands for it.
     pub incident: Option<u64>,
+}
+
+/// The same attempt with other addresses: before a translation, or after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherHalf {
+    /// The client's address and port.
+    pub client: Endpoint,
+    /// The server's address and port.
+    pub server: Endpoint,
+    /// Whether it is the half before the translation.
+    pub is_before: bool,
 }
 
 impl Attempt {

@@ -12,7 +12,7 @@ use tcptrace_core::{
     handshake::Nanos,
 };
 use tcptrace_vocabulary::{
-    attempt::{Attempt, Stalled, StalledBy},
+    attempt::{Attempt, OtherHalf, Stalled, StalledBy},
     cause::{Cause, Confidence},
     facts::{Local, Missing, Process},
     incident::Phase,
@@ -45,7 +45,11 @@ impl Surroundings for Judging {
     }
 }
 
-const HALF: (Endpoint, Endpoint) = (Endpoint { addr: Addr::v4(1), port: 1 }, Endpoint { addr: Addr::v4(2), port: 2 });
+const HALF: OtherHalf = OtherHalf {
+    client: Endpoint { addr: Addr::v4(1), port: 1 },
+    server: Endpoint { addr: Addr::v4(2), port: 2 },
+    is_before: false,
+};
 
 impl World for Judging {
     fn is_wanted(&mut self, _: &Report) -> Wanted {
@@ -57,7 +61,7 @@ impl World for Judging {
     fn is_overtaken(&mut self, _: &Attempt, _: Nanos) -> bool {
         self.is_overtaken
     }
-    fn other_half(&mut self, _: &Attempt) -> Option<(Endpoint, Endpoint)> {
+    fn other_half(&mut self, _: &Attempt) -> Option<OtherHalf> {
         self.is_half.then_some(HALF)
     }
     fn first_half(&mut self, _: &Attempt, now: Nanos) -> Option<Nanos> {

@@ -149,6 +149,48 @@ fn a_bridge() {
     assert_one_report_each(&lab, "bridge", &["client0", "server0"], service.into(), ("198.51.100.2", backend));
 }
 
+/// Where only one half is traced, connection tracking knows the other: of a server that does not answer, and of one that
+/// rejects. A flow that is tracked and not translated has no other half.
+#[test]
+fn the_half_that_is_not_traced() {
+    const STRAIGHT: u16 = 42_000;
+    let lab = Lab::new();
+    lab.client.ip("route add 192.0.2.10 via 198.51.100.1");
+    let _nat = lab.router.nft(DNAT);
+    let _rules = [("drop", DROPPED), ("reject with icmp admin-prohibited", REJECTED)]
+        .map(|(verb, port)| lab.server.filter("input", &format!("tcp dport {port} {verb}")));
+    for (interface, seen, other) in [("client0", "192.0.2.10", "203.0.113.2"), ("server0", "203.0.113.2", "192.0.2.10")]
+    {
+        let tracer = Tracer::start(&lab.router, ["-i", interface, "--local", "own", "--json"]);
+        let connect = |to: IpAddr, port: u16, from: u16| {
+            let options = ConnectOptions { from_port: Some(from), ..ConnectOptions::default() };
+            lab.client.start_connect((to, port).into(), options).expect("a socket is made")
+        };
+        let waiting = [(SERVICE.into(), 41_000), (SERVER_V4, STRAIGHT)].map(|(to, from)| {
+            assert!(connect(to, REJECTED, from + 1).finish(PATIENCE).is_err());
+            connect(to, DROPPED, from)
+        });
+        thread::sleep(Duration::from_secs(4));
+        drop(waiting);
+        let mut lines = tracer.stop().json();
+        lines.pop();
+        assert_eq!(lines.len(), 6, "a rejection, a stall and its end, each twice: {lines:#?}");
+        for it in lines {
+            let is_straight = it["client"]["port"].as_u64().is_some_and(|it| it >= STRAIGHT.into());
+            let translated = it.get("translated").filter(|it| it.is_object()).map(|it| &it["server"]["ip"]);
+            if is_straight {
+                assert_eq!((&it["server"]["ip"], translated), (&json!("203.0.113.2"), None), "{interface}: {it:#}");
+            } else {
+                assert_eq!(
+                    (&it["server"]["ip"], translated),
+                    (&json!(seen), Some(&json!(other))),
+                    "{interface}: {it:#}"
+                );
+            }
+        }
+    }
+}
+
 /// Text names both in the order in which the SYN passed them.
 #[test]
 fn text_has_both_addresses() {
@@ -160,6 +202,12 @@ fn text_has_both_addresses() {
     let text = tracer.stop().lines.join("\n");
     assert!(text.contains(" → 192.0.2.10:8081 → 203.0.113.2:8081"), "{text}");
     assert_eq!(text.matches("refused").count(), 1, "{text}");
+    // The second half is what the filter asks for.
+    let args = ["-i", "client0", "-i", "server0", "--local", "own", "dst", "host", "203.0.113.2"];
+    let tracer = Tracer::start(&lab.router, args);
+    assert!(lab.client.connect((SERVICE, CLOSED).into(), PATIENCE).is_err(), "nobody listens");
+    let text = tracer.stop().lines.join("\n");
+    assert!(text.contains(" → 192.0.2.10:8081 → 203.0.113.2:8081"), "{text}");
 }
 
 /// The half that the filter asks for is reported, though another half came first.

@@ -39,14 +39,15 @@ fn server(lab: &Lab) -> IpAddr {
 /// A root with a container of Docker (`web-1`) and one of a pod (`shop/web-0`).
 fn root() -> TempDir {
     let root = tempfile::tempdir().expect("a folder can be made");
-    let write = |path: &str, text: &str| {
-        let path = root.path().join(path);
-        fs::create_dir_all(path.parent().expect("it is below the root")).expect("a folder can be made");
-        fs::write(path, text).expect("a file can be written");
-    };
-    write(&format!("var/lib/docker/containers/{ID}/config.v2.json"), r#"{"Name":"/web-1"}"#);
-    write(&format!("var/log/pods/shop_web-0_{UID}/nginx/0.log"), "");
+    write(root.path(), &format!("var/lib/docker/containers/{ID}/config.v2.json"), r#"{"Name":"/web-1"}"#);
+    write(root.path(), &format!("var/log/pods/shop_web-0_{UID}/nginx/0.log"), "");
     root
+}
+
+fn write(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().expect("it is below the root")).expect("a folder can be made");
+    fs::write(path, text).expect("a file can be written");
 }
 
 /// A process that connects every second, in a cgroup if one is named.
@@ -113,19 +114,25 @@ fn json_has_the_names_and_the_next_step_the_way_in() {
     assert_eq!(web_line["cause"]["next"][0], step, "{web_line:#}");
 }
 
-/// A container's name and a pod's stand for its network namespace.
+/// A container's name and a pod's stand for its network namespace. Other tests have containers at the same time: these
+/// two have ids of their own.
 #[test]
 fn tracing_begins_in_the_namespace_of_a_container_by_name() {
-    let (lab, root) = (Lab::new(), root());
+    let (lab, root) = (Lab::new(), tempfile::tempdir().expect("a folder can be made"));
     let to = server(&lab);
-    for (cgroup, name, port) in [(docker(), "web-1", 81), (pod(), "shop/web-0", 82)] {
+    let (docker_id, pod_id, uid) = (ID.replace("3f", "5a"), ID.replace("3f", "6b"), UID.replace("5c", "7d"));
+    write(root.path(), &format!("var/lib/docker/containers/{docker_id}/config.v2.json"), r#"{"Name":"/alone-1"}"#);
+    write(root.path(), &format!("var/log/pods/shop_alone-0_{uid}/nginx/0.log"), "");
+    for (cgroup, name, container, port) in [
+        (docker().replace(ID, &docker_id), "alone-1", "alone-1", 81),
+        (pod().replace(ID, &pod_id).replace(UID, &uid), "shop/alone-0", "nginx", 82),
+    ] {
         let _caller = Caller::start(&lab.client, Some(&cgroup), to, port);
-        // The other one's process may be there still, and both are one.
         let tracer = trace(&lab.server, root.path(), &["--json", "--netns", name]);
         let line = attempt(&tracer, port);
         assert_eq!(line["client"]["ip"], "198.51.100.2", "{line:#}");
         let said = tracer.stop().stderr;
-        assert!(said.contains(&format!("in the netns of container {}", name.replace("shop/web-0", "nginx"))), "{said}");
+        assert!(said.contains(&format!("in the netns of container {container}")), "{said}");
     }
 }
 

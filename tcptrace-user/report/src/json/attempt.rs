@@ -10,7 +10,7 @@ use tcptrace_core::{
     tunnel,
 };
 use tcptrace_vocabulary::{
-    attempt::{self, Attempt, StalledBy},
+    attempt::{self, Attempt, OtherHalf, StalledBy},
     icmp::Meaning,
     outcome::Outcome,
     report::Report,
@@ -79,7 +79,7 @@ pub(super) struct AttemptLine<'a> {
     seen: Seen<'a>,
     cause: Option<CauseLine<'a>>,
     scope: Option<ScopeLine<'a>>,
-    /// its other half, where a host that is watched translated it; null if no other half was seen
+    /// its other half, where a host that is watched translated it; null if no other half is known
     translated: Option<TranslatedObject>,
     /// the number of its incident; null without trouble, and if a flood or scan stands for it
     incident: Option<u64>,
@@ -273,7 +273,7 @@ impl<'a> AttemptLine<'a> {
             seen: Seen { client: Where::of(hs.client_point, setting), server: Where::of(hs.server_point, setting) },
             cause: why.map(|why| CauseLine::of(&why.verdict, why.recorded)),
             scope: why.map(|why| ScopeLine::of(&why.verdict)),
-            translated: attempt.translated.map(|(client, server)| TranslatedObject {
+            translated: attempt.translated.map(|OtherHalf { client, server, .. }| TranslatedObject {
                 client: Endpoint::of(client),
                 server: Endpoint::of(server),
             }),

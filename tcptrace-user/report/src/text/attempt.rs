@@ -41,7 +41,7 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     };
     let at = if setting.is_capture { attempt.seen.0 } else { at };
     let hs = &attempt.handshake;
-    let whom = format!("{} → {}{}", endpoint(hs.client()), setting.server(hs.server()), other_half(attempt));
+    let whom = whom(attempt, setting);
     let lasted = match report {
         Report::Stall(_) => Some(at.since(hs.first_syn)),
         Report::Open(attempt) | Report::Attempt(attempt) => lasted(attempt),
@@ -72,14 +72,22 @@ pub fn line(report: &Report, setting: &Setting, quiet: bool, verbose: bool) -> S
     line
 }
 
-/// Where an attempt went after its translation, or whence it came before it.
-fn other_half(attempt: &Attempt) -> String {
-    match attempt.translated {
-        Some((client, server)) if client == attempt.handshake.client() => format!(" → {}", endpoint(server)),
-        Some((client, server)) if server == attempt.handshake.server() => format!(" (as {})", endpoint(client)),
-        Some((client, server)) => format!(" (as {} → {})", endpoint(client), endpoint(server)),
-        None => String::new(),
-    }
+/// From whom to whom; where a host that is watched translated it, with both addresses, in the order of its SYN.
+fn whom(attempt: &Attempt, setting: &Setting) -> String {
+    let hs = &attempt.handshake;
+    let own = (hs.client(), hs.server());
+    let halves = attempt.translated.map_or((own, own), |it| {
+        let other = (it.client, it.server);
+        if it.is_before { (other, own) } else { (own, other) }
+    });
+    let ((client, server), (new_client, new_server)) = halves;
+    let changed = match (new_client == client, new_server == server) {
+        (true, true) => String::new(),
+        (true, false) => format!(" → {}", endpoint(new_server)),
+        (false, true) => format!(" (as {})", endpoint(new_client)),
+        (false, false) => format!(" (as {} → {})", endpoint(new_client), endpoint(new_server)),
+    };
+    format!("{} → {}{changed}", endpoint(client), setting.server(server))
 }
 
 /// Nanoseconds from an attempt's first packet to its last. One with a single packet lasted until it was found stalled;
