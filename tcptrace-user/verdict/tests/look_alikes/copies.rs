@@ -51,7 +51,7 @@ fn at(it: Handshake, nanos: i64) -> Handshake {
 #[test]
 fn either_end_may_be_translated() {
     let it = between(FROM, SERVER);
-    let half = |client, server| past(&[it, between(client, server)]).other_half(&it);
+    let half = |client, server| past(&[it, between(client, server)]).other_half(&it).map(|it| (it.client, it.server));
     let other = |port| Endpoint { addr: OTHER_CLIENT, port };
     let beyond = |port| Endpoint { addr: BEYOND, port };
     for (client, server, why) in [
