@@ -5,14 +5,18 @@
 
 use anyhow::{Result, ensure};
 
-use crate::{fuzz, kernels, package};
+use crate::{fuzz, kernels, mutants, package};
 
 /// For each fuzz target: long enough for what a change of a parser breaks at once. `fuzz` alone looks for longer.
 const FUZZ_SECONDS: &str = "60";
 
 pub(crate) fn run() -> Result<()> {
-    let results =
-        [("kernels", kernels::run()), ("package", package::run(true)), ("fuzz", fuzz::run(&[FUZZ_SECONDS.to_owned()]))];
+    let results = [
+        ("kernels", kernels::run()),
+        ("package", package::run(true)),
+        ("fuzz", fuzz::run(&[FUZZ_SECONDS.to_owned()])),
+        ("mutants", mutants::sample()),
+    ];
     let mut failed = Vec::new();
     for (name, result) in results {
         if let Err(error) = result {

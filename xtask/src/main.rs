@@ -64,7 +64,8 @@ enum Task {
     },
     /// Check formatting, lints (on the host and for BPF), documentation, generated files and dependencies
     Check,
-    /// Run what takes large downloads, guests or long runs: kernels, and each fuzz target for a minute
+    /// Run what takes large downloads, guests or long runs: kernels, packages, each fuzz target for a minute, and one
+    /// change in forty of `mutants`
     Extra,
     /// Write the documents that are generated
     Generate,
@@ -95,7 +96,7 @@ enum Task {
     /// Run the fuzz targets, ten minutes each; or one of them, or for so many seconds
     Fuzz { args: Vec<String> },
     /// Change the judge, the handshake machine and the desk bit by bit, and hold that the pure suites notice; or those
-    /// of the three that are named; takes an hour or more
+    /// of the three that are named; takes hours
     Mutants { areas: Vec<String> },
     /// Run all tests and rewrite the golden files with what they got
     Bless,

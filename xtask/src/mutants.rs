@@ -1,10 +1,16 @@
 //! `mutants`: changes the judge, the handshake machine and the desk, one comparison, guard or return at a time, and
 //! holds that the pure suites notice.
 //!
-//! It runs by hand and in `extra`, because it takes hours: each change is compiled anew. A change that no suite notices
-//! fails it, unless docs/decisions/015-mutants.md says why nothing can notice it.
+//! It takes hours, because each change is compiled anew; `extra` makes one in forty, others each day. A change that no
+//! suite notices fails it, unless docs/decisions/015-mutants.md says why nothing can notice it.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::Command,
+    time::{Instant, SystemTime},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -16,6 +22,8 @@ use crate::{
 
 /// The share of changes, in percent, that the suites have to notice before any is argued.
 const CAUGHT: usize = 95;
+/// The parts of which `extra` makes one.
+const SHARDS: u64 = 40;
 const ARGUED: &str = "docs/decisions/015-mutants.md";
 
 /// What is changed, and the suites that have to notice.
@@ -74,8 +82,19 @@ const AREAS: [Area; 3] = [
     },
 ];
 
-/// All areas, or those that are named.
+/// All changes of all areas, or of those that are named.
 pub(crate) fn run(names: &[String]) -> Result<()> {
+    make(names, None)
+}
+
+/// One change in forty of each area: another one each day.
+pub(crate) fn sample() -> Result<()> {
+    let days = SystemTime::UNIX_EPOCH.elapsed().context("the clock is before 1970")?.as_secs() / (24 * 60 * 60);
+    make(&[], Some(days % SHARDS))
+}
+
+/// Makes all changes, or one of [`SHARDS`] parts of them.
+fn make(names: &[String], shard: Option<u64>) -> Result<()> {
     for name in names {
         ensure!(AREAS.iter().any(|area| area.name == name), "'{name}' is no area; these are: judge, machine, desk");
     }
@@ -87,7 +106,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let wanted = |area: &&Area| names.is_empty() || names.iter().any(|name| area.name == name);
     let mut failed = Vec::new();
     for area in AREAS.iter().filter(wanted) {
-        if let Err(error) = area.run(&argued) {
+        if let Err(error) = area.run(&argued, shard) {
             println!("{}: {error:#}", area.name);
             failed.push(area.name);
         }
@@ -97,12 +116,17 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
 }
 
 impl Area {
-    fn run(&self, argued: &str) -> Result<()> {
+    fn run(&self, argued: &str, shard: Option<u64>) -> Result<()> {
         let output = folders::workspace().join("target/mutants").join(self.name);
         fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
         let began = Instant::now();
         // It fails if one survives, which is decided here.
-        self.command(&output).status().context("cannot start cargo mutants")?;
+        let sharded = shard.map(|it| format!("--shard={it}/{SHARDS}"));
+        let sharding = sharded.is_some().then_some("--sharding=round-robin");
+        let mut command = self.command(&output);
+        command.args(sharded.as_deref().into_iter().chain(sharding));
+        eprintln!("$ {command:?}");
+        command.status().context("cannot start cargo mutants")?;
         let list = |name: &str| lines(&output.join("mutants.out").join(name));
         let (caught, missed) = (list("caught.txt")?.len() + list("timeout.txt")?.len(), list("missed.txt")?);
         let all = caught + missed.len();
@@ -111,7 +135,8 @@ impl Area {
         println!("{}: {caught} of {all} changes noticed, {unviable} do not compile; {minutes} minutes", self.name);
         let silent = beyond(&missed, argued);
         ensure!(silent.is_empty(), "no suite notices, and {ARGUED} does not say why:\n  {}", silent.join("\n  "));
-        ensure!(caught * 100 >= all * CAUGHT, "{caught} of {all} are less than {CAUGHT} %");
+        // A part may be small, and what is argued survives in it as well.
+        ensure!(shard.is_some() || caught * 100 >= all * CAUGHT, "{caught} of {all} are less than {CAUGHT} %");
         Ok(())
     }
 
@@ -125,7 +150,6 @@ impl Area {
         cargo.args(self.without.iter().flat_map(|kind| ["--exclude-re", kind]));
         // Behind `--` they would count for the tests' run only, and each change would link every suite of the package.
         cargo.args(self.suites.iter().map(|suite| format!("--cargo-arg=--test={suite}")));
-        eprintln!("$ {cargo:?}");
         cargo
     }
 }

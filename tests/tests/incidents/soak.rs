@@ -5,12 +5,17 @@ use std::{
     collections::BTreeMap,
     env, fs,
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use tcptrace_tests::lab::{IdleListener, Lab, NftTable};
+use tcptrace_tests::{
+    folder::Folder,
+    lab::{Finished, IdleListener, Lab, NftTable},
+    pcap,
+};
 
 use crate::{PATIENCE, Random, Watch};
 
@@ -122,6 +127,24 @@ fn play(
     (attempts, memory)
 }
 
+/// The same events as a capture are the same incidents.
+#[track_caller]
+fn assert_capture(file: &str, tcpdump: &Finished, live: &[&Value]) {
+    let read = pcap::read(Path::new(file), &[]);
+    let ended: Vec<_> = read.incidents.iter().filter(|it| it["phase"] == "ended").collect();
+    // On a machine that is too busy tcpdump loses packets.
+    if !tcpdump.stderr.contains("\n0 packets dropped by kernel") {
+        return println!("not compared with the capture: {}", tcpdump.stderr);
+    }
+    let edges = |of: &[&Value]| {
+        let edge = |it: &&Value| (it["edge"]["server"].to_string(), it["symptom"].to_string(), it["attempts"].as_u64());
+        let mut edges: Vec<_> = of.iter().map(edge).collect();
+        edges.sort_unstable();
+        edges
+    };
+    assert_eq!(edges(&ended), edges(live));
+}
+
 #[test]
 fn a_thousand_servers_fail_and_recover() {
     let seconds = env::var("TCPTRACE_SOAK_SECONDS").ok().and_then(|it| it.parse().ok()).unwrap_or(8);
@@ -134,6 +157,11 @@ fn a_thousand_servers_fail_and_recover() {
     );
     let mut random = Random(7);
     let mut servers: Vec<_> = (0..SERVERS).map(|it| Server::new(it, &lab, &cut, &mut random)).collect();
+    let folder = Folder::new();
+    let file = folder.file("soak.pcap");
+    let dumping = ["tcpdump", "-Z", "root", "-i", "eth0", "--immediate-mode", "-U", "-s", "128", "-w", &file];
+    let tcpdump = lab.client.spawn(dumping.into_iter().chain(["tcp or icmp"]));
+    tcpdump.wait_for("tcpdump", PATIENCE, |it| it.stderr.iter().any(|it| it.contains("listening")).then_some(()));
     let watch = Watch::start(&lab.client, "eth0");
     let pids = [&watch.text, &watch.json].map(|it| it.process().pid().as_raw());
     // A thread of its own for each of a hundred thousand connects would be most of the work.
@@ -146,6 +174,7 @@ fn a_thousand_servers_fail_and_recover() {
     account.assert_exact();
     assert_eq!(told(&ended), failed);
     assert_eq!(account.summary["incidents"]["merged"], 0);
+    assert_capture(&file, &tcpdump.stop(), &ended);
     // What is kept is bounded; the first tenth fills it.
     for (which, name) in ["text", "json"].into_iter().enumerate() {
         let (early, last) = (memory[memory.len() / 2][which], memory[memory.len() - 1][which]);

@@ -58,8 +58,11 @@ fn dropped(lab: &Lab, drops: &Drops, from: Endpoint, to: SocketAddr) -> Vec<Drop
     found
 }
 
+/// Each reason once: on a busy machine a SYN is sent again, and dropped again.
 fn reasons(found: &[Dropped]) -> Vec<(Side, &str)> {
-    found.iter().map(|it| (it.from, it.reason.as_str())).collect()
+    let mut reasons: Vec<_> = found.iter().map(|it| (it.from, it.reason.as_str())).collect();
+    reasons.dedup();
+    reasons
 }
 
 const ENDS: [(std::net::IpAddr, std::net::IpAddr); 2] = [(CLIENT_V4, SERVER_V4), (CLIENT_V6, SERVER_V6)];
