@@ -202,12 +202,13 @@ fn text_has_both_addresses() {
     let text = tracer.stop().lines.join("\n");
     assert!(text.contains(" → 192.0.2.10:8081 → 203.0.113.2:8081"), "{text}");
     assert_eq!(text.matches("refused").count(), 1, "{text}");
-    // The second half is what the filter asks for.
+    // The filter asks for the second half, so that only connection tracking knows the first.
+    let _rule = lab.server.filter("input", &format!("tcp dport {REJECTED} reject with icmp admin-prohibited"));
     let args = ["-i", "client0", "-i", "server0", "--local", "own", "dst", "host", "203.0.113.2"];
     let tracer = Tracer::start(&lab.router, args);
-    assert!(lab.client.connect((SERVICE, CLOSED).into(), PATIENCE).is_err(), "nobody listens");
+    assert!(lab.client.connect((SERVICE, REJECTED).into(), PATIENCE).is_err(), "it is rejected");
     let text = tracer.stop().lines.join("\n");
-    assert!(text.contains(" → 192.0.2.10:8081 → 203.0.113.2:8081"), "{text}");
+    assert!(text.contains(" → 192.0.2.10:8083 → 203.0.113.2:8083"), "{text}");
 }
 
 /// The half that the filter asks for is reported, though another half came first.
