@@ -79,8 +79,8 @@ pub fn memory() -> String {
     }
 }
 
-/// Raises the limit of open files as far as this process may without a privilege. A failure leaves it as it is: what
-/// runs into it says so.
+/// Raises the limit of open files as far as this process may without a privilege. A failure leaves it as it is, and
+/// what runs into it names it.
 pub fn raise_files() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);

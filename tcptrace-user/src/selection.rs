@@ -17,8 +17,7 @@ impl exit::ExitCode for NoProcesses {
     }
 }
 
-/// The patterns of the command line. Of those of one kind one has to match, and every kind that is given has to, all of
-/// one process.
+/// The patterns of the command line. A process is wanted if it matches one pattern of each kind that is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     pub processes: Vec<Pattern>,

@@ -1,7 +1,7 @@
 //! Where this host translates an attempt, by its connection tracking: the half that is not traced.
 //!
 //! Only what is reported is asked about, and only so often. An entry goes with the RST that refuses a SYN, and none is
-//! made of a SYN that a rule drops: of those, only packets can say.
+//! made of a SYN that a rule drops: packets alone show where those went.
 
 use std::net::SocketAddr;
 

@@ -1,9 +1,8 @@
 //! Ten thousand connects a second that are refused, by a tracer that has one core: each reported with its cause, and
 //! folded into the incidents of a few servers.
 //!
-//! Of those that are reported one by one, no two are to the same port of the same host, and no host has so many that its
-//! client scans it: neither a flood nor a scan stands for any of them. Hosts are the server's, who takes a whole network
-//! for its own.
+//! No two that are reported one by one are to the same port of the same host, and no host has so many that its client
+//! scans it: neither a flood nor a scan stands for any of them. The server takes a whole network for its own addresses.
 
 use std::{
     io::ErrorKind,

@@ -122,7 +122,7 @@ fn the_first_of_an_incident_is_a_line() {
     }
 }
 
-/// Incidents count what worked since they began, and say so as they end.
+/// Incidents count what worked since they began, and have the number as they end.
 #[test]
 fn an_incident_has_a_share_that_worked() {
     let mut desk = Desk::new(asked(true));

@@ -1,4 +1,4 @@
-//! Outages that are wider than a port: one incident is left, and says so in few lines.
+//! Outages that are wider than a port: one incident is left, with at most three reports.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},

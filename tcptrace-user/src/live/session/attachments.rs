@@ -226,7 +226,7 @@ impl Attachments {
                 self.add(attached, true);
                 Change::Came(interface)
             }
-            // Its next notice says so.
+            // It has gone again; its next notice is about that.
             Ok(None) => Change::None,
             Err(error) => {
                 say!("{} is back, not traced: {}", now.name, limit::with_causes(&error));
