@@ -54,21 +54,21 @@ const RIVAL_WINDOW: u64 = 1_000_000_000;
 /// Calls explained at a look: each asks the kernel several times, and any process can make them by the thousand.
 const EXPLAINED: usize = 16;
 
-/// By network namespace, process and port, the first call first.
-type ByPort = HashMap<(u64, u32, u16), Vec<Connect>>;
+/// Places in [`Recent::calls`] by network namespace, process and port, the first call first.
+type ByPort = HashMap<(u64, u32, u16), Vec<usize>>;
 
 /// Calls of late.
 #[derive(Debug, Default)]
 pub struct Recent {
     read: Nanos,
     calls: Vec<Connect>,
-    /// As they were last read: later calls have taken the places of their records. What became of them since is not
-    /// known, but who called, and from where to where if the SYN was made by then.
-    lost: Vec<Connect>,
-    /// Made when they are first asked for.
+    /// So many at the beginning are as they were last read: later calls have taken the places of their records. What
+    /// became of them since is not known, but who called, and from where to where if the SYN was made by then.
+    lost: usize,
+    /// Places in `calls`, made when they are first asked for.
     by_port: OnceCell<ByPort>,
-    by_flow: OnceCell<HashMap<(Endpoint, Endpoint), Connect>>,
-    lost_by_socket: OnceCell<HashMap<u64, Connect>>,
+    by_flow: OnceCell<HashMap<(Endpoint, Endpoint), usize>>,
+    lost_by_socket: OnceCell<HashMap<u64, usize>>,
 }
 
 impl Recent {
@@ -84,37 +84,48 @@ impl Recent {
 
     /// Takes a new reading in, and keeps of the one before what is not there any more.
     fn replace(&mut self, calls: Vec<Connect>, now: Nanos, since: Nanos, is_there: impl Fn(&Connect) -> bool) {
-        let mut lost = std::mem::take(&mut self.lost);
-        lost.extend(std::mem::take(&mut self.calls).into_iter().filter(|it| !is_there(it)));
-        lost.retain(|it| it.called >= since);
-        lost.drain(..lost.len().saturating_sub(LOST));
-        *self = Self { read: now, calls, lost, ..Self::default() };
+        let mut all = std::mem::take(&mut self.calls);
+        let mut place = 0;
+        all.retain(|it| {
+            place += 1;
+            it.called >= since && (place <= self.lost || !is_there(it))
+        });
+        all.drain(..all.len().saturating_sub(LOST));
+        let lost = all.len();
+        all.extend(calls);
+        *self = Self { read: now, calls: all, lost, ..Self::default() };
+    }
+
+    /// Those whose records are there.
+    fn there(&self) -> &[Connect] {
+        &self.calls[self.lost..]
     }
 
     /// The last call with that flow that was made before its first SYN, as it was last read.
     pub fn by_flow(&self, hs: &Handshake) -> Option<Connect> {
         let by_flow = self.by_flow.get_or_init(|| {
             // What is there comes last: it is known better.
-            let flows = self.lost.iter().chain(&self.calls);
-            flows.filter_map(|it| it.sent.map(|sent| ((sent.client, sent.server), *it))).collect()
+            let calls = self.calls.iter().enumerate();
+            calls.filter_map(|(place, it)| it.sent.map(|sent| ((sent.client, sent.server), place))).collect()
         });
         let is_its = |it: &Connect| it.called <= hs.first_syn && it.failed.is_none_or(|end| end.at >= hs.first_syn);
-        by_flow.get(&(hs.client(), hs.server())).copied().filter(is_its)
+        by_flow.get(&(hs.client(), hs.server())).map(|place| self.calls[*place]).filter(is_its)
     }
 
     /// The last call of a socket that was made before `since`, if its record is lost.
     pub fn lost_by_socket(&self, cookie: u64, since: Nanos) -> Option<Connect> {
-        let by_socket = self.lost_by_socket.get_or_init(|| self.lost.iter().map(|it| (it.cookie, *it)).collect());
-        by_socket.get(&cookie).copied().filter(|it| it.called <= since)
+        let lost = self.calls[..self.lost].iter().enumerate();
+        let by_socket = self.lost_by_socket.get_or_init(|| lost.map(|(place, it)| (it.cookie, place)).collect());
+        by_socket.get(&cookie).map(|place| self.calls[*place]).filter(|it| it.called <= since)
     }
 
     fn by_port(&self) -> &ByPort {
         self.by_port.get_or_init(|| {
             let mut by_port = ByPort::new();
-            for it in self.lost.iter().chain(&self.calls) {
-                by_port.entry((it.netns, it.pid, it.asked.port)).or_default().push(*it);
+            for (place, it) in self.calls.iter().enumerate() {
+                by_port.entry((it.netns, it.pid, it.asked.port)).or_default().push(place);
             }
-            by_port.values_mut().for_each(|calls| calls.sort_unstable_by_key(|it| it.called));
+            by_port.values_mut().for_each(|places| places.sort_unstable_by_key(|place| self.calls[*place].called));
             by_port
         })
     }
@@ -138,8 +149,9 @@ impl Recent {
     ) -> bool {
         let key = (connect.netns, connect.pid, connect.asked.port);
         let rivals = self.by_port().get(&key).map_or(&[][..], Vec::as_slice);
-        let first = rivals.partition_point(|it| connect.called.since(it.called) > RIVAL_WINDOW);
-        let rivals = rivals[first..].iter().take_while(|it| it.called.since(connect.called) <= RIVAL_WINDOW);
+        let first = rivals.partition_point(|place| connect.called.since(self.calls[*place].called) > RIVAL_WINDOW);
+        let rivals = rivals[first..].iter().map(|place| &self.calls[*place]);
+        let rivals = rivals.take_while(|it| it.called.since(connect.called) <= RIVAL_WINDOW);
         // A process that connects to more addresses at a time is no browser.
         rivals.take(RIVALS).any(|other| {
             other.asked.addr != connect.asked.addr && may_be(other.asked.addr) && other.sent.is_some_and(&works)
@@ -240,7 +252,7 @@ impl Calls {
         let ours = move |it: &&Connect| it.netns == netns && ended.is_none_or(|ended| it.called < ended);
         let is_due = move |it: &&Connect| !it.is_open && Due::of(it, now, ended.is_some()) != Due::No;
         let is_done = |it: &&Connect| self.known.get(&it.cookie).is_some_and(|known| known.is_done_with(it));
-        recent.calls.iter().filter(ours).filter(is_due).filter(move |it| !is_done(it))
+        recent.there().iter().filter(ours).filter(is_due).filter(move |it| !is_done(it))
     }
 
     /// Whether nothing is noted of a call that is to be looked at.
@@ -519,7 +531,7 @@ mod tests {
             let calls = (0..LOST as u64).map(|at| call(round * LOST as u64 + at, 100 + round, None));
             recent.replace(calls.collect(), Nanos(100 + round), Nanos(0), |_| false);
         }
-        assert_eq!(recent.lost.len(), LOST);
-        assert_eq!(recent.lost[0].cookie, 2 * LOST as u64, "the newest are kept");
+        assert_eq!((recent.lost, recent.there().len()), (LOST, LOST));
+        assert_eq!(recent.calls[0].cookie, 2 * LOST as u64, "the newest are kept");
     }
 }
