@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, process::Command};
 
 use tcptrace_tests::lab::{Lab, Tracer};
 
-use crate::{Caller, attempt, docker, pod, root, server, trace};
+use crate::{Caller, PATIENCE, attempt, docker, pod, root, server, trace};
 
 /// Four callers at once, each at a port of its own: which ports are listed.
 #[test]
@@ -21,14 +21,20 @@ fn each_option_lists_its_own() {
         (&["--process", "curl"], &[]),
     ];
     let tracers = wants.map(|(args, ports)| {
-        let args = [&["--json", "--duration", "12s"], args].concat();
+        let args = [&["--json"], args].concat();
         (trace(&lab.client, root.path(), &args), args, ports)
     });
     let _callers =
         [(81, Some(docker())), (82, Some(pod())), (83, Some("system.slice/web.service".to_owned())), (84, None)]
             .map(|(port, cgroup)| Caller::start(&lab.client, cgroup.as_deref(), to, port));
+    for (tracer, _, ports) in &tracers {
+        for port in *ports {
+            tracer.wait_for_line(|line| line["type"] == "attempt" && line["server"]["port"] == *port, PATIENCE);
+        }
+    }
+    // What is not to be listed had as much time.
     for (tracer, args, ports) in tracers {
-        let lines = tracer.finish(crate::PATIENCE).json();
+        let lines = tracer.stop().json();
         let listed = lines.iter().filter(|line| line["type"] == "attempt");
         let listed: BTreeSet<_> = listed.filter_map(|line| line["server"]["port"].as_u64()).collect();
         assert_eq!(listed, ports.iter().copied().collect(), "{args:?}");
